@@ -1,0 +1,7 @@
+"""Analyses: questions asked of a network over data."""
+
+from lightning_advinterp.analyses.accuracy import AccuracyAnalysis
+from lightning_advinterp.analyses.analysis import REAL, Analysis, Needs, Observation, Result, Sweep
+from lightning_advinterp.analyses.runner import Runner
+
+__all__ = ["REAL", "AccuracyAnalysis", "Analysis", "Needs", "Observation", "Result", "Runner", "Sweep"]

@@ -1,0 +1,107 @@
+"""The protocol of every analysis, and the data it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from lightning_advinterp.networks.network import Network
+
+REAL = "real"
+"""The image kind of unattacked images; every other kind is an attack's name."""
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One run over the data, and what an analysis wants to see of it.
+
+    Attributes:
+        layers: layers whose activations are read, paths in the backbone.
+        kinds: image kinds, :data:`REAL` or names of attacks.
+        labels: whether true labels are needed.
+    """
+
+    layers: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = (REAL,)
+    labels: bool = True
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an analysis needs of a runner.
+
+    Attributes:
+        sweeps: its runs over the data, in order.
+    """
+
+    sweeps: tuple[Sweep, ...]
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One batch as seen by the analyses.
+
+    Attributes:
+        index: int64 ``[B]``, the images' numbers in the data set.
+        label: int64 ``[B]``.
+        images: kind to float32 ``[B, 3, H, W]`` in [0, 1].
+        logits: kind to ``[B, K]``.
+        activations: kind to layer to activation.
+        goal: attack's name to int64 ``[B]``, the class it aims at, or moves away from if untargeted.
+        success: attack's name to bool ``[B]``, whether the prediction is what the attack wanted.
+    """
+
+    index: Tensor
+    label: Tensor
+    images: Mapping[str, Tensor]
+    logits: Mapping[str, Tensor]
+    activations: Mapping[str, Mapping[str, Tensor]]
+    goal: Mapping[str, Tensor]
+    success: Mapping[str, Tensor]
+
+
+@dataclass(frozen=True)
+class Result:
+    """What an analysis found: data that can be saved, merged into a page and redrawn.
+
+    Attributes:
+        name: the analysis.
+        scalars: for the log, under the names of the log.
+        tables: file stem to rows; the first row's keys are the columns.
+        arrays: uint8 images or float maps, by name.
+        provenance: settings, seed, hashes and versions.
+    """
+
+    name: str
+    scalars: dict[str, float] = field(default_factory=dict)
+    tables: dict[str, list[Row]] = field(default_factory=dict)
+    arrays: dict[str, np.ndarray] = field(default_factory=dict)
+    provenance: dict[str, Any] = field(default_factory=dict)
+
+
+class Analysis(Protocol):
+    """A question asked of a network over data. States merge, so that N processes answer like one."""
+
+    name: str
+
+    def needs(self, network: Network) -> Needs:
+        """Return the sweeps over the data that the analysis needs."""
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Take in one batch of the given sweep."""
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict` to this one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums and counts so far, as plain types and tensors."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the sums and counts."""
+
+    def result(self) -> Result:
+        """Return what was found."""

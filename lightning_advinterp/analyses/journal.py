@@ -1,0 +1,57 @@
+"""The memory of an interrupted evaluation."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lightning_advinterp.analyses.analysis import Analysis
+from lightning_advinterp.files import write_atomically
+
+
+class Journal:
+    """Keeps the analyses' states beside the number of images they have seen.
+
+    The file's name must carry everything that the states depend on (weights, data, settings), so that nothing
+    stale is ever taken up again. A finished run removes its file.
+
+    Args:
+        path: the file; ``None`` keeps nothing.
+        every_seconds: how much work an interruption may cost.
+    """
+
+    def __init__(self, path: Path | None, *, every_seconds: float = 30.0) -> None:
+        self._path, self._every = path, every_seconds
+        self._saved = time.monotonic()
+
+    def resume(self, sweep: int, analyses: Sequence[Analysis]) -> int:
+        """Load the states of this sweep, and return how many images they have seen already."""
+        entry = self._read()
+        if entry is None or entry["sweep"] < sweep:
+            return 0
+        for analysis in analyses:
+            if analysis.name in entry["states"]:
+                analysis.load_state_dict(entry["states"][analysis.name])
+        # A later sweep was under way: this one is complete.
+        return int(entry["done"]) if entry["sweep"] == sweep else torch.iinfo(torch.int64).max
+
+    def save(self, sweep: int, done: int, analyses: Sequence[Analysis]) -> None:
+        """Write the states, if the last time is long enough ago."""
+        if self._path is None or time.monotonic() - self._saved < self._every:
+            return
+        states = {analysis.name: analysis.state_dict() for analysis in analyses}
+        write_atomically(self._path, lambda file: torch.save({"sweep": sweep, "done": done, "states": states}, file))
+        self._saved = time.monotonic()
+
+    def close(self) -> None:
+        """The run is complete: forget it."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
+
+    def _read(self) -> dict[str, Any] | None:
+        if self._path is None or not self._path.exists():
+            return None
+        entry: dict[str, Any] = torch.load(self._path, weights_only=True)
+        return entry

@@ -1,0 +1,184 @@
+"""Runs analyses over data: one path for watching a training run and for reporting on a checkpoint."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from lightning_advinterp.analyses.analysis import REAL, Analysis, Observation, Result, Sweep
+from lightning_advinterp.analyses.journal import Journal
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.randomness import sample_keys
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.network import Network
+
+
+def subset_indices(size: int, limit: int | None, seed: int) -> Tensor:
+    """Return which images of a data set are looked at: all, or a seeded random subset, in order.
+
+    Args:
+        size: number of images in the set.
+        limit: at most so many; ``None`` for all.
+        seed: draws the subset; equal seeds give nested subsets for growing limits.
+
+    Returns:
+        int64, sorted.
+    """
+    if limit is None or limit >= size:
+        return torch.arange(size)
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    return order[:limit].sort().values
+
+
+class Runner:
+    """Shows a network's reactions to a data set to any number of analyses, in the fewest sweeps.
+
+    Each image is attacked once per sweep and attack, and passes the network once per kind with all wanted layers
+    read in that pass. The images are shared out by ``indices[rank::world_size]``, without padding, and the states
+    are merged at the end, so that N processes report what one reports.
+
+    Args:
+        network: seen in evaluation mode; it comes back as it was.
+        dataset: items are :class:`~lightning_advinterp.data.batch.Batch` of one image.
+        attacks: name to attack; only those that an analysis wants are run.
+        batch_size: images at a time.
+        device: where the network is.
+        seed: draws the subset and the attacks' random numbers.
+        limit: at most so many images, see :func:`subset_indices`.
+        num_workers: processes that load images.
+        rank: this process's number.
+        world_size: number of processes.
+        progress: draw a progress bar.
+        journal: where an interrupted run left its states; see :class:`~lightning_advinterp.analyses.journal.Journal`.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        dataset: Dataset[Batch],
+        *,
+        attacks: Mapping[str, Attack] | None = None,
+        batch_size: int = 64,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        limit: int | None = None,
+        num_workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        progress: bool = False,
+        journal: Path | None = None,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit must be 1 or more images, got {limit}.")
+        self.network, self.dataset, self.attacks = network, dataset, dict(attacks or {})
+        self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
+        self.num_workers, self.progress = num_workers, progress and rank == 0
+        self.rank, self.world_size = rank, world_size
+        size = len(dataset)  # type: ignore[arg-type]
+        self.indices = subset_indices(size, limit, seed)
+        self._journal = Journal(journal.with_name(f"{journal.name}.{rank}") if journal else None)
+
+    def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
+        """Run the analyses and return their results by name; every process returns the same."""
+        needs = [analysis.needs(self.network).sweeps for analysis in analyses]
+        for number in range(max(map(len, needs), default=0)):
+            due = [(a, sweeps[number]) for a, sweeps in zip(analyses, needs, strict=True) if number < len(sweeps)]
+            done = self._journal.resume(number, analyses)
+            wants = _unite([sweep for _, sweep in due])
+            for done, seen in self._sweep(wants, done, f"sweep {number + 1}"):
+                for analysis, _ in due:
+                    if seen is not None:
+                        analysis.update(number, seen)
+                self._journal.save(number, done, analyses)
+        self._merge(analyses)
+        self._journal.close()
+        return {analysis.name: analysis.result() for analysis in analyses}
+
+    def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
+        """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
+        forwards = backwards = 0
+        for analysis in analyses:
+            for sweep in analysis.needs(self.network).sweeps:
+                forwards += len(sweep.kinds)
+                for kind in sweep.kinds:
+                    if kind != REAL:
+                        attack = self.attacks[kind]
+                        forwards += attack.steps * attack.restarts
+                        backwards += attack.steps * attack.restarts
+        count = len(self.indices)
+        return {"images": count, "forward_passes": count * forwards, "backward_passes": count * backwards}
+
+    def _sweep(self, wants: Sweep, done: int, title: str) -> Iterator[tuple[int, Observation | None]]:
+        """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
+        shard = self.indices[self.rank :: self.world_size].tolist()
+        loader = DataLoader(
+            Subset(self.dataset, shard[done:]),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            collate_fn=collate_batch,
+            # An own generator: drawing the workers' seeds must not move the training's random state.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        with frozen_eval(self.network), Progress(*columns, transient=True, disable=not self.progress) as bar:
+            task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
+            for batch in loader:
+                seen = self._observe(batch, wants) if len(batch.label) else None
+                done = min(done + self.batch_size, len(shard))
+                yield done, seen
+                bar.update(task, completed=done)
+
+    def _observe(self, batch: Batch, wants: Sweep) -> Observation:
+        batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()
+        if wants.labels and bool((batch.label < 0).any()):
+            raise ValueError("The analysis needs labels, but the images lie in no class folders.")
+        x, y = batch.image, batch.label
+        keys = sample_keys(batch.index, seed=self.seed)
+        images, goals, success = {REAL: x}, {}, {}
+        logits, activations = {}, {}
+        with torch.no_grad():
+            logits[REAL], activations[REAL] = self.network.forward_features(x, wants.layers)
+        for kind in wants.kinds:
+            if kind == REAL:
+                continue
+            attack = self.attacks[kind]
+            goal = attack.goal(y, None, keys)
+            goals[kind] = goal.resolve(logits[REAL])
+            target = goals[kind] if goal.targeted else None
+            images[kind] = attack(self.network, x, y, target=target, keys=keys)
+            with torch.no_grad():
+                logits[kind], activations[kind] = self.network.forward_features(images[kind], wants.layers)
+            success[kind] = goal.reached(logits[kind])
+        return Observation(batch.index, y, images, logits, activations, goals, success)
+
+    def _merge(self, analyses: Sequence[Analysis]) -> None:
+        if self.world_size == 1:
+            return
+        states: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(states, [analysis.state_dict() for analysis in analyses])
+        for position, analysis in enumerate(analyses):
+            analysis.load_state_dict(states[0][position])  # the same order everywhere: sums agree to the last bit
+            for other in states[1:]:
+                analysis.merge(other[position])
+
+
+def _unite(sweeps: Sequence[Sweep]) -> Sweep:
+    """The union of what several analyses want to see, each wish once and in order."""
+
+    def union(parts: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for part in parts for name in part))
+
+    return Sweep(
+        layers=union(sweep.layers for sweep in sweeps),
+        kinds=union(sweep.kinds for sweep in sweeps),
+        labels=any(sweep.labels for sweep in sweeps),
+    )

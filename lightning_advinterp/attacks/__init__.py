@@ -1,0 +1,20 @@
+"""Attacks: a loop over an objective, a step and a threat model, in pixel space [0, 1]."""
+
+from lightning_advinterp.attacks.attack import Attack, AttackResult
+from lightning_advinterp.attacks.budget import Budget, parse_budget, parse_pixels
+from lightning_advinterp.attacks.presets import AttackConfig, bim, create_attack, fgsm, pgd
+from lightning_advinterp.attacks.randomness import sample_keys
+
+__all__ = [
+    "Attack",
+    "AttackConfig",
+    "AttackResult",
+    "Budget",
+    "bim",
+    "create_attack",
+    "fgsm",
+    "parse_budget",
+    "parse_pixels",
+    "pgd",
+    "sample_keys",
+]

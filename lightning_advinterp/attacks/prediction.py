@@ -1,0 +1,124 @@
+"""Objectives of attacks on predictions: what is maximised, per sample, and with respect to which class."""
+
+import copy
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_advinterp.attacks.randomness import uniform
+
+LabelRule = Literal["true", "predicted", "least_likely"]
+TargetRule = Literal["least_likely", "random"]
+_TARGET_STREAM = 0x746172676574  # "target"
+
+ClassLoss = Callable[[Tensor, Tensor], Tensor]
+
+
+def full_precision(logits: Tensor) -> Tensor:
+    """Logits in at least float32: differences of half-precision losses drown in rounding."""
+    return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+
+
+def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
+    """Cross-entropy of every sample, ``[B, K], [B] -> [B]``."""
+    return F.cross_entropy(full_precision(logits), label, reduction="none")
+
+
+def margin(logits: Tensor, label: Tensor) -> Tensor:
+    """max_{j≠y} z_j − z_y of every sample: positive where the label is lost (Carlini & Wagner 2017)."""
+    logits = full_precision(logits)
+    own = logits.gather(1, label[:, None]).squeeze(1)
+    others = logits.scatter(1, label[:, None], -torch.inf).amax(dim=1)
+    return others - own
+
+
+LOSSES: dict[str, ClassLoss] = {"cross_entropy": cross_entropy, "margin": margin}
+
+
+def random_targets(label: Tensor, num_classes: int, keys: Tensor) -> Tensor:
+    """Draw a class other than ``label`` for every sample, from its key; all others are equally likely."""
+    draw = uniform(keys, (), stream=_TARGET_STREAM).double() * (num_classes - 1)
+    other = draw.long().clamp(max=num_classes - 2)
+    return other + (other >= label).long()
+
+
+class Goal:
+    """The class that an attack moves away from, or towards.
+
+    Where the class depends on the network's output (predicted label, least likely target), it is chosen from the
+    clean logits, the first ones that :meth:`resolve` is shown. An attack that starts at the image itself gets
+    them from its own first forward pass, at no extra cost.
+
+    Args:
+        y: int64 ``[B]``, true labels; may be missing unless the rule is ``true``.
+        target: int64 ``[B]``, given targets: the attack is targeted, and every rule is set aside.
+        label_rule: ``true``; ``predicted`` (no label leaking); ``least_likely`` (targeted at that class).
+        target_rule: ``least_likely``, ``random`` or a class index for a targeted attack.
+        keys: int64 ``[B]``, for random targets.
+    """
+
+    def __init__(
+        self,
+        y: Tensor | None,
+        target: Tensor | None,
+        *,
+        label_rule: LabelRule = "true",
+        target_rule: TargetRule | int | None = None,
+        keys: Tensor,
+    ) -> None:
+        if target_rule is None and label_rule == "least_likely":
+            target_rule = "least_likely"
+        self.targeted = target is not None or target_rule is not None
+        self._rule = target_rule if self.targeted else label_rule
+        self._y, self._keys = y, keys
+        self._label: Tensor | None = target
+        if not self.targeted and label_rule == "true":
+            if y is None:
+                raise ValueError('The attack\'s label rule is "true": pass y, or choose label: predicted.')
+            self._label = y
+
+    @property
+    def resolved(self) -> bool:
+        """Whether the class is known already, so that no clean logits are needed."""
+        return self._label is not None
+
+    def resolve(self, logits: Tensor) -> Tensor:
+        """Return the class of every sample, int64 ``[B]``; the first call's ``[B, K]`` logits decide."""
+        if self._label is None:
+            self._label = self._choose(logits.detach())
+        return self._label
+
+    def take(self, indices: Tensor) -> "Goal":
+        """Return the goal of some samples of the batch, int64 ``[b]``; the class must be resolved."""
+        part = copy.copy(self)
+        part._keys = self._keys[indices]
+        part._label = None if self._label is None else self._label[indices]
+        return part
+
+    def _choose(self, logits: Tensor) -> Tensor:
+        if self._rule == "predicted":
+            return logits.argmax(dim=1)
+        if self._rule == "least_likely":
+            return logits.argmin(dim=1)
+        if self._rule == "random":
+            away_from = logits.argmax(dim=1) if self._y is None else self._y
+            return random_targets(away_from, logits.shape[1], self._keys)
+        if not isinstance(self._rule, int) or not 0 <= self._rule < logits.shape[1]:
+            raise ValueError(
+                f"target must be least_likely, random or a class index in [0, {logits.shape[1] - 1}], "
+                f"got {self._rule!r}."
+            )
+        return torch.full_like(self._keys, self._rule)
+
+    def reached(self, logits: Tensor) -> Tensor:
+        """Whether the prediction is what the attack wanted, bool ``[B]``."""
+        hit = logits.argmax(dim=1) == self.resolve(logits)
+        return hit if self.targeted else ~hit
+
+    def gain(self, logits: Tensor, loss: ClassLoss) -> Tensor:
+        """What the attack maximises, ``[B]``: the loss of the class, or its negative towards a target."""
+        value = loss(logits, self.resolve(logits))
+        return -value if self.targeted else value

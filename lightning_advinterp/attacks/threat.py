@@ -1,0 +1,74 @@
+"""Threat models: norm balls around the image, always intersected with the box [0, 1]."""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.attacks.budget import Budget
+from lightning_advinterp.attacks.randomness import normal, uniform
+
+Norm = Literal["linf", "l2"]
+_START_STREAM = 0x7374617274  # "start"
+_RADIUS_STREAM = 0x726164697573  # "radius"
+
+
+def l2_norm(x: Tensor) -> Tensor:
+    """Euclidean norm of every sample, ``[B, …] -> [B, 1, 1, 1]``."""
+    return x.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1))
+
+
+@dataclass(frozen=True)
+class ThreatModel(ABC):
+    """The set S(x) of inputs that an attack may return.
+
+    Attributes:
+        budget: the radius ε of the ball.
+    """
+
+    budget: Budget
+
+    @abstractmethod
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
+        """Return the point of S(x) nearest to ``x_adv`` (``[B, C, H, W]``); ``radius`` is ``[B, 1, 1, 1]``."""
+
+    @abstractmethod
+    def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Return a random point of S(x), drawn uniformly from the ball before it is cut to the box."""
+
+
+@dataclass(frozen=True)
+class Linf(ThreatModel):
+    """‖x* − x‖∞ ≤ ε."""
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
+        """Clamp to [x − ε, x + ε] and to [0, 1]."""
+        return torch.clamp(x_adv, (x - radius).clamp_(min=0), (x + radius).clamp_(max=1))
+
+    def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Draw every pixel from U(−ε, ε)."""
+        noise = uniform(keys, x.shape[1:], stream=_START_STREAM).mul_(2).sub_(1)
+        return self.project(x + noise.to(x.dtype) * radius, x, radius)
+
+
+@dataclass(frozen=True)
+class L2(ThreatModel):
+    """‖x* − x‖₂ ≤ ε over all pixels and channels of an image."""
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
+        """Shrink the perturbation to length ε, then clamp to [0, 1] (which only shortens it)."""
+        delta = x_adv - x
+        length = l2_norm(delta).clamp(min=1e-12)
+        return (x + delta * (radius / length).clamp(max=1)).clamp_(0, 1)
+
+    def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Draw uniformly from the ball: a normal direction, and the radius ε·u^(1/d)."""
+        direction = normal(keys, x.shape[1:], stream=_START_STREAM)
+        share = uniform(keys, (1, 1, 1), stream=_RADIUS_STREAM) ** (1 / x[0].numel())
+        delta = direction / l2_norm(direction) * share * radius
+        return self.project(x + delta.to(x.dtype), x, radius)
+
+
+THREATS: dict[str, type[ThreatModel]] = {"linf": Linf, "l2": L2}

@@ -1,0 +1,17 @@
+"""Callbacks: when analyses run, what is watched and what is drawn."""
+
+from lightning_advinterp.callbacks.accuracy import AccuracyCallback
+from lightning_advinterp.callbacks.analysis import AnalysisCallback
+from lightning_advinterp.callbacks.guard import GuardCallback
+from lightning_advinterp.callbacks.pictures import PicturesCallback
+from lightning_advinterp.callbacks.tensorboard import TensorBoardCallback
+from lightning_advinterp.callbacks.throughput import ThroughputCallback
+
+__all__ = [
+    "AccuracyCallback",
+    "AnalysisCallback",
+    "GuardCallback",
+    "PicturesCallback",
+    "TensorBoardCallback",
+    "ThroughputCallback",
+]

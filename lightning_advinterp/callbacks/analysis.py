@@ -1,0 +1,82 @@
+"""Runs an analysis at the end of validation epochs: the same code that ``evaluate.py`` runs on a checkpoint."""
+
+import time
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pytorch_lightning as pl
+
+from lightning_advinterp.analyses.analysis import Analysis, Result
+from lightning_advinterp.analyses.runner import Runner
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.module import RobustClassifier
+
+
+class AnalysisCallback(pl.Callback):
+    """When an analysis runs, on what, and how it is logged.
+
+    The analysis sees the unwrapped network in evaluation mode, on a seeded subset of the validation images that is
+    shared out among the processes. It never touches the training's weights, modes or random state.
+
+    Args:
+        every_n_epochs: how often.
+        limit: number of validation images; ``null`` takes all.
+        batch_size: images at a time.
+        seed: draws the subset and the attacks' random numbers.
+    """
+
+    def __init__(
+        self, every_n_epochs: int = 1, limit: int | None = 500, batch_size: int = 100, seed: int = 0
+    ) -> None:
+        if every_n_epochs < 1:
+            raise ValueError(f"every_n_epochs must be 1 or more, got {every_n_epochs}.")
+        self.every_n_epochs, self.limit = every_n_epochs, limit
+        self.batch_size, self.seed = batch_size, seed
+
+    @abstractmethod
+    def analyses(self) -> Sequence[Analysis]:
+        """Return fresh analyses for one epoch."""
+
+    @abstractmethod
+    def attacks(self) -> Mapping[str, Attack]:
+        """Return the attacks whose images the analyses want."""
+
+    @abstractmethod
+    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
+        """Return what is logged, under its log keys."""
+
+    def due(self, trainer: pl.Trainer) -> bool:
+        """Whether this validation epoch is one to run at."""
+        return not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
+
+    def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Run, and log the scalars on all processes."""
+        if not self.due(trainer):
+            return
+        assert isinstance(pl_module, RobustClassifier)
+        started = time.monotonic()
+        runner = Runner(
+            pl_module.network,
+            validation_set(trainer),
+            attacks=self.attacks(),
+            batch_size=self.batch_size,
+            device=pl_module.device,
+            seed=self.seed,
+            limit=self.limit,
+            rank=trainer.global_rank,
+            world_size=trainer.world_size,
+        )
+        results = runner.run(self.analyses())
+        scalars = self.scalars(results) | {f"time/{type(self).__name__}": time.monotonic() - started}
+        for key, value in scalars.items():
+            shown = key.startswith("val/") and not key.endswith("5")
+            # The values agree already; sync_dist keeps Lightning from warning that they might not.
+            pl_module.log(key, value, prog_bar=shown, sync_dist=trainer.world_size > 1)
+
+
+def validation_set(trainer: pl.Trainer) -> Any:
+    """Return the data set behind the trainer's validation loader."""
+    loaders: Any = trainer.val_dataloaders
+    loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
+    return loader.dataset

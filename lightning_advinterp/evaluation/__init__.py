@@ -1,0 +1,6 @@
+"""Evaluations: one command for every analysis."""
+
+from lightning_advinterp.evaluation.config import ANALYSES, Evaluation, TableRow
+from lightning_advinterp.evaluation.run import run_evaluation
+
+__all__ = ["ANALYSES", "Evaluation", "TableRow", "run_evaluation"]

@@ -1,0 +1,136 @@
+"""What an evaluation is asked to do: every flag of the command line, every key of its YAML file."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from lightning_advinterp.analyses import AccuracyAnalysis, Analysis
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.budget import Eps
+from lightning_advinterp.attacks.presets import AttackConfig, create_attacks
+from lightning_advinterp.data.loaders import Workers
+
+ANALYSES: dict[str, Callable[[Mapping[str, Attack]], Analysis]] = {"accuracy": AccuracyAnalysis}
+"""Every analysis by its name on the command line."""
+
+PLANNED = (
+    "dissection",
+    "semantics",
+    "distances",
+    "panels",
+    "fragility",
+    "curvature",
+    "influence",
+    "promotion",
+    "sensitivity",
+    "tracing",
+    "detection",
+)
+"""Names that are reserved for analyses to come."""
+
+
+@dataclass(frozen=True)
+class TableRow:
+    """One network of a paper's table.
+
+    Attributes:
+        name: what the table calls it.
+        network: as in :class:`Evaluation`.
+        weights: as in :class:`Evaluation`.
+        checkpoint: as in :class:`Evaluation`.
+        printed: image kind to measure to the paper's value, a share in [0, 1].
+    """
+
+    name: str
+    network: str | None = None
+    weights: str | None = None
+    checkpoint: str | None = None
+    printed: dict[str, dict[str, float]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What to measure, of which network, on which images.
+
+    Attributes:
+        checkpoint: last.ckpt or best.ckpt of a run of this project; it says which network it holds.
+        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path.
+        weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
+        num_classes: outputs of the network, where the weights do not tell.
+        stem: small or medium, for ResNets with a first layer for 32 or 64 px.
+        data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
+        split: which split of such a folder.
+        concepts: folder of a Broden-format set, for analyses that need one.
+        analyses: names, separated by commas, or "all".
+        attack: fgsm, bim or pgd, or a list of attacks, each {name, type, eps, steps, target, …}; null for none.
+        eps: radius of an attack given by its name: a fraction of the pixel range, or a string such as 4/255.
+        steps: steps of an attack given by its name (fgsm has one whatever is said here).
+        layers: all_conv, last, or layer names, separated by commas; the analysis' own by default.
+        compare: a second checkpoint, evaluated alike into OUTPUT/compare.
+        rows: networks of a paper's table, evaluated alike into OUTPUT/<name>; one that is absent is left out.
+        images: image files, for analyses of single images.
+        resize: shorter side of an image before the crop; the weights' own recipe by default.
+        crop: side of the centre crop that the network sees.
+        device: auto, cpu, cuda, cuda:1, …
+        batch_size: images at a time.
+        num_workers: processes that load images.
+        limit: use so many images, a seeded choice, even over the classes.
+        seed: of that choice and of the attacks' random numbers.
+        on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
+        output: folder for tables, figures and the page.
+        dry_run: print what would be done and how many passes it takes, and stop.
+    """
+
+    checkpoint: str | None = None
+    network: str | None = None
+    weights: str | None = None
+    num_classes: int | None = None
+    stem: str | None = None
+    data: str | None = None
+    split: str = "val"
+    concepts: str | None = None
+    analyses: str | list[str] = "accuracy"
+    attack: str | list[AttackConfig] | None = "fgsm"
+    eps: Eps = "4/255"
+    steps: int | None = None
+    layers: str | list[str] | None = None
+    compare: str | None = None
+    rows: list[TableRow] = field(default_factory=list)
+    images: list[str] = field(default_factory=list)
+    resize: int | None = None
+    crop: int | None = None
+    device: str = "auto"
+    batch_size: int = 64
+    num_workers: Workers = "auto"
+    limit: int | None = None
+    seed: int = 0
+    on_bad_image: str = "error"
+    output: str = "evaluation"
+    dry_run: bool = False
+
+    def analysis_names(self) -> list[str]:
+        """Return the analyses to run.
+
+        Raises:
+            ValueError: if a name is unknown, or belongs to a later version.
+        """
+        given = self.analyses.split(",") if isinstance(self.analyses, str) else self.analyses
+        names = [name.strip() for name in given if name.strip()]
+        if names == ["all"]:
+            return list(ANALYSES)
+        for name in names:
+            if name in PLANNED:
+                raise ValueError(f"analyses: {name} is not part of this version, which has {', '.join(ANALYSES)}.")
+            if name not in ANALYSES:
+                raise ValueError(f"analyses must be among {', '.join(ANALYSES)}, or all; got {name!r}.")
+        if not names:
+            raise ValueError(f"analyses: expected at least one of {', '.join(ANALYSES)}, or all.")
+        return list(dict.fromkeys(names))
+
+    def attacks(self) -> dict[str, Attack]:
+        """Return the attacks by name."""
+        if self.attack is None:
+            return {}
+        if isinstance(self.attack, list):
+            return create_attacks(self.attack)
+        steps = None if self.attack == "fgsm" else self.steps
+        return create_attacks([AttackConfig(self.attack, self.eps, steps=steps)])  # type: ignore[arg-type]

@@ -1,0 +1,120 @@
+"""One command for every analysis: from an :class:`Evaluation` to files."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.analysis import Result, Row
+from lightning_advinterp.analyses.provenance import digest, provenance
+from lightning_advinterp.data.loaders import worker_count
+from lightning_advinterp.evaluation.config import ANALYSES, Evaluation
+from lightning_advinterp.evaluation.inputs import Subject, load_images, load_subject
+from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
+
+
+def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[str, Result]]:
+    """Evaluate every network asked for, write its files, and print the tables.
+
+    Returns:
+        Results by analysis, by network.
+
+    Raises:
+        ValueError, FileNotFoundError: naming the argument, before any work is done for it.
+    """
+    evaluation.analysis_names()
+    evaluation.attacks()
+    output = Path(evaluation.output)
+    subjects = {"": evaluation}
+    if evaluation.compare:
+        subjects["compare"] = replace(evaluation, checkpoint=evaluation.compare, network=None, weights=None)
+    if evaluation.rows:
+        subjects = {
+            row.name: replace(evaluation, network=row.network, weights=row.weights, checkpoint=row.checkpoint)
+            for row in evaluation.rows
+        }
+    found: dict[str, dict[str, Result]] = {}
+    for name, one in subjects.items():
+        try:
+            subject = load_subject(one)
+        except FileNotFoundError as error:
+            if not evaluation.rows:
+                raise
+            console.print(f"{name}: left out, {error}")
+            continue
+        results = _evaluate_one(one, subject, output / name if name else output, console)
+        if results:
+            found[name or subject.title] = results
+    if found:
+        _print_tables(evaluation, found, console)
+        console.print(f"written to     {output}/ (tables, figures, results.json, index.html)")
+    return found
+
+
+def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, console: Console) -> dict[str, Result]:
+    """Run the analyses on one network and write its folder; nothing in a dry run."""
+    device = choose_device(evaluation.device)
+    dataset = load_images(evaluation, subject)
+    attacks = evaluation.attacks()
+    analyses = [ANALYSES[name](attacks) for name in evaluation.analysis_names()]
+    settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
+    origin = provenance(subject.network, dataset, settings | {"attacks": {k: repr(v) for k, v in attacks.items()}})
+    runner = Runner(
+        subject.network.to(device),
+        dataset,
+        attacks=attacks,
+        batch_size=evaluation.batch_size,
+        device=device,
+        seed=evaluation.seed,
+        num_workers=worker_count(evaluation.num_workers),
+        progress=True,
+        # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
+        journal=folder / f".unfinished-{digest(origin)}",
+    )
+    cost = runner.passes(analyses)
+    console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
+    console.print("  " + ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items()))
+    if evaluation.dry_run:
+        return {}
+    folder.mkdir(parents=True, exist_ok=True)
+    results = runner.run(analyses)
+    figures = {"accuracy": accuracy_bars(results["accuracy"].tables["accuracy"], subject.title)}
+    save_results(folder, results, figures, origin)
+    return results
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device, or say which there are.
+
+    Raises:
+        ValueError: if the device is unknown or not there.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
+        raise ValueError(f"device {name!r} cannot be used here; there are {', '.join(there)}.") from error
+    return device
+
+
+def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]], console: Console) -> None:
+    tables: dict[str, list[Row]] = {
+        name: results["accuracy"].tables["accuracy"] for name, results in found.items() if "accuracy" in results
+    }
+    if not tables:
+        return
+    console.print(accuracy_table(tables))
+    printed: dict[str, Any] = {row.name: row.printed for row in evaluation.rows if row.printed}
+    for name, kinds in printed.items():
+        for row in tables.get(name, []):
+            values = kinds.get(row["images"], {})
+            text = ", ".join(f"{key} {100 * row[key]:.2f} (printed {100 * value:.2f})" for key, value in values.items())
+            if text:
+                console.print(f"{name}, {row['images']}: {text}")

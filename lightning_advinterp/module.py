@@ -1,0 +1,137 @@
+"""The LightningModule: a network, an objective, and what Lightning needs to know about them.
+
+Start reading here. ``training_step`` hands the batch to the objective; everything an experiment varies (the
+network, the objective and its attack, the optimiser, the schedule) comes in through the constructor.
+
+Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss, ``val/loss``, ``val/acc`` and
+``val/acc5`` on clean images. Accuracy under attack belongs to
+:class:`~lightning_advinterp.callbacks.accuracy.AccuracyCallback` (``val/{attack}_acc``), so that no checkpoint
+decides by which attack a network is judged.
+"""
+
+from typing import Any, Literal
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from torchmetrics import MetricCollection
+from torchmetrics.classification import MulticlassAccuracy
+
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.networks import create_network
+from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
+from lightning_advinterp.objectives import Objective, Standard
+from lightning_advinterp.optimization import (
+    OptimizerConfig,
+    ScheduleConfig,
+    create_optimizer,
+    create_schedule,
+)
+
+
+class RobustClassifier(pl.LightningModule):
+    """An image classifier trained by any objective.
+
+    Args:
+        network: torchvision name (``resnet18``), ``timm/NAME``, ``cifar_resnet20``, or a class path.
+        weights: initial weights: an enum name (``IMAGENET1K_V1``), ``pretrained``, or a file.
+        num_classes: number of outputs; a head of another size than the weights' is made anew.
+        image_size: side of the input images in pixels, recorded with the network.
+        stem: ``small`` or ``medium`` gives ResNets a first layer for 32 or 64 px images.
+        network_options: further arguments of the network's constructor.
+        objective: what a training step minimises.
+        optimizer: the optimiser and its settings.
+        schedule: the learning rate's course.
+        channels_last: memory format of weights and images; faster on GPUs with tensor cores.
+        seed: the samples' random draws derive from (seed, epoch, index).
+    """
+
+    def __init__(
+        self,
+        network: str = "resnet18",
+        weights: str | None = None,
+        num_classes: int | None = None,
+        image_size: int | None = None,
+        stem: Literal["small", "medium"] | None = None,
+        network_options: dict[str, Any] | None = None,
+        objective: Objective | None = None,
+        optimizer: OptimizerConfig = OptimizerConfig(),
+        schedule: ScheduleConfig = ScheduleConfig(),
+        channels_last: bool = False,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.network = create_network(
+            network, weights, num_classes, input_size=image_size, stem=stem, **(network_options or {})
+        )
+        self.objective = objective or Standard()
+        self.objective.seed = seed
+        self.optimizer_config, self.schedule_config = optimizer, schedule
+        self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
+        self.network.to(memory_format=self.memory_format)
+        self.seed = seed
+        self.classes: list[str] = []
+        self.class_names: list[str] = []
+        outputs = self.network.num_classes
+        self.val_accuracy = MetricCollection(
+            {
+                "acc": MulticlassAccuracy(outputs, top_k=1, average="micro"),
+                "acc5": MulticlassAccuracy(outputs, top_k=min(5, outputs), average="micro"),
+            },
+            prefix="val/",
+            compute_groups=False,
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits ``[B, K]`` of images ``[B, 3, H, W]`` in [0, 1]."""
+        logits: Tensor = self.network(x)
+        return logits
+
+    def setup(self, stage: str) -> None:
+        """Take the class names from the data module, and check that its labels fit the network."""
+        data = getattr(self.trainer, "datamodule", None)
+        self.classes = list(getattr(data, "classes", []))
+        self.class_names = list(getattr(data, "class_names", self.classes))
+
+    def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
+        """Make float images on the device, after they travelled as uint8."""
+        batch = Batch(*batch).to_float()
+        return batch._replace(image=batch.image.contiguous(memory_format=self.memory_format))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        """Hand the batch to the objective and log what comes back."""
+        loss = self.objective(self.network, batch, epoch=self.current_epoch)
+        size = len(batch.label)
+        self.log("train/loss", loss.total.detach(), prog_bar=True, batch_size=size)
+        for name, value in loss.parts.items():
+            self.log(f"train/{name}", value, prog_bar=name in ("acc", "adv_acc"), batch_size=size)
+        return loss.total
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Loss and accuracy on clean images."""
+        logits = self.network(batch.image).float()
+        loss = F.cross_entropy(logits, batch.label)
+        self.log("val/loss", loss, batch_size=len(batch.label), sync_dist=True)
+        self.val_accuracy.update(logits, batch.label)
+        self.log_dict(dict(self.val_accuracy.items()), prog_bar=True, batch_size=len(batch.label))
+
+    def configure_optimizers(self) -> Any:
+        """Build the optimiser and its schedule."""
+        optimizer = create_optimizer(self.network, self.optimizer_config)
+        steps = int(self.trainer.estimated_stepping_batches)
+        schedule = create_schedule(
+            optimizer, self.schedule_config, total_steps=steps, epochs=self.trainer.max_epochs or 1
+        )
+        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add all that rebuilds the network from the file alone, as plain types."""
+        checkpoint["advinterp"] = {
+            "format": CHECKPOINT_FORMAT,
+            "network": self.network.spec(),
+            "classes": self.classes,
+            "class_names": self.class_names,
+            "phi": self.network.phi,
+            "seed": self.seed,
+        }

@@ -1,0 +1,93 @@
+"""Adversarial training without a consistency term: Kurakin et al. 2017 and Madry et al. 2018."""
+
+import torch
+from torch import nn
+
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.presets import AttackConfig, create_attack
+from lightning_advinterp.attacks.prediction import cross_entropy
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.networks.modes import BatchNormMode
+from lightning_advinterp.objectives.objective import Loss, Objective, accuracy
+
+
+class Madry(Objective):
+    """Cross-entropy on adversarial images only: min_θ E max_{x*∈S(x)} L(f_θ(x*), y).
+
+    A step costs ``steps`` attack steps and a standard step.
+
+    Args:
+        attack: the inner maximisation; by default the authors' CIFAR-10 settings (ε = 8, 10 steps of 2, of 255).
+        bn: BatchNorm's statistics during the attack and the loss.
+
+    Reference:
+        Madry et al., Towards Deep Learning Models Resistant to Adversarial Attacks, 2018, Eq. 2.1.
+    """
+
+    def __init__(
+        self,
+        attack: AttackConfig = AttackConfig("pgd", "8/255", steps=10, step_size="2/255"),
+        bn: BatchNormMode = "train",
+    ) -> None:
+        super().__init__(bn)
+        self.attack: Attack = create_attack(attack, bn=bn)
+
+    def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
+        """Attack, then one forward pass of the adversarial images."""
+        x_adv = self.attack(network, batch.image, batch.label, keys=self.keys(batch, epoch))
+        logits = network(x_adv)
+        return Loss(cross_entropy(logits, batch.label).mean(), {"adv_acc": accuracy(logits, batch.label)})
+
+
+class Kurakin(Objective):
+    """Clean and one-step adversarial images in one minibatch.
+
+    ``L = (Σ_clean L + λ Σ_adv L) / ((m − k) + λ k)``, with k of the m images replaced by adversarial ones. Both
+    kinds go through the network in one forward pass and share its BatchNorm statistics, as in the paper.
+
+    Args:
+        attack: by default one step towards the least likely class (which avoids label leaking), ε drawn for each
+            image from the normal distribution of σ = 8 truncated to [0, 16], of 255.
+        adversarial_share: k/m, the share of the minibatch that is attacked.
+        adversarial_weight: λ, the weight of an attacked image's loss.
+        bn: BatchNorm's statistics during the attack and the loss.
+
+    Reference:
+        Kurakin, Goodfellow, Bengio, Adversarial Machine Learning at Scale, 2017, Eq. 1 and Section 3
+        (m = 32, k = 16, λ = 0.3; constants from memory of the paper).
+    """
+
+    def __init__(
+        self,
+        attack: AttackConfig = AttackConfig(
+            "fgsm", [0, "16/255"], label="least_likely", eps_distribution="truncated_normal"
+        ),
+        adversarial_share: float = 0.5,
+        adversarial_weight: float = 0.3,
+        bn: BatchNormMode = "train",
+    ) -> None:
+        super().__init__(bn)
+        if not 0 < adversarial_share <= 1:
+            raise ValueError(f"adversarial_share must be in (0, 1], got {adversarial_share}.")
+        if adversarial_weight <= 0:
+            raise ValueError(f"adversarial_weight must be positive, got {adversarial_weight}.")
+        self.attack: Attack = create_attack(attack, bn=bn)
+        self.adversarial_share = adversarial_share
+        self.adversarial_weight = adversarial_weight
+
+    def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
+        """Attack the last k images of the (shuffled) batch, then one forward pass of all."""
+        image, label = batch.image, batch.label
+        attacked = max(1, round(self.adversarial_share * len(label)))
+        clean = len(label) - attacked
+        keys = self.keys(batch, epoch)[clean:]
+        x_adv = self.attack(network, image[clean:], label[clean:], keys=keys)
+        logits = network(torch.cat([image[:clean], x_adv]))
+        losses = cross_entropy(logits, label)
+        weighted = losses[:clean].sum() + self.adversarial_weight * losses[clean:].sum()
+        total = weighted / (clean + self.adversarial_weight * attacked)
+        parts = {"loss_adv": losses[clean:].detach().mean(), "adv_acc": accuracy(logits[clean:], label[clean:])}
+        if clean:
+            parts["loss_clean"] = losses[:clean].detach().mean()
+            parts["acc"] = accuracy(logits[:clean], label[:clean])
+        return Loss(total, parts)

@@ -1,0 +1,63 @@
+"""What every training objective is: network and batch in, one scalar and its parts out."""
+
+from abc import ABC, abstractmethod
+from typing import NamedTuple
+
+from torch import Tensor, nn
+
+from lightning_advinterp.attacks.randomness import sample_keys
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.networks.modes import BatchNormMode, check_batch_norm_mode, frozen_batch_norm
+
+
+class Loss(NamedTuple):
+    """What a training step minimises, and what it is made of.
+
+    Attributes:
+        total: scalar with a graph.
+        parts: detached scalars for the log, by name.
+    """
+
+    total: Tensor
+    parts: dict[str, Tensor]
+
+
+class Objective(ABC):
+    """A training objective.
+
+    Args:
+        bn: which statistics BatchNorm uses, see :mod:`lightning_advinterp.networks.modes`.
+
+    Attributes:
+        seed: the run's seed; every sample's random draws come from (seed, epoch, index).
+    """
+
+    seed: int = 0
+
+    def __init__(self, bn: BatchNormMode = "train") -> None:
+        check_batch_norm_mode(bn)
+        self.bn: BatchNormMode = bn
+
+    def __call__(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
+        """Return the loss of one batch.
+
+        Args:
+            network: in training mode.
+            batch: images float ``[B, 3, H, W]`` in [0, 1], labels and indices ``[B]``.
+            epoch: the current epoch, for the samples' random draws.
+        """
+        with frozen_batch_norm(network, self.bn):
+            return self.loss(network, batch, epoch=epoch)
+
+    @abstractmethod
+    def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
+        """Return the loss; BatchNorm is already in the mode that ``bn`` names."""
+
+    def keys(self, batch: Batch, epoch: int) -> Tensor:
+        """Return the samples' keys for this epoch, int64 ``[B]``."""
+        return sample_keys(batch.index, seed=self.seed, epoch=epoch)
+
+
+def accuracy(logits: Tensor, label: Tensor) -> Tensor:
+    """Share of the batch whose largest logit is the label's, a detached scalar."""
+    return (logits.detach().argmax(dim=1) == label).float().mean()

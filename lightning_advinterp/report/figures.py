@@ -1,0 +1,66 @@
+"""Figures from data: nothing here computes anything that a table does not hold."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from lightning_advinterp.analyses.analysis import Row
+
+_COLOURS = {"top1": "#3b6ea5", "top5": "#a9c4de"}
+
+
+def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
+    """Top-1 and top-5 accuracy per image kind, with their 95 % intervals.
+
+    Args:
+        rows: the table ``accuracy``.
+        title: above the figure.
+    """
+    figure = Figure(figsize=(1.6 + 1.3 * len(rows), 3.6), layout="constrained")
+    axes: Axes = figure.subplots()
+    places = np.arange(len(rows))
+    for offset, key in ((-0.2, "top1"), (0.2, "top5")):
+        shares = np.array([row[key] for row in rows])
+        spread = np.array([[row[key] - row[f"{key}_low"], row[f"{key}_high"] - row[key]] for row in rows]).T
+        bars = axes.bar(
+            places + offset, 100 * shares, 0.38, yerr=100 * spread.clip(0), color=_COLOURS[key], capsize=3, label=key
+        )
+        axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
+    names = [row["images"] if row["eps"] is None else f"{row['images']}\nε = {row['eps'] * 255:g}/255" for row in rows]
+    axes.set_xticks(places, names)
+    axes.set(ylabel="accuracy (%)", ylim=(0, 112), title=title)
+    axes.set_yticks(range(0, 101, 20))
+    axes.legend(frameon=False, ncols=2, loc="upper right", fontsize=8)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def attack_panel(
+    real: Tensor, adversarial: Tensor, captions: Sequence[tuple[str, str]], *, title: str = ""
+) -> Figure:
+    """Rows of a real image, the adversarial one, and their difference, amplified to be seen.
+
+    Args:
+        real: ``[B, 3, H, W]`` in [0, 1].
+        adversarial: same shape.
+        captions: per image, what stands above the real and above the adversarial image.
+        title: above the figure.
+    """
+    difference = (adversarial - real).float()
+    largest = float(difference.abs().max())
+    figure = Figure(figsize=(6.6, 2.25 * len(real) + 0.4), layout="constrained")
+    grid = figure.subplots(len(real), 3, squeeze=False)
+    amplified = 0.5 + difference / (2 * largest) if largest > 0 else difference + 0.5
+    for row, axes in enumerate(grid):
+        pictures = (real[row], adversarial[row], amplified[row])
+        texts = (*captions[row], f"difference × {0.5 / largest:.0f}" if largest > 0 else "no difference")
+        for axis, picture, text in zip(axes, pictures, texts, strict=True):
+            axis.imshow(picture.float().clamp(0, 1).permute(1, 2, 0).cpu().numpy(), interpolation="nearest")
+            axis.set_title(text, fontsize=8)
+            axis.axis("off")
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure

@@ -1,0 +1,81 @@
+"""Results on disk: CSV tables, figures, ``results.json`` and one page, each whole or absent."""
+
+import csv
+import io
+import json
+import math
+from collections.abc import Mapping, Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from matplotlib.figure import Figure
+
+from lightning_advinterp.analyses.analysis import Result, Row
+from lightning_advinterp.files import write_atomically, write_text
+
+
+def to_csv(rows: Sequence[Row]) -> str:
+    """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field."""
+    buffer = io.StringIO()
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows([{key: _cell(value) for key, value in row.items()} for row in rows])
+    return buffer.getvalue()
+
+
+def _cell(value: Any) -> Any:
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return f"{value:.6g}" if isinstance(value, float) else value
+
+
+def _json(value: Any) -> Any:
+    """Strict JSON has no NaN; what is missing is null."""
+    if isinstance(value, Mapping):
+        return {str(key): _json(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_json(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value if isinstance(value, str | int | float | bool | None) else str(value)
+
+
+def save_results(
+    folder: Path, results: Mapping[str, Result], figures: Mapping[str, Figure], provenance: Mapping[str, Any]
+) -> None:
+    """Write everything that an evaluation found.
+
+    Args:
+        folder: ``<table>.csv``, ``figures/<name>.png``, ``results.json`` and ``index.html`` go here.
+        results: by analysis.
+        figures: by name.
+        provenance: settings, seed, hashes and versions, common to all.
+    """
+    tables = {name: rows for result in results.values() for name, rows in result.tables.items()}
+    for name, rows in tables.items():
+        write_text(folder / f"{name}.csv", to_csv(rows))
+    for name, figure in figures.items():
+        write_atomically(
+            folder / "figures" / f"{name}.png", lambda file, figure=figure: figure.savefig(file, dpi=150)
+        )
+    scalars = {name: result.scalars for name, result in results.items()}
+    summary = _json({"scalars": scalars, "provenance": provenance})
+    write_text(folder / "results.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+    write_text(folder / "index.html", _page(tables, list(figures), summary["provenance"]))
+
+
+def _page(tables: Mapping[str, Sequence[Row]], figures: Sequence[str], provenance: Mapping[str, Any]) -> str:
+    source = resources.files("lightning_advinterp.report").joinpath("page.html").read_text(encoding="utf-8")
+    # Names of classes and files come from users' folders: everything is escaped.
+    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
+    shown = {
+        name: ([*rows[0]], [[_cell(value) for value in row.values()] for row in rows[:200]], len(rows))
+        for name, rows in tables.items()
+        if rows
+    }
+    return template.render(tables=shown, figures=figures, provenance=json.dumps(provenance, indent=2))

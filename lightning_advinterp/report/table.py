@@ -1,0 +1,46 @@
+"""Tables for the terminal and for Markdown, from the rows of a result."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from lightning_advinterp.analyses.analysis import Row
+
+
+def percent(share: float, low: float | None = None, high: float | None = None) -> str:
+    """A share as a percentage with its interval: ``75.8 [73.1, 78.4]``.
+
+    >>> percent(0.7581, 0.7306, 0.7836)
+    '75.8 [73.1, 78.4]'
+    """
+    if share is None or math.isnan(share):
+        return "–"
+    text = f"{100 * share:.1f}"
+    return text if low is None or high is None else f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
+
+
+def _condition(row: Row) -> str:
+    """``real``, or the attack with its radius."""
+    return str(row["images"]) if row["eps"] is None else f"{row['images']} ε={row['eps'] * 255:g}/255"
+
+
+def accuracy_table(networks: Mapping[str, Sequence[Row]], title: str = "") -> Table:
+    """Top-1 and top-5 accuracy of one or several networks, side by side.
+
+    Args:
+        networks: what each is called, to its rows of the table ``accuracy``, of the same kinds.
+        title: above the table.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("images")
+    table.add_column("n", justify="right")
+    for name in networks:
+        table.add_column(f"{name}\ntop-1 % [95 %]", justify="right")
+        table.add_column("top-5 %", justify="right")
+    for rows in zip(*networks.values(), strict=True):
+        cells = []
+        for row in rows:
+            cells += [percent(row["top1"], row["top1_low"], row["top1_high"]), percent(row["top5"])]
+        table.add_row(_condition(rows[0]), str(rows[0]["n"]), *cells)
+    return table

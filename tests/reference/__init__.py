@@ -1,0 +1,1 @@
+"""Slow, literal re-implementations that the fast code is held against."""
