@@ -17,7 +17,7 @@ class Batch(NamedTuple):
 
     image: Tensor
     label: Tensor
-    index: Tensor
+    index: Tensor  # type: ignore[assignment]  # a tuple has a method of that name
 
     def to_float(self) -> "Batch":
         """Return the batch with its images as float32 in [0, 1] (unchanged where they are floats)."""

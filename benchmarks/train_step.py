@@ -1,0 +1,208 @@
+"""What a training step costs, as ratios of medians within one run.
+
+    python benchmarks/train_step.py                    # ResNet-18, 96 px, 2 threads, as in docs/performance.md
+    python benchmarks/train_step.py --device cuda --batch 256 --size 224 --bf16 --channels_last
+
+A standard step is a forward and a backward pass, 3 units of one forward pass. By arithmetic the consistent loss with a
+single-step attack needs 2 forward passes, 1 backward pass to the input and 2 full ones: 7 units, 7/3 of a standard
+step; the naive loop spends a forward pass more on the attack, and its backward pass also fills the parameters'
+gradients: 3 forward passes and 3 full backward ones, 9/3. The variants take turns, so that whatever else the machine
+does meets all of them alike.
+"""
+
+import argparse
+import logging
+import statistics
+import time
+import warnings
+
+import pytorch_lightning as pl
+import torch
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_advinterp.attacks import AttackConfig
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.objectives import Consistency, Madry, Standard
+from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
+
+
+def plain_step(network, batch, optimizer):
+    """The standard step of a bare loop."""
+    optimizer.zero_grad()
+    F.cross_entropy(network(batch.image), batch.label).backward()
+    optimizer.step()
+
+
+def naive_consistent_step(network, batch, optimizer, layer):
+    """The consistent loss as one would write it first: .backward() for the attack, then both images again."""
+    x = batch.image.clone().requires_grad_()
+    F.cross_entropy(network(x), batch.label).backward()
+    x_adv = (batch.image + 8 / 255 * x.grad.sign()).clamp(0, 1)
+    optimizer.zero_grad()
+    logits, clean = network.forward_features(batch.image, [layer])
+    adv_logits, adversarial = network.forward_features(x_adv, [layer])
+    loss = 0.5 * F.cross_entropy(logits, batch.label) + 0.5 * F.cross_entropy(adv_logits, batch.label)
+    (loss + F.mse_loss(adversarial[layer], clean[layer])).backward()
+    optimizer.step()
+
+
+def objective_step(objective):
+    """A bare loop over one of this project's objectives."""
+
+    def step(network, batch, optimizer):
+        optimizer.zero_grad()
+        objective(network, batch, epoch=0).total.backward()
+        optimizer.step()
+
+    return step
+
+
+def variants(layer):
+    """Name to step function."""
+    fgsm = AttackConfig("fgsm", "8/255")
+    return {
+        "plain loop": plain_step,
+        "standard": objective_step(Standard()),
+        "consistency": objective_step(Consistency(fgsm)),
+        "consistency, bn: eval": objective_step(Consistency(fgsm, bn="eval")),
+        "consistency, naive": lambda *args: naive_consistent_step(*args, layer),
+        "madry, 7 steps": objective_step(Madry(AttackConfig("pgd", "8/255", steps=7))),
+    }
+
+
+def seconds(step, device):
+    """Time of one call, the device's work included."""
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    started = time.perf_counter()
+    step()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def build(arguments, device, objective=None):
+    """A module, its network on the device."""
+    pl.seed_everything(0, verbose=False)
+    module = RobustClassifier(
+        arguments.network,
+        num_classes=100,
+        image_size=arguments.size,
+        objective=objective,
+        channels_last=arguments.channels_last,
+        optimizer=OptimizerConfig(lr=0.01),
+        schedule=ScheduleConfig("constant"),
+    )
+    return module.to(device).train()
+
+
+def compare_steps(arguments, device):
+    """Median seconds of every variant, taking turns."""
+    module = build(arguments, device)
+    network, optimizer = module.network, torch.optim.SGD(module.network.parameters(), lr=0.01, momentum=0.9)
+    image = torch.rand(arguments.batch, 3, arguments.size, arguments.size, device=device)
+    batch = Batch(
+        image.contiguous(memory_format=module.memory_format),
+        torch.randint(100, (arguments.batch,), device=device),
+        torch.arange(arguments.batch, device=device),
+    )
+    steps = variants(network.phi)
+    times = {name: [] for name in steps}
+    with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
+        for round_ in range(arguments.rounds + 2):
+            for name, step in steps.items():
+                taken = seconds(lambda step=step: step(network, batch, optimizer), device)
+                if round_ >= 2:  # the first rounds warm up
+                    times[name].append(taken)
+    return times
+
+
+class Noise(Dataset):
+    """Random images, ready in memory."""
+
+    def __init__(self, count, size):
+        self.images = torch.randint(0, 256, (count, 3, size, size), dtype=torch.uint8)
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, index):
+        return Batch(self.images[index], torch.tensor(index % 100), torch.tensor(index))
+
+
+class StepTimes(pl.Callback):
+    """Seconds from the start of one batch to the start of the next: Lightning's own work included."""
+
+    def __init__(self):
+        self.starts = []
+
+    def on_train_batch_start(self, *_):
+        self.starts.append(time.perf_counter())
+
+
+def lightning_overhead(arguments, device):
+    """Median seconds per step of a bare loop and of the Lightning module over the same images, taking turns."""
+    data = Noise(arguments.batch * (arguments.rounds + 3), arguments.size)
+    loader = DataLoader(data, arguments.batch)
+    bare, lightning = [], []
+    for turn in range(2):
+        module = build(arguments, device)
+        optimizer = torch.optim.SGD(module.network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-5)
+        starts = []
+        for raw in loader:
+            starts.append(time.perf_counter())
+            batch = Batch(*(field.to(device) for field in raw)).to_float()
+            plain_step(module.network, batch, optimizer)
+        bare += [after - before for before, after in zip(starts[2:], starts[3:], strict=False)]
+        clock, module = StepTimes(), build(arguments, device, Standard())
+        trainer = pl.Trainer(
+            max_epochs=1,
+            accelerator="gpu" if device.type == "cuda" else "cpu",
+            devices=1,
+            logger=False,
+            enable_checkpointing=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            callbacks=[clock],
+            inference_mode=False,
+        )
+        trainer.fit(module, loader)
+        lightning += [after - before for before, after in zip(clock.starts[2:], clock.starts[3:], strict=False)]
+    return bare, lightning
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--size", type=int, default=96, help="side of the images in pixels")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true")
+    parser.add_argument("--channels_last", action="store_true")
+    arguments = parser.parse_args()
+    warnings.simplefilter("ignore")
+    logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    times = compare_steps(arguments, device)
+    base = statistics.median(times["plain loop"])
+    print(f"{arguments.network}, {arguments.size} px, batch {arguments.batch}, {device}, torch {torch.__version__}")
+    print(f"{'step':24} {'ms':>9} {'ratio':>7} {'quartiles of the ratio':>24} {'images/s':>9}")
+    for name, values in times.items():
+        low, middle, high = (q / base for q in statistics.quantiles(values, n=4))
+        median = statistics.median(values)
+        print(
+            f"{name:24} {1000 * median:9.1f} {middle:7.3f} {f'{low:.3f} to {high:.3f}':>24} "
+            f"{arguments.batch / median:9.1f}"
+        )
+    bare, lightning = lightning_overhead(arguments, device)
+    ratio = statistics.median(lightning) / statistics.median(bare)
+    print(f"Lightning module over a bare loop, standard step: {ratio:.3f} ({len(bare)} steps each)")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""CIFAR-10 in memory, with the usual augmentation, as a Lightning data module."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn.functional import pad
+from torch.utils.data import Dataset
+
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.cifar_files import CLASS_NAMES, PICKLE_FOLDER, WNIDS, CIFARImages, read_cifar10
+from lightning_advinterp.data.labels import balanced_subset, stratified_share
+from lightning_advinterp.data.loaders import Workers
+from lightning_advinterp.data.module_base import ImageDataModule
+from lightning_advinterp.data.sampler import mixed_seed, shared_zeros
+
+
+class MemoryDataset(Dataset[Batch]):
+    """Images that lie in memory, shifted and flipped at random where augmentation is wanted.
+
+    The draws are a pure function of (seed, epoch, index).
+
+    Args:
+        images: uint8 ``[N, 3, H, W]``.
+        labels: N labels.
+        indices: positions to use; None: all. They are the samples' ``Batch.index``.
+        shift: greatest shift in pixels in each direction (black comes in); with a flip half of the time.
+            0: no augmentation at all.
+        seed: of the augmentation.
+    """
+
+    def __init__(
+        self,
+        images: Tensor,
+        labels: Sequence[int],
+        *,
+        indices: Sequence[int] | None = None,
+        shift: int = 0,
+        seed: int = 0,
+    ) -> None:
+        if images.dtype != torch.uint8 or len(images) != len(labels):
+            raise ValueError(
+                f"expected uint8 images and as many labels, got {images.dtype} {list(images.shape)} "
+                f"and {len(labels)} labels"
+            )
+        self.images, self.shift, self.seed = images, shift, seed
+        self.indices = list(range(len(images)) if indices is None else indices)
+        self.labels = [labels[i] for i in self.indices]
+        self._epoch = shared_zeros()
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, item: int) -> Batch:
+        """Return one sample: uint8 ``[3, H, W]``, int64 label, int64 index."""
+        return self.__getitems__([item])[0]
+
+    def __getitems__(self, items: Sequence[int]) -> list[Batch]:
+        """Return the samples of one batch."""
+        index = [self.indices[item] for item in items]
+        images = self.images[index]
+        if self.shift:
+            images = shift_and_flip(
+                images, [mixed_seed(self.seed, int(self._epoch), i) for i in index], self.shift
+            )
+        labels = torch.tensor([self.labels[item] for item in items])
+        return [Batch(*sample) for sample in zip(images, labels, torch.tensor(index), strict=True)]
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation comes next."""
+        self._epoch.fill_(epoch)
+
+
+def shift_and_flip(images: Tensor, draws: Sequence[int], shift: int) -> Tensor:
+    """Move each image by up to ``shift`` pixels in both directions, and flip half of them.
+
+    Args:
+        images: ``[B, C, H, W]``; zeros come in at the borders.
+        draws: one random 63-bit number per image.
+        shift: greatest shift in pixels.
+
+    Returns:
+        ``[B, C, H, W]``.
+    """
+    height, width = images.shape[-2:]
+    draw = torch.tensor(draws)
+    steps = 2 * shift + 1
+    rows = (draw % steps)[:, None] + torch.arange(height)
+    columns = ((draw >> 16) % steps)[:, None] + torch.arange(width)
+    flipped = ((draw >> 40) & 1).bool()
+    columns[flipped] = columns[flipped].flip(1)
+    padded = pad(images, [shift] * 4).permute(0, 2, 3, 1)
+    batch = torch.arange(len(images))[:, None, None]
+    return padded[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
+
+
+class CIFAR10DataModule(ImageDataModule):
+    """CIFAR-10: 32×32 pixels, ten classes.
+
+    Reads torchvision's files (``root/cifar-10-batches-py``) or JPEG files
+    (``root/{train,test}/<class>/*.jpg``), whichever is found.
+
+    Args:
+        root: the folder.
+        batch_size: images per batch and process.
+        num_workers: worker processes per loader; ``auto``: the cores of this process, at most 8.
+        augment: random shifts by up to 4 pixels and flips for training.
+        val_share: share of each class's training images set aside for validation; None: train on all of them
+            and validate on the test images, as many papers do (choose no checkpoint by it then).
+        limit_train: train on a seeded, class-balanced choice of this many images.
+        limit_val: likewise for validation and test.
+        download: fetch the files where they are missing.
+        seed: of order, augmentation and choices.
+        pin_memory: None: where there is a CUDA device.
+        prefetch: batches that each worker prepares ahead.
+    """
+
+    classes: Sequence[str] = WNIDS
+    class_names: Sequence[str] = CLASS_NAMES
+    num_classes = 10
+    image_size = 32
+
+    def __init__(
+        self,
+        root: str | Path,
+        batch_size: int = 128,
+        num_workers: Workers = "auto",
+        augment: bool = True,
+        val_share: float | None = 0.1,
+        limit_train: int | None = None,
+        limit_val: int | None = None,
+        download: bool = False,
+        seed: int = 0,
+        pin_memory: bool | None = None,
+        prefetch: int = 2,
+    ) -> None:
+        super().__init__(
+            batch_size=batch_size,
+            num_workers=num_workers,
+            seed=seed,
+            pin_memory=pin_memory,
+            prefetch=prefetch,
+        )
+        self.root, self.download, self.val_share = Path(root), download, val_share
+        self.augment, self.limit_train, self.limit_val = augment, limit_train, limit_val
+
+    def prepare_data(self) -> None:
+        """Fetch the files (once per machine), if that was asked for and they are not there."""
+        if not self.download or (self.root / PICKLE_FOLDER).is_dir() or (self.root / "train").is_dir():
+            return
+        from torchvision.datasets import CIFAR10
+        from torchvision.datasets.utils import download_and_extract_archive
+
+        download_and_extract_archive(
+            CIFAR10.url, str(self.root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5
+        )
+
+    def setup(self, stage: str | None = None) -> None:
+        """Read all images into memory (150 MB for the whole set)."""
+        if self.test_dataset is not None:
+            return
+        splits = read_cifar10(self.root)
+        train, test = splits["train"], splits["test"]
+        self.test_dataset = self._build(test, range(len(test.labels)), self.limit_val)
+        if self.val_share is None:
+            used: Sequence[int] = range(len(train.labels))
+            self.val_dataset = self.test_dataset
+        else:
+            used, held_out = stratified_share(train.labels, self.val_share, self.seed)
+            self.val_dataset = self._build(train, held_out, self.limit_val)
+        self.train_dataset = self._build(train, used, self.limit_train, shift=4 if self.augment else 0)
+
+    def _build(
+        self, data: CIFARImages, indices: Sequence[int], limit: int | None, shift: int = 0
+    ) -> MemoryDataset:
+        if limit is not None:
+            kept = balanced_subset([data.labels[i] for i in indices], limit, self.seed)
+            indices = [indices[i] for i in kept]
+        return MemoryDataset(data.images, data.labels, indices=indices, shift=shift, seed=self.seed)

@@ -1,0 +1,198 @@
+"""A data set over the images of a folder, in ImageNet's layout or any other that ``scan`` knows."""
+
+import hashlib
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.decode import BadImageError, open_image
+from lightning_advinterp.data.labels import balanced_subset, map_labels
+from lightning_advinterp.data.sampler import mixed_seed, shared_zeros
+from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
+from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
+
+OnBadImage = Literal["error", "skip"]
+
+
+class ImageFolderDataset(Dataset[Batch]):
+    """Images of one split as uint8 tensors, with labels and their numbers in the split.
+
+    Random augmentation is a pure function of (seed, epoch, index): it does not depend on batches, workers,
+    processes or a resume. The epoch lies in shared memory, so living workers follow :meth:`set_epoch`.
+
+    Args:
+        root: the scanned folder.
+        split: its images, from :func:`~lightning_advinterp.data.scan.scan_folder`.
+        transform: from an opened image to uint8 ``[3, S, S]``.
+        num_classes: outputs of the network (1,000 maps wnids to torchvision's indices).
+        on_bad_image: ``error`` names an unreadable file; ``skip`` leaves it out of its batch and counts it.
+        seed: of the augmentation.
+        indices: positions in the split to use; None: all.
+
+    Attributes:
+        paths: for each sample its POSIX path relative to ``root``.
+        labels: for each sample its label; −1 without class folders.
+        indices: for each sample its position in the split, which is ``Batch.index``.
+        classes: for each label its folder name (all wnids for ImageNet labels); empty without labels.
+        class_names: for each label a readable name.
+    """
+
+    def __init__(
+        self,
+        root: str | Path,
+        split: Split,
+        *,
+        transform: ImageTransform | None = None,
+        num_classes: int | None = None,
+        on_bad_image: OnBadImage = "error",
+        seed: int = 0,
+        indices: Sequence[int] | None = None,
+    ) -> None:
+        if on_bad_image not in ("error", "skip"):
+            raise ValueError(f"on_bad_image must be 'error' or 'skip', got {on_bad_image!r}")
+        self.root, self.split = Path(root), split
+        self.transform: ImageTransform = EvalTransform() if transform is None else transform
+        self.on_bad_image, self.seed = on_bad_image, seed
+        mapping = map_labels(split.classes, num_classes)
+        self.classes, self.class_names = mapping.classes, mapping.names
+        if not split.labelled:
+            self.classes, self.class_names = [], []
+        self.indices = list(range(len(split.paths)) if indices is None else indices)
+        self.paths = [split.paths[i] for i in self.indices]
+        positions = [split.positions[i] for i in self.indices]
+        self.labels = [UNLABELLED if p == UNLABELLED else mapping.labels[p] for p in positions]
+        self._epoch = shared_zeros()
+        self._bad = shared_zeros(len(self.paths), dtype=torch.bool)
+        self._reported = 0
+
+    @classmethod
+    def from_folder(
+        cls,
+        root: str | Path,
+        split: str = "val",
+        *,
+        transform: ImageTransform | None = None,
+        num_classes: int | None = None,
+        on_bad_image: OnBadImage = "error",
+        limit: int | None = None,
+        seed: int = 0,
+    ) -> "ImageFolderDataset":
+        """Read ``root/<split>`` where the folder has splits, else the whole folder.
+
+        Args:
+            root: the folder.
+            split: wanted split; not looked at for a folder without splits.
+            transform: resize 256 + centre crop 224 if None.
+            num_classes: outputs of the network.
+            on_bad_image: ``error`` or ``skip``.
+            limit: use a seeded, class-balanced choice of this many images.
+            seed: of the choice.
+
+        Raises:
+            FileNotFoundError: no folder, no image.
+            ValueError: the folder has splits, but not this one.
+        """
+        splits = scan_folder(root)
+        if ALL not in splits and split not in splits:
+            raise ValueError(f"split must be one of {sorted(splits)} (found in {str(root)!r}), got {split!r}")
+        chosen = splits.get(split) or splits[ALL]
+        indices = None if limit is None else balanced_subset(chosen.positions, limit, seed)
+        return cls(
+            root,
+            chosen,
+            transform=transform,
+            num_classes=num_classes,
+            on_bad_image=on_bad_image,
+            seed=seed,
+            indices=indices,
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, item: int) -> Batch:
+        """Return one sample: uint8 ``[3, S, S]``, int64 label, int64 index.
+
+        Raises:
+            BadImageError: the file is unreadable (whatever ``on_bad_image`` says: this image was asked for).
+        """
+        index = self.indices[item]
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, int(self._epoch), index))
+        with open_image(self.root / self.paths[item]) as image:
+            pixels = self.transform(image, generator)
+        return Batch(pixels, torch.tensor(self.labels[item]), torch.tensor(index))
+
+    def __getitems__(self, items: Sequence[int]) -> list[Batch]:
+        """Return the samples of one batch, without the unreadable ones where they are to be skipped.
+
+        A batch of which nothing is left gets the next readable image of the data set, so that no batch is
+        ever empty (on several processes a missing batch would be a deadlock).
+        """
+        if self.on_bad_image == "error":
+            return [self[item] for item in items]
+        samples = [sample for item in items if (sample := self._readable(item)) is not None]
+        return samples or [self._next_readable(items[-1])]
+
+    def _readable(self, item: int) -> Batch | None:
+        try:
+            return self[item]
+        except BadImageError:
+            self._bad[item] = True
+            return None
+
+    def _next_readable(self, item: int) -> Batch:
+        for step in range(1, len(self)):
+            if (sample := self._readable((item + step) % len(self))) is not None:
+                return sample
+        raise BadImageError(f"none of the {len(self)} images in {str(self.root)!r} can be read")
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation comes next, and report images skipped since the last report."""
+        self.report_bad_images()
+        self._epoch.fill_(epoch)
+
+    @property
+    def bad_images(self) -> list[str]:
+        """Paths of the images found unreadable so far, by this process and by the loader's workers."""
+        return [self.paths[item] for item in self._bad.nonzero().flatten().tolist()]
+
+    def report_bad_images(self) -> None:
+        """Warn about the images skipped so far, if there are new ones since the last report."""
+        bad = self.bad_images
+        if len(bad) > self._reported:
+            self._reported = len(bad)
+            warnings.warn(
+                f"skipped {len(bad)} of {len(self)} images of {str(self.root)!r} (split {self.split.name!r}) "
+                f"that cannot be read: {shorten(bad)}",
+                stacklevel=2,
+            )
+
+    def path_of(self, index: int) -> str:
+        """Return the path, relative to ``root``, of a sample by its number (``Batch.index``)."""
+        return self.split.paths[index]
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of paths and labels (not of pixels): tells two choices of images apart."""
+        digest = hashlib.sha256()
+        for path, label in zip(self.paths, self.labels, strict=True):
+            digest.update(f"{path}\0{label}\n".encode(errors="surrogateescape"))
+        return digest.hexdigest()[:16]
+
+
+def image_tensor(path: str | Path, resize: int = 256, crop: int = 224) -> Tensor:
+    """Read one image file: shorter side to ``resize``, centre ``crop``; uint8 ``[3, crop, crop]``.
+
+    Raises:
+        BadImageError: the file cannot be read.
+        ValueError: ``crop`` is larger than ``resize``.
+    """
+    transform = EvalTransform(resize, crop)
+    with open_image(path) as image:
+        return transform(image)

@@ -1,0 +1,116 @@
+"""What the image data modules have in common: data sets in, loaders out."""
+
+from collections.abc import Callable
+from typing import Any, Protocol, cast
+
+import pytorch_lightning as pl
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import Workers, make_loader, worker_count
+from lightning_advinterp.data.sampler import EpochSampler
+
+
+class SizedDataset(Protocol):
+    """A map-style data set of samples."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Batch: ...
+
+
+class ImageDataModule(pl.LightningDataModule):
+    """Loaders over ``train_dataset``, ``val_dataset``, ``test_dataset``, which a subclass's ``setup`` sets.
+
+    The training order is a pure function of (seed, epoch), also on several processes and after a resume;
+    an incomplete last training batch is left out unless it is the only one.
+
+    Args:
+        batch_size: images per batch and process.
+        num_workers: worker processes per loader; ``auto``: the cores of this process, at most 8 (see
+            :func:`~lightning_advinterp.data.loaders.worker_count`).
+        seed: of order, augmentation and subsets.
+        pin_memory: None: where there is a CUDA device.
+        prefetch: batches that each worker prepares ahead.
+
+    Attributes:
+        train_dataset: set by ``setup``; None where there is no such split.
+        val_dataset: likewise.
+        test_dataset: likewise.
+    """
+
+    def __init__(
+        self,
+        *,
+        batch_size: int = 100,
+        num_workers: Workers = "auto",
+        seed: int = 0,
+        pin_memory: bool | None = None,
+        prefetch: int = 2,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be at least 1, got {batch_size}")
+        worker_count(num_workers)
+        self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
+        self.pin_memory, self.prefetch = pin_memory, prefetch
+        self.train_dataset: SizedDataset | None = None
+        self.val_dataset: SizedDataset | None = None
+        self.test_dataset: SizedDataset | None = None
+
+    def train_dataloader(self) -> "DataLoader[Batch]":
+        """Shuffled anew in each epoch."""
+        data = self._dataset("train")
+        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        sampler = EpochSampler(data, self.seed, rank=rank, world_size=world_size)
+        sampler.set_epoch(_coming_epoch(self.trainer))
+        return self._loader(data, sampler, drop_last=len(sampler) >= self.batch_size)
+
+    def val_dataloader(self) -> "DataLoader[Batch]":
+        """In order, every image once."""
+        return self._loader(self._dataset("val"))
+
+    def test_dataloader(self) -> "DataLoader[Batch]":
+        """In order, every image once."""
+        return self._loader(self._dataset("test"))
+
+    def teardown(self, stage: str) -> None:
+        """Report the images that were skipped."""
+        for data in (self.train_dataset, self.val_dataset, self.test_dataset):
+            report = cast(Callable[[], None] | None, getattr(data, "report_bad_images", None))
+            if report is not None:
+                report()
+
+    def _dataset(self, name: str) -> SizedDataset:
+        data = cast(SizedDataset | None, getattr(self, f"{name}_dataset"))
+        if data is None:
+            raise ValueError(f"{type(self).__name__} has no {name!r} data: {self._why_missing(name)}")
+        return data
+
+    def _why_missing(self, name: str) -> str:
+        return "call setup() first"
+
+    def _loader(
+        self, data: SizedDataset, sampler: EpochSampler | None = None, drop_last: bool = False
+    ) -> "DataLoader[Batch]":
+        processes = self.trainer.num_devices if self.trainer else 1
+        return make_loader(
+            cast(Dataset[Batch], data),
+            batch_size=self.batch_size,
+            sampler=sampler,
+            drop_last=drop_last,
+            num_workers=worker_count(self.num_workers, processes),
+            pin_memory=self.pin_memory,
+            prefetch=self.prefetch,
+        )
+
+
+def _coming_epoch(trainer: "pl.Trainer | None") -> int:
+    """Return the epoch that the loader built now will serve first.
+
+    On a resume Lightning starts the workers, which fetch ahead, before it tells samplers the epoch; so the
+    loader must know by itself.
+    """
+    if trainer is None:
+        return 0
+    return int(cast(Any, trainer.fit_loop.epoch_progress.current).processed)

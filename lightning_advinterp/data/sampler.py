@@ -1,0 +1,73 @@
+"""The order of training samples: a pure function of (seed, epoch), on one process or several."""
+
+from collections.abc import Iterator, Sized
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.utils.data import DistributedSampler
+
+_MASK = (1 << 64) - 1
+
+
+def mixed_seed(*values: int) -> int:
+    """Mix integers into one well-spread 63-bit seed (SplitMix64, Steele, Lea and Flood 2014).
+
+    Example:
+        >>> mixed_seed(0, 1) == mixed_seed(0, 1) != mixed_seed(1, 0)
+        True
+    """
+    state = 0
+    for value in values:
+        state = ((state ^ (value & _MASK)) + 0x9E3779B97F4A7C15) & _MASK
+        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
+        state ^= state >> 31
+    return state >> 1
+
+
+def shared_zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
+    """Return zeros in shared memory: what one process writes, a loader's workers see, and the reverse."""
+    return cast(Tensor, torch.zeros(shape, dtype=dtype).share_memory_())  # type: ignore[no-untyped-call]
+
+
+class EpochSampler(DistributedSampler[int]):
+    """Shuffle anew in each epoch, as a pure function of (seed, epoch).
+
+    Being a ``DistributedSampler``, it is left in place by Lightning, which would wrap any other sampler and
+    shuffle a second time with its own seed. Process ``rank`` takes every ``world_size``-th sample of the one
+    global order, so N processes with batch B see the same images per step as one process with batch N·B;
+    the up to ``world_size - 1`` samples at the end that would make the shares uneven wait for another epoch.
+
+    :meth:`set_epoch`, which Lightning calls before each epoch, is passed on to the data set where it has such
+    a method, so that augmentation can depend on the epoch too.
+
+    Args:
+        data: the data set, or anything with a length.
+        seed: the run's seed.
+        rank: this process's number.
+        world_size: how many processes there are.
+    """
+
+    def __init__(self, data: Sized, seed: int = 0, *, rank: int = 0, world_size: int = 1) -> None:
+        if world_size < 1 or not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in [0, world_size), got rank={rank} and world_size={world_size}")
+        self.data = data
+        self.seed, self.epoch = seed, 0
+        self.rank, self.num_replicas = rank, world_size
+        self.shuffle, self.drop_last = True, True
+
+    def __len__(self) -> int:
+        return len(self.data) // self.num_replicas
+
+    def __iter__(self) -> Iterator[int]:
+        generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
+        order = torch.randperm(len(self.data), generator=generator)
+        return iter(order[self.rank :: self.num_replicas][: len(self)].tolist())
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose order comes next, for this sampler and for its data set."""
+        self.epoch = epoch
+        forward = getattr(self.data, "set_epoch", None)
+        if callable(forward):
+            forward(epoch)

@@ -1,0 +1,216 @@
+"""The accuracy analysis against a hand-worked case and a literal loop; what the runner promises."""
+
+import math
+
+import pytest
+import torch
+from helpers import assert_untouched, fingerprint, small_batch, small_network
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+
+from lightning_advinterp.analyses import REAL, AccuracyAnalysis, Needs, Observation, Result, Runner, Sweep
+from lightning_advinterp.analyses.runner import subset_indices
+from lightning_advinterp.attacks import AttackConfig, sample_keys
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.metrics import top_k_hits, wilson_interval
+
+
+class Memory(Dataset):
+    """A batch as a data set; ``fails_at`` breaks the reading of one image."""
+
+    def __init__(self, batch, fails_at=None):
+        self.batch, self.fails_at = batch, fails_at
+
+    def __len__(self):
+        return len(self.batch.label)
+
+    def __getitem__(self, index):
+        if index == self.fails_at:
+            raise OSError("power cut")
+        return Batch(*(field[index] for field in self.batch))
+
+
+ATTACKS = [AttackConfig("fgsm", "16/255"), AttackConfig("pgd", "16/255", steps=3, target="random")]
+
+
+def runner(network, dataset, **options):
+    return Runner(network, dataset, attacks=create_attacks(ATTACKS), **options)
+
+
+def accuracy(network, dataset, **options):
+    return runner(network, dataset, **options).run([AccuracyAnalysis(create_attacks(ATTACKS))])["accuracy"]
+
+
+def test_top_k_by_hand():
+    logits = torch.tensor([[3.0, 2.0, 1.0], [3.0, 2.0, 1.0], [float("nan"), 2.0, 1.0]])
+    assert top_k_hits(logits, torch.tensor([0, 1, 1]), 1).tolist() == [True, False, False]
+    assert top_k_hits(logits, torch.tensor([0, 1, 1]), 2).tolist() == [True, True, False]
+    assert top_k_hits(logits, torch.tensor([2, 2, 2]), 9).tolist() == [True, True, False]
+
+
+def test_wilson_interval_against_scipy():
+    from scipy.stats import binomtest
+
+    for successes, n in [(0, 10), (3, 10), (10, 10), (758, 1000), (1, 3)]:
+        expected = binomtest(successes, n).proportion_ci(0.95, method="wilson")
+        assert wilson_interval(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+    assert all(math.isnan(bound) for bound in wilson_interval(0, 0))
+
+
+def test_equals_a_literal_loop():
+    network, batch = small_network().double(), small_batch(n=23, dtype=torch.float64)
+    result = accuracy(network, Memory(batch), batch_size=5, seed=4)
+    attacks, keys = create_attacks(ATTACKS), sample_keys(batch.index, seed=4)
+    for row in result.tables["accuracy"]:
+        top1 = top5 = success = kept = 0
+        linf = 0.0
+        for i in range(23):
+            x, y = batch.image[i : i + 1], batch.label[i : i + 1]
+            if row["images"] == REAL:
+                z = network(x)
+            else:
+                found = attacks[row["images"]].run(network, x, y, keys=keys[i : i + 1])
+                z = network(found.x_adv)
+                success, linf = success + int(found.success), linf + float(found.linf)
+                kept += int(z.argmax() == network(x).argmax())
+            rank = int((z[0] > z[0, y]).sum())
+            top1, top5 = top1 + (rank < 1), top5 + (rank < 5)
+        assert row["n"] == 23
+        assert (row["top1"], row["top5"]) == (top1 / 23, top5 / 23)
+        assert (row["top1_low"], row["top1_high"]) == wilson_interval(top1, 23)
+        if row["images"] != REAL:
+            assert (row["success"], row["label_kept"]) == (success / 23, kept / 23)
+            assert row["linf"] == pytest.approx(linf / 23)
+    assert result.scalars["acc"] == result.tables["accuracy"][0]["top1"]
+    assert result.scalars["fgsm_acc"] < result.scalars["acc"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 4, 23])
+def test_does_not_depend_on_batches(batch_size):
+    network, data = small_network().double(), Memory(small_batch(n=23, dtype=torch.float64))
+    rows = accuracy(network, data, batch_size=batch_size).tables["accuracy"]
+    for row, expected in zip(rows, accuracy(network, data, batch_size=7).tables["accuracy"], strict=True):
+        assert row == pytest.approx(expected)
+
+
+def test_states_merge_to_the_whole():
+    network, data = small_network().double(), Memory(small_batch(n=23, dtype=torch.float64))
+    parts = []
+    for rank in range(3):
+        analysis, one = AccuracyAnalysis(create_attacks(ATTACKS)), runner(network, data, batch_size=4)
+        one.indices = one.indices[rank::3]
+        one.run([analysis])
+        parts.append(analysis)
+    for part in parts[1:]:
+        parts[0].merge(part.state_dict())
+    whole = accuracy(network, data, batch_size=4).tables["accuracy"]
+    for row, expected in zip(parts[0].result().tables["accuracy"], whole, strict=True):
+        assert row == pytest.approx(expected)
+
+
+def test_an_interrupted_run_goes_on(tmp_path):
+    network, batch = small_network().double(), small_batch(n=23, dtype=torch.float64)
+    whole = accuracy(network, Memory(batch), batch_size=4)
+    journal = tmp_path / "state"
+
+    def start(dataset):
+        one = runner(network, dataset, batch_size=4, journal=journal)
+        one._journal._every = 0
+        return one
+
+    with pytest.raises(OSError, match="power cut"):
+        start(Memory(batch, fails_at=17)).run([AccuracyAnalysis(create_attacks(ATTACKS))])
+    assert len(list(tmp_path.iterdir())) == 1
+
+    class Watched(Memory):
+        def __getitem__(self, index):
+            assert index >= 16, "the first four batches are done"
+            return super().__getitem__(index)
+
+    resumed = start(Watched(batch)).run([AccuracyAnalysis(create_attacks(ATTACKS))])["accuracy"]
+    assert resumed == whole
+    assert not list(tmp_path.iterdir())
+
+
+def test_nothing_is_touched():
+    network, data = small_network(dropout=0.5).train(), Memory(small_batch(n=9))
+    network.backbone.bn1.eval()
+    before, state = fingerprint(network), torch.get_rng_state()
+    accuracy(network, data, batch_size=4)
+    assert_untouched(network, before)
+    assert torch.equal(state, torch.get_rng_state())
+    with pytest.raises(OSError, match="power cut"):
+        accuracy(network, Memory(small_batch(n=9), fails_at=8), batch_size=4)
+    assert_untouched(network, before)
+
+
+def test_passes_are_counted_as_they_are_run():
+    network, data = small_network(), Memory(small_batch(n=9))
+    counts = {"forward": 0}
+
+    def count(_, inputs):
+        counts["forward"] += len(inputs[0])
+
+    network.backbone.register_forward_pre_hook(count)
+    one = runner(network, data, batch_size=4)
+    analyses = [AccuracyAnalysis(create_attacks(ATTACKS))]
+    expected = one.passes(analyses)
+    one.run(analyses)
+    assert expected["images"] == 9
+    assert expected["forward_passes"] == counts["forward"]
+    assert expected["backward_passes"] == 9 * (1 + 3)
+
+
+class Reader:
+    """Wants two sweeps, and layers of one kind of image in the second."""
+
+    name = "reader"
+
+    def __init__(self):
+        self.seen = []
+
+    def needs(self, network):
+        return Needs((Sweep(labels=False), Sweep(("relu1", "phi"), (REAL, "fgsm"))))
+
+    def update(self, sweep, seen):
+        self.seen.append((sweep, seen))
+
+    def result(self):
+        return Result(self.name)
+
+
+def test_sweeps_are_united_and_layers_read():
+    network, batch = small_network(), small_batch(n=6)
+    reader, counter = Reader(), AccuracyAnalysis(create_attacks(ATTACKS[:1]))
+    one = runner(network, Memory(batch), batch_size=6)
+    one.run([reader, counter])
+    (first, seen), (second, deep) = reader.seen
+    assert isinstance(seen, Observation)
+    assert (first, second) == (0, 1)
+    assert set(seen.logits) == {REAL, "fgsm"}, "the other analysis wants the attack in this sweep"
+    assert set(deep.activations["fgsm"]) == {"relu1", "phi"}
+    torch.testing.assert_close(deep.activations[REAL]["phi"], network.forward_features(batch.image, ["relu2"])[1]["relu2"])
+    assert torch.equal(deep.index, batch.index)
+    assert torch.equal(deep.success["fgsm"], deep.logits["fgsm"].argmax(1) != batch.label)
+    loss = F.cross_entropy(deep.logits["fgsm"], batch.label)
+    assert loss > F.cross_entropy(deep.logits[REAL], batch.label)
+
+
+def test_subsets_are_nested_and_seeded():
+    small, large = subset_indices(100, 10, 3), subset_indices(100, 30, 3)
+    assert set(small.tolist()) <= set(large.tolist())
+    assert small.tolist() == sorted(small.tolist())
+    assert small.tolist() != subset_indices(100, 10, 4).tolist()
+    assert subset_indices(5, 9, 0).tolist() == [0, 1, 2, 3, 4]
+
+
+def test_wrong_arguments_are_refused():
+    network, batch = small_network(), small_batch(n=3)
+    with pytest.raises(ValueError, match="batch_size must be 1 or more, got 0"):
+        runner(network, Memory(batch), batch_size=0)
+    with pytest.raises(ValueError, match="limit must be 1 or more images, got 0"):
+        runner(network, Memory(batch), limit=0)
+    unlabelled = Memory(batch._replace(label=torch.full((3,), -1)))
+    with pytest.raises(ValueError, match="needs labels, but the images lie in no class folders"):
+        accuracy(network, unlabelled)

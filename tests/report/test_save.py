@@ -1,0 +1,62 @@
+import csv
+import json
+
+import pytest
+from matplotlib.figure import Figure
+
+from lightning_advinterp.analyses import Result
+from lightning_advinterp.files import write_atomically, write_text
+from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
+from lightning_advinterp.report.save import to_csv
+
+ROW = {"images": "real", "n": 4, "top1": 0.75, "top1_low": 0.3, "top1_high": 0.95, "top5": 1.0, "top5_low": 0.5, "top5_high": 1.0, "eps": None}
+ADVERSARIAL = ROW | {"images": "fgsm", "top1": 0.0, "top1_low": 0.0, "eps": 4 / 255}
+
+
+def test_csv():
+    text = to_csv([{"a": 1, "b": True, "c": 0.1 + 0.2}, {"a": None, "b": False, "c": float("nan"), "d": "x,y"}])
+    assert text == 'a,b,c,d\n1,true,0.3,\n,false,,"x,y"\n'
+
+
+def test_saved_files(tmp_path):
+    evil = "<script>alert(1)</script>"
+    results = {"accuracy": Result("accuracy", {"acc": 0.75, "odd": float("nan")}, {"accuracy": [ROW, ADVERSARIAL | {"images": evil}]})}
+    save_results(tmp_path, results, {"accuracy": accuracy_bars([ROW, ADVERSARIAL])}, {"seed": 3})
+    with (tmp_path / "accuracy.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["top1"] for row in rows] == ["0.75", "0"]
+    assert [row["eps"] for row in rows] == ["", "0.0156863"]
+    summary = json.loads((tmp_path / "results.json").read_text())
+    assert summary == {"scalars": {"accuracy": {"acc": 0.75, "odd": None}}, "provenance": {"seed": 3}}
+    page = (tmp_path / "index.html").read_text()
+    assert evil not in page
+    assert "&lt;script&gt;" in page
+    assert 'src="figures/accuracy.png"' in page
+    assert (tmp_path / "figures" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_figure_shows_every_kind():
+    axes = accuracy_bars([ROW, ADVERSARIAL], "a title").axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["real", "fgsm\nε = 4/255"]
+    assert isinstance(axes.figure, Figure)
+    assert {round(bar.get_height(), 6) for bar in axes.patches} == {75.0, 0.0, 100.0}
+
+
+def test_table_lists_networks_side_by_side():
+    table = accuracy_table({"ours": [ROW], "theirs": [ADVERSARIAL]})
+    assert [column.header for column in table.columns][2:5:2] == ["ours\ntop-1 % [95 %]", "theirs\ntop-1 % [95 %]"]
+    assert list(table.columns[2].cells) == ["75.0 [30.0, 95.0]"]
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "deep" / "file.txt"
+    write_text(path, "old")
+
+    def fail(file):
+        file.write(b"half")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        write_atomically(path, fail)
+    assert path.read_text() == "old"
+    assert [p.name for p in path.parent.iterdir()] == ["file.txt"]
