@@ -15,6 +15,7 @@ import logging
 import statistics
 import time
 import warnings
+from itertools import pairwise
 
 import pytorch_lightning as pl
 import torch
@@ -139,6 +140,7 @@ class StepTimes(pl.Callback):
         self.starts = []
 
     def on_train_batch_start(self, *_):
+        """Note the time."""
         self.starts.append(time.perf_counter())
 
 
@@ -147,7 +149,7 @@ def lightning_overhead(arguments, device):
     data = Noise(arguments.batch * (arguments.rounds + 3), arguments.size)
     loader = DataLoader(data, arguments.batch)
     bare, lightning = [], []
-    for turn in range(2):
+    for _ in range(2):
         module = build(arguments, device)
         optimizer = torch.optim.SGD(module.network.parameters(), lr=0.01, momentum=0.9, weight_decay=5e-5)
         starts = []
@@ -155,7 +157,7 @@ def lightning_overhead(arguments, device):
             starts.append(time.perf_counter())
             batch = Batch(*(field.to(device) for field in raw)).to_float()
             plain_step(module.network, batch, optimizer)
-        bare += [after - before for before, after in zip(starts[2:], starts[3:], strict=False)]
+        bare += [after - before for before, after in pairwise(starts[2:])]
         clock, module = StepTimes(), build(arguments, device, Standard())
         trainer = pl.Trainer(
             max_epochs=1,
@@ -169,11 +171,12 @@ def lightning_overhead(arguments, device):
             inference_mode=False,
         )
         trainer.fit(module, loader)
-        lightning += [after - before for before, after in zip(clock.starts[2:], clock.starts[3:], strict=False)]
+        lightning += [after - before for before, after in pairwise(clock.starts[2:])]
     return bare, lightning
 
 
 def main():
+    """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet18")
     parser.add_argument("--size", type=int, default=96, help="side of the images in pixels")

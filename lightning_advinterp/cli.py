@@ -7,13 +7,14 @@
 import logging
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 import yaml
-from jsonargparse import ActionConfigFile, ArgumentParser, Namespace
+from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
@@ -39,6 +40,17 @@ from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 _log = logging.getLogger(__name__)
 _console = Console()
 
+_EXPECTED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",  # the folder of a run is fixed, so that it can go on
+    "You have overridden `on_after_batch_transfer` in `LightningModule`",  # that one is meant
+    "The '.*_dataloader' does not have many workers",  # the concept world lies in memory and needs none
+    ".*LeafSpec",  # pytorch-lightning 2.6.6 on torch 2.15
+)
+"""Lightning's warnings about what is intended here."""
+
+FINAL_IMAGES = 1000
+"""At most so many validation images decide the table at the end of a training run."""
+
 DATA_MODULES = (ConceptWorldDataModule, ImageFolderDataModule, CIFAR10DataModule)
 """What a configuration may name without its path; any other data module by class path."""
 
@@ -49,6 +61,27 @@ class TrainCLI(LightningCLI):
     Checkpointing and everything that watches a run are keys of their own (``null`` = off), never entries of
     ``trainer.callbacks``: a second ``--config`` replaces a list, but merges keys.
     """
+
+    @classmethod
+    def parse(cls, args: Sequence[str] | None = None) -> "TrainCLI":
+        """Parse a command line and build all that it names, without training.
+
+        Args:
+            args: the command line, ``sys.argv`` if left out.
+        """
+        return cls(
+            RobustClassifier,
+            pl.LightningDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            trainer_defaults={"inference_mode": False, "max_epochs": 10},
+            seed_everything_default=0,
+            args=None if args is None else list(args),
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_kwargs={"description": "Train an image classifier; see configs/ for complete examples."},
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys beside ``trainer``, ``model`` and ``data``, and link what must agree."""
@@ -126,17 +159,19 @@ class TrainCLI(LightningCLI):
     @property
     def config_text(self) -> str:
         """The resolved configuration as YAML that ``--config`` takes."""
-        text: str = self.parser.dump(self.config, skip_none=False)
+        text: str = self.parser.dump(self.config, skip_unset=False)
         return text
 
-    def fit(self) -> None:
-        """Train, or go on training."""
-        checkpoint = self.directory.checkpoint_to_resume(self.config.resume)
+    def fit(self, checkpoint: Path | None = None) -> None:
+        """Train, or go on from a checkpoint."""
         if self.trainer.is_global_zero and not self.config.trainer.fast_dev_run:
             self.directory.save_config(self.config_text)
         if checkpoint is not None:
             _log.warning("Resuming from %s.", checkpoint)
-        self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
 
     def final_accuracy(self) -> list[Row]:
         """Accuracy of the trained network on the validation images, clean and under the configured attacks."""
@@ -149,7 +184,7 @@ class TrainCLI(LightningCLI):
             batch_size=100 if callback is None else callback.batch_size,
             device=self.trainer.strategy.root_device,
             seed=0 if callback is None else callback.seed,
-            limit=None if callback is None else callback.limit,
+            limit=FINAL_IMAGES,
             progress=True,
         )
         return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
@@ -161,22 +196,29 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+@contextmanager
+def _plain_errors() -> Iterator[None]:
+    """Turn a wrong setting into one line and exit status 2, before any work is done."""
+    try:
+        yield
+    except (ValueError, FileNotFoundError) as error:
+        first: BaseException = error
+        while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
+            first = first.__cause__
+        print(f"error: {first}", file=sys.stderr)
+        sys.exit(2)
+
+
 def _train_once(args: Sequence[str] | None) -> TrainCLI:
-    cli = TrainCLI(
-        RobustClassifier,
-        pl.LightningDataModule,
-        subclass_mode_data=True,
-        save_config_callback=None,
-        trainer_defaults={"inference_mode": False, "max_epochs": 10},
-        seed_everything_default=0,
-        args=None if args is None else list(args),
-        run=False,
-        auto_configure_optimizers=False,
-        load_from_checkpoint_support=False,
-        parser_kwargs={"description": "Train an image classifier; see configs/ for complete examples."},
-    )
-    cli.fit()
+    with _plain_errors():
+        cli = TrainCLI.parse(args)
+        checkpoint = cli.directory.checkpoint_to_resume(cli.config.resume)
+    cli.fit(checkpoint)
     return cli
+
+
+def _objective_name(cli: TrainCLI) -> str:
+    return type(cli.model.objective).__name__.lower()
 
 
 def train(args: Sequence[str] | None = None) -> None:
@@ -188,7 +230,7 @@ def train(args: Sequence[str] | None = None) -> None:
     cli = _train_once(args)
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
-    networks = {cli.config.name: cli.final_accuracy()}
+    networks = {_objective_name(cli): cli.final_accuracy()}
     if cli.config.compare_with_standard:
         standard = _train_once(
             [
@@ -197,7 +239,7 @@ def train(args: Sequence[str] | None = None) -> None:
                 *("--compare_with_standard", "false", "--model.objective", "Standard"),
             ]
         )
-        networks[standard.config.name] = standard.final_accuracy()
+        networks[_objective_name(standard)] = standard.final_accuracy()
     _console.print()
     _console.print(accuracy_table(networks, "Accuracy on validation images"))
     folder = cli.directory.path
@@ -206,9 +248,17 @@ def train(args: Sequence[str] | None = None) -> None:
     _console.print(f"curves         tensorboard --logdir {folder.parent}")
     _console.print(
         f"next           python evaluate.py --checkpoint {cli.directory.last} --analyses accuracy "
-        f"--attack pgd --eps 4/255 --output evaluations/{cli.config.name}",
+        f"--attack pgd --eps 4/255 --steps 20 --output evaluations/{cli.config.name}",
         soft_wrap=True,
     )
+
+
+def evaluation_parser() -> ArgumentParser:
+    """Return the parser of the evaluation command: every field of :class:`Evaluation` is a flag."""
+    parser = ArgumentParser(description="Measure what a network does, and write tables, figures and a page.")
+    parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
+    parser.add_class_arguments(Evaluation)
+    return parser
 
 
 def evaluate(args: Sequence[str] | None = None) -> None:
@@ -217,12 +267,9 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     Args:
         args: the command line, ``sys.argv`` if left out.
     """
-    parser = ArgumentParser(description="Measure what a network does, and write tables, figures and a page.")
-    parser.add_argument("--config", action=ActionConfigFile, help="A YAML file of the keys below.")
-    parser.add_class_arguments(Evaluation)
-    given: Namespace = parser.parse_args(None if args is None else list(args))
-    try:
-        run_evaluation(parser.instantiate(given), console=_console)
-    except (ValueError, FileNotFoundError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    parser = evaluation_parser()
+    given = parser.parse_args(None if args is None else list(args))
+    with _plain_errors():
+        fields = vars(parser.instantiate(given))
+        fields.pop("config")
+        run_evaluation(Evaluation(**fields), console=_console)

@@ -96,8 +96,8 @@ class RobustClassifier(pl.LightningModule):
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Make float images on the device, after they travelled as uint8."""
-        batch = Batch(*batch).to_float()
-        return batch._replace(image=batch.image.contiguous(memory_format=self.memory_format))
+        image, label, index = Batch(*batch).to_float()
+        return Batch(image.contiguous(memory_format=self.memory_format), label, index)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Hand the batch to the objective and log what comes back."""

@@ -75,7 +75,7 @@ def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[d
     wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if decay_norm_and_bias:
         return [{"params": wanted}]
-    groups = [
+    groups: list[dict[str, Any]] = [
         {"params": [parameter for parameter in wanted if parameter.dim() > 1]},
         {"params": [parameter for parameter in wanted if parameter.dim() <= 1], "weight_decay": 0.0},
     ]
@@ -84,9 +84,7 @@ def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[d
 
 def create_optimizer(network: nn.Module, config: OptimizerConfig) -> Optimizer:
     """Build the optimiser for a network's trainable parameters."""
-    groups: Iterable[dict[str, Any]] = parameter_groups(
-        network, decay_norm_and_bias=config.decay_norm_and_bias
-    )
+    groups: Iterable[dict[str, Any]] = parameter_groups(network, decay_norm_and_bias=config.decay_norm_and_bias)
     if config.name == "sgd":
         return torch.optim.SGD(
             groups,
@@ -142,6 +140,4 @@ def _main_schedule(
         return MultiStepLR(optimizer, marks, gamma=config.gamma)
     if config.name == "constant":
         return LinearLR(optimizer, 1.0, 1.0, total_iters=1)
-    raise ValueError(
-        f"schedule.name must be constant, cosine, multistep, plateau or onecycle, got {config.name!r}."
-    )
+    raise ValueError(f"schedule.name must be constant, cosine, multistep, plateau or onecycle, got {config.name!r}.")

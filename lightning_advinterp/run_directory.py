@@ -83,9 +83,7 @@ class RunDirectory:
 
     def checkpoint_callbacks(self, config: CheckpointConfig | None) -> list[ModelCheckpoint]:
         """Return what writes ``last.ckpt`` after every epoch, and ``best.ckpt`` where one is monitored."""
-        last = ModelCheckpoint(
-            self.path, filename="last", save_on_train_epoch_end=True, enable_version_counter=False
-        )
+        last = ModelCheckpoint(self.path, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         if config is None:
             return [last]
         best = ModelCheckpoint(

@@ -4,6 +4,9 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
+
+torch.set_num_threads(1)  # tests run side by side, one process per core
 
 REPOSITORY = Path(__file__).parents[1]
 

@@ -26,7 +26,12 @@ class SmallBackbone(nn.Module):
 def small_network(num_classes=5, dropout=0.0, seed=0):
     torch.manual_seed(seed)
     network = Network(
-        SmallBackbone(num_classes, dropout), name="small", num_classes=num_classes, input_size=16, phi="relu2", head="fc"
+        SmallBackbone(num_classes, dropout),
+        name="small",
+        num_classes=num_classes,
+        input_size=16,
+        phi="relu2",
+        head="fc",
     )
     with torch.no_grad():
         for bn in (network.backbone.bn1, network.backbone.bn2):

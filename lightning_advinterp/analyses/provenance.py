@@ -11,7 +11,16 @@ import torch
 
 from lightning_advinterp.networks import Network, weights_hash
 
-_PACKAGES = ("lightning-advinterp", "torch", "torchvision", "timm", "pytorch-lightning", "torchmetrics", "numpy", "pillow")
+_PACKAGES = (
+    "lightning-advinterp",
+    "torch",
+    "torchvision",
+    "timm",
+    "pytorch-lightning",
+    "torchmetrics",
+    "numpy",
+    "pillow",
+)
 
 
 def package_versions() -> dict[str, str]:

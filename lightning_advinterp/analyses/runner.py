@@ -13,11 +13,11 @@ from torch.utils.data import DataLoader, Dataset, Subset
 from lightning_advinterp.analyses.analysis import REAL, Analysis, Observation, Result, Sweep
 from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.attacks.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.randomness import sample_keys
 
 
 def subset_indices(size: int, limit: int | None, seed: int) -> Tensor:
@@ -92,9 +92,9 @@ class Runner:
         needs = [analysis.needs(self.network).sweeps for analysis in analyses]
         for number in range(max(map(len, needs), default=0)):
             due = [(a, sweeps[number]) for a, sweeps in zip(analyses, needs, strict=True) if number < len(sweeps)]
-            done = self._journal.resume(number, analyses)
+            first = self._journal.resume(number, analyses)
             wants = _unite([sweep for _, sweep in due])
-            for done, seen in self._sweep(wants, done, f"sweep {number + 1}"):
+            for done, seen in self._sweep(wants, first, f"sweep {number + 1}"):
                 for analysis, _ in due:
                     if seen is not None:
                         analysis.update(number, seen)

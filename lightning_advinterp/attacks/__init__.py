@@ -3,7 +3,7 @@
 from lightning_advinterp.attacks.attack import Attack, AttackResult
 from lightning_advinterp.attacks.budget import Budget, parse_budget, parse_pixels
 from lightning_advinterp.attacks.presets import AttackConfig, bim, create_attack, fgsm, pgd
-from lightning_advinterp.attacks.randomness import sample_keys
+from lightning_advinterp.randomness import sample_keys
 
 __all__ = [
     "Attack",

@@ -1,15 +1,17 @@
 """The one loop behind every iterated attack: climb an objective, step by step, inside a threat model."""
 
+import copy
+from dataclasses import replace
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.attacks.prediction import LOSSES, Goal, LabelRule, TargetRule
-from lightning_advinterp.attacks.randomness import mix, sample_keys
 from lightning_advinterp.attacks.step import Step
 from lightning_advinterp.attacks.threat import ThreatModel
 from lightning_advinterp.networks.modes import BatchNormMode, attack_mode, check_batch_norm_mode
+from lightning_advinterp.randomness import mix, sample_keys
 
 
 class AttackResult(NamedTuple):
@@ -113,7 +115,7 @@ class Attack:
             x: the images.
             y: int64 ``[B]``, true labels; not needed where the label rule or the target does without.
             target: int64 ``[B]``, the classes to aim at.
-            keys: int64 ``[B]`` from :func:`~lightning_advinterp.attacks.randomness.sample_keys`; all random
+            keys: int64 ``[B]`` from :func:`~lightning_advinterp.randomness.sample_keys`; all random
                 draws of a sample come from its key. Left out, a sample's place in the batch is its key.
 
         Returns:
@@ -132,6 +134,13 @@ class Attack:
     ) -> AttackResult:
         """Like a call, for one more forward pass: success, distances and the objective's course come with it."""
         return self._run(network, x, y, target, keys, finish=True)
+
+    def scaled(self, share: float) -> "Attack":
+        """Return the same attack with its radius and steps multiplied by ``share``."""
+        scaled = copy.copy(self)
+        scaled.threat = replace(self.threat, budget=self.threat.budget.scaled(share))
+        scaled.step = self.step.scaled(share)
+        return scaled
 
     def keys_for(self, x: Tensor, keys: Tensor | None) -> Tensor:
         """Return the given keys, or the places in the batch as such."""
@@ -198,9 +207,7 @@ class Attack:
                 trace.append(self.gain(logits, goal))
                 success, target = goal.reached(logits), goal.resolve(logits)
         delta = (x_adv - x).flatten(1)
-        return AttackResult(
-            x_adv, target, success, delta.abs().amax(dim=1), delta.norm(dim=1), torch.stack(trace)
-        )
+        return AttackResult(x_adv, target, success, delta.abs().amax(dim=1), delta.norm(dim=1), torch.stack(trace))
 
 
 def _keep_better(best: AttackResult, again: AttackResult, todo: Tensor) -> AttackResult:

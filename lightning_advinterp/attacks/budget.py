@@ -1,13 +1,13 @@
 """How far an attack may go: one ε for all samples, or one drawn for each of them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from lightning_advinterp.attacks.randomness import uniform
+from lightning_advinterp.randomness import uniform
 
 Distribution = Literal["uniform", "truncated_normal"]
 _EPS_STREAM = 0x657073  # "eps": keeps the draw of ε independent of the draw of the start
@@ -37,7 +37,7 @@ def parse_pixels(value: float | str, argument: str = "eps", *, most: float | Non
     if most is not None and number > most:
         raise ValueError(
             f"{argument} is a fraction of the [0, 1] pixel range and must be at most {most:g}, got {value!r}; "
-            f'in 0-255 units write "{value}/255".'
+            f'in 0-255 units write "{number:g}/255".'
         )
     return number
 
@@ -63,6 +63,10 @@ class Budget:
             raise ValueError(f"eps must be given as [low, high] with low <= high, got [{self.low}, {self.high}].")
         if self.distribution not in ("uniform", "truncated_normal"):
             raise ValueError(f"eps_distribution must be uniform or truncated_normal, got {self.distribution!r}.")
+
+    def scaled(self, share: float) -> "Budget":
+        """Return the budget with every radius multiplied by ``share``."""
+        return replace(self, low=self.low * share, high=self.high * share)
 
     def radius(self, keys: Tensor, dtype: torch.dtype = torch.float32) -> Tensor:
         """Return every sample's ε, ``[B, 1, 1, 1]``, a function of its key alone."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_advinterp.attacks.randomness import uniform
+from lightning_advinterp.randomness import uniform
 
 LabelRule = Literal["true", "predicted", "least_likely"]
 TargetRule = Literal["least_likely", "random"]

@@ -133,9 +133,7 @@ def bim(
     target: TargetRule | int | None = None,
 ) -> Attack:
     """Basic iterative method: FGSM in small steps, projected (Kurakin et al. 2017)."""
-    return create_attack(
-        AttackConfig("bim", eps, steps=steps, step_size=step_size, label=label, target=target)
-    )
+    return create_attack(AttackConfig("bim", eps, steps=steps, step_size=step_size, label=label, target=target))
 
 
 def pgd(

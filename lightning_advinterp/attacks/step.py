@@ -1,13 +1,14 @@
 """Steps: from the gradient of an attack's objective to a move of the image."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import torch
 from torch import Tensor
 
-from lightning_advinterp.attacks.randomness import normal
 from lightning_advinterp.attacks.threat import l2_norm
+from lightning_advinterp.randomness import normal
 
 _ZERO_STREAM = 0x7A65726F  # "zero"
 
@@ -23,6 +24,10 @@ class Step(ABC):
 
     size: float
     relative: bool = False
+
+    def scaled(self, share: float) -> Self:
+        """Return the step for a radius multiplied by ``share``; a relative one follows by itself."""
+        return self if self.relative else replace(self, size=self.size * share)
 
     def length(self, radius: Tensor) -> Tensor:
         """Return every sample's step length, ``[B, 1, 1, 1]``."""

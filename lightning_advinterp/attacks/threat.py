@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.attacks.budget import Budget
-from lightning_advinterp.attacks.randomness import normal, uniform
+from lightning_advinterp.randomness import normal, uniform
 
 Norm = Literal["linf", "l2"]
 _START_STREAM = 0x7374617274  # "start"
@@ -17,7 +17,8 @@ _RADIUS_STREAM = 0x726164697573  # "radius"
 
 def l2_norm(x: Tensor) -> Tensor:
     """Euclidean norm of every sample, ``[B, …] -> [B, 1, 1, 1]``."""
-    return x.flatten(1).norm(dim=1).view(-1, *[1] * (x.dim() - 1))
+    norm: Tensor = torch.linalg.vector_norm(x, dim=tuple(range(1, x.dim())), keepdim=True)
+    return norm
 
 
 @dataclass(frozen=True)

@@ -32,7 +32,7 @@ class AccuracyCallback(AnalysisCallback):
 
     def __init__(
         self,
-        attacks: list[AttackConfig] = [AttackConfig("fgsm", "4/255"), AttackConfig("pgd", "4/255")],  # noqa: B006
+        attacks: tuple[AttackConfig, ...] = (AttackConfig("fgsm", "4/255"), AttackConfig("pgd", "4/255")),
         every_n_epochs: int = 1,
         limit: int | None = 500,
         batch_size: int = 100,

@@ -26,9 +26,7 @@ class AnalysisCallback(pl.Callback):
         seed: draws the subset and the attacks' random numbers.
     """
 
-    def __init__(
-        self, every_n_epochs: int = 1, limit: int | None = 500, batch_size: int = 100, seed: int = 0
-    ) -> None:
+    def __init__(self, every_n_epochs: int = 1, limit: int | None = 500, batch_size: int = 100, seed: int = 0) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be 1 or more, got {every_n_epochs}.")
         self.every_n_epochs, self.limit = every_n_epochs, limit

@@ -9,11 +9,11 @@ from torch.utils.data import default_collate
 
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.presets import AttackConfig, create_attack
-from lightning_advinterp.attacks.randomness import sample_keys
 from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.randomness import sample_keys
 from lightning_advinterp.report.figures import attack_panel
 
 

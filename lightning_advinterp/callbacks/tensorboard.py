@@ -29,7 +29,7 @@ class TensorBoardCallback(pl.Callback):
                 writer: Any = logger.experiment
                 writer.add_custom_scalars(_layout(adversarial))
                 metrics = dict.fromkeys(["val/acc", *adversarial, "val/loss"], 0.0)
-                for summary in hparams(_flat(self.settings), metrics):
+                for summary in hparams(_flat(self.settings), metrics):  # type: ignore[no-untyped-call]
                     writer.file_writer.add_summary(summary)
 
 

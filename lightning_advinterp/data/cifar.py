@@ -13,7 +13,8 @@ from lightning_advinterp.data.cifar_files import CLASS_NAMES, PICKLE_FOLDER, WNI
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.module_base import ImageDataModule
-from lightning_advinterp.data.sampler import mixed_seed, shared_zeros
+from lightning_advinterp.data.sampler import shared_zeros
+from lightning_advinterp.randomness import mixed_seed
 
 
 class MemoryDataset(Dataset[Batch]):
@@ -61,9 +62,7 @@ class MemoryDataset(Dataset[Batch]):
         index = [self.indices[item] for item in items]
         images = self.images[index]
         if self.shift:
-            images = shift_and_flip(
-                images, [mixed_seed(self.seed, int(self._epoch), i) for i in index], self.shift
-            )
+            images = shift_and_flip(images, [mixed_seed(self.seed, int(self._epoch), i) for i in index], self.shift)
         labels = torch.tensor([self.labels[item] for item in items])
         return [Batch(*sample) for sample in zip(images, labels, torch.tensor(index), strict=True)]
 
@@ -152,9 +151,7 @@ class CIFAR10DataModule(ImageDataModule):
         from torchvision.datasets import CIFAR10
         from torchvision.datasets.utils import download_and_extract_archive
 
-        download_and_extract_archive(
-            CIFAR10.url, str(self.root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5
-        )
+        download_and_extract_archive(CIFAR10.url, str(self.root), filename=CIFAR10.filename, md5=CIFAR10.tgz_md5)
 
     def setup(self, stage: str | None = None) -> None:
         """Read all images into memory (150 MB for the whole set)."""
@@ -171,9 +168,7 @@ class CIFAR10DataModule(ImageDataModule):
             self.val_dataset = self._build(train, held_out, self.limit_val)
         self.train_dataset = self._build(train, used, self.limit_train, shift=4 if self.augment else 0)
 
-    def _build(
-        self, data: CIFARImages, indices: Sequence[int], limit: int | None, shift: int = 0
-    ) -> MemoryDataset:
+    def _build(self, data: CIFARImages, indices: Sequence[int], limit: int | None, shift: int = 0) -> MemoryDataset:
         if limit is not None:
             kept = balanced_subset([data.labels[i] for i in indices], limit, self.seed)
             indices = [indices[i] for i in kept]

@@ -131,7 +131,5 @@ class _ArrayUnpickler(pickle.Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(
-                f"the file wants to load {module}.{name}, which no CIFAR-10 batch does"
-            )
+            raise pickle.UnpicklingError(f"the file wants to load {module}.{name}, which no CIFAR-10 batch does")
         return super().find_class(module.replace("numpy.core", "numpy._core"), name)

@@ -13,9 +13,10 @@ from torch.utils.data import Dataset
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.decode import BadImageError, open_image
 from lightning_advinterp.data.labels import balanced_subset, map_labels
-from lightning_advinterp.data.sampler import mixed_seed, shared_zeros
+from lightning_advinterp.data.sampler import shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
+from lightning_advinterp.randomness import mixed_seed
 
 OnBadImage = Literal["error", "skip"]
 

@@ -7,23 +7,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-_MASK = (1 << 64) - 1
-
-
-def mixed_seed(*values: int) -> int:
-    """Mix integers into one well-spread 63-bit seed (SplitMix64, Steele, Lea and Flood 2014).
-
-    Example:
-        >>> mixed_seed(0, 1) == mixed_seed(0, 1) != mixed_seed(1, 0)
-        True
-    """
-    state = 0
-    for value in values:
-        state = ((state ^ (value & _MASK)) + 0x9E3779B97F4A7C15) & _MASK
-        state = ((state ^ (state >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
-        state = ((state ^ (state >> 27)) * 0x94D049BB133111EB) & _MASK
-        state ^= state >> 31
-    return state >> 1
+from lightning_advinterp.randomness import mixed_seed
 
 
 def shared_zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:

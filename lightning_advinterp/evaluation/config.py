@@ -7,6 +7,7 @@ from lightning_advinterp.analyses import AccuracyAnalysis, Analysis
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.presets import AttackConfig, create_attacks
+from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
 
 ANALYSES: dict[str, Callable[[Mapping[str, Attack]], Analysis]] = {"accuracy": AccuracyAnalysis}
@@ -89,12 +90,12 @@ class Evaluation:
     split: str = "val"
     concepts: str | None = None
     analyses: str | list[str] = "accuracy"
-    attack: str | list[AttackConfig] | None = "fgsm"
+    attack: str | tuple[AttackConfig, ...] | None = "fgsm"
     eps: Eps = "4/255"
     steps: int | None = None
     layers: str | list[str] | None = None
     compare: str | None = None
-    rows: list[TableRow] = field(default_factory=list)
+    rows: tuple[TableRow, ...] = ()
     images: list[str] = field(default_factory=list)
     resize: int | None = None
     crop: int | None = None
@@ -103,7 +104,7 @@ class Evaluation:
     num_workers: Workers = "auto"
     limit: int | None = None
     seed: int = 0
-    on_bad_image: str = "error"
+    on_bad_image: OnBadImage = "error"
     output: str = "evaluation"
     dry_run: bool = False
 
@@ -114,6 +115,8 @@ class Evaluation:
             ValueError: if a name is unknown, or belongs to a later version.
         """
         given = self.analyses.split(",") if isinstance(self.analyses, str) else self.analyses
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be 1 or more images, got {self.limit}.")
         names = [name.strip() for name in given if name.strip()]
         if names == ["all"]:
             return list(ANALYSES)
@@ -130,7 +133,7 @@ class Evaluation:
         """Return the attacks by name."""
         if self.attack is None:
             return {}
-        if isinstance(self.attack, list):
+        if not isinstance(self.attack, str):
             return create_attacks(self.attack)
         steps = None if self.attack == "fgsm" else self.steps
         return create_attacks([AttackConfig(self.attack, self.eps, steps=steps)])  # type: ignore[arg-type]

@@ -1,15 +1,16 @@
 """What an evaluation looks at: a network from a checkpoint or from weights, and images prepared for it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
-from lightning_advinterp.data.transforms import EvalTransform
+from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.networks import Network, create_network
+from lightning_advinterp.networks import Network, create_network, preprocessing
 from lightning_advinterp.networks.checkpoint import load_checkpoint
+from lightning_advinterp.networks.recipes import Recipe
 
 CONCEPT_WORLD = "concept_world"
 
@@ -22,15 +23,13 @@ class Subject:
         network: with its weights.
         title: what tables call it.
         classes: wnids or folder names in the order of its outputs; empty where unknown.
-        resize: shorter side of an image before the crop.
-        crop: side of the crop.
+        recipe: how images are prepared for it.
     """
 
     network: Network
     title: str
     classes: list[str]
-    resize: int
-    crop: int
+    recipe: Recipe
 
 
 def load_subject(evaluation: Evaluation) -> Subject:
@@ -53,13 +52,10 @@ def load_subject(evaluation: Evaluation) -> Subject:
         title = path.parent.name if path.stem == "last" else f"{path.parent.name}/{path.stem}"
     else:
         assert evaluation.network is not None
-        network = create_network(
-            evaluation.network, evaluation.weights, evaluation.num_classes, stem=evaluation.stem
-        )
+        network = create_network(evaluation.network, evaluation.weights, evaluation.num_classes, stem=evaluation.stem)
         title = evaluation.network
-    crop = evaluation.crop or network.input_size
-    resize = evaluation.resize or max(crop, round(network.input_size * 256 / 224))
-    return Subject(network, title, classes, resize, crop)
+    recipe = preprocessing(network.name, evaluation.weights).at(evaluation.crop or network.input_size)
+    return Subject(network, title, classes, replace(recipe, resize=evaluation.resize or recipe.resize))
 
 
 def load_images(evaluation: Evaluation, subject: Subject) -> Any:
@@ -70,17 +66,18 @@ def load_images(evaluation: Evaluation, subject: Subject) -> Any:
             outputs do not fit.
         FileNotFoundError: if the folder is missing or has no images.
     """
+    recipe = subject.recipe
     own = [item.wnid for item in CLASSES]
     if evaluation.data == CONCEPT_WORLD or (evaluation.data is None and subject.classes == own):
-        return ConceptWorld("test", evaluation.limit or 1000, size=subject.crop)
+        return ConceptWorld("test", evaluation.limit or 1000, size=recipe.input_size)
     if evaluation.data is None:
         raise ValueError("data: give --data DIR, a folder of class folders (or of val/ with class folders).")
     return ImageFolderDataset.from_folder(
         evaluation.data,
         evaluation.split,
-        transform=EvalTransform(subject.resize, subject.crop),
+        transform=EvalTransform(recipe.resize, recipe.input_size, cast(Interpolation, recipe.interpolation)),
         num_classes=subject.network.num_classes,
-        on_bad_image=evaluation.on_bad_image,  # type: ignore[arg-type]
+        on_bad_image=evaluation.on_bad_image,
         limit=evaluation.limit,
         seed=evaluation.seed,
     )

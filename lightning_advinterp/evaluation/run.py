@@ -100,7 +100,7 @@ def choose_device(name: str) -> torch.device:
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError) as error:
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-        raise ValueError(f"device {name!r} cannot be used here; there are {', '.join(there)}.") from error
+        raise ValueError(f"device {name!r} cannot be used here; there are {', '.join(there)}.") from None
     return device
 
 

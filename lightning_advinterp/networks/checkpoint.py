@@ -8,6 +8,7 @@ import torch
 
 from lightning_advinterp.networks.factory import create_network
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.weights import load_into
 
 CHECKPOINT_FORMAT = 1
 """Version of ``checkpoint["advinterp"]``."""
@@ -45,7 +46,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     try:
         content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"checkpoint: {path} cannot be read as plain data ({error}).") from error
+        raise ValueError(f"checkpoint: {path} cannot be read as plain data ({error}).") from None
     meta = content.get("advinterp") if isinstance(content, dict) else None
     if meta is None:
         raise ValueError(
@@ -53,18 +54,11 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             "for other files give --network NAME --weights FILE."
         )
     if meta["format"] > CHECKPOINT_FORMAT:
-        raise ValueError(
-            f"checkpoint: {path} has format {meta['format']}, this version reads {CHECKPOINT_FORMAT}."
-        )
+        raise ValueError(f"checkpoint: {path} has format {meta['format']}, this version reads {CHECKPOINT_FORMAT}.")
     network = create_network(**meta["network"])
-    prefix = "network."
-    network.load_state_dict(
-        {
-            key.removeprefix(prefix): value
-            for key, value in content["state_dict"].items()
-            if key.startswith(prefix)
-        }
-    )
+    prefix = "network.backbone."
+    tensors = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if prefix in key}
+    load_into(network.backbone, tensors, str(path))
     return LoadedCheckpoint(
         network, meta["classes"], meta["class_names"], meta["seed"], int(content.get("epoch", -1)) + 1
     )

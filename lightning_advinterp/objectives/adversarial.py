@@ -3,21 +3,21 @@
 import torch
 from torch import nn
 
-from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.attacks.presets import AttackConfig, create_attack
 from lightning_advinterp.attacks.prediction import cross_entropy
+from lightning_advinterp.attacks.presets import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
-from lightning_advinterp.objectives.objective import Loss, Objective, accuracy
+from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
 
 
-class Madry(Objective):
+class Madry(AdversarialObjective):
     """Cross-entropy on adversarial images only: min_θ E max_{x*∈S(x)} L(f_θ(x*), y).
 
     A step costs ``steps`` attack steps and a standard step.
 
     Args:
         attack: the inner maximisation; by default the authors' CIFAR-10 settings (ε = 8, 10 steps of 2, of 255).
+        eps_warmup_epochs: epochs over which ε grows from 0 to its full size.
         bn: BatchNorm's statistics during the attack and the loss.
 
     Reference:
@@ -27,19 +27,19 @@ class Madry(Objective):
     def __init__(
         self,
         attack: AttackConfig = AttackConfig("pgd", "8/255", steps=10, step_size="2/255"),
+        eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",
     ) -> None:
-        super().__init__(bn)
-        self.attack: Attack = create_attack(attack, bn=bn)
+        super().__init__(attack, eps_warmup_epochs, bn)
 
     def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
         """Attack, then one forward pass of the adversarial images."""
-        x_adv = self.attack(network, batch.image, batch.label, keys=self.keys(batch, epoch))
+        x_adv = self.attack_at(epoch)(network, batch.image, batch.label, keys=self.keys(batch, epoch))
         logits = network(x_adv)
         return Loss(cross_entropy(logits, batch.label).mean(), {"adv_acc": accuracy(logits, batch.label)})
 
 
-class Kurakin(Objective):
+class Kurakin(AdversarialObjective):
     """Clean and one-step adversarial images in one minibatch.
 
     ``L = (Σ_clean L + λ Σ_adv L) / ((m − k) + λ k)``, with k of the m images replaced by adversarial ones. Both
@@ -50,6 +50,7 @@ class Kurakin(Objective):
             image from the normal distribution of σ = 8 truncated to [0, 16], of 255.
         adversarial_share: k/m, the share of the minibatch that is attacked.
         adversarial_weight: λ, the weight of an attacked image's loss.
+        eps_warmup_epochs: epochs over which ε grows from 0 to its full size.
         bn: BatchNorm's statistics during the attack and the loss.
 
     Reference:
@@ -64,14 +65,14 @@ class Kurakin(Objective):
         ),
         adversarial_share: float = 0.5,
         adversarial_weight: float = 0.3,
+        eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",
     ) -> None:
-        super().__init__(bn)
+        super().__init__(attack, eps_warmup_epochs, bn)
         if not 0 < adversarial_share <= 1:
             raise ValueError(f"adversarial_share must be in (0, 1], got {adversarial_share}.")
         if adversarial_weight <= 0:
             raise ValueError(f"adversarial_weight must be positive, got {adversarial_weight}.")
-        self.attack: Attack = create_attack(attack, bn=bn)
         self.adversarial_share = adversarial_share
         self.adversarial_weight = adversarial_weight
 
@@ -81,12 +82,15 @@ class Kurakin(Objective):
         attacked = max(1, round(self.adversarial_share * len(label)))
         clean = len(label) - attacked
         keys = self.keys(batch, epoch)[clean:]
-        x_adv = self.attack(network, image[clean:], label[clean:], keys=keys)
+        x_adv = self.attack_at(epoch)(network, image[clean:], label[clean:], keys=keys)
         logits = network(torch.cat([image[:clean], x_adv]))
         losses = cross_entropy(logits, label)
         weighted = losses[:clean].sum() + self.adversarial_weight * losses[clean:].sum()
         total = weighted / (clean + self.adversarial_weight * attacked)
-        parts = {"loss_adv": losses[clean:].detach().mean(), "adv_acc": accuracy(logits[clean:], label[clean:])}
+        parts = {
+            "loss_adv": losses[clean:].detach().mean(),
+            "adv_acc": accuracy(logits[clean:], label[clean:]),
+        }
         if clean:
             parts["loss_clean"] = losses[:clean].detach().mean()
             parts["acc"] = accuracy(logits[:clean], label[:clean])

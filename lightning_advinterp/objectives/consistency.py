@@ -8,11 +8,11 @@ from torch import Tensor
 
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.prediction import cross_entropy, full_precision
-from lightning_advinterp.attacks.presets import AttackConfig, create_attack
+from lightning_advinterp.attacks.presets import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.objectives.objective import Loss, Objective, accuracy
+from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
 
 Distance = Literal["mean", "sum", "relative"]
 Features = dict[str, Tensor]
@@ -40,7 +40,7 @@ def squared_distance(clean: Tensor, adversarial: Tensor, reduction: Distance = "
     return squares.sum(dim=1) / (clean.square().sum(dim=1) + 1e-8)
 
 
-class Consistency(Objective):
+class Consistency(AdversarialObjective):
     """Adversarial training that aligns the representations of an image and its adversarial neighbour.
 
     ``L = α L(f(x), y) + (1 − α) L(f(x*), y) + weight · Σ_l w_l d(φ_l(x), φ_l(x*))``, one x* for both terms (Eq. 8
@@ -64,6 +64,7 @@ class Consistency(Objective):
         distance: ``mean``, ``sum`` or ``relative``, see :func:`squared_distance`.
         alpha: α of Eq. 8, the share of the clean loss.
         detach_clean: stop the gradient through φ(x).
+        eps_warmup_epochs: epochs over which ε grows from 0 to its full size.
         bn: BatchNorm's statistics during the attack and the loss.
 
     Reference:
@@ -79,30 +80,29 @@ class Consistency(Objective):
         distance: Distance = "mean",
         alpha: float = 0.5,
         detach_clean: bool = False,
+        eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",
     ) -> None:
-        super().__init__(bn)
+        super().__init__(attack, eps_warmup_epochs, bn)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be in [0, 1], got {alpha}.")
         if weight < 0:
             raise ValueError(f"weight must be 0 or more, got {weight}.")
         if distance not in ("mean", "sum", "relative"):
             raise ValueError(f"distance must be mean, sum or relative, got {distance!r}.")
-        self.attack: Attack = create_attack(attack, bn=bn)
         self.layers = _layer_weights(layers)
         self.weight, self.distance, self.alpha = weight, distance, alpha
         self.detach_clean = detach_clean
 
     def loss(self, network: Network, batch: Batch, *, epoch: int) -> Loss:  # type: ignore[override]
         """See the class; the network must offer ``forward_features``."""
-        layers = tuple(self.layers)
-        keys = self.keys(batch, epoch)
+        layers, attack, keys = tuple(self.layers), self.attack_at(epoch), self.keys(batch, epoch)
         if self._shares_clean_pass:
             x = batch.image.detach().requires_grad_()
             logits, clean = network.forward_features(x, layers)
-            x_adv = self._attack_from(logits, x, batch.label, keys)
+            x_adv = _single_step(attack, logits, x, batch.label, keys)
         else:
-            x_adv = self.attack(network, batch.image, batch.label, keys=keys)
+            x_adv = attack(network, batch.image, batch.label, keys=keys)
             logits, clean = network.forward_features(batch.image, layers)
         adv_logits, adversarial = network.forward_features(x_adv, layers)
         return self._combine(batch.label, logits, clean, adv_logits, adversarial)
@@ -111,15 +111,6 @@ class Consistency(Objective):
     def _shares_clean_pass(self) -> bool:
         single = self.attack.steps == 1 and not self.attack.random_start
         return single and self.bn != "eval"
-
-    def _attack_from(self, logits: Tensor, x: Tensor, label: Tensor, keys: Tensor) -> Tensor:
-        """The attack's only step, from the gradient of a pass whose graph the loss will use again."""
-        goal = self.attack.goal(label, None, keys)
-        gain = self.attack.gain(logits, goal).sum()
-        (gradient,) = torch.autograd.grad(gain, x, retain_graph=True)
-        image = x.detach()
-        radius = self.attack.threat.budget.radius(keys, image.dtype)
-        return self.attack.move(image, gradient, image, radius, keys)
 
     def _combine(
         self, label: Tensor, logits: Tensor, clean: Features, adv_logits: Tensor, adversarial: Features
@@ -141,6 +132,14 @@ class Consistency(Objective):
             "adv_acc": accuracy(adv_logits, label),
         }
         return Loss(total, parts | _collapse_guard(clean, adversarial, next(iter(self.layers))))
+
+
+def _single_step(attack: Attack, logits: Tensor, x: Tensor, label: Tensor, keys: Tensor) -> Tensor:
+    """The attack's only step, from the gradient of a pass whose graph the loss will use again."""
+    gain = attack.gain(logits, attack.goal(label, None, keys)).sum()
+    (gradient,) = torch.autograd.grad(gain, x, retain_graph=True)
+    image = x.detach()
+    return attack.move(image, gradient, image, attack.threat.budget.radius(keys, image.dtype), keys)
 
 
 def _layer_weights(layers: str | Sequence[str] | Mapping[str, float]) -> dict[str, float]:

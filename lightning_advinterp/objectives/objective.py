@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.randomness import sample_keys
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.presets import AttackConfig, create_attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode, check_batch_norm_mode, frozen_batch_norm
+from lightning_advinterp.randomness import sample_keys
 
 
 class Loss(NamedTuple):
@@ -56,6 +58,29 @@ class Objective(ABC):
     def keys(self, batch: Batch, epoch: int) -> Tensor:
         """Return the samples' keys for this epoch, int64 ``[B]``."""
         return sample_keys(batch.index, seed=self.seed, epoch=epoch)
+
+
+class AdversarialObjective(Objective):
+    """A training objective with an inner attack.
+
+    Args:
+        attack: the inner maximisation.
+        eps_warmup_epochs: epochs over which ε grows linearly, from 0 in the first to its full size; short trainings
+            from scratch start far faster with it.
+        bn: which statistics BatchNorm uses, in the attack and in the loss.
+    """
+
+    def __init__(self, attack: AttackConfig, eps_warmup_epochs: int = 0, bn: BatchNormMode = "train") -> None:
+        super().__init__(bn)
+        if eps_warmup_epochs < 0:
+            raise ValueError(f"eps_warmup_epochs must be 0 or more, got {eps_warmup_epochs}.")
+        self.attack, self.eps_warmup_epochs = create_attack(attack, bn=bn), eps_warmup_epochs
+
+    def attack_at(self, epoch: int) -> Attack:
+        """Return the attack of this epoch."""
+        if epoch >= self.eps_warmup_epochs:
+            return self.attack
+        return self.attack.scaled(epoch / self.eps_warmup_epochs)
 
 
 def accuracy(logits: Tensor, label: Tensor) -> Tensor:

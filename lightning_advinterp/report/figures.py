@@ -26,7 +26,13 @@ def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
         shares = np.array([row[key] for row in rows])
         spread = np.array([[row[key] - row[f"{key}_low"], row[f"{key}_high"] - row[key]] for row in rows]).T
         bars = axes.bar(
-            places + offset, 100 * shares, 0.38, yerr=100 * spread.clip(0), color=_COLOURS[key], capsize=3, label=key
+            places + offset,
+            100 * shares,
+            0.38,
+            yerr=100 * spread.clip(0),
+            color=_COLOURS[key],
+            capsize=3,
+            label=key,
         )
         axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
     names = [row["images"] if row["eps"] is None else f"{row['images']}\nε = {row['eps'] * 255:g}/255" for row in rows]
@@ -38,9 +44,7 @@ def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
     return figure
 
 
-def attack_panel(
-    real: Tensor, adversarial: Tensor, captions: Sequence[tuple[str, str]], *, title: str = ""
-) -> Figure:
+def attack_panel(real: Tensor, adversarial: Tensor, captions: Sequence[tuple[str, str]], *, title: str = "") -> Figure:
     """Rows of a real image, the adversarial one, and their difference, amplified to be seen.
 
     Args:

@@ -5,6 +5,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -60,9 +61,7 @@ def save_results(
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", to_csv(rows))
     for name, figure in figures.items():
-        write_atomically(
-            folder / "figures" / f"{name}.png", lambda file, figure=figure: figure.savefig(file, dpi=150)
-        )
+        write_atomically(folder / "figures" / f"{name}.png", partial(figure.savefig, dpi=150))
     scalars = {name: result.scalars for name, result in results.items()}
     summary = _json({"scalars": scalars, "provenance": provenance})
     write_text(folder / "results.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lightning_advinterp.analyses.analysis import Row
@@ -32,12 +33,12 @@ def accuracy_table(networks: Mapping[str, Sequence[Row]], title: str = "") -> Ta
         networks: what each is called, to its rows of the table ``accuracy``, of the same kinds.
         title: above the table.
     """
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
     table.add_column("images")
     table.add_column("n", justify="right")
     for name in networks:
-        table.add_column(f"{name}\ntop-1 % [95 %]", justify="right")
-        table.add_column("top-5 %", justify="right")
+        table.add_column(f"{name}\ntop-1 % [95 %]", justify="right", no_wrap=True)
+        table.add_column("\ntop-5 %", justify="right")
     for rows in zip(*networks.values(), strict=True):
         cells = []
         for row in rows:

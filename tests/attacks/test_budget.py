@@ -5,7 +5,10 @@ from scipy import stats
 from lightning_advinterp.attacks import parse_budget, parse_pixels, sample_keys
 
 
-@pytest.mark.parametrize(("value", "expected"), [(0.1, 0.1), ("4/255", 4 / 255), ("0.25/255", 0.25 / 255), (" 1 / 255 ", 1 / 255), (0, 0.0)])
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [(0.1, 0.1), ("4/255", 4 / 255), ("0.25/255", 0.25 / 255), (" 1 / 255 ", 1 / 255), (0, 0.0)],
+)
 def test_parse_pixels(value, expected):
     assert parse_pixels(value) == pytest.approx(expected, abs=1e-15)
 

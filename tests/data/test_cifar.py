@@ -73,9 +73,7 @@ def test_a_pickle_that_would_run_code_is_refused(tmp_path: Path):
     write_batches(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "test_batch"
     path.write_bytes(b"cos\nsystem\n(S'touch " + str(tmp_path / "harm").encode() + b"'\ntR.")
-    with pytest.raises(
-        ValueError, match=r"cannot read .*test_batch.*wants to load os.system.*fetch it again"
-    ):
+    with pytest.raises(ValueError, match=r"cannot read .*test_batch.*wants to load os.system.*fetch it again"):
         read_cifar10(tmp_path)
     assert not (tmp_path / "harm").exists()
 
@@ -107,9 +105,7 @@ def test_a_missing_batch(tmp_path: Path):
 
 
 def test_missing_folders(tmp_path: Path, make_folder: MakeFolder):
-    with pytest.raises(
-        FileNotFoundError, match=r"must hold cifar-10-batches-py/ .*no such folder.*download=true"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"must hold cifar-10-batches-py/ .*no such folder.*download=true"):
         read_cifar10(tmp_path / "absent")
     with pytest.raises(FileNotFoundError, match=r"must hold cifar-10-batches-py/ .*found other at"):
         read_cifar10(make_folder("other/1.jpg", root="somewhere"))

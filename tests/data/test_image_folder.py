@@ -123,9 +123,7 @@ def test_skip_drops_counts_and_reports(damaged_folder: Path, workers: int, colla
     batches = list(DataLoader(data, 4, num_workers=workers, collate_fn=collate))
     assert [batch.index.tolist() for batch in batches] == [[0, 2, 3], [4, 5, 6, 7], [9, 10, 11]]
     assert data.bad_images == ["train/cat/1.jpg", "train/dog/2.jpg"]
-    message = (
-        r"skipped 2 of 12 images of '.*' \(split 'train'\) that cannot be read: train/cat/1.jpg, train/dog"
-    )
+    message = r"skipped 2 of 12 images of '.*' \(split 'train'\) that cannot be read: train/cat/1.jpg, train/dog"
     with pytest.warns(UserWarning, match=message):
         data.set_epoch(1)
     with warnings.catch_warnings():

@@ -171,9 +171,7 @@ def test_missing_splits(make_folder: MakeFolder, split_folder: Path):
     with pytest.raises(ValueError, match="ImageFolderDataModule has no 'train' data: call setup"):
         data.train_dataloader()
     data.setup()
-    with pytest.raises(
-        ValueError, match=r"no 'test' data: .* has the splits train, val; add the folder test/"
-    ):
+    with pytest.raises(ValueError, match=r"no 'test' data: .* has the splits train, val; add the folder test/"):
         data.test_dataloader()
     only_val = module(make_folder("val/a/1.jpg", root="only"))
     only_val.setup("fit")
@@ -232,9 +230,7 @@ def test_resuming_continues_with_the_next_epoch(
 
 @pytest.mark.ddp
 def test_two_processes_see_the_same_batches_as_one(split_folder: Path, tmp_path: Path):
-    fit(
-        module(split_folder, batch_size=2), 2, strategy="ddp_spawn", devices=2, callbacks=[SaveSeen(tmp_path)]
-    )
+    fit(module(split_folder, batch_size=2), 2, strategy="ddp_spawn", devices=2, callbacks=[SaveSeen(tmp_path)])
     ranks = [torch.load(tmp_path / f"seen{rank}.pt") for rank in range(2)]
     alone = fit(module(split_folder, batch_size=4), 2).seen
     for epoch in (0, 1):

@@ -32,9 +32,7 @@ def test_mixed_folders_are_refused():
 
 
 def test_label_out_of_range():
-    with pytest.raises(
-        ValueError, match=r"class 'c' has label 2, but the network has 2 outputs .* 3 classes; set"
-    ):
+    with pytest.raises(ValueError, match=r"class 'c' has label 2, but the network has 2 outputs .* 3 classes; set"):
         map_labels(["a", "b", "c"], 2)
     with pytest.raises(ValueError, match="num_classes must be at least 1"):
         map_labels(["a"], 0)

@@ -40,9 +40,7 @@ def test_imagenet_nips2017(real_data: Path):
 
 
 def test_imagenette_160(real_data: Path):
-    data = ImageFolderDataModule(
-        real_data / "imagenette_160", num_classes=1000, image_size=128, num_workers=2
-    )
+    data = ImageFolderDataModule(real_data / "imagenette_160", num_classes=1000, image_size=128, num_workers=2)
     data.setup()
     assert set(Counter(data.train_dataset.labels).values()) == {130}
     assert Counter(data.val_dataset.labels) == Counter(

@@ -72,9 +72,7 @@ def test_missing_folder(tmp_path: Path):
 
 def test_empty_folder(tmp_path: Path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(
-        FileNotFoundError, match=r"no image in .*found 0 folders \(none\) and 1 files; expected"
-    ):
+    with pytest.raises(FileNotFoundError, match=r"no image in .*found 0 folders \(none\) and 1 files; expected"):
         scan_folder(tmp_path)
 
 

@@ -37,7 +37,11 @@ def test_consistency_is_eq_8_and_9(bn):
     ours = objective(network, batch, epoch=0).total
     frozen = network.eval()
     theirs = consistent_loss(
-        frozen, lambda x: frozen.forward_features(x, ["relu2"])[1]["relu2"], batch.image, batch.label, [EPS] * len(batch.label)
+        frozen,
+        lambda x: frozen.forward_features(x, ["relu2"])[1]["relu2"],
+        batch.image,
+        batch.label,
+        [EPS] * len(batch.label),
     )
     assert_same(network, ours, theirs)
 
@@ -66,7 +70,13 @@ def test_consistency_in_training_mode_uses_the_batch_twice():
 def test_consistency_knobs(distance, detach_clean, inner):
     network, batch = small_network().double().train(), small_batch(dtype=torch.float64)
     objective = Consistency(
-        inner, {"relu1": 0.5, "penultimate": 2.0}, 0.7, distance, alpha=0.3, detach_clean=detach_clean, bn="frozen"
+        inner,
+        {"relu1": 0.5, "penultimate": 2.0},
+        0.7,
+        distance,
+        alpha=0.3,
+        detach_clean=detach_clean,
+        bn="frozen",
     )
     ours = objective(network, batch, epoch=4).total
     network.eval()
@@ -77,7 +87,11 @@ def test_consistency_knobs(distance, detach_clean, inner):
     for layer, weight in (("relu1", 0.5), ("penultimate", 2.0)):
         phi = (a[layer].detach() if detach_clean else a[layer]).flatten(1)
         squares = (phi - b[layer].flatten(1)) ** 2
-        d = {"mean": squares.mean(1), "sum": squares.sum(1), "relative": squares.sum(1) / ((phi**2).sum(1) + 1e-8)}
+        d = {
+            "mean": squares.mean(1),
+            "sum": squares.sum(1),
+            "relative": squares.sum(1) / ((phi**2).sum(1) + 1e-8),
+        }
         theirs = theirs + 0.7 * weight * d[distance].mean()
     assert_same(network, ours, theirs, atol=1e-9)
 
@@ -105,9 +119,7 @@ def test_kurakin_is_its_formula():
     keys = objective.keys(batch, 1)[m - k :]
     x_adv = objective.attack(network, batch.image[m - k :], batch.label[m - k :], keys=keys)
     clean = sum(F.cross_entropy(network(batch.image[i : i + 1]), batch.label[i : i + 1]) for i in range(m - k))
-    adv = sum(
-        F.cross_entropy(network(x_adv[i : i + 1]), batch.label[m - k + i : m - k + i + 1]) for i in range(k)
-    )
+    adv = sum(F.cross_entropy(network(x_adv[i : i + 1]), batch.label[m - k + i : m - k + i + 1]) for i in range(k))
     assert_same(network, ours, (clean + lam * adv) / ((m - k) + lam * k))
 
 
@@ -164,7 +176,11 @@ def test_batch_norm_statistics(objective, bn):
     assert not network.backbone.bn1.training
     updates = int(network.backbone.bn2.num_batches_tracked)
     assert updates == (0 if bn == "frozen" else 2 if objective is Consistency else 1)
-    changed = {key for key, value in network.state_dict().items() if key in statistics and not torch.equal(value, statistics[key])}
+    changed = {
+        key
+        for key, value in network.state_dict().items()
+        if key in statistics and not torch.equal(value, statistics[key])
+    }
     assert changed == (set() if bn == "frozen" else {"backbone.bn2.running_mean", "backbone.bn2.running_var"})
 
 
@@ -175,9 +191,7 @@ def test_draws_follow_seed_and_epoch(monkeypatch):
     def images(seed, epoch):
         seen = {}
         original = Attack.__call__
-        monkeypatch.setattr(
-            Attack, "__call__", lambda *a, **k: seen.setdefault("x", original(*a, **k))
-        )
+        monkeypatch.setattr(Attack, "__call__", lambda *a, **k: seen.setdefault("x", original(*a, **k)))
         objective.seed = seed
         objective(network, batch, epoch=epoch)
         monkeypatch.setattr(Attack, "__call__", original)
@@ -186,6 +200,21 @@ def test_draws_follow_seed_and_epoch(monkeypatch):
     assert torch.equal(images(1, 2), images(1, 2))
     assert not torch.equal(images(1, 2), images(1, 3))
     assert not torch.equal(images(1, 2), images(2, 2))
+
+
+@pytest.mark.parametrize("objective", [Consistency, Madry, Kurakin])
+def test_eps_warm_up(objective):
+    """ε is 0 in the first epoch, grows by equal parts, and stays."""
+    one = objective(AttackConfig("pgd", "8/255", steps=2, step_size="2/255"), eps_warmup_epochs=4)
+    radii = [one.attack_at(epoch).threat.budget.high * 255 for epoch in (0, 1, 2, 4, 9)]
+    assert radii == pytest.approx([0, 2, 4, 8, 8])
+    assert [one.attack_at(epoch).step.size * 255 for epoch in (1, 4)] == pytest.approx([0.5, 2])
+    network, batch = small_network().train(), small_batch()
+    assert one.attack_at(0)(network, batch.image, batch.label).equal(batch.image)
+    clean = one(network, batch, epoch=0)
+    if objective is Consistency:
+        assert clean.parts["consistency"] == 0
+    assert one(network, batch, epoch=4).total > clean.total
 
 
 def test_squared_distance_by_hand():
@@ -204,6 +233,7 @@ def test_squared_distance_by_hand():
         (lambda: Consistency(layers=[]), "layers must name at least one"),
         (lambda: Consistency(bn="off"), "bn must be train, eval or frozen, got 'off'"),
         (lambda: Kurakin(adversarial_share=0), r"adversarial_share must be in \(0, 1\], got 0"),
+        (lambda: Madry(eps_warmup_epochs=-1), "eps_warmup_epochs must be 0 or more, got -1"),
         (lambda: Kurakin(adversarial_weight=0), "adversarial_weight must be positive, got 0"),
     ],
 )

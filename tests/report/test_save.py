@@ -9,7 +9,17 @@ from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
 from lightning_advinterp.report.save import to_csv
 
-ROW = {"images": "real", "n": 4, "top1": 0.75, "top1_low": 0.3, "top1_high": 0.95, "top5": 1.0, "top5_low": 0.5, "top5_high": 1.0, "eps": None}
+ROW = {
+    "images": "real",
+    "n": 4,
+    "top1": 0.75,
+    "top1_low": 0.3,
+    "top1_high": 0.95,
+    "top5": 1.0,
+    "top5_low": 0.5,
+    "top5_high": 1.0,
+    "eps": None,
+}
 ADVERSARIAL = ROW | {"images": "fgsm", "top1": 0.0, "top1_low": 0.0, "eps": 4 / 255}
 
 
@@ -20,7 +30,13 @@ def test_csv():
 
 def test_saved_files(tmp_path):
     evil = "<script>alert(1)</script>"
-    results = {"accuracy": Result("accuracy", {"acc": 0.75, "odd": float("nan")}, {"accuracy": [ROW, ADVERSARIAL | {"images": evil}]})}
+    results = {
+        "accuracy": Result(
+            "accuracy",
+            {"acc": 0.75, "odd": float("nan")},
+            {"accuracy": [ROW, ADVERSARIAL | {"images": evil}]},
+        )
+    }
     save_results(tmp_path, results, {"accuracy": accuracy_bars([ROW, ADVERSARIAL])}, {"seed": 3})
     with (tmp_path / "accuracy.csv").open() as file:
         rows = list(csv.DictReader(file))
@@ -44,7 +60,10 @@ def test_figure_shows_every_kind():
 
 def test_table_lists_networks_side_by_side():
     table = accuracy_table({"ours": [ROW], "theirs": [ADVERSARIAL]})
-    assert [column.header for column in table.columns][2:5:2] == ["ours\ntop-1 % [95 %]", "theirs\ntop-1 % [95 %]"]
+    assert [column.header for column in table.columns][2:5:2] == [
+        "ours\ntop-1 % [95 %]",
+        "theirs\ntop-1 % [95 %]",
+    ]
     assert list(table.columns[2].cells) == ["75.0 [30.0, 95.0]"]
 
 

@@ -1,0 +1,235 @@
+"""The network of this framework: pixels in [0, 1] in, logits out, layers by name."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_advinterp.networks.sites import (
+    Board,
+    Reader,
+    Record,
+    board_of,
+    check_layers,
+    parse_layer,
+    select,
+)
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+ALIASES = ("phi", "penultimate", "logits")
+"""Layers by role: the family's φ, the input of the classifier's last layer, and the network's output."""
+
+
+class Network(nn.Module):
+    """A classifier from pixels to logits; its normalisation is its first layer.
+
+    ``state_dict()`` holds the backbone's tensors alone, under ``backbone.``; mean and std belong to
+    ``spec()``. Activations that worked in place are set to work out of place.
+
+    Args:
+        backbone: from normalised images to logits, or to a tuple, dict or object that has them first or by
+            name.
+        name: what :func:`~lightning_advinterp.networks.factory.create_network` calls the architecture.
+        num_classes: number of logits, K.
+        mean: per channel, of pixels in [0, 1].
+        std: likewise.
+        input_size: the side in pixels that the network is meant for; others pass where the backbone takes
+            them.
+        phi: path of the default feature layer, or None where the family has none.
+        head: path of the classifier's last layer, for the alias ``penultimate``.
+        stem: ``small`` or ``medium``, if the stem was exchanged.
+        options: further arguments of ``create_network``, of plain types.
+
+    Attributes:
+        backbone: as given; layers are named by its module paths, without a prefix.
+    """
+
+    backbone: nn.Module
+    _mean: Tensor
+    _std: Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        name: str,
+        num_classes: int,
+        mean: Sequence[float] = IMAGENET_MEAN,
+        std: Sequence[float] = IMAGENET_STD,
+        input_size: int = 224,
+        phi: str | None = None,
+        head: str | None = None,
+        stem: str | None = None,
+        options: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__()
+        self.backbone = make_out_of_place(backbone)
+        self.name, self.num_classes, self.input_size = name, num_classes, input_size
+        self.mean, self.std = _channel_values("mean", mean), _channel_values("std", std)
+        if len(self.mean) != len(self.std) or min(self.std) <= 0:
+            raise ValueError(f"std must hold one value above 0 for each of {len(self.mean)} channels, got {list(std)}.")
+        self.phi, self.head, self.stem, self.options = phi, head, stem, dict(options or {})
+        check_layers(backbone, [layer for layer in (phi, head) if layer])
+        self.register_buffer("_mean", torch.tensor(self.mean)[:, None, None], persistent=False)
+        self.register_buffer("_std", torch.tensor(self.std)[:, None, None], persistent=False)
+        self._record = Record()
+        self._prepared: set[str] = set()
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return logits ``[B, K]`` of float images ``[B, C, H, W]`` in [0, 1].
+
+        Raises:
+            ValueError: if ``x`` has another shape or type. Its range is not checked here, for speed.
+        """
+        return logits_of(self.backbone(self.normalize(x)), self.name)
+
+    def normalize(self, x: Tensor) -> Tensor:
+        """Return ``(x - mean) / std``: computed in float32 or better, then in the type of the weights."""
+        if x.dim() != 4 or x.shape[1] != len(self.mean) or not x.is_floating_point():
+            raise ValueError(
+                f"x must be float images [B, {len(self.mean)}, H, W] in [0, 1], got {x.dtype} of shape "
+                f"{tuple(x.shape)}; divide uint8 images by 255, add a batch axis to a single one."
+            )
+        exact = x if x.dtype == torch.float64 else x.float()
+        parameter = next(self.backbone.parameters(), None)
+        normalized = (exact - self._mean) / self._std
+        return normalized if parameter is None else normalized.to(parameter.dtype)
+
+    def forward_features(self, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return logits and the activations of named layers, from one forward pass and part of its graph.
+
+        A layer is read as it returns. One that is called several times in a pass gives its last call;
+        ``path#0`` names the first. The aliases ``phi``, ``penultimate`` and ``logits`` are understood.
+
+        The hooks are set at the first request for a layer and stay. Under ``torch.compile`` compile this
+        method, after :meth:`prepare`: a hook set after the first compiled call never fires.
+
+        Args:
+            x: images ``[B, C, H, W]`` in [0, 1].
+            layers: module paths in the backbone.
+
+        Returns:
+            Logits ``[B, K]``, and a dict from each name as asked to its tensor, in the order asked.
+
+        Raises:
+            ValueError: if a layer is unknown, is not reached, or does not return one tensor.
+        """
+        layers = (layers,) if isinstance(layers, str) else tuple(layers)
+        self.prepare(layers)
+        record = self._record
+        record.values, record.wanted = {}, frozenset(layers)
+        try:
+            logits = self.forward(x)
+            if "logits" in record.wanted:
+                record.values["logits"] = logits
+            return logits, select(record, layers)
+        finally:
+            record.values, record.wanted = None, frozenset()
+
+    def prepare(self, layers: Sequence[str]) -> None:
+        """Set the hooks that :meth:`forward_features` needs; called by hand only before compiling it."""
+        new = [layer for layer in layers if layer not in self._prepared]
+        if not new:
+            return
+        readers = [(self._resolve(layer), self._reader(layer)) for layer in new if layer != "logits"]
+        board: Board = board_of(self.backbone)
+        for path, reader in readers:
+            board.site(self.backbone, path).readers.append(reader)
+        self._prepared.update(new)
+
+    def _resolve(self, layer: str) -> str:
+        """Return the module path behind a layer's name or alias."""
+        if layer in ALIASES:
+            path = self.phi if layer == "phi" else self.head
+            if path is None:
+                raise ValueError(
+                    f"layers: {self.name} has no known {layer!r}; name a module path of it "
+                    f"({'create_network(..., phi=PATH), or ' if layer == 'phi' else ''}see named_modules())."
+                )
+            return parse_layer(path).path
+        check_layers(self.backbone, [layer])
+        return parse_layer(layer).path
+
+    def _reader(self, layer: str) -> Reader:
+        target = self.phi if layer == "phi" and self.phi else layer
+        side = "input" if layer == "penultimate" else "output"
+        return Reader(layer, parse_layer(target).call, self._record, side)
+
+    def spec(self) -> dict[str, Any]:
+        """Return plain types from which ``create_network(**spec)`` rebuilds the architecture.
+
+        Raises:
+            ValueError: if an option of the architecture is not of a plain type, as checkpoints need it.
+        """
+        for option, value in self.options.items():
+            if not _is_plain(value):
+                raise ValueError(
+                    f"options of {self.name}: to be saved, {option} must be a number, a string, or a list or "
+                    f"dict of such, got {type(value).__name__}; set it in a class of your own and name that."
+                )
+        return {
+            "name": self.name,
+            "num_classes": self.num_classes,
+            "mean": list(self.mean),
+            "std": list(self.std),
+            "input_size": self.input_size,
+            "stem": self.stem,
+            "phi": self.phi,
+            **self.options,
+        }
+
+    def extra_repr(self) -> str:
+        """Describe what the backbone does not show."""
+        return f"{self.name!r}, num_classes={self.num_classes}, input_size={self.input_size}, phi={self.phi!r}"
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> "Network":
+        """Move or convert, but keep mean and std in float32 or better: a bfloat16 mean is off by 1/512."""
+        super()._apply(fn, recurse)  # type: ignore[no-untyped-call]
+        dtype = torch.float64 if self._mean.dtype == torch.float64 else torch.float32
+        device = self._mean.device
+        if device.type != "meta":
+            self._mean = torch.tensor(self.mean, dtype=dtype, device=device)[:, None, None]
+            self._std = torch.tensor(self.std, dtype=dtype, device=device)[:, None, None]
+        return self
+
+
+def make_out_of_place(module: nn.Module) -> nn.Module:
+    """Set ``inplace`` to False wherever a submodule has it; the module itself is changed and returned."""
+    for part in module.modules():
+        if getattr(part, "inplace", False) is True:
+            part.inplace = False  # type: ignore[assignment]
+    return module
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, Mapping):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return all(_is_plain(item) for item in value)
+    return value is None or isinstance(value, bool | int | float | str)
+
+
+def _channel_values(argument: str, values: Sequence[float]) -> tuple[float, ...]:
+    numbers = tuple(float(value) for value in values)
+    if not numbers or max(abs(number) for number in numbers) > 2:
+        raise ValueError(
+            f"{argument} must hold one value per channel in units of pixels in [0, 1], got {list(values)}; "
+            "divide values of the 0–255 range by 255."
+        )
+    return numbers
+
+
+def logits_of(output: Any, name: str) -> Tensor:
+    """Return the logits in what a backbone returned: itself, its ``logits``, or its first part."""
+    if not isinstance(output, Tensor):
+        if isinstance(output, Mapping):
+            output = output.get("logits", output.get("out"))
+        else:
+            output = getattr(output, "logits", output[0] if isinstance(output, tuple | list) and output else None)
+    if not isinstance(output, Tensor) or output.dim() != 2:
+        got = f"shape {tuple(output.shape)}" if isinstance(output, Tensor) else type(output).__name__
+        raise ValueError(f"{name} must return logits [B, K], or have them first or as 'logits', got {got}.")
+    return output

@@ -1,0 +1,286 @@
+"""Where architectures come from: torchvision, timm, this package's CIFAR ResNets, or a class path."""
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+from torch import Tensor, nn
+from torchvision import models
+
+from lightning_advinterp.networks.cifar_resnet import DEPTHS, CifarResNet
+from lightning_advinterp.networks.names import nearest, suggestion
+from lightning_advinterp.networks.recipes import HALF, Recipe, from_timm, from_torchvision
+
+_WITH_AUXILIARY = ("inception_v3", "googlenet")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to build.
+
+    Attributes:
+        num_classes: number of logits, or None for the architecture's own.
+        input_size: side in pixels if the user gave one.
+        options: further arguments of the constructor.
+        weights: the name of weights, or None where there are none or they come from a file.
+        init: False where weights will replace the initial values.
+    """
+
+    num_classes: int | None = None
+    input_size: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    weights: str | None = None
+    init: bool = True
+
+
+class Source(Protocol):
+    """One architecture that can be built."""
+
+    name: str
+
+    def recipe(self, weights: str | None) -> Recipe:
+        """Return how images are prepared for the named weights, or for the architecture.
+
+        Raises:
+            ValueError: if the weights have no such name, listing the names there are.
+        """
+
+    def build(self, request: Request) -> nn.Module:
+        """Build the bare network.
+
+        Raises:
+            ValueError: if the architecture does not take the options.
+        """
+
+    def download(self, weights: str) -> dict[str, Tensor] | None:
+        """Return the tensors of the named weights, or None where ``build`` has loaded them already."""
+
+
+def find_source(name: str) -> Source:
+    """Return the source of the architecture called ``name``.
+
+    Raises:
+        ValueError: if there is none, with the nearest names.
+    """
+    if name.startswith("timm/"):
+        return TimmSource(name)
+    if name in cifar_names():
+        return CifarSource(name)
+    if name in torchvision_names():
+        return TorchvisionSource(name)
+    if "." in name:
+        return ClassSource(name)
+    known = [*torchvision_names(), *cifar_names()]
+    close = f" timm has it: timm/{name}." if name in _timm_names() else suggestion(name, known)
+    raise ValueError(
+        f"name must be a classifier of torchvision, timm/NAME, one of {', '.join(cifar_names())}, or a class "
+        f"path package.module.Class, got {name!r}.{close}"
+    )
+
+
+def cifar_names() -> list[str]:
+    """Return the names of the CIFAR ResNets."""
+    return [f"cifar_resnet{depth}" for depth in DEPTHS]
+
+
+def torchvision_names() -> list[str]:
+    """Return the names of torchvision's image classifiers."""
+    names: list[str] = models.list_models(module=models)  # type: ignore[attr-defined]
+    return names
+
+
+def _timm_names() -> list[str]:
+    import timm  # takes a second, and only timm's networks need it
+
+    names: list[str] = timm.list_models()
+    return names
+
+
+class TorchvisionSource:
+    """A classifier of torchvision. Inception v3 and GoogLeNet come without auxiliary heads.
+
+    These two were trained on images normalised by 0.5 and 0.5, into which torchvision's ``transform_input``
+    turns the usual normalisation; here it stays off, and the network's own mean and std are 0.5.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def recipe(self, weights: str | None) -> Recipe:
+        """See :class:`Source`."""
+        if weights is not None:
+            recipe = from_torchvision(self._entry(weights).transforms())
+        else:
+            recipe = Recipe(input_size=299, resize=342) if self.name == "inception_v3" else Recipe()
+        return replace(recipe, mean=HALF, std=HALF) if self.name in _WITH_AUXILIARY else recipe
+
+    def build(self, request: Request) -> nn.Module:
+        """See :class:`Source`."""
+        arguments = dict(request.options)
+        if request.num_classes is not None:
+            arguments["num_classes"] = request.num_classes
+        if self.name in _WITH_AUXILIARY:
+            for option in ("transform_input", "aux_logits"):
+                if arguments.pop(option, False):
+                    raise ValueError(
+                        f"{option} must be left out or False for {self.name}, got True: a network here has "
+                        "one output, and is normalised by mean and std (0.5 and 0.5 for weights made with "
+                        "transform_input)."
+                    )
+                arguments[option] = False
+            arguments.setdefault("init_weights", request.init)
+        if self.name.startswith("vit_") and request.input_size is not None:
+            arguments.setdefault("image_size", request.input_size)
+        try:
+            network: nn.Module = models.get_model(  # type: ignore[attr-defined]
+                self.name, weights=None, **arguments
+            )
+        except TypeError as error:
+            raise ValueError(f"options of {self.name}: {error}.") from error
+        return network
+
+    def download(self, weights: str) -> dict[str, Tensor]:
+        """See :class:`Source`."""
+        tensors: dict[str, Tensor] = self._entry(weights).get_state_dict(progress=False, check_hash=True)
+        return tensors
+
+    def _entry(self, weights: str) -> Any:
+        available = models.get_model_weights(self.name)  # type: ignore[attr-defined]
+        wanted = "DEFAULT" if weights == "pretrained" else weights.removeprefix(f"{available.__name__}.")
+        if wanted not in available.__members__:
+            raise ValueError(
+                f"weights must be one of {', '.join(available.__members__)} or pretrained for {self.name}, "
+                f"or an existing file, got {weights!r}."
+            )
+        return available[wanted]
+
+
+class TimmSource:
+    """A network of timm: ``timm/NAME``, also with the tag of its weights, ``timm/resnet18.a1_in1k``."""
+
+    def __init__(self, name: str) -> None:
+        import timm  # takes a second, and only timm's networks need it
+
+        self.name, self.model = name, name.removeprefix("timm/")
+        architecture = self.model.partition(".")[0]
+        if not timm.is_model(architecture):
+            raise ValueError(
+                f"name must be timm/NAME with a name of timm.list_models(), got {name!r}."
+                f"{suggestion(name, [f'timm/{known}' for known in _timm_names()])}"
+            )
+        tags = timm.list_models(f"{architecture}.*", pretrained=True)
+        if "." in self.model and self.model not in tags:
+            close = nearest(self.model, tags) or tags[:3]
+            raise ValueError(
+                f"name must end in a tag that timm has weights for, got {name!r}; near are "
+                f"{', '.join(f'timm/{tag}' for tag in close) or f'none: take timm/{architecture}'}."
+            )
+
+    def recipe(self, weights: str | None) -> Recipe:
+        """See :class:`Source`."""
+        if weights not in (None, "pretrained"):
+            raise ValueError(
+                f"weights must be pretrained (the tag stands in the name) or an existing file for "
+                f"{self.name}, got {weights!r}."
+            )
+        return from_timm(self._config())
+
+    def build(self, request: Request) -> nn.Module:
+        """See :class:`Source`."""
+        import timm
+
+        arguments = dict(request.options)
+        config = self._config()
+        if request.input_size not in (None, int(config.input_size[-1])) and config.fixed_input_size:
+            arguments.setdefault("img_size", request.input_size)
+        try:
+            network: nn.Module = timm.create_model(
+                self.model,
+                pretrained=request.weights is not None,
+                num_classes=request.num_classes,
+                **arguments,
+            )
+        except TypeError as error:
+            raise ValueError(f"options of {self.name}: {error}.") from error
+        return network
+
+    def download(self, weights: str) -> None:
+        """See :class:`Source`; timm loads its weights while it builds."""
+
+    def _config(self) -> Any:
+        import timm
+
+        return timm.get_pretrained_cfg(self.model)
+
+
+class CifarSource:
+    """A CIFAR ResNet of this package."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def recipe(self, weights: str | None) -> Recipe:
+        """See :class:`Source`."""
+        if weights is not None:
+            raise ValueError(f"weights must be an existing file for {self.name}, got {weights!r}.")
+        return Recipe(input_size=32, resize=32)
+
+    def build(self, request: Request) -> nn.Module:
+        """See :class:`Source`."""
+        if request.options:
+            raise ValueError(f"{self.name} takes no further options, got {sorted(request.options)}.")
+        depth = int(self.name.removeprefix("cifar_resnet"))
+        return CifarResNet(depth, 10 if request.num_classes is None else request.num_classes)
+
+    def download(self, weights: str) -> None:
+        """See :class:`Source`; there is nothing to download."""
+
+
+class ClassSource:
+    """Any ``nn.Module`` by its class path.
+
+    The path may come from a checkpoint, so only subclasses of ``nn.Module`` are called, never functions.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        module, _, attribute = name.rpartition(".")
+        try:
+            found = getattr(importlib.import_module(module), attribute, None)
+        except (ImportError, ValueError) as error:
+            raise ValueError(
+                f"name must be a class path that can be imported, got {name!r} ({error}); is its folder on "
+                f"PYTHONPATH?{suggestion(name, [*torchvision_names(), *cifar_names()])}"
+            ) from error
+        if not (isinstance(found, type) and issubclass(found, nn.Module)):
+            close = suggestion(attribute, _module_classes(vars(importlib.import_module(module)).items()))
+            raise ValueError(
+                f"name must be the path of a subclass of torch.nn.Module, {name!r} is "
+                f"{'missing' if found is None else type(found).__name__}.{close}"
+            )
+        self.network_class: type[nn.Module] = found
+
+    def recipe(self, weights: str | None) -> Recipe:
+        """See :class:`Source`."""
+        if weights is not None:
+            raise ValueError(f"weights must be an existing file for {self.name}, got {weights!r}.")
+        return Recipe()
+
+    def build(self, request: Request) -> nn.Module:
+        """See :class:`Source`; ``num_classes`` is passed on where the constructor has such an argument."""
+        arguments = dict(request.options)
+        if request.num_classes is not None and "num_classes" in inspect.signature(self.network_class).parameters:
+            arguments["num_classes"] = request.num_classes
+        try:
+            return self.network_class(**arguments)
+        except TypeError as error:
+            raise ValueError(f"options of {self.name}: {error}.") from error
+
+    def download(self, weights: str) -> None:
+        """See :class:`Source`; there is nothing to download."""
+
+
+def _module_classes(items: Iterable[tuple[str, Any]]) -> list[str]:
+    return [name for name, value in items if isinstance(value, type) and issubclass(value, nn.Module)]

@@ -1,0 +1,203 @@
+"""Weights from files, as data: reading, naming and comparing tensors; no file's code is ever executed."""
+
+import hashlib
+import logging
+import pickle
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from lightning_advinterp.networks.taps import backbone_of
+
+logger = logging.getLogger(__name__)
+
+SUFFIXES = (".pth", ".pt", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
+"""Endings by which a ``weights`` argument is taken for a file."""
+
+_CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
+_WRAPPERS = ("module", "_orig_mod")  # DataParallel and torch.compile, at any depth
+_PREFIXES = ("network.backbone.", "model.backbone.", "backbone.", "network.", "model.", "net.", "encoder.")
+_OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12])\.(\w+)$")
+_SHOWN = 5
+
+
+def load_state_dict_file(path: str | Path, expected: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Read the tensors of a weights file, by their names in the bare network.
+
+    Reads ``.safetensors``, and what ``torch.save`` writes (``.pth``, ``.pt``, ``.th``, ``.tar``, Lightning's
+    ``.ckpt``) with ``weights_only=True``. Tensors nested under ``state_dict`` and the like are found; the
+    prefixes of DataParallel, ``torch.compile``, this project's checkpoints and common wrappers are taken off;
+    half precision becomes float32; DenseNet's old key style (``norm.1``) becomes today's (``norm1``).
+
+    Args:
+        path: the file.
+        expected: the network's own keys. With them the prefix is the one under which most of them are found,
+            and tensors outside of it (a loss's, a metric's) are left out, which is logged; without them, one
+            that all tensors share.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file, if it is malformed, holds more than plain data, or holds no tensors.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"weights: no file {path}.")
+    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    return rename(_tensors(content, path), str(path), expected)
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise ValueError(f"weights: {path} is not a whole safetensors file ({error}); fetch it anew.") from error
+
+
+def _read_pickle(path: Path) -> Any:
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ValueError(
+            f"weights: {path} holds more than tensors and plain data, or is damaged. Code in a weights file "
+            "is never executed here. If you trust the file, load it yourself and save its state_dict() with "
+            f"torch.save or as safetensors. The reader said: {_first_line(error)}"
+        ) from error
+    except Exception as error:  # whatever a damaged archive provokes: EOFError, RuntimeError, KeyError, …
+        raise ValueError(
+            f"weights: {path} cannot be read as a PyTorch file ({type(error).__name__}: "
+            f"{_first_line(error)}); it is damaged, incomplete, or of another kind. No code was executed."
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:200]
+
+
+def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
+    """Return the tensors of a file's content, or of the container in it."""
+    if isinstance(content, Mapping):
+        for container in _CONTAINERS:
+            inner = content.get(container)
+            if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
+                content = inner
+                break
+        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
+        if tensors:
+            return tensors
+    found = sorted(map(str, content))[:_SHOWN] if isinstance(content, Mapping) else type(content).__name__
+    raise ValueError(
+        f"weights: {path} holds no tensors by name, at the top or under {', '.join(_CONTAINERS)}; found {found}."
+    )
+
+
+def rename(tensors: Mapping[str, Tensor], source: str, expected: Collection[str] | None = None) -> dict[str, Tensor]:
+    """Name tensors as the bare network does, and make half precision float32.
+
+    Args:
+        tensors: by any of the names that :func:`load_state_dict_file` lists.
+        source: what a log line calls them.
+        expected: the network's own keys.
+    """
+    wanted = set(expected or ())
+    kept = {part for key in wanted for part in key.split(".")}
+    full = {_without_wrappers(_todays_densenet(key), kept): _full(value) for key, value in tensors.items()}
+    prefix = _prefix(full, wanted)
+    outside = [key for key in full if not key.startswith(prefix)]
+    if outside:
+        logger.info("%s: %d tensors outside %r left out, like %s.", source, len(outside), prefix, outside[0])
+    return {key.removeprefix(prefix): value for key, value in full.items() if key.startswith(prefix)}
+
+
+def _full(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+
+
+def _todays_densenet(key: str) -> str:
+    old = _OLD_DENSENET.match(key)
+    return f"{old[1]}{old[2]}.{old[3]}" if old else key
+
+
+def _without_wrappers(key: str, kept: Collection[str]) -> str:
+    return ".".join(part for part in key.split(".") if part not in _WRAPPERS or part in kept)
+
+
+def _prefix(tensors: Iterable[str], wanted: set[str]) -> str:
+    """Return the prefix under which most wanted keys are found; wanting none, one that all keys share."""
+    keys = list(tensors)
+    if not wanted:
+        return next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in keys)), "")
+    found = {
+        prefix: sum(key.startswith(prefix) and key.removeprefix(prefix) in wanted for key in keys)
+        for prefix in ("", *_PREFIXES)
+    }
+    return max(found, key=lambda prefix: found[prefix])
+
+
+def load_into(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str, *, fresh: Collection[str] = ()) -> None:
+    """Copy ``tensors`` into ``backbone``; all its keys must be there, and no others.
+
+    Args:
+        backbone: the network to fill.
+        tensors: by the backbone's own keys.
+        source: what an error calls the weights.
+        fresh: keys that keep their initial values; the same keys of ``tensors`` are not used.
+
+    Raises:
+        ValueError: listing the first missing keys, unexpected keys and differing shapes.
+    """
+    own = backbone.state_dict()
+    used = {key: value for key, value in tensors.items() if key not in fresh}
+    missing = [key for key in own if key not in used and key not in fresh and not _is_counter(key)]
+    unexpected = [key for key in used if key not in own]
+    shapes = [
+        f"{key} is {tuple(value.shape)}, the network has {tuple(own[key].shape)}"
+        for key, value in used.items()
+        if key in own and value.shape != own[key].shape
+    ]
+    if missing or unexpected or shapes:
+        problems = "; ".join(
+            part
+            for part in (
+                _some("missing", missing),
+                _some("unexpected", unexpected),
+                _some("shapes differ", shapes),
+            )
+            if part
+        )
+        raise ValueError(
+            f"weights: {source} does not fit {type(backbone).__name__}: {problems}. "
+            "Give the architecture (name, stem, options) for which the weights were made."
+        )
+    own.update(used)  # keeps the versions that the modules wrote beside their tensors (MNASNet needs its own)
+    backbone.load_state_dict(own)
+
+
+def _is_counter(key: str) -> bool:
+    """BatchNorm's count of batches, which files from before PyTorch 0.4.1 lack."""
+    return key.endswith("num_batches_tracked")
+
+
+def _some(what: str, items: list[str]) -> str:
+    more = f", … ({len(items)} in all)" if len(items) > _SHOWN else ""
+    return f"{what}: {', '.join(items[:_SHOWN])}{more}" if items else ""
+
+
+def weights_hash(network: nn.Module) -> str:
+    """Return the SHA-256, in hexadecimal, of a network's weights and buffers.
+
+    It covers sorted keys, types, shapes and bytes, not the device; a :class:`Network` and its bare backbone
+    have the same.
+    """
+    digest = hashlib.sha256()
+    state = backbone_of(network).state_dict()
+    for key in sorted(state):
+        tensor = state[key].detach().cpu().contiguous()
+        digest.update(f"{key} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
+        digest.update(tensor.reshape(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()

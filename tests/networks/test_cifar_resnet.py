@@ -1,0 +1,28 @@
+import pytest
+import torch
+
+from lightning_advinterp.networks import conv_taps, create_network
+from lightning_advinterp.networks.cifar_resnet import CifarResNet, Subsample
+
+
+@pytest.mark.parametrize(("depth", "parameters"), [(20, 0.27e6), (32, 0.46e6), (44, 0.66e6), (56, 0.85e6)])
+def test_sizes_are_the_papers(depth, parameters):
+    network = create_network(f"cifar_resnet{depth}")
+    assert network.input_size == 32
+    assert network.num_classes == 10
+    assert sum(p.numel() for p in network.parameters()) == pytest.approx(parameters, rel=0.02)
+    assert len(conv_taps(network)) == depth - 1
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+
+
+def test_option_a_subsamples_and_pads_with_zeros():
+    x = torch.rand(2, 4, 6, 6)
+    out = Subsample(4)(x)
+    assert out.shape == (2, 8, 3, 3)
+    assert torch.equal(out[:, 2:6], x[:, :, ::2, ::2])
+    assert not out[:, [0, 1, 6, 7]].any()
+
+
+def test_depth_is_checked():
+    with pytest.raises(ValueError, match="6n \\+ 2"):
+        CifarResNet(21)
