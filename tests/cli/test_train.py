@@ -147,7 +147,7 @@ def test_configurations_layer(config, tmp_path):
     over.write_text("accuracy: {limit: 7}\nguard: null\ntrainer: {max_epochs: 5}\n")
     cli = TrainCLI.parse(["--config", config, "--config", str(over), "--model.optimizer.lr", "0.2"])
     assert cli.config.accuracy.limit == 7
-    assert [attack.type for attack in cli.config.accuracy.attacks] == ["fgsm", "pgd"]
+    assert list(cli.config_init.accuracy.attacks()) == ["fgsm", "pgd"]
     assert cli.config.guard is None
     assert cli.config.trainer.max_epochs == 5
     assert cli.model.optimizer_config.lr == 0.2
