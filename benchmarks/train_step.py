@@ -5,9 +5,10 @@
 
 A standard step is a forward and a backward pass, 3 units of one forward pass. By arithmetic the consistent loss with a
 single-step attack needs 2 forward passes, 1 backward pass to the input and 2 full ones: 7 units, 7/3 of a standard
-step; the naive loop spends a forward pass more on the attack, and its backward pass also fills the parameters'
-gradients: 3 forward passes and 3 full backward ones, 9/3. The variants take turns, so that whatever else the machine
-does meets all of them alike.
+step; the naive loop spends a forward pass more on the attack (8/3), and where that attack calls .backward(), a full
+backward pass instead of one to the input (9/3). A backward pass to the input costs more than a forward pass on most
+machines, so the passes themselves are timed too, and what their sum would be stands beside each measured ratio. The
+variants take turns, so that whatever else the machine does meets all of them alike.
 """
 
 import argparse
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.objectives import Consistency, Madry, Standard
 from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
@@ -36,11 +38,16 @@ def plain_step(network, batch, optimizer):
     optimizer.step()
 
 
-def naive_consistent_step(network, batch, optimizer, layer):
-    """The consistent loss as one would write it first: .backward() for the attack, then both images again."""
+def naive_consistent_step(network, batch, optimizer, layer, *, full_backward=False):
+    """The consistent loss as one would write it first: an attack of its own, then both images again."""
     x = batch.image.clone().requires_grad_()
-    F.cross_entropy(network(x), batch.label).backward()
-    x_adv = (batch.image + 8 / 255 * x.grad.sign()).clamp(0, 1)
+    loss = F.cross_entropy(network(x), batch.label)
+    if full_backward:
+        loss.backward()
+        gradient = x.grad
+    else:
+        (gradient,) = torch.autograd.grad(loss, x)
+    x_adv = (batch.image + 8 / 255 * gradient.sign()).clamp(0, 1)
     optimizer.zero_grad()
     logits, clean = network.forward_features(batch.image, [layer])
     adv_logits, adversarial = network.forward_features(x_adv, [layer])
@@ -49,12 +56,23 @@ def naive_consistent_step(network, batch, optimizer, layer):
     optimizer.step()
 
 
+def forward_pass(network, batch, optimizer):
+    """One forward pass that records a graph."""
+    F.cross_entropy(network(batch.image), batch.label)
+
+
+def input_gradient(network, batch, optimizer):
+    """One forward pass, and a backward pass to the input alone."""
+    x = batch.image.clone().requires_grad_()
+    torch.autograd.grad(F.cross_entropy(network(x), batch.label), x)
+
+
 def objective_step(objective):
     """A bare loop over one of this project's objectives."""
 
     def step(network, batch, optimizer):
         optimizer.zero_grad()
-        objective(network, batch, epoch=0).total.backward()
+        objective(network, batch, epoch=0).total.backward(inputs=list(network.parameters()))  # as the module does
         optimizer.step()
 
     return step
@@ -64,11 +82,14 @@ def variants(layer):
     """Name to step function."""
     fgsm = AttackConfig("fgsm", "8/255")
     return {
+        "forward pass": forward_pass,
+        "forward, input backward": input_gradient,
         "plain loop": plain_step,
         "standard": objective_step(Standard()),
         "consistency": objective_step(Consistency(fgsm)),
         "consistency, bn: eval": objective_step(Consistency(fgsm, bn="eval")),
-        "consistency, naive": lambda *args: naive_consistent_step(*args, layer),
+        "naive": lambda *args: naive_consistent_step(*args, layer),
+        "naive, .backward()": lambda *args: naive_consistent_step(*args, layer, full_backward=True),
         "madry, 7 steps": objective_step(Madry(AttackConfig("pgd", "8/255", steps=7))),
     }
 
@@ -175,6 +196,21 @@ def lightning_overhead(arguments, device):
     return bare, lightning
 
 
+def counted(medians):
+    """What each step's passes sum up to: forward, backward to the input, full backward with the update."""
+    forward = medians["forward pass"]
+    to_input = medians["forward, input backward"] - forward
+    full = medians["plain loop"] - forward
+    passes = {
+        "consistency": (2, 1, 2),
+        "consistency, bn: eval": (3, 1, 2),
+        "naive": (3, 1, 2),
+        "naive, .backward()": (3, 0, 3),
+        "madry, 7 steps": (8, 7, 1),
+    }
+    return {name: f * forward + i * to_input + b * full for name, (f, i, b) in passes.items()}
+
+
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -186,21 +222,25 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
     parser.add_argument("--channels_last", action="store_true")
+    parser.add_argument("--give_back", action="store_true", help="freed memory goes back to the system")
     arguments = parser.parse_args()
+    if not arguments.give_back:
+        keep_freed_memory()  # as train.py does
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
     times = compare_steps(arguments, device)
-    base = statistics.median(times["plain loop"])
+    medians = {name: statistics.median(values) for name, values in times.items()}
+    base, sums = medians["plain loop"], counted(medians)
     print(f"{arguments.network}, {arguments.size} px, batch {arguments.batch}, {device}, torch {torch.__version__}")
-    print(f"{'step':24} {'ms':>9} {'ratio':>7} {'quartiles of the ratio':>24} {'images/s':>9}")
+    print(f"{'step':24} {'ms':>9} {'ratio':>7} {'quartiles':>15} {'its passes':>11} {'images/s':>9}")
     for name, values in times.items():
-        low, middle, high = (q / base for q in statistics.quantiles(values, n=4))
-        median = statistics.median(values)
+        low, _, high = (q / base for q in statistics.quantiles(values, n=4))
+        passes = f"{sums[name] / base:.3f}" if name in sums else ""
         print(
-            f"{name:24} {1000 * median:9.1f} {middle:7.3f} {f'{low:.3f} to {high:.3f}':>24} "
-            f"{arguments.batch / median:9.1f}"
+            f"{name:24} {1000 * medians[name]:9.1f} {medians[name] / base:7.3f} {f'{low:.3f}..{high:.3f}':>15} "
+            f"{passes:>11} {arguments.batch / medians[name]:9.1f}"
         )
     bare, lightning = lightning_overhead(arguments, device)
     ratio = statistics.median(lightning) / statistics.median(bare)

@@ -33,6 +33,7 @@ from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
+from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.report.table import accuracy_table
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
@@ -227,6 +228,7 @@ def train(args: Sequence[str] | None = None) -> None:
     Args:
         args: the command line, ``sys.argv`` if left out.
     """
+    keep_freed_memory()
     cli = _train_once(args)
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
@@ -267,6 +269,7 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     Args:
         args: the command line, ``sys.argv`` if left out.
     """
+    keep_freed_memory()
     parser = evaluation_parser()
     given = parser.parse_args(None if args is None else list(args))
     with _plain_errors():

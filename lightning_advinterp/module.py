@@ -108,6 +108,11 @@ class RobustClassifier(pl.LightningModule):
             self.log(f"train/{name}", value, prog_bar=name in ("acc", "adv_acc"), batch_size=size)
         return loss.total
 
+    def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Fill the parameters' gradients alone: the images that an attack differentiated want none of the loss."""
+        kwargs.setdefault("inputs", [parameter for parameter in self.parameters() if parameter.requires_grad])
+        loss.backward(*args, **kwargs)
+
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy on clean images."""
         logits = self.network(batch.image).float()

@@ -2,6 +2,7 @@
 
 import torch
 from torch import nn
+from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import Network
@@ -67,3 +68,18 @@ def assert_untouched(network, before):
         assert requires_grad == before[2][name][0]
         assert (grad is None) == (before[2][name][1] is None)
         assert grad is None or torch.equal(grad, before[2][name][1])
+
+
+class Memory(Dataset):
+    """A batch as a data set; ``fails_at`` breaks the reading of one image."""
+
+    def __init__(self, batch, fails_at=None):
+        self.batch, self.fails_at = batch, fails_at
+
+    def __len__(self):
+        return len(self.batch.label)
+
+    def __getitem__(self, index):
+        if index == self.fails_at:
+            raise OSError("power cut")
+        return Batch(*(field[index] for field in self.batch))

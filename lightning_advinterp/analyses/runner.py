@@ -8,7 +8,7 @@ import torch
 import torch.distributed
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.analysis import REAL, Analysis, Observation, Result, Sweep
 from lightning_advinterp.analyses.journal import Journal
@@ -35,6 +35,26 @@ def subset_indices(size: int, limit: int | None, seed: int) -> Tensor:
         return torch.arange(size)
     order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
     return order[:limit].sort().values
+
+
+class _Shard(Dataset[Batch]):
+    """One process's part of a data set: unreadable images are missing from a batch, and never replaced by others."""
+
+    def __init__(self, dataset: Dataset[Batch], items: Sequence[int]) -> None:
+        self.dataset, self.items = dataset, items
+        self._many = getattr(dataset, "readable", None)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitems__(self, places: Sequence[int]) -> list[Batch]:
+        items = [self.items[place] for place in places]
+        samples: list[Batch] = [self.dataset[item] for item in items] if self._many is None else self._many(items)
+        return samples
+
+
+def _collate(samples: Sequence[Batch]) -> Batch | None:
+    return collate_batch(samples) if samples else None
 
 
 class Runner:
@@ -121,10 +141,10 @@ class Runner:
         """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
         shard = self.indices[self.rank :: self.world_size].tolist()
         loader = DataLoader(
-            Subset(self.dataset, shard[done:]),
+            _Shard(self.dataset, shard[done:]),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            collate_fn=collate_batch,
+            collate_fn=_collate,
             # An own generator: drawing the workers' seeds must not move the training's random state.
             generator=torch.Generator().manual_seed(self.seed),
         )
@@ -132,7 +152,7 @@ class Runner:
         with frozen_eval(self.network), Progress(*columns, transient=True, disable=not self.progress) as bar:
             task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
             for batch in loader:
-                seen = self._observe(batch, wants) if len(batch.label) else None
+                seen = None if batch is None else self._observe(batch, wants)
                 done = min(done + self.batch_size, len(shard))
                 yield done, seen
                 bar.update(task, completed=done)

@@ -135,10 +135,13 @@ class ImageFolderDataset(Dataset[Batch]):
         A batch of which nothing is left gets the next readable image of the data set, so that no batch is
         ever empty (on several processes a missing batch would be a deadlock).
         """
+        return self.readable(items) or [self._next_readable(items[-1])]
+
+    def readable(self, items: Sequence[int]) -> list[Batch]:
+        """Return the samples of one batch, without the unreadable ones where they are to be skipped: maybe none."""
         if self.on_bad_image == "error":
             return [self[item] for item in items]
-        samples = [sample for item in items if (sample := self._readable(item)) is not None]
-        return samples or [self._next_readable(items[-1])]
+        return [sample for item in items if (sample := self._readable(item)) is not None]
 
     def _readable(self, item: int) -> Batch | None:
         try:

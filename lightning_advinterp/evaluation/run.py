@@ -41,7 +41,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
     for name, one in subjects.items():
         try:
             subject = load_subject(one)
-        except FileNotFoundError as error:
+        except OSError as error:  # no such file, or weights that cannot be downloaded
             if not evaluation.rows:
                 raise
             console.print(f"{name}: left out, {error}")

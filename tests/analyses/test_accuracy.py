@@ -4,31 +4,19 @@ import math
 
 import pytest
 import torch
-from helpers import assert_untouched, fingerprint, small_batch, small_network
+from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
+from PIL import Image
+from processes import accuracy_on_a_share, on_processes
 from torch.nn import functional as F
-from torch.utils.data import Dataset
 
 from lightning_advinterp.analyses import REAL, AccuracyAnalysis, Needs, Observation, Result, Runner, Sweep
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.image_folder import ImageFolderDataset
+from lightning_advinterp.data.transforms import EvalTransform
 from lightning_advinterp.metrics import top_k_hits, wilson_interval
-
-
-class Memory(Dataset):
-    """A batch as a data set; ``fails_at`` breaks the reading of one image."""
-
-    def __init__(self, batch, fails_at=None):
-        self.batch, self.fails_at = batch, fails_at
-
-    def __len__(self):
-        return len(self.batch.label)
-
-    def __getitem__(self, index):
-        if index == self.fails_at:
-            raise OSError("power cut")
-        return Batch(*(field[index] for field in self.batch))
 
 
 ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=3, target="random")]
@@ -215,3 +203,22 @@ def test_wrong_arguments_are_refused():
     unlabelled = Memory(batch._replace(label=torch.full((3,), -1)))
     with pytest.raises(ValueError, match="needs labels, but the images lie in no class folders"):
         accuracy(network, unlabelled)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+def test_many_processes_report_what_one_reports(world_size):
+    """23 images: no process has as many as another, and none is counted twice."""
+    (alone,) = [accuracy_on_a_share(0, 1, 23)]
+    for table in on_processes(accuracy_on_a_share, world_size, 23):
+        for row, expected in zip(table, alone, strict=True):
+            assert row == pytest.approx(expected, abs=1e-12)
+
+
+def test_an_unreadable_image_is_left_out_and_never_replaced(tmp_path):
+    for number in range(5):
+        (tmp_path / f"class{number % 2}").mkdir(exist_ok=True)
+        Image.new("RGB", (16, 16), (50 * number, 0, 0)).save(tmp_path / f"class{number % 2}" / f"{number}.png")
+    (tmp_path / "class0" / "2.png").write_bytes(b"broken")
+    dataset = ImageFolderDataset.from_folder(tmp_path, transform=EvalTransform(16, 16), on_bad_image="skip")
+    result = Runner(small_network(), dataset, batch_size=1).run([AccuracyAnalysis()])["accuracy"]
+    assert result.tables["accuracy"][0]["n"] == 4

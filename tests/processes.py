@@ -1,0 +1,43 @@
+"""Runs a function on several processes joined by gloo, for tests that hold N processes against one."""
+
+import os
+import tempfile
+from pathlib import Path
+
+import torch
+import torch.distributed
+from torch import multiprocessing
+
+
+def _worker(rank, world_size, folder, function, arguments):
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
+    torch.save(function(rank, world_size, *arguments), Path(folder) / f"{rank}.pt")
+    torch.distributed.destroy_process_group()
+
+
+def on_processes(function, world_size, *arguments):
+    """Call ``function(rank, world_size, *arguments)`` everywhere; return what each process returned, in order.
+
+    The function must be importable by name from a helper module, since every process starts afresh.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        multiprocessing.spawn(_worker, (world_size, folder, function, arguments), nprocs=world_size)
+        return [torch.load(Path(folder) / f"{rank}.pt") for rank in range(world_size)]
+
+
+def accuracy_on_a_share(rank, world_size, count):
+    """The accuracy table that one process reports of its share of ``count`` images."""
+    from helpers import Memory, small_batch, small_network
+
+    from lightning_advinterp.analyses import AccuracyAnalysis, Runner
+    from lightning_advinterp.attacks import AttackConfig
+    from lightning_advinterp.attacks.presets import create_attacks
+
+    attacks = create_attacks([AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=3, target="random")])
+    data = Memory(small_batch(n=count, dtype=torch.float64))
+    runner = Runner(
+        small_network().double(), data, attacks=attacks, batch_size=4, seed=4, rank=rank, world_size=world_size
+    )
+    return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
