@@ -111,7 +111,7 @@ class RobustClassifier(pl.LightningModule):
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         """Fill the parameters' gradients alone: the images that an attack differentiated want none of the loss."""
         kwargs.setdefault("inputs", [parameter for parameter in self.parameters() if parameter.requires_grad])
-        loss.backward(*args, **kwargs)
+        loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy on clean images."""

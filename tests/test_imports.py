@@ -14,7 +14,7 @@ FLOORS = [
     {"attacks"},
     {"explanations", "metrics", "data"},
     {"networks", "wordnet"},
-    {"files", "randomness"},
+    {"files", "memory", "randomness"},
 ]
 WITH_LIGHTNING = {"cli", "callbacks", "module", "run_directory"}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}

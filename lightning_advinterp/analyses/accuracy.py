@@ -90,7 +90,7 @@ class AccuracyAnalysis:
         extra = dict.fromkeys(("eps", "steps", "success", "label_kept", *_MEANS))
         if kind != REAL and n:
             attack = self.attacks[kind]
-            extra |= {"eps": attack.threat.budget.high, "steps": attack.steps}
+            extra |= {"eps": attack.eps, "steps": attack.iterations}
             extra |= {key: counts[key] / n for key in ("success", "label_kept")}
             extra |= {key: value / n for key, value in self._sums[kind].items()}
         return row | extra

@@ -131,9 +131,8 @@ class Runner:
                 forwards += len(sweep.kinds)
                 for kind in sweep.kinds:
                     if kind != REAL:
-                        attack = self.attacks[kind]
-                        forwards += attack.steps * attack.restarts
-                        backwards += attack.steps * attack.restarts
+                        more_forwards, more_backwards = self.attacks[kind].passes
+                        forwards, backwards = forwards + more_forwards, backwards + more_backwards
         count = len(self.indices)
         return {"images": count, "forward_passes": count * forwards, "backward_passes": count * backwards}
 

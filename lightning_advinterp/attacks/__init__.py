@@ -2,7 +2,9 @@
 
 from lightning_advinterp.attacks.attack import Attack, AttackResult
 from lightning_advinterp.attacks.budget import Budget, parse_budget, parse_pixels
-from lightning_advinterp.attacks.presets import AttackConfig, bim, create_attack, fgsm, pgd
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.presets import bim, create_attack, fgsm, pgd
 from lightning_advinterp.randomness import sample_keys
 
 __all__ = [
@@ -10,6 +12,7 @@ __all__ = [
     "AttackConfig",
     "AttackResult",
     "Budget",
+    "GradientAttack",
     "bim",
     "create_attack",
     "fgsm",

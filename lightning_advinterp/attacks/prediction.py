@@ -35,7 +35,23 @@ def margin(logits: Tensor, label: Tensor) -> Tensor:
     return others - own
 
 
-LOSSES: dict[str, ClassLoss] = {"cross_entropy": cross_entropy, "margin": margin}
+def kl_divergence(logits: Tensor, clean: Tensor) -> Tensor:
+    """KL(p(x) ‖ p(x*)) of every sample, ``[B, K], [B, K] -> [B]``, from the logits at x* and at x (TRADES)."""
+    log_p, log_q = full_precision(clean).log_softmax(1), full_precision(logits).log_softmax(1)
+    return F.kl_div(log_q, log_p, reduction="none", log_target=True).sum(1)
+
+
+def negative_log(log_probabilities: Tensor, label: Tensor) -> Tensor:
+    """−log p_y of every sample, for networks that return (means of) log-probabilities instead of logits."""
+    return -full_precision(log_probabilities).gather(1, label[:, None]).squeeze(1)
+
+
+LOSSES: dict[str, ClassLoss] = {
+    "cross_entropy": cross_entropy,
+    "margin": margin,
+    "kl": kl_divergence,
+    "negative_log": negative_log,
+}
 
 
 def random_targets(label: Tensor, num_classes: int, keys: Tensor) -> Tensor:
@@ -58,7 +74,12 @@ class Goal:
         label_rule: ``true``; ``predicted`` (no label leaking); ``least_likely`` (targeted at that class).
         target_rule: ``least_likely``, ``random`` or a class index for a targeted attack.
         keys: int64 ``[B]``, for random targets.
+
+    Attributes:
+        clean: logits ``[B, K]`` of the clean images, for losses that compare with them instead of with a class.
     """
+
+    clean: Tensor | None = None
 
     def __init__(
         self,
@@ -96,6 +117,7 @@ class Goal:
         part = copy.copy(self)
         part._keys = self._keys[indices]
         part._label = None if self._label is None else self._label[indices]
+        part.clean = None if self.clean is None else self.clean[indices]
         return part
 
     def _choose(self, logits: Tensor) -> Tensor:
@@ -120,5 +142,5 @@ class Goal:
 
     def gain(self, logits: Tensor, loss: ClassLoss) -> Tensor:
         """What the attack maximises, ``[B]``: the loss of the class, or its negative towards a target."""
-        value = loss(logits, self.resolve(logits))
+        value = loss(logits, self.resolve(logits) if self.clean is None else self.clean)
         return -value if self.targeted else value

@@ -1,81 +1,128 @@
-"""Attacks by name: the configuration that YAML, flags and Python share, and what it builds."""
+"""Attacks by name: what builds each type from its configuration."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from difflib import get_close_matches
+from typing import Any
 
 from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.attacks.budget import Budget, Distribution, Eps, parse_budget, parse_pixels
+from lightning_advinterp.attacks.budget import Budget, Eps, parse_budget, parse_pixels
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
-from lightning_advinterp.attacks.step import NormalisedStep, SignStep, Step
-from lightning_advinterp.attacks.threat import THREATS, Norm
+from lightning_advinterp.attacks.step import MomentumStep, NormalisedStep, SignStep, Step
+from lightning_advinterp.attacks.threat import THREATS, GaussianLinf, NoisyLinf, Norm, ThreatModel
 from lightning_advinterp.networks.modes import BatchNormMode
 
-AttackType = Literal["fgsm", "bim", "pgd"]
+_COMMON = {"type", "name", "eps", "label", "target", "eps_distribution"}
+_LOOP = {"steps", "step_size", "stop_after"}
+_BALL = {"norm", "random_start", "restarts", "loss"}
 
 
 @dataclass(frozen=True)
-class AttackConfig:
-    """One attack, as a configuration says it.
+class Builder:
+    """How one type of attack is built.
 
     Attributes:
-        type: ``fgsm`` (one step of length ε; Goodfellow et al. 2015, Dong et al. 2022 Eq. 1), ``bim`` (steps of
-            1/255 from the image itself; Kurakin et al. 2017) or ``pgd`` (random start; Madry et al. 2018).
-        eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
-        name: what tables and log keys call it; the type when left out.
-        norm: ``linf`` or ``l2``.
-        steps: number of steps; left out: 1 for fgsm, min(ε+4, 1.25ε) in 0-255 units for bim, 10 for pgd.
-        step_size: a step's length, in the unit of ε; left out: ε for fgsm, 1/255 for bim, 2.5 ε / steps for pgd.
-        random_start: begin at a random point of the ball; left out: yes for pgd, no for the others.
-        restarts: repeat with new random starts and keep each sample's best.
-        loss: what is maximised, ``cross_entropy`` or ``margin``.
-        label: the class to move away from: ``true``, ``predicted``, or ``least_likely`` (towards it).
-        target: ``least_likely``, ``random`` or a class index makes the attack targeted.
-        eps_distribution: how [low, high] is drawn: ``uniform`` or ``truncated_normal``.
+        build: from the configuration and the arguments that every attack takes (label, target, bn, name).
+        settings: the fields of the configuration that the type knows, beside those that all know.
+        eps: the default ε.
+        single: whether it takes one step and no more.
     """
 
-    type: AttackType = "fgsm"
+    build: Callable[[AttackConfig, Budget, dict[str, Any]], Attack]
+    settings: frozenset[str] | set[str]
     eps: Eps = "4/255"
-    name: str | None = None
-    norm: Norm = "linf"
-    steps: int | None = None
-    step_size: float | str | None = None
-    random_start: bool | None = None
-    restarts: int = 1
-    loss: Literal["cross_entropy", "margin"] = "cross_entropy"
-    label: LabelRule = "true"
-    target: TargetRule | int | None = None
-    eps_distribution: Distribution = "uniform"
-
-    def __post_init__(self) -> None:
-        create_attack(self)  # a wrong value shows when the configuration is read, not hours later
-
-    @property
-    def budget(self) -> Budget:
-        """The parsed ε; L2 distances may exceed 1."""
-        return parse_budget(self.eps, self.eps_distribution, most=None if self.norm == "l2" else 1.0)
-
-    @property
-    def label_name(self) -> str:
-        """What tables and log keys call the attack."""
-        return self.name or self.type
+    single: bool = False
 
 
-def _default_steps(config: AttackConfig) -> int:
-    if config.type == "bim":
-        eps255 = 255 * config.budget.high
-        return max(1, math.floor(min(eps255 + 4, 1.25 * eps255)))
-    return 10 if config.type == "pgd" else 1
+def _step(config: AttackConfig, kind: type[Step], otherwise: Step) -> Step:
+    if config.step_size is None:
+        return otherwise
+    return kind(parse_pixels(config.step_size, "step_size", most=None if config.norm == "l2" else 1.0))
 
 
-def _step(config: AttackConfig, steps: int) -> Step:
-    kind = SignStep if config.norm == "linf" else NormalisedStep
-    if config.step_size is not None:
-        return kind(parse_pixels(config.step_size, "step_size", most=None if config.norm == "l2" else 1.0))
-    if config.type == "bim" and config.norm == "linf":
-        return kind(1 / 255)  # longer than ε only where ε < 1/255, and then the projection shortens it
-    return kind(1.0 if config.type == "fgsm" else 2.5 / max(steps, 1), relative=True)
+def _ball(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+    """Build FGSM, BIM or PGD."""
+    norm = config.norm or "linf"
+    if norm not in THREATS:
+        raise ValueError(f"norm must be one of {sorted(THREATS)}, got {norm!r}.")
+    kind: type[Step] = SignStep if norm == "linf" else NormalisedStep
+    if config.type == "fgsm":
+        steps, step = 1, kind(1.0, relative=True)
+    elif config.type == "bim":
+        eps255 = 255 * budget.high
+        steps = max(1, math.floor(min(eps255 + 4, 1.25 * eps255))) if config.steps is None else config.steps
+        # 1/255 is longer than ε only where ε < 1/255, and then the projection shortens it
+        step = kind(1 / 255) if norm == "linf" else kind(2.5 / max(steps, 1), relative=True)
+    else:
+        steps = 10 if config.steps is None else config.steps
+        step = kind(2.5 / max(steps, 1), relative=True)
+    return GradientAttack(
+        THREATS[norm](budget),
+        _step(config, kind, step),
+        steps=steps,
+        loss=config.loss or "cross_entropy",
+        random_start=config.type == "pgd" if config.random_start is None else config.random_start,
+        restarts=1 if config.restarts is None else config.restarts,
+        stop_after=config.stop_after,
+        **common,
+    )
+
+
+def _momentum(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+    """Build MI-FGSM."""
+    steps, decay = 10 if config.steps is None else config.steps, 1.0 if config.decay is None else config.decay
+    if decay < 0:
+        raise ValueError(f"decay must be 0 or more, got {decay}.")
+    size = None if config.step_size is None else parse_pixels(config.step_size, "step_size")
+    step = (
+        MomentumStep(1 / max(steps, 1), relative=True, decay=decay) if size is None else MomentumStep(size, decay=decay)
+    )
+    return GradientAttack(THREATS["linf"](budget), step, steps=steps, stop_after=config.stop_after, **common)
+
+
+def _from_noise(threat: type[ThreatModel], length: float) -> Callable[..., Attack]:
+    """Return what builds a single step of ``length`` ε from a random start."""
+
+    def build(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+        step = _step(config, SignStep, SignStep(length, relative=True))
+        return GradientAttack(threat(budget), step, random_start=True, **common)
+
+    return build
+
+
+def _trades(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+    """Build TRADES' inner attack."""
+    steps = 10 if config.steps is None else config.steps
+    step = _step(config, SignStep, SignStep(0.007))
+    return GradientAttack(GaussianLinf(budget), step, steps=steps, loss="kl", random_start=True, **common)
+
+
+BUILDERS: dict[str, Builder] = {
+    "fgsm": Builder(_ball, _LOOP | _BALL, single=True),
+    "bim": Builder(_ball, _LOOP | _BALL),
+    "pgd": Builder(_ball, _LOOP | _BALL),
+    "mifgsm": Builder(_momentum, _LOOP | {"decay"}, "16/255"),
+    "fgsm_rs": Builder(_from_noise(THREATS["linf"], 1.25), {"steps", "step_size"}, "8/255", single=True),
+    "nfgsm": Builder(_from_noise(NoisyLinf, 1.0), {"steps", "step_size"}, "8/255", single=True),
+    "trades": Builder(_trades, {"steps", "step_size"}, 0.031),
+}
+"""Every type of attack by its name in a configuration."""
+
+
+def builder_of(name: str) -> Builder:
+    """Return the builder of a type.
+
+    Raises:
+        ValueError: if there is no such type; the nearest is named.
+    """
+    if name not in BUILDERS:
+        near = get_close_matches(str(name), BUILDERS, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"attack type must be one of {', '.join(BUILDERS)}, got {name!r}{hint}.")
+    return BUILDERS[name]
 
 
 def create_attack(config: AttackConfig, *, bn: BatchNormMode = "eval") -> Attack:
@@ -88,26 +135,19 @@ def create_attack(config: AttackConfig, *, bn: BatchNormMode = "eval") -> Attack
     Raises:
         ValueError: naming the argument, the value and what was expected.
     """
-    if config.type not in ("fgsm", "bim", "pgd"):
-        raise ValueError(f"attack type must be fgsm, bim or pgd, got {config.type!r}.")
-    if config.norm not in THREATS:
-        raise ValueError(f"norm must be one of {sorted(THREATS)}, got {config.norm!r}.")
-    steps = _default_steps(config) if config.steps is None else config.steps
-    if config.type == "fgsm" and steps != 1:
-        raise ValueError(f"fgsm takes a single step, got steps={steps}; use type: bim or pgd for more.")
-    random_start = config.type == "pgd" if config.random_start is None else config.random_start
-    return Attack(
-        THREATS[config.norm](config.budget),
-        _step(config, steps),
-        steps=steps,
-        loss=config.loss,
-        random_start=random_start,
-        restarts=config.restarts,
-        label=config.label,
-        target=config.target,
-        bn=bn,
-        name=config.label_name,
-    )
+    builder = builder_of(config.type)
+    known = _COMMON | builder.settings
+    for setting in config.given():
+        if setting not in known:
+            raise ValueError(
+                f"{setting} is no setting of a {config.type} attack, which takes {', '.join(sorted(known - {'type'}))}."
+            )
+    if builder.single and config.steps not in (None, 1):
+        raise ValueError(f"{config.type} takes a single step, got steps={config.steps}; use bim or pgd for more.")
+    eps = builder.eps if config.eps is None else config.eps
+    budget = parse_budget(eps, config.eps_distribution, most=None if config.norm == "l2" else 1.0)
+    common = {"label": config.label, "target": config.target, "bn": bn, "name": config.label_name}
+    return builder.build(config, budget, common)
 
 
 def create_attacks(configs: Sequence[AttackConfig]) -> dict[str, Attack]:

@@ -13,6 +13,20 @@ from lightning_advinterp.randomness import normal
 _ZERO_STREAM = 0x7A65726F  # "zero"
 
 
+class Move:
+    """One run of a step over a batch: called once per iteration, it may remember earlier gradients."""
+
+    def __init__(self, step: "Step") -> None:
+        self.step = step
+
+    def __call__(self, gradient: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Return the move uphill, ``[B, C, H, W]``, for the objective's gradient of that shape."""
+        return self.step.direction(gradient, keys) * self.step.length(radius)
+
+    def take(self, indices: Tensor) -> None:
+        """Forget all samples of the batch but these."""
+
+
 @dataclass(frozen=True)
 class Step(ABC):
     """One move uphill.
@@ -33,29 +47,112 @@ class Step(ABC):
         """Return every sample's step length, ``[B, 1, 1, 1]``."""
         return self.size * radius if self.relative else torch.full_like(radius, self.size)
 
+    def start(self) -> Move:
+        """Return what makes the moves of one run."""
+        return Move(self)
+
     @abstractmethod
-    def __call__(self, gradient: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
-        """Return the move, ``[B, C, H, W]``, for the objective's gradient of that shape."""
+    def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
+        """Return the direction of a move, ``[B, C, H, W]``."""
 
 
 @dataclass(frozen=True)
 class SignStep(Step):
     """α·sign(∇): the steepest ascent in the L∞ norm. sign(0) = 0 leaves a pixel where it is."""
 
-    def __call__(self, gradient: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
-        """Move every pixel by α against or along its gradient's sign."""
-        return gradient.sign() * self.length(radius)
+    def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
+        """Return the gradient's sign."""
+        return gradient.sign()
 
 
 @dataclass(frozen=True)
 class NormalisedStep(Step):
     """α·∇/‖∇‖₂: the steepest ascent in the L2 norm. A zero gradient takes a random direction."""
 
-    def __call__(self, gradient: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
-        """Move the image by the length α along its gradient."""
+    def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
+        """Return the gradient at length 1."""
         length = l2_norm(gradient)
         if bool((length == 0).any()):
             noise = normal(keys, gradient.shape[1:], stream=_ZERO_STREAM).to(gradient.dtype)
             gradient = torch.where(length == 0, noise, gradient)
             length = l2_norm(gradient)
-        return gradient / length * self.length(radius)
+        return gradient / length
+
+
+@dataclass(frozen=True)
+class MomentumStep(SignStep):
+    """α·sign(g) with g ← μ g + ∇/‖∇‖₁ (Dong et al. 2018, Boosting Adversarial Attacks with Momentum, Eq. 6–7).
+
+    The authors' code divides by the mean of |∇| instead of its sum, which is the same direction.
+
+    Attributes:
+        decay: μ; 0 makes it a :class:`SignStep`.
+    """
+
+    decay: float = 1.0
+
+    def start(self) -> Move:
+        """Return moves that remember g."""
+        return _Momentum(self)
+
+
+class _Momentum(Move):
+    step: MomentumStep
+
+    def __init__(self, step: MomentumStep) -> None:
+        super().__init__(step)
+        self._velocity: Tensor | None = None
+
+    def __call__(self, gradient: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        total = gradient.abs().sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
+        past = 0 if self._velocity is None else self.step.decay * self._velocity
+        self._velocity = past + gradient / total
+        return super().__call__(self._velocity, radius, keys)
+
+    def take(self, indices: Tensor) -> None:
+        assert self._velocity is not None
+        self._velocity = self._velocity[indices]
+
+
+@dataclass(frozen=True)
+class AdamStep(Step):
+    """α·m̂/(√v̂ + 1e-8), with running means of ∇ and ∇² (Kingma & Ba 2015), uphill.
+
+    Attributes:
+        betas: decay rates of the two means.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+
+    def start(self) -> Move:
+        """Return moves that remember both means."""
+        return _Adam(self)
+
+    def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
+        """Return the first move's direction."""
+        return gradient / (gradient.abs() + 1e-8)
+
+
+class _Adam(Move):
+    step: AdamStep
+
+    def __init__(self, step: AdamStep) -> None:
+        super().__init__(step)
+        self._count = 0
+        self._mean: Tensor | None = None
+        self._square: Tensor | None = None
+
+    def __call__(self, gradient: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        self._count += 1
+        first, second = self.step.betas
+        mean = torch.zeros_like(gradient) if self._mean is None else self._mean
+        square = torch.zeros_like(gradient) if self._square is None else self._square
+        self._mean = mean.lerp(gradient, 1 - first)
+        self._square = second * square + (1 - second) * gradient.square()
+        scale = (self._square / (1 - second**self._count)).sqrt() + 1e-8
+        return self._mean / (1 - first**self._count) / scale * self.step.length(radius)
+
+    def take(self, indices: Tensor) -> None:
+        assert self._mean is not None
+        assert self._square is not None
+        self._mean, self._square = self._mean[indices], self._square[indices]

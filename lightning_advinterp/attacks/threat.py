@@ -55,6 +55,41 @@ class Linf(ThreatModel):
 
 
 @dataclass(frozen=True)
+class GaussianLinf(Linf):
+    """‖x* − x‖∞ ≤ ε, with a start near the image: x + σ·N(0, 1) (Zhang et al. 2019, TRADES).
+
+    Attributes:
+        sigma: σ, in pixels of the [0, 1] range.
+    """
+
+    sigma: float = 0.001
+
+    def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Draw every pixel from N(0, σ²)."""
+        return self.project(x + self.sigma * normal(keys, x.shape[1:], stream=_START_STREAM).to(x.dtype), x, radius)
+
+
+@dataclass(frozen=True)
+class NoisyLinf(ThreatModel):
+    """The box alone, with a start up to ``noise`` ε away: x* may leave the ε-ball (de Jorge et al. 2022, N-FGSM).
+
+    Attributes:
+        noise: k, the start's reach in units of ε; a step of length ε then ends within (k + 1) ε.
+    """
+
+    noise: float = 2.0
+
+    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
+        """Clamp to [0, 1]."""
+        return x_adv.clamp(0, 1)
+
+    def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Draw every pixel from U(−kε, kε)."""
+        noise = uniform(keys, x.shape[1:], stream=_START_STREAM).mul_(2).sub_(1)
+        return self.project(x + noise.to(x.dtype) * (self.noise * radius), x, radius)
+
+
+@dataclass(frozen=True)
 class L2(ThreatModel):
     """‖x* − x‖₂ ≤ ε over all pixels and channels of an image."""
 

@@ -6,7 +6,8 @@ from typing import final
 from lightning_advinterp.analyses.accuracy import AccuracyAnalysis
 from lightning_advinterp.analyses.analysis import Analysis, Result
 from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.attacks.presets import AttackConfig, create_attacks
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.callbacks.analysis import AnalysisCallback
 
 

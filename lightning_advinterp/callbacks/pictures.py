@@ -8,7 +8,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from torch.utils.data import default_collate
 
 from lightning_advinterp.analyses.runner import subset_indices
-from lightning_advinterp.attacks.presets import AttackConfig, create_attack
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.module import RobustClassifier

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 from lightning_advinterp.analyses import AccuracyAnalysis, Analysis
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
-from lightning_advinterp.attacks.presets import AttackConfig, create_attacks
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.presets import builder_of, create_attacks
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
 
@@ -62,9 +63,10 @@ class Evaluation:
         split: which split of such a folder.
         concepts: folder of a Broden-format set, for analyses that need one.
         analyses: names, separated by commas, or "all".
-        attack: fgsm, bim or pgd, or a list of attacks, each {name, type, eps, steps, target, …}; null for none.
-        eps: radius of an attack given by its name: a fraction of the pixel range, or a string such as 4/255.
-        steps: steps of an attack given by its name (fgsm has one whatever is said here).
+        attack: the name of an attack, or a list of attacks, each {name, type, eps, steps, target, …}; null for none.
+        eps: radius of an attack given by its name: a fraction of the pixel range, or a string such as 4/255; the
+            attack's own by default.
+        steps: steps of an attack given by its name (single-step attacks have one whatever is said here).
         layers: all_conv, last, or layer names, separated by commas; the analysis' own by default.
         compare: a second checkpoint, evaluated alike into OUTPUT/compare.
         rows: networks of a paper's table, evaluated alike into OUTPUT/<name>; one that is absent is left out.
@@ -91,7 +93,7 @@ class Evaluation:
     concepts: str | None = None
     analyses: str | list[str] = "accuracy"
     attack: str | tuple[AttackConfig, ...] | None = "fgsm"
-    eps: Eps = "4/255"
+    eps: Eps | None = None
     steps: int | None = None
     layers: str | list[str] | None = None
     compare: str | None = None
@@ -135,5 +137,6 @@ class Evaluation:
             return {}
         if not isinstance(self.attack, str):
             return create_attacks(self.attack)
-        steps = None if self.attack == "fgsm" else self.steps
-        return create_attacks([AttackConfig(self.attack, self.eps, steps=steps)])  # type: ignore[arg-type]
+        builder = builder_of(self.attack)
+        steps = None if builder.single or "steps" not in builder.settings else self.steps
+        return create_attacks([AttackConfig(self.attack, self.eps, steps=steps)])

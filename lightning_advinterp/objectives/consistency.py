@@ -6,9 +6,9 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction import cross_entropy, full_precision
-from lightning_advinterp.attacks.presets import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.networks.network import Network
@@ -134,12 +134,11 @@ class Consistency(AdversarialObjective):
         return Loss(total, parts | _collapse_guard(clean, adversarial, next(iter(self.layers))))
 
 
-def _single_step(attack: Attack, logits: Tensor, x: Tensor, label: Tensor, keys: Tensor) -> Tensor:
+def _single_step(attack: GradientAttack, logits: Tensor, x: Tensor, label: Tensor, keys: Tensor) -> Tensor:
     """The attack's only step, from the gradient of a pass whose graph the loss will use again."""
     gain = attack.gain(logits, attack.goal(label, None, keys)).sum()
     (gradient,) = torch.autograd.grad(gain, x, retain_graph=True)
-    image = x.detach()
-    return attack.move(image, gradient, image, attack.threat.budget.radius(keys, image.dtype), keys)
+    return attack.first_move(x.detach(), gradient, keys)
 
 
 def _layer_weights(layers: str | Sequence[str] | Mapping[str, float]) -> dict[str, float]:

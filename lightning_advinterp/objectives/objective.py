@@ -5,8 +5,9 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.attacks.presets import AttackConfig, create_attack
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode, check_batch_norm_mode, frozen_batch_norm
 from lightning_advinterp.randomness import sample_keys
@@ -74,9 +75,12 @@ class AdversarialObjective(Objective):
         super().__init__(bn)
         if eps_warmup_epochs < 0:
             raise ValueError(f"eps_warmup_epochs must be 0 or more, got {eps_warmup_epochs}.")
-        self.attack, self.eps_warmup_epochs = create_attack(attack, bn=bn), eps_warmup_epochs
+        inner = create_attack(attack, bn=bn)
+        if not isinstance(inner, GradientAttack):
+            raise ValueError(f"attack: {attack.type} is for evaluations; training takes one that climbs a gradient.")
+        self.attack, self.eps_warmup_epochs = inner, eps_warmup_epochs
 
-    def attack_at(self, epoch: int) -> Attack:
+    def attack_at(self, epoch: int) -> GradientAttack:
         """Return the attack of this epoch."""
         if epoch >= self.eps_warmup_epochs:
             return self.attack

@@ -13,11 +13,9 @@ from lightning_advinterp.analyses import REAL, AccuracyAnalysis, Needs, Observat
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
-from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.transforms import EvalTransform
 from lightning_advinterp.metrics import top_k_hits, wilson_interval
-
 
 ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=3, target="random")]
 

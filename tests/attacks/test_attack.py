@@ -23,6 +23,12 @@ CONFIGS = {
     "fgsm-l2": AttackConfig("fgsm", 1.5, norm="l2"),
     "pgd-random-target": AttackConfig("pgd", "8/255", steps=2, target="random"),
     "pgd-class": AttackConfig("pgd", "8/255", steps=2, target=3),
+    "pgd-stopping": AttackConfig("pgd", "64/255", steps=5, stop_after=1),
+    "mifgsm": AttackConfig("mifgsm", "8/255", steps=3),
+    "mifgsm-stopping": AttackConfig("mifgsm", "64/255", steps=5, stop_after=2),
+    "fgsm-rs": AttackConfig("fgsm_rs", "8/255"),
+    "n-fgsm": AttackConfig("nfgsm", "8/255"),
+    "trades": AttackConfig("trades", "8/255", steps=3),
 }
 
 
@@ -188,7 +194,11 @@ def test_batch_norm_modes():
     [
         ({"type": "fgsm", "steps": 2}, "fgsm takes a single step, got steps=2"),
         ({"eps": 8}, 'write "8/255"'),
-        ({"type": "cw"}, "attack type must be fgsm, bim or pgd, got 'cw'"),
+        ({"type": "pdg"}, r"attack type must be one of fgsm, bim, .*, got 'pdg' \(did you mean pgd\?\)"),
+        (
+            {"type": "pgd", "decay": 0.5},
+            "decay is no setting of a pgd attack, which takes eps, eps_distribution, label",
+        ),
         ({"restarts": 0}, "restarts must be 1 or more, got 0"),
         ({"restarts": 2}, "restarts=2 needs random_start"),
         ({"label": "wrong"}, "label must be true, predicted or least_likely"),

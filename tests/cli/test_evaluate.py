@@ -128,7 +128,7 @@ def test_rows_of_a_table(checkpoint, tmp_path, capsys):
     [
         (["--analyses", "acuracy"], "analyses must be among accuracy, or all; got 'acuracy'"),
         (["--analyses", "accuracy,dissection"], "dissection is not part of this version"),
-        (["--attack", "fgsn"], "attack type must be fgsm, bim or pgd, got 'fgsn'"),
+        (["--attack", "fgsn"], "got 'fgsn' (did you mean fgsm?)"),
         (["--eps", "4"], 'write "4/255"'),
         (["--network", "resnet18"], "Give either --checkpoint RUN/last.ckpt, or --network"),
         (["--device", "tpu9"], "device 'tpu9' cannot be used here; there are cpu"),
