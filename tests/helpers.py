@@ -41,6 +41,17 @@ def small_network(num_classes=5, dropout=0.0, seed=0):
     return network.eval()
 
 
+def linear_network(scale=0.3, num_classes=10, values=3 * 16 * 16, seed=0):
+    """A linear classifier in float64 that every class can be reached from; grey is where all logits are 0."""
+    network = nn.Sequential(nn.Flatten(), nn.Linear(values, num_classes)).double()
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        weight = scale * torch.randn(num_classes, values, generator=generator, dtype=torch.float64)
+        network[1].weight.copy_(weight)
+        network[1].bias.copy_(-weight.sum(1) / 2)
+    return network
+
+
 def small_batch(n=7, size=16, num_classes=5, seed=1, dtype=torch.float32):
     generator = torch.Generator().manual_seed(seed)
     image = torch.rand(n, 3, size, size, generator=generator, dtype=dtype)

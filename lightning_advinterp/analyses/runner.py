@@ -170,7 +170,7 @@ class Runner:
             if kind == REAL:
                 continue
             attack = self.attacks[kind]
-            goal = attack.goal(y, None, keys)
+            goal = attack.aim(x, logits[REAL], y, keys)
             goals[kind] = goal.resolve(logits[REAL])
             target = goals[kind] if goal.targeted else None
             images[kind] = attack(self.network, x, y, target=target, keys=keys)

@@ -2,8 +2,13 @@
 
 from lightning_advinterp.attacks.attack import Attack, AttackResult
 from lightning_advinterp.attacks.budget import Budget, parse_budget, parse_pixels
-from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.calibration import Calibration, calibrate
+from lightning_advinterp.attacks.carlini_wagner import CarliniWagnerAttack
+from lightning_advinterp.attacks.config import AttackConfig, Member
+from lightning_advinterp.attacks.ensemble import Ensemble, least_likely_targets
+from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
 from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.optimization import OptimizationAttack
 from lightning_advinterp.attacks.presets import bim, create_attack, fgsm, pgd
 from lightning_advinterp.randomness import sample_keys
 
@@ -12,10 +17,18 @@ __all__ = [
     "AttackConfig",
     "AttackResult",
     "Budget",
+    "Calibration",
+    "CarliniWagnerAttack",
+    "Ensemble",
+    "EnsembleAttack",
     "GradientAttack",
+    "Member",
+    "OptimizationAttack",
     "bim",
+    "calibrate",
     "create_attack",
     "fgsm",
+    "least_likely_targets",
     "parse_budget",
     "parse_pixels",
     "pgd",

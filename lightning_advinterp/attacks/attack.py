@@ -20,7 +20,8 @@ class AttackResult(NamedTuple):
         success: bool ``[B]``, whether the prediction is as wanted.
         linf: ``[B]``, ‖x* − x‖∞ in the [0, 1] range.
         l2: ``[B]``, ‖x* − x‖₂.
-        trace: ``[steps + 1, B]``, the objective before every step and at ``x_adv`` (of the restart kept).
+        trace: ``[T, B]``, the course of the search: for attacks that climb an objective its value before every step
+            and at ``x_adv`` (of the restart kept), ``T = steps + 1``.
     """
 
     x_adv: Tensor
@@ -75,8 +76,8 @@ class Attack(ABC):
 
     @property
     @abstractmethod
-    def eps(self) -> float:
-        """The largest distance allowed, in the attack's own norm."""
+    def eps(self) -> float | None:
+        """The largest distance allowed, in the attack's own norm; None where there is no bound but the box."""
 
     @property
     @abstractmethod
@@ -101,7 +102,7 @@ class Attack(ABC):
         """
 
     def __repr__(self) -> str:
-        settings = ", ".join(f"{key}={value!r}" for key, value in vars(self).items())
+        settings = ", ".join(f"{key}={value!r}" for key, value in vars(self).items() if not key.startswith("_"))
         return f"{type(self).__name__}({settings})"
 
     def __call__(
@@ -143,6 +144,12 @@ class Attack(ABC):
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the class question of this attack for one batch."""
         return Goal(y, target, label_rule=self.label, target_rule=self.target, keys=keys)
+
+    def aim(self, x: Tensor, logits: Tensor, y: Tensor | None, keys: Tensor) -> Goal:
+        """Return the class question, answered, for images ``x`` whose clean ``logits`` are known already."""
+        goal = self.goal(y, None, keys)
+        goal.resolve(logits)
+        return goal
 
     def _run(
         self,

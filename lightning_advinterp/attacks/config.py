@@ -1,11 +1,26 @@
 """One attack as YAML, flags and Python say it."""
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
 from lightning_advinterp.attacks.budget import Distribution, Eps
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
 from lightning_advinterp.attacks.threat import Norm
+
+CALIBRATE: Literal["calibrate"] = "calibrate"
+
+
+@dataclass(frozen=True)
+class Member:
+    """One network of an ensemble, as :func:`~lightning_advinterp.networks.factory.create_network` takes it.
+
+    Attributes:
+        network: its name.
+        weights: its weights; None for random ones.
+    """
+
+    network: str
+    weights: str | None = None
 
 
 @dataclass(frozen=True)
@@ -17,14 +32,17 @@ class AttackConfig:
             1/255 from the image itself; Kurakin et al. 2017), ``pgd`` (random start; Madry et al. 2018),
             ``mifgsm`` (momentum; Dong et al. 2018), ``fgsm_rs`` (one step of 1.25 ε from a random start; Wong et
             al. 2020), ``nfgsm`` (one step from noise of 2 ε, unclipped; de Jorge et al. 2022), ``trades`` (climbs the
-            KL divergence from the clean prediction; Zhang et al. 2019).
+            KL divergence from the clean prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization``
+            (distance and loss in one objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on
+            several networks; Dong et al. 2017), ``cw`` (the nearest adversarial image in L2; Carlini & Wagner 2017).
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.
         steps: number of steps; left out: 1 for the single-step attacks, min(ε+4, 1.25ε) in 0-255 units for bim, 10 for
-            the others.
+            20 for the optimisation attacks, 1000 for cw, 10 for the others.
         step_size: a step's length, in the unit of ε; left out: ε for fgsm and nfgsm, 1.25 ε for fgsm_rs, 1/255 for
-            bim, 2.5 ε / steps for pgd, ε / steps for mifgsm, 0.007 for trades.
+            bim, 2.5 ε / steps for pgd, ε / steps for mifgsm, 0.007 for trades, 5/255 for the optimisation attacks;
+            Adam's in tanh space for cw, 0.01 when left out.
         random_start: begin at a random point of the ball; left out: yes for pgd, no for fgsm and bim.
         restarts: repeat with new random starts and keep each sample's best.
         loss: what is maximised, ``cross_entropy`` (the default) or ``margin``.
@@ -32,7 +50,18 @@ class AttackConfig:
         target: ``least_likely``, ``random`` or a class index makes the attack targeted.
         eps_distribution: how [low, high] is drawn: ``uniform`` or ``truncated_normal``.
         decay: μ of mifgsm's momentum; 1 when left out.
-        stop_after: samples that have reached the goal after so many steps take no further ones.
+        stop_after: samples that have reached the goal after so many steps take no further ones; 10 for the
+            optimisation attacks when left out.
+        weight: λ of the optimisation attacks, before the loss; ``calibrate`` (the default) lets an evaluation find the
+            smallest with 95 % success on other images.
+        distance: ``mean`` (the default) or ``sum`` of the squared differences in 0-255 units.
+        confidence: by how much cw's logit must win; 0 when left out.
+        search_steps: steps of cw's search over its weight; 9 when left out.
+        initial_weight: cw's first weight; 1e-3 when left out.
+        members: the networks of an ensemble.
+        combine: what an ensemble averages: ``loss`` (the default), ``prob`` or ``logit``.
+        targets: an ensemble aims at one of so many least likely classes; 10 when left out.
+        target_rank: at which of them, 1 the least likely; drawn for every image when left out.
     """
 
     type: str = "fgsm"
@@ -49,16 +78,39 @@ class AttackConfig:
     eps_distribution: Distribution = "uniform"
     decay: float | None = None
     stop_after: int | None = None
+    weight: float | Literal["calibrate"] | None = None
+    distance: Literal["mean", "sum"] | None = None
+    confidence: float | None = None
+    search_steps: int | None = None
+    initial_weight: float | None = None
+    members: tuple[Member, ...] | None = None
+    combine: Literal["loss", "prob", "logit"] | None = None
+    targets: int | None = None
+    target_rank: int | None = None
 
     def __post_init__(self) -> None:
         from lightning_advinterp.attacks.presets import create_attack  # the builders know this class
 
-        create_attack(self)  # a wrong value shows when the configuration is read, not hours later
+        if self.calibrated:
+            self.with_weight(1.0)  # which is checked as it is made
+        else:
+            create_attack(self)  # a wrong value shows when the configuration is read, not hours later
 
     @property
     def label_name(self) -> str:
         """What tables and log keys call the attack."""
         return self.name or self.type
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the attack has a weight that is to be found on images, and so cannot be created yet."""
+        from lightning_advinterp.attacks.presets import builder_of
+
+        return self.weight == CALIBRATE or (self.weight is None and "weight" in builder_of(self.type).settings)
+
+    def with_weight(self, weight: float) -> "AttackConfig":
+        """Return the same attack with λ."""
+        return replace(self, weight=weight)
 
     def given(self) -> dict[str, Any]:
         """Return the settings that differ from their defaults."""

@@ -56,7 +56,7 @@ class GradientAttack(Attack):
         self.random_start, self.restarts, self.stop_after = random_start, restarts, stop_after
 
     @property
-    def eps(self) -> float:
+    def eps(self) -> float | None:
         """The largest radius of the ball."""
         return self.threat.budget.high
 

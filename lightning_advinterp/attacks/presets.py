@@ -10,14 +10,21 @@ from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Budget, Eps, parse_budget, parse_pixels
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.optimization_presets import (
+    build_carlini_wagner,
+    build_ensemble,
+    build_optimization,
+)
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
 from lightning_advinterp.attacks.step import MomentumStep, NormalisedStep, SignStep, Step
 from lightning_advinterp.attacks.threat import THREATS, GaussianLinf, NoisyLinf, Norm, ThreatModel
 from lightning_advinterp.networks.modes import BatchNormMode
 
-_COMMON = {"type", "name", "eps", "label", "target", "eps_distribution"}
+_COMMON = {"type", "name", "label", "target"}
+_RADIUS = {"eps", "eps_distribution"}
 _LOOP = {"steps", "step_size", "stop_after"}
 _BALL = {"norm", "random_start", "restarts", "loss"}
+_OPTIMIZATION = _LOOP | {"weight", "distance"}
 
 
 @dataclass(frozen=True)
@@ -27,13 +34,13 @@ class Builder:
     Attributes:
         build: from the configuration and the arguments that every attack takes (label, target, bn, name).
         settings: the fields of the configuration that the type knows, beside those that all know.
-        eps: the default ε.
+        eps: the default ε; None where the type has no radius.
         single: whether it takes one step and no more.
     """
 
     build: Callable[[AttackConfig, Budget, dict[str, Any]], Attack]
     settings: frozenset[str] | set[str]
-    eps: Eps = "4/255"
+    eps: Eps | None = "4/255"
     single: bool = False
 
 
@@ -108,6 +115,10 @@ BUILDERS: dict[str, Builder] = {
     "fgsm_rs": Builder(_from_noise(THREATS["linf"], 1.25), {"steps", "step_size"}, "8/255", single=True),
     "nfgsm": Builder(_from_noise(NoisyLinf, 1.0), {"steps", "step_size"}, "8/255", single=True),
     "trades": Builder(_trades, {"steps", "step_size"}, 0.031),
+    "optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
+    "targeted_optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
+    "ensemble": Builder(build_ensemble, _OPTIMIZATION | {"members", "combine", "targets", "target_rank"}, 1.0),
+    "cw": Builder(build_carlini_wagner, {"steps", "step_size", "confidence", "search_steps", "initial_weight"}, None),
 }
 """Every type of attack by its name in a configuration."""
 
@@ -136,7 +147,7 @@ def create_attack(config: AttackConfig, *, bn: BatchNormMode = "eval") -> Attack
         ValueError: naming the argument, the value and what was expected.
     """
     builder = builder_of(config.type)
-    known = _COMMON | builder.settings
+    known = _COMMON | builder.settings | (_RADIUS if builder.eps is not None else set())
     for setting in config.given():
         if setting not in known:
             raise ValueError(
@@ -144,19 +155,29 @@ def create_attack(config: AttackConfig, *, bn: BatchNormMode = "eval") -> Attack
             )
     if builder.single and config.steps not in (None, 1):
         raise ValueError(f"{config.type} takes a single step, got steps={config.steps}; use bim or pgd for more.")
-    eps = builder.eps if config.eps is None else config.eps
+    if config.calibrated:
+        raise ValueError(
+            f"weight of a {config.type} attack: an evaluation can calibrate it, on images that it does not report on; "
+            f"here it must be a number, got {config.weight!r}. Set weight: to the one that an evaluation found."
+        )
+    eps = 1.0 if builder.eps is None else builder.eps if config.eps is None else config.eps
     budget = parse_budget(eps, config.eps_distribution, most=None if config.norm == "l2" else 1.0)
     common = {"label": config.label, "target": config.target, "bn": bn, "name": config.label_name}
     return builder.build(config, budget, common)
 
 
-def create_attacks(configs: Sequence[AttackConfig]) -> dict[str, Attack]:
-    """Build several attacks, by their names, which must differ from each other and from "real"."""
+def named_attacks(configs: Sequence[AttackConfig]) -> dict[str, AttackConfig]:
+    """Return several attacks by their names, which must differ from each other and from "real"."""
     names = [config.label_name for config in configs]
     taken = sorted({name for name in names if names.count(name) > 1 or name == "real"})
     if taken:
         raise ValueError(f'Every attack needs a name of its own other than "real", got {names}; set name: in each.')
-    return {config.label_name: create_attack(config) for config in configs}
+    return {config.label_name: config for config in configs}
+
+
+def create_attacks(configs: Sequence[AttackConfig]) -> dict[str, Attack]:
+    """Build several attacks, by their names."""
+    return {name: create_attack(config) for name, config in named_attacks(configs).items()}
 
 
 def fgsm(eps: Eps = "4/255", *, label: LabelRule = "true", target: TargetRule | int | None = None) -> Attack:

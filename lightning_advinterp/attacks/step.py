@@ -110,19 +110,21 @@ class _Momentum(Move):
         return super().__call__(self._velocity, radius, keys)
 
     def take(self, indices: Tensor) -> None:
-        assert self._velocity is not None
-        self._velocity = self._velocity[indices]
+        if self._velocity is not None:  # there is none before the first move
+            self._velocity = self._velocity[indices]
 
 
 @dataclass(frozen=True)
 class AdamStep(Step):
-    """α·m̂/(√v̂ + 1e-8), with running means of ∇ and ∇² (Kingma & Ba 2015), uphill.
+    """α·m̂/(√v̂ + s), with running means of ∇ and ∇² (Kingma & Ba 2015), uphill.
 
     Attributes:
         betas: decay rates of the two means.
+        stabiliser: s, in the unit of the gradient: 1e-8 for 0–255 pixels is 255e-8 for pixels in [0, 1].
     """
 
     betas: tuple[float, float] = (0.9, 0.999)
+    stabiliser: float = 1e-8
 
     def start(self) -> Move:
         """Return moves that remember both means."""
@@ -130,7 +132,7 @@ class AdamStep(Step):
 
     def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
         """Return the first move's direction."""
-        return gradient / (gradient.abs() + 1e-8)
+        return gradient / (gradient.abs() + self.stabiliser)
 
 
 class _Adam(Move):
@@ -149,10 +151,9 @@ class _Adam(Move):
         square = torch.zeros_like(gradient) if self._square is None else self._square
         self._mean = mean.lerp(gradient, 1 - first)
         self._square = second * square + (1 - second) * gradient.square()
-        scale = (self._square / (1 - second**self._count)).sqrt() + 1e-8
+        scale = (self._square / (1 - second**self._count)).sqrt() + self.step.stabiliser
         return self._mean / (1 - first**self._count) / scale * self.step.length(radius)
 
     def take(self, indices: Tensor) -> None:
-        assert self._mean is not None
-        assert self._square is not None
-        self._mean, self._square = self._mean[indices], self._square[indices]
+        if self._mean is not None and self._square is not None:  # there are none before the first move
+            self._mean, self._square = self._mean[indices], self._square[indices]
