@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ WANTED = 0.95
 """Success that makes a λ good enough."""
 
 
+@runtime_checkable
 class Weighted(Protocol):
     """An attack with a weight λ."""
 

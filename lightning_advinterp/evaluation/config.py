@@ -7,7 +7,7 @@ from lightning_advinterp.analyses import AccuracyAnalysis, Analysis
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.presets import builder_of, create_attacks
+from lightning_advinterp.attacks.presets import builder_of, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
 
@@ -77,6 +77,8 @@ class Evaluation:
         batch_size: images at a time.
         num_workers: processes that load images.
         limit: use so many images, a seeded choice, even over the classes.
+        calibration_images: attacks whose weight is ``calibrate`` get it on so many images, a seeded choice of those
+            that are not reported on.
         seed: of that choice and of the attacks' random numbers.
         on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
         output: folder for tables, figures and the page.
@@ -105,6 +107,7 @@ class Evaluation:
     batch_size: int = 64
     num_workers: Workers = "auto"
     limit: int | None = None
+    calibration_images: int = 64
     seed: int = 0
     on_bad_image: OnBadImage = "error"
     output: str = "evaluation"
@@ -131,12 +134,14 @@ class Evaluation:
             raise ValueError(f"analyses: expected at least one of {', '.join(ANALYSES)}, or all.")
         return list(dict.fromkeys(names))
 
-    def attacks(self) -> dict[str, Attack]:
-        """Return the attacks by name."""
+    def attack_configs(self) -> dict[str, AttackConfig]:
+        """Return the attacks' settings by name."""
+        if self.calibration_images < 1:
+            raise ValueError(f"calibration_images must be 1 or more images, got {self.calibration_images}.")
         if self.attack is None:
             return {}
         if not isinstance(self.attack, str):
-            return create_attacks(self.attack)
+            return named_attacks(self.attack)
         builder = builder_of(self.attack)
         steps = None if builder.single or "steps" not in builder.settings else self.steps
-        return create_attacks([AttackConfig(self.attack, self.eps, steps=steps)])
+        return named_attacks([AttackConfig(self.attack, self.eps, steps=steps)])

@@ -1,11 +1,15 @@
 """What an evaluation looks at: a network from a checkpoint or from weights, and images prepared for it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
+from torch.utils.data import Subset
+
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
+from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.networks import Network, create_network, preprocessing
@@ -58,26 +62,82 @@ def load_subject(evaluation: Evaluation) -> Subject:
     return Subject(network, title, classes, replace(recipe, resize=evaluation.resize or recipe.resize))
 
 
-def load_images(evaluation: Evaluation, subject: Subject) -> Any:
+@dataclass(frozen=True)
+class Images:
+    """What is looked at.
+
+    Attributes:
+        reported: the images that results are about.
+        calibration: others, on which attacks find their weight; None where none of them does.
+        taken: how many of the latter would have been reported on, had there been enough others.
+    """
+
+    reported: Any
+    calibration: Any = None
+    taken: int = 0
+
+
+def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) -> Images:
     """Open the images that an evaluation names, with the labels of the network's outputs.
 
+    Images for a calibration are the next ones in the order in which the seed chooses, so that they are as even over
+    the classes. Where too few are left, they are taken from the end of those to be reported, at most half of all.
+
+    Args:
+        evaluation: says which images.
+        subject: the network, which says how they are prepared.
+        calibration: how many further images are wanted.
+
     Raises:
-        ValueError: if no data are named and the network's classes are not the concept world's, or labels and
+        ValueError: if no data are named and the network's classes are not the concept world's, labels and
             outputs do not fit.
         FileNotFoundError: if the folder is missing or has no images.
     """
     recipe = subject.recipe
     own = [item.wnid for item in CLASSES]
     if evaluation.data == CONCEPT_WORLD or (evaluation.data is None and subject.classes == own):
-        return ConceptWorld("test", evaluation.limit or 1000, size=recipe.input_size)
+        limit = evaluation.limit or 1000
+        world = ConceptWorld("test", limit, size=recipe.input_size)
+        if not calibration:
+            return Images(world)
+        more = ConceptWorld("test", limit + calibration, size=recipe.input_size)
+        return Images(world, Subset(more, range(limit, limit + calibration)))
     if evaluation.data is None:
         raise ValueError("data: give --data DIR, a folder of class folders (or of val/ with class folders).")
-    return ImageFolderDataset.from_folder(
+    everything = ImageFolderDataset.from_folder(
         evaluation.data,
         evaluation.split,
         transform=EvalTransform(recipe.resize, recipe.input_size, cast(Interpolation, recipe.interpolation)),
         num_classes=subject.network.num_classes,
         on_bad_image=evaluation.on_bad_image,
-        limit=evaluation.limit,
-        seed=evaluation.seed,
     )
+    reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
+    return Images(everything.only(reported), everything.only(others) if others else None, taken)
+
+
+def share_out(
+    labels: Sequence[int], limit: int | None, calibration: int, seed: int
+) -> tuple[list[int], list[int], int]:
+    """Divide a data set into images to report on and others to calibrate on.
+
+    Args:
+        labels: label of each image.
+        limit: report on so many, all if None.
+        calibration: calibrate on so many.
+        seed: of the choice.
+
+    Returns:
+        Positions of both, each sorted, and how many of the latter had to be taken from the former.
+    """
+    count = len(labels)
+    wanted = count if limit is None else min(limit, count)
+    if calibration and count < 2:
+        raise ValueError(
+            f"data: a weight that is to be calibrated needs images beside those reported on, got {count} image in all; "
+            "set the attack's weight to a number."
+        )
+    calibration = min(calibration, count // 2)
+    reported = min(wanted, count - calibration)
+    first = balanced_subset(labels, reported, seed)
+    both = balanced_subset(labels, reported + calibration, seed)
+    return first, sorted(set(both) - set(first)), wanted - reported

@@ -11,9 +11,12 @@ from rich.console import Console
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.analysis import Result, Row
 from lightning_advinterp.analyses.provenance import digest, provenance
+from lightning_advinterp.attacks.calibration import Calibration
+from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.data.loaders import worker_count
+from lightning_advinterp.evaluation.calibration import calibrate_attacks, create_calibrated, most_passes, uncalibrated
 from lightning_advinterp.evaluation.config import ANALYSES, Evaluation
-from lightning_advinterp.evaluation.inputs import Subject, load_images, load_subject
+from lightning_advinterp.evaluation.inputs import Images, Subject, load_images, load_subject
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
 
 
@@ -27,7 +30,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
         ValueError, FileNotFoundError: naming the argument, before any work is done for it.
     """
     evaluation.analysis_names()
-    evaluation.attacks()
+    evaluation.attack_configs()
     output = Path(evaluation.output)
     subjects = {"": evaluation}
     if evaluation.compare:
@@ -58,13 +61,34 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
 def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, console: Console) -> dict[str, Result]:
     """Run the analyses on one network and write its folder; nothing in a dry run."""
     device = choose_device(evaluation.device)
-    dataset = load_images(evaluation, subject)
-    attacks = evaluation.attacks()
+    network = subject.network.to(device)
+    configs = evaluation.attack_configs()
+    open_weights = uncalibrated(configs)
+    images = load_images(evaluation, subject, evaluation.calibration_images if open_weights else 0)
+    console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
+    calibration: dict[str, Calibration] = {}
+    if open_weights:
+        _announce(images, open_weights, console)
+    if open_weights and not evaluation.dry_run:
+        calibration = calibrate_attacks(
+            open_weights,
+            network,
+            images.calibration,
+            device=device,
+            batch_size=evaluation.batch_size,
+            seed=evaluation.seed,
+            console=console,
+        )
+    dataset = images.reported
+    attacks = create_calibrated(configs, calibration)
     analyses = [ANALYSES[name](attacks) for name in evaluation.analysis_names()]
     settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
-    origin = provenance(subject.network, dataset, settings | {"attacks": {k: repr(v) for k, v in attacks.items()}})
+    origin = provenance(network, dataset, settings | {"attacks": {k: repr(v) for k, v in attacks.items()}})
+    if calibration:
+        found = {name: asdict(one) for name, one in calibration.items()}
+        origin["calibration"] = {"images": getattr(images.calibration, "fingerprint", None), "attacks": found}
     runner = Runner(
-        subject.network.to(device),
+        network,
         dataset,
         attacks=attacks,
         batch_size=evaluation.batch_size,
@@ -76,7 +100,6 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
         journal=folder / f".unfinished-{digest(origin)}",
     )
     cost = runner.passes(analyses)
-    console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
     console.print("  " + ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items()))
     if evaluation.dry_run:
         return {}
@@ -85,6 +108,21 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
     figures = {"accuracy": accuracy_bars(results["accuracy"].tables["accuracy"], subject.title)}
     save_results(folder, results, figures, origin)
     return results
+
+
+def _announce(images: Images, configs: Mapping[str, AttackConfig], console: Console) -> None:
+    """Say what a calibration looks at, and at what cost."""
+    count = len(images.calibration)
+    forwards, backwards = most_passes(configs, count)
+    console.print(
+        f"  calibration of {', '.join(configs)} on {count} images that are not reported on: "
+        f"up to {forwards:,} forward passes, {backwards:,} backward passes"
+    )
+    if images.taken:
+        console.print(
+            f"  too few other images: {images.taken} are taken from those to be reported on, "
+            f"which leaves {len(images.reported)}"
+        )
 
 
 def choose_device(name: str) -> torch.device:

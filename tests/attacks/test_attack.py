@@ -29,6 +29,10 @@ CONFIGS = {
     "fgsm-rs": AttackConfig("fgsm_rs", "8/255"),
     "n-fgsm": AttackConfig("nfgsm", "8/255"),
     "trades": AttackConfig("trades", "8/255", steps=3),
+    "optimization": AttackConfig("optimization", weight=1e4, steps=3),
+    "targeted-optimization": AttackConfig("targeted_optimization", "8/255", weight=1e4, steps=5, stop_after=2),
+    "cw": AttackConfig("cw", steps=6, search_steps=3, initial_weight=1.0),
+    "cw-least-likely": AttackConfig("cw", steps=6, search_steps=2, target="least_likely"),
 }
 
 
@@ -58,7 +62,7 @@ def test_network_is_untouched_after_an_error(attack):
 
         def forward(self, x):
             self.calls += 1
-            if self.calls == 2 or attack.steps == attack.restarts == 1:
+            if self.calls == 2 or attack.passes == (1, 1):
                 raise RuntimeError("broken on purpose")
             return self.network(x)
 
@@ -78,7 +82,7 @@ def test_result_is_consistent(attack):
     delta = (result.x_adv - batch.image).flatten(1)
     assert torch.allclose(result.linf, delta.abs().amax(1))
     assert torch.allclose(result.l2, delta.norm(dim=1))
-    assert result.trace.shape == (attack.steps + 1, len(batch.label))
+    assert result.trace.shape == (getattr(attack, "search_steps", attack.iterations + 1), len(batch.label))
     assert not result.x_adv.requires_grad
     assert torch.equal(result.x_adv, attack(network, batch.image, batch.label, keys=sample_keys(batch.index)))
 

@@ -55,6 +55,17 @@ def test_samples_stop_at_their_first_success_from_the_tenth_step_on():
     assert seen == [40] * 11 + [sum(s >= k for s in steps) for k in range(11, 20)]
 
 
+@pytest.mark.parametrize("kind", ["optimization", "mifgsm"])
+def test_images_already_as_wanted_may_stop_before_the_first_step(batch, kind):
+    config = AttackConfig(kind, "8/255", steps=3, stop_after=0, weight=1e4 if kind == "optimization" else None)
+    network = linear_network()
+    wrong = torch.arange(12) % 3 == 0
+    y = (network(batch.image).argmax(1) + wrong.long()) % 10
+    x_adv = create_attack(config)(network, batch.image, y)
+    assert torch.equal(x_adv[wrong], batch.image[wrong])
+    assert (x_adv[~wrong] != batch.image[~wrong]).flatten(1).any(1).all()
+
+
 def test_a_cap_holds_and_its_lack_is_the_box(batch):
     network = linear_network()
     config = {"weight": 1e3, "steps": 12, "stop_after": 12}
