@@ -6,7 +6,6 @@ import torch
 from rich.console import Console
 from torch.utils.data import Dataset
 
-from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.calibration import GRID, Calibration, Weighted, calibrate
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
@@ -20,18 +19,6 @@ from lightning_advinterp.randomness import sample_keys
 def uncalibrated(configs: Mapping[str, AttackConfig]) -> dict[str, AttackConfig]:
     """Return the attacks whose weight is to be found."""
     return {name: config for name, config in configs.items() if config.calibrated}
-
-
-def create_calibrated(
-    configs: Mapping[str, AttackConfig], found: Mapping[str, Calibration] | None = None
-) -> dict[str, Attack]:
-    """Build attacks with the weights found; without any they serve to count passes, not to attack."""
-    attacks = {}
-    for name, config in configs.items():
-        if config.calibrated:
-            config = config.with_weight(found[name].weight if found else 1.0)
-        attacks[name] = create_attack(config)
-    return attacks
 
 
 def calibrate_attacks(
@@ -61,7 +48,8 @@ def calibrate_attacks(
     batch = Batch(*(field.to(device) for field in collate_batch(samples))).to_float()
     y = batch.label if bool((batch.label >= 0).all()) else None
     found = {}
-    for name, attack in create_calibrated(configs).items():
+    for name, config in configs.items():
+        attack = create_attack(config.with_weight(1.0))
         assert isinstance(attack, Weighted)
         keys = sample_keys(batch.index, seed=seed)
         with frozen_eval(network):
@@ -72,6 +60,6 @@ def calibrate_attacks(
 
 def most_passes(configs: Mapping[str, AttackConfig], images: int) -> tuple[int, int]:
     """Return the most forward and backward passes that a calibration may take; it stops at the first good weight."""
-    passes = [attack.passes for attack in create_calibrated(configs).values()]
+    passes = [create_attack(config.with_weight(1.0)).passes for config in configs.values()]
     forwards, backwards = sum(one + 1 for one, _ in passes), sum(one for _, one in passes)
     return forwards * images * len(GRID), backwards * images * len(GRID)

@@ -7,7 +7,7 @@ from lightning_advinterp.analyses import AccuracyAnalysis, Analysis
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.presets import builder_of, named_attacks
+from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
 
@@ -145,3 +145,12 @@ class Evaluation:
         builder = builder_of(self.attack)
         steps = None if builder.single or "steps" not in builder.settings else self.steps
         return named_attacks([AttackConfig(self.attack, self.eps, steps=steps)])
+
+    def attacks(self, weights: Mapping[str, float] | None = None) -> dict[str, Attack]:
+        """Return the attacks by name, with the weights found for those that are calibrated.
+
+        Where such a weight is missing, the attack has another: it says what it costs, and is not for use.
+        """
+        found = weights or {}
+        configs = self.attack_configs().items()
+        return create_attacks([c.with_weight(found.get(name, 1.0)) if c.calibrated else c for name, c in configs])

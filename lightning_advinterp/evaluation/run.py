@@ -14,7 +14,7 @@ from lightning_advinterp.analyses.provenance import digest, provenance
 from lightning_advinterp.attacks.calibration import Calibration
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.data.loaders import worker_count
-from lightning_advinterp.evaluation.calibration import calibrate_attacks, create_calibrated, most_passes, uncalibrated
+from lightning_advinterp.evaluation.calibration import calibrate_attacks, most_passes, uncalibrated
 from lightning_advinterp.evaluation.config import ANALYSES, Evaluation
 from lightning_advinterp.evaluation.inputs import Images, Subject, load_images, load_subject
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
@@ -62,8 +62,7 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
     """Run the analyses on one network and write its folder; nothing in a dry run."""
     device = choose_device(evaluation.device)
     network = subject.network.to(device)
-    configs = evaluation.attack_configs()
-    open_weights = uncalibrated(configs)
+    open_weights = uncalibrated(evaluation.attack_configs())
     images = load_images(evaluation, subject, evaluation.calibration_images if open_weights else 0)
     console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
     calibration: dict[str, Calibration] = {}
@@ -80,7 +79,7 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
             console=console,
         )
     dataset = images.reported
-    attacks = create_calibrated(configs, calibration)
+    attacks = evaluation.attacks({name: one.weight for name, one in calibration.items()})
     analyses = [ANALYSES[name](attacks) for name in evaluation.analysis_names()]
     settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
     origin = provenance(network, dataset, settings | {"attacks": {k: repr(v) for k, v in attacks.items()}})
