@@ -12,7 +12,8 @@ from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.data.transforms import EvalTransform
-from lightning_advinterp.evaluation.inputs import share_out
+from lightning_advinterp.evaluation import Evaluation
+from lightning_advinterp.evaluation.inputs import load_images, load_subject, share_out
 from lightning_advinterp.networks import create_network
 
 
@@ -123,6 +124,15 @@ def test_sharing_out(limit, calibration, sizes):
     assert reported == balanced_subset(labels, len(reported), 1)
     counts = [sum(labels[i] == label for i in others) for label in range(3)]
     assert max(counts) - min(counts) <= 1
+
+
+def test_the_concept_world_draws_further_pictures(setup):
+    evaluation = Evaluation(network="helpers.PooledLinear", data="concept_world", num_classes=12, limit=5, crop=16)
+    images = load_images(evaluation, load_subject(evaluation), 3)
+    assert [int(images.reported[i].index) for i in range(5)] == list(range(5))
+    assert [int(images.calibration[i].index) for i in range(3)] == [5, 6, 7]
+    assert not any(torch.equal(images.calibration[0].image, images.reported[i].image) for i in range(5))
+    assert (len(images.reported), images.taken) == (5, 0)
 
 
 def test_one_image_cannot_be_shared():
