@@ -42,7 +42,7 @@ class Ensemble(nn.Module):
         classes = [member.num_classes for member in members]
         if len(set(classes)) > 1:
             raise ValueError(f"members must have the same classes, got networks of {classes} classes.")
-        self.members = nn.ModuleList(members)
+        self.members, self.num_classes = nn.ModuleList(members), classes[0]
         self.weights = [1 / len(members)] * len(members) if weights is None else [float(w) for w in weights]
         self.combine = combine
 

@@ -38,7 +38,7 @@ class EnsembleAttack(Attack):
         members: networks, or how to load them; they are loaded when first needed.
         weights: shares of the members, see :class:`~lightning_advinterp.attacks.ensemble.Ensemble`.
         combine: what is averaged, likewise.
-        targets: how many of the least likely classes are targets.
+        targets: how many of the least likely classes are targets; all but the likeliest where there are fewer.
         rank: which of them it is, 1 the least likely; None: drawn for every image.
         **common: as in :class:`~lightning_advinterp.attacks.attack.Attack`.
     """
@@ -114,9 +114,10 @@ class EnsembleAttack(Attack):
             with torch.no_grad():
                 goal.resolve(self.ensemble(x))
             return goal
-        least = least_likely_targets(self.ensemble, x, self.targets)
         if self.rank is None:
-            place = (uniform(keys, (), stream=_RANK_STREAM).double() * self.targets).long()
+            count = min(self.targets, self.ensemble.num_classes - 1)
+            place = (uniform(keys, (), stream=_RANK_STREAM).double() * count).long()
         else:
-            place = torch.full_like(keys, self.rank - 1)
+            count, place = self.rank, torch.full_like(keys, self.rank - 1)
+        least = least_likely_targets(self.ensemble, x, count)
         return Goal(None, least.gather(1, place[:, None]).squeeze(1), keys=keys)

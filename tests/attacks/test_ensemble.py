@@ -154,6 +154,9 @@ def test_every_image_gets_one_of_its_targets_from_its_key(files):
     assert place.bincount(minlength=3).min() > 10
     part = attack.aim(batch.image[[7, 2]], torch.zeros(2, 12), None, keys[[7, 2]]).resolve(torch.zeros(2, 12))
     assert torch.equal(part, chosen[[7, 2]])
+    everything = attack_on(files, targets=99).aim(batch.image, torch.zeros(60, 12), None, keys)
+    likeliest = attack.ensemble.probabilities(batch.image).argmax(1)
+    assert (everything.resolve(torch.zeros(60, 12)) != likeliest).all()
     third = attack_on(files, targets=3, target_rank=3).aim(batch.image, torch.zeros(60, 12), None, keys)
     assert torch.equal(third.resolve(torch.zeros(60, 12)), least[:, 2])
 
