@@ -198,7 +198,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Turn a wrong setting into one line and exit status 2, before any work is done."""
     try:
         yield
@@ -210,8 +210,16 @@ def _plain_errors() -> Iterator[None]:
         sys.exit(2)
 
 
-def _train_once(args: Sequence[str] | None) -> TrainCLI:
-    with _plain_errors():
+def fit(args: Sequence[str] | None = None) -> TrainCLI:
+    """Train as configured, or go on where the run stopped.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+
+    Returns:
+        What was built from it, trained.
+    """
+    with plain_errors():
         cli = TrainCLI.parse(args)
         checkpoint = cli.directory.checkpoint_to_resume(cli.config.resume)
     cli.fit(checkpoint)
@@ -229,12 +237,12 @@ def train(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     keep_freed_memory()
-    cli = _train_once(args)
+    cli = fit(args)
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
     networks = {_objective_name(cli): cli.final_accuracy()}
     if cli.config.compare_with_standard:
-        standard = _train_once(
+        standard = fit(
             [
                 *("--config", str(cli.directory.config)),
                 *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
@@ -272,7 +280,7 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     parser = evaluation_parser()
     given = parser.parse_args(None if args is None else list(args))
-    with _plain_errors():
+    with plain_errors():
         fields = vars(parser.instantiate(given))
         fields.pop("config")
         run_evaluation(Evaluation(**fields), console=_console)
