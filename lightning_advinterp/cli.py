@@ -23,6 +23,7 @@ from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
     AccuracyCallback,
+    EMACallback,
     GuardCallback,
     PicturesCallback,
     TensorBoardCallback,
@@ -107,6 +108,9 @@ class TrainCLI(LightningCLI):
             ("pictures", PicturesCallback, "Real and adversarial images in TensorBoard."),
         ):
             parser.add_argument(f"--{key}", type=kind | None, default={}, help=f"{text} null: off.")
+        parser.add_argument(
+            "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
+        )
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
@@ -146,8 +150,12 @@ class TrainCLI(LightningCLI):
         return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
 
     def _watchers(self) -> list[pl.Callback]:
-        """The callbacks of the top-level keys; checkpoints come last, so that they see what the others log."""
-        watchers = [self.config_init[key] for key in ("accuracy", "guard", "pictures")]
+        """The callbacks of the top-level keys, in the order in which they act.
+
+        Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
+        checkpoints come last, so that they see what the others log.
+        """
+        watchers = [self.config_init[key] for key in ("accuracy", "guard", "pictures", "ema")]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}

@@ -37,6 +37,7 @@ class ImageFolderDataModule(ImageDataModule):
         seed: of order, augmentation and choices.
         pin_memory: None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
+        replays: how often each training batch comes in a row, for the objective ``Free``.
 
     Raises:
         ValueError: an argument out of range, or (on reading) classes that do not fit; FileNotFoundError: no
@@ -61,6 +62,7 @@ class ImageFolderDataModule(ImageDataModule):
         seed: int = 0,
         pin_memory: bool | None = None,
         prefetch: int = 2,
+        replays: int = 1,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -68,6 +70,7 @@ class ImageFolderDataModule(ImageDataModule):
             seed=seed,
             pin_memory=pin_memory,
             prefetch=prefetch,
+            replays=replays,
         )
         self.root, self.image_size = Path(root), image_size
         self.on_bad_image, self.val_share, self.val_from_train = on_bad_image, val_share, val_from_train
