@@ -23,6 +23,7 @@ from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
     AccuracyCallback,
+    EMACallback,
     GuardCallback,
     PicturesCallback,
     TensorBoardCallback,
@@ -107,6 +108,9 @@ class TrainCLI(LightningCLI):
             ("pictures", PicturesCallback, "Real and adversarial images in TensorBoard."),
         ):
             parser.add_argument(f"--{key}", type=kind | None, default={}, help=f"{text} null: off.")
+        parser.add_argument(
+            "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
+        )
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
@@ -146,8 +150,12 @@ class TrainCLI(LightningCLI):
         return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
 
     def _watchers(self) -> list[pl.Callback]:
-        """The callbacks of the top-level keys; checkpoints come last, so that they see what the others log."""
-        watchers = [self.config_init[key] for key in ("accuracy", "guard", "pictures")]
+        """The callbacks of the top-level keys, in the order in which they act.
+
+        Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
+        checkpoints come last, so that they see what the others log.
+        """
+        watchers = [self.config_init[key] for key in ("accuracy", "guard", "pictures", "ema")]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
@@ -198,7 +206,7 @@ def _as_list(value: Any) -> list[Any]:
 
 
 @contextmanager
-def _plain_errors() -> Iterator[None]:
+def plain_errors() -> Iterator[None]:
     """Turn a wrong setting into one line and exit status 2, before any work is done."""
     try:
         yield
@@ -210,8 +218,16 @@ def _plain_errors() -> Iterator[None]:
         sys.exit(2)
 
 
-def _train_once(args: Sequence[str] | None) -> TrainCLI:
-    with _plain_errors():
+def fit(args: Sequence[str] | None = None) -> TrainCLI:
+    """Train as configured, or go on where the run stopped.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+
+    Returns:
+        What was built from it, trained.
+    """
+    with plain_errors():
         cli = TrainCLI.parse(args)
         checkpoint = cli.directory.checkpoint_to_resume(cli.config.resume)
     cli.fit(checkpoint)
@@ -229,12 +245,12 @@ def train(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     keep_freed_memory()
-    cli = _train_once(args)
+    cli = fit(args)
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
     networks = {_objective_name(cli): cli.final_accuracy()}
     if cli.config.compare_with_standard:
-        standard = _train_once(
+        standard = fit(
             [
                 *("--config", str(cli.directory.config)),
                 *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
@@ -272,7 +288,7 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     parser = evaluation_parser()
     given = parser.parse_args(None if args is None else list(args))
-    with _plain_errors():
+    with plain_errors():
         fields = vars(parser.instantiate(given))
         fields.pop("config")
         run_evaluation(Evaluation(**fields), console=_console)

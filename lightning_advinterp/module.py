@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MetricCollection
@@ -21,7 +22,7 @@ from torchmetrics.classification import MulticlassAccuracy
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
-from lightning_advinterp.objectives import Objective, Standard
+from lightning_advinterp.objectives import Free, Objective, Standard
 from lightning_advinterp.optimization import (
     OptimizerConfig,
     ScheduleConfig,
@@ -71,6 +72,7 @@ class RobustClassifier(pl.LightningModule):
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
         self.seed = seed
+        self._backward_inputs: tuple[Tensor, ...] = ()
         self.classes: list[str] = []
         self.class_names: list[str] = []
         outputs = self.network.num_classes
@@ -89,10 +91,15 @@ class RobustClassifier(pl.LightningModule):
         return logits
 
     def setup(self, stage: str) -> None:
-        """Take the class names from the data module, and check that its labels fit the network."""
+        """Take the class names from the data module, and see whether its batches suit the objective."""
         data = getattr(self.trainer, "datamodule", None)
         self.classes = list(getattr(data, "classes", []))
         self.class_names = list(getattr(data, "class_names", self.classes))
+        if stage == "fit" and isinstance(self.objective, Free) and getattr(data, "replays", 1) == 1:
+            rank_zero_warn(
+                "The objective is Free, but each batch comes once: set data.init_args.replays (8 in the paper, 4 on "
+                "ImageNet) and divide trainer.max_epochs by it."
+            )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Make float images on the device, after they travelled as uint8."""
@@ -106,11 +113,17 @@ class RobustClassifier(pl.LightningModule):
         self.log("train/loss", loss.total.detach(), prog_bar=True, batch_size=size)
         for name, value in loss.parts.items():
             self.log(f"train/{name}", value, prog_bar=name in ("acc", "adv_acc"), batch_size=size)
+        self._backward_inputs = loss.inputs
         return loss.total
 
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Fill the parameters' gradients alone: the images that an attack differentiated want none of the loss."""
-        kwargs.setdefault("inputs", [parameter for parameter in self.parameters() if parameter.requires_grad])
+        """Fill the gradients of the parameters, and of what the objective asks for, alone.
+
+        The images that an attack differentiated want none of the loss.
+        """
+        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        kwargs.setdefault("inputs", [*wanted, *self._backward_inputs])
+        self._backward_inputs = ()  # they hold the last batch's memory
         loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
@@ -131,7 +144,10 @@ class RobustClassifier(pl.LightningModule):
         return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Add all that rebuilds the network from the file alone, as plain types."""
+        """Add all that rebuilds the network from the file alone, and the objective's state, as plain types."""
+        state = self.objective.state_dict()
+        if state:
+            checkpoint["objective"] = state
         checkpoint["advinterp"] = {
             "format": CHECKPOINT_FORMAT,
             "network": self.network.spec(),
@@ -140,3 +156,7 @@ class RobustClassifier(pl.LightningModule):
             "phi": self.network.phi,
             "seed": self.seed,
         }
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take up the objective's state."""
+        self.objective.load_state_dict(checkpoint.get("objective", {}))

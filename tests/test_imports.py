@@ -7,6 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
+    {"ablation"},
     {"cli"},
     {"callbacks", "evaluation", "run_directory"},
     {"module", "report"},

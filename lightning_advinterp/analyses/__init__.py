@@ -2,6 +2,17 @@
 
 from lightning_advinterp.analyses.accuracy import AccuracyAnalysis
 from lightning_advinterp.analyses.analysis import REAL, Analysis, Needs, Observation, Result, Sweep
+from lightning_advinterp.analyses.predictions import PredictionsAnalysis
 from lightning_advinterp.analyses.runner import Runner
 
-__all__ = ["REAL", "AccuracyAnalysis", "Analysis", "Needs", "Observation", "Result", "Runner", "Sweep"]
+__all__ = [
+    "REAL",
+    "AccuracyAnalysis",
+    "Analysis",
+    "Needs",
+    "Observation",
+    "PredictionsAnalysis",
+    "Result",
+    "Runner",
+    "Sweep",
+]

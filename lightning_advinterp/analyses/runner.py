@@ -126,13 +126,14 @@ class Runner:
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
         forwards = backwards = 0
-        for analysis in analyses:
-            for sweep in analysis.needs(self.network).sweeps:
-                forwards += len(sweep.kinds)
-                for kind in sweep.kinds:
-                    if kind != REAL:
-                        more_forwards, more_backwards = self.attacks[kind].passes
-                        forwards, backwards = forwards + more_forwards, backwards + more_backwards
+        needs = [analysis.needs(self.network).sweeps for analysis in analyses]
+        for number in range(max(map(len, needs), default=0)):
+            wants = _unite([sweeps[number] for sweeps in needs if number < len(sweeps)])
+            forwards += len(wants.kinds)
+            for kind in wants.kinds:
+                if kind != REAL:
+                    more_forwards, more_backwards = self.attacks[kind].passes
+                    forwards, backwards = forwards + more_forwards, backwards + more_backwards
         count = len(self.indices)
         return {"images": count, "forward_passes": count * forwards, "backward_passes": count * backwards}
 

@@ -31,10 +31,11 @@ class AttackConfig:
         type: ``fgsm`` (one step of length ε; Goodfellow et al. 2015, Dong et al. 2022 Eq. 1), ``bim`` (steps of
             1/255 from the image itself; Kurakin et al. 2017), ``pgd`` (random start; Madry et al. 2018),
             ``mifgsm`` (momentum; Dong et al. 2018), ``fgsm_rs`` (one step of 1.25 ε from a random start; Wong et
-            al. 2020), ``nfgsm`` (one step from noise of 2 ε, unclipped; de Jorge et al. 2022), ``trades`` (climbs the
-            KL divergence from the clean prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization``
-            (distance and loss in one objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on
-            several networks; Dong et al. 2017), ``cw`` (the nearest adversarial image in L2; Carlini & Wagner 2017).
+            al. 2020), ``nfgsm`` (one step from noise of 2 ε, unclipped; de Jorge et al. 2022), ``rand_fgsm`` (a random
+            step of ε/2, then FGSM with the rest; Tramèr et al. 2018), ``trades`` (climbs the KL divergence from the
+            clean prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization`` (distance and loss in
+            one objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on several networks; Dong
+            et al. 2017), ``cw`` (the nearest adversarial image in L2; Carlini & Wagner 2017).
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.

@@ -17,7 +17,7 @@ from lightning_advinterp.attacks.optimization_presets import (
 )
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
 from lightning_advinterp.attacks.step import MomentumStep, NormalisedStep, SignStep, Step
-from lightning_advinterp.attacks.threat import THREATS, GaussianLinf, NoisyLinf, Norm, ThreatModel
+from lightning_advinterp.attacks.threat import THREATS, GaussianLinf, NoisyLinf, Norm, SignNoiseLinf, ThreatModel
 from lightning_advinterp.networks.modes import BatchNormMode
 
 _COMMON = {"type", "name", "label", "target"}
@@ -100,6 +100,12 @@ def _from_noise(threat: type[ThreatModel], length: float) -> Callable[..., Attac
     return build
 
 
+def _rand_fgsm(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+    """Build RAND+FGSM: a random step of ε/2 and a gradient step of the rest."""
+    threat = SignNoiseLinf(budget)
+    return GradientAttack(threat, SignStep(1 - threat.share, relative=True), random_start=True, **common)
+
+
 def _trades(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
     """Build TRADES' inner attack."""
     steps = 10 if config.steps is None else config.steps
@@ -114,6 +120,7 @@ BUILDERS: dict[str, Builder] = {
     "mifgsm": Builder(_momentum, _LOOP | {"decay"}, "16/255"),
     "fgsm_rs": Builder(_from_noise(THREATS["linf"], 1.25), {"steps", "step_size"}, "8/255", single=True),
     "nfgsm": Builder(_from_noise(NoisyLinf, 1.0), {"steps", "step_size"}, "8/255", single=True),
+    "rand_fgsm": Builder(_rand_fgsm, {"steps"}, "16/255", single=True),
     "trades": Builder(_trades, {"steps", "step_size"}, 0.031),
     "optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
     "targeted_optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),

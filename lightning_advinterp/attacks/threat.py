@@ -70,6 +70,22 @@ class GaussianLinf(Linf):
 
 
 @dataclass(frozen=True)
+class SignNoiseLinf(Linf):
+    """‖x* − x‖∞ ≤ ε, with a start at x + α·sign(N(0, 1)) (Tramèr et al. 2018, RAND+FGSM).
+
+    Attributes:
+        share: α in units of ε.
+    """
+
+    share: float = 0.5
+
+    def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Draw every pixel from {−α, α}."""
+        signs = normal(keys, x.shape[1:], stream=_START_STREAM).sign().to(x.dtype)
+        return self.project(x + signs * (self.share * radius), x, radius)
+
+
+@dataclass(frozen=True)
 class NoisyLinf(ThreatModel):
     """The box alone, with a start up to ``noise`` ε away: x* may leave the ε-ball (de Jorge et al. 2022, N-FGSM).
 

@@ -113,6 +113,7 @@ class CIFAR10DataModule(ImageDataModule):
         seed: of order, augmentation and choices.
         pin_memory: None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
+        replays: how often each training batch comes in a row, for the objective ``Free``.
     """
 
     classes: Sequence[str] = WNIDS
@@ -133,6 +134,7 @@ class CIFAR10DataModule(ImageDataModule):
         seed: int = 0,
         pin_memory: bool | None = None,
         prefetch: int = 2,
+        replays: int = 1,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -140,6 +142,7 @@ class CIFAR10DataModule(ImageDataModule):
             seed=seed,
             pin_memory=pin_memory,
             prefetch=prefetch,
+            replays=replays,
         )
         self.root, self.download, self.val_share = Path(root), download, val_share
         self.augment, self.limit_train, self.limit_val = augment, limit_train, limit_val

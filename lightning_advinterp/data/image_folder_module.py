@@ -32,9 +32,12 @@ class ImageFolderDataModule(ImageDataModule):
         limit_train: train on a seeded, class-balanced choice of this many images.
         limit_val: likewise for validation and test.
         val_share: share of each class set aside for validation where there is no ``val`` split.
+        val_from_train: set that share aside even where there is a ``val`` split, which then stays untouched for a
+            final test.
         seed: of order, augmentation and choices.
         pin_memory: None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
+        replays: how often each training batch comes in a row, for the objective ``Free``.
 
     Raises:
         ValueError: an argument out of range, or (on reading) classes that do not fit; FileNotFoundError: no
@@ -55,9 +58,11 @@ class ImageFolderDataModule(ImageDataModule):
         limit_train: int | None = None,
         limit_val: int | None = None,
         val_share: float = 0.1,
+        val_from_train: bool = False,
         seed: int = 0,
         pin_memory: bool | None = None,
         prefetch: int = 2,
+        replays: int = 1,
     ) -> None:
         super().__init__(
             batch_size=batch_size,
@@ -65,9 +70,10 @@ class ImageFolderDataModule(ImageDataModule):
             seed=seed,
             pin_memory=pin_memory,
             prefetch=prefetch,
+            replays=replays,
         )
         self.root, self.image_size = Path(root), image_size
-        self.on_bad_image, self.val_share = on_bad_image, val_share
+        self.on_bad_image, self.val_share, self.val_from_train = on_bad_image, val_share, val_from_train
         self.limit_train, self.limit_val = limit_train, limit_val
         self._outputs = num_classes
         self._eval = EvalTransform(round(image_size * 256 / 224) if resize is None else resize, image_size)
@@ -119,7 +125,7 @@ class ImageFolderDataModule(ImageDataModule):
         train = splits.pop("train", None) or splits.pop(ALL, None)
         choices = {name: (split, range(len(split.paths))) for name, split in splits.items()}
         chosen: dict[str, tuple[Split, Sequence[int]]] = dict(choices)
-        if train is not None and "val" in splits:
+        if train is not None and "val" in splits and not self.val_from_train:
             chosen["train"] = (train, range(len(train.paths)))
         elif train is not None:
             rest, share = stratified_share(train.positions, self.val_share, self.seed)

@@ -1,8 +1,9 @@
 """Data loaders whose order and batches are the same on every machine, and how many workers feed them."""
 
 import os
-from collections.abc import Sequence
-from typing import Literal
+from collections.abc import Iterator, Sequence
+from functools import partial
+from typing import Any, Literal
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
@@ -51,6 +52,30 @@ def worker_count(num_workers: Workers = "auto", processes: int = 1) -> int:
     return num_workers
 
 
+class ReplayLoader(DataLoader[Batch]):
+    """A loader that gives each batch several times in a row; it is read and augmented once.
+
+    A subclass rather than a wrapper, so that Lightning finds the sampler and tells it the epoch.
+
+    Args:
+        *args: as for a ``DataLoader``.
+        replays: how often a batch comes.
+        **kwargs: as for a ``DataLoader``.
+    """
+
+    def __init__(self, *args: Any, replays: int = 1, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.replays = replays
+
+    def __len__(self) -> int:
+        return self.replays * super().__len__()
+
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            for _ in range(self.replays):
+                yield batch
+
+
 def make_loader(
     data: Dataset[Batch],
     *,
@@ -60,6 +85,7 @@ def make_loader(
     num_workers: int = 0,
     pin_memory: bool | None = None,
     prefetch: int = 2,
+    replays: int = 1,
 ) -> "DataLoader[Batch]":
     """Build a loader; without a ``sampler`` it goes through the data in order.
 
@@ -71,8 +97,10 @@ def make_loader(
         num_workers: worker processes; they stay alive between epochs.
         pin_memory: copy batches to page-locked memory; None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
+        replays: how often each batch comes in a row.
     """
-    return DataLoader(
+    loader = DataLoader if replays == 1 else partial(ReplayLoader, replays=replays)
+    return loader(
         data,
         batch_size=batch_size,
         sampler=sampler,

@@ -32,6 +32,8 @@ class ImageDataModule(pl.LightningDataModule):
         seed: of order, augmentation and subsets.
         pin_memory: None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
+        replays: how often each training batch comes in a row, the same images with the same augmentation, for the
+            objective ``Free``. An epoch has so many times more steps; divide ``max_epochs`` by it.
 
     Attributes:
         train_dataset: set by ``setup``; None where there is no such split.
@@ -47,13 +49,16 @@ class ImageDataModule(pl.LightningDataModule):
         seed: int = 0,
         pin_memory: bool | None = None,
         prefetch: int = 2,
+        replays: int = 1,
     ) -> None:
         super().__init__()
+        if replays < 1:
+            raise ValueError(f"replays must be at least 1, got {replays}")
         if batch_size < 1:
             raise ValueError(f"batch_size must be at least 1, got {batch_size}")
         worker_count(num_workers)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
-        self.pin_memory, self.prefetch = pin_memory, prefetch
+        self.pin_memory, self.prefetch, self.replays = pin_memory, prefetch, replays
         self.train_dataset: SizedDataset | None = None
         self.val_dataset: SizedDataset | None = None
         self.test_dataset: SizedDataset | None = None
@@ -64,7 +69,7 @@ class ImageDataModule(pl.LightningDataModule):
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EpochSampler(data, self.seed, rank=rank, world_size=world_size)
         sampler.set_epoch(_coming_epoch(self.trainer))
-        return self._loader(data, sampler, drop_last=len(sampler) >= self.batch_size)
+        return self._loader(data, sampler, drop_last=len(sampler) >= self.batch_size, replays=self.replays)
 
     def val_dataloader(self) -> "DataLoader[Batch]":
         """In order, every image once."""
@@ -91,7 +96,7 @@ class ImageDataModule(pl.LightningDataModule):
         return "call setup() first"
 
     def _loader(
-        self, data: SizedDataset, sampler: EpochSampler | None = None, drop_last: bool = False
+        self, data: SizedDataset, sampler: EpochSampler | None = None, drop_last: bool = False, replays: int = 1
     ) -> "DataLoader[Batch]":
         processes = self.trainer.num_devices if self.trainer else 1
         return make_loader(
@@ -102,6 +107,7 @@ class ImageDataModule(pl.LightningDataModule):
             num_workers=worker_count(self.num_workers, processes),
             pin_memory=self.pin_memory,
             prefetch=self.prefetch,
+            replays=replays,
         )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from lightning_advinterp.analyses import AccuracyAnalysis, Analysis
+from lightning_advinterp.analyses import AccuracyAnalysis, Analysis, PredictionsAnalysis
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.config import AttackConfig
@@ -11,7 +11,10 @@ from lightning_advinterp.attacks.presets import builder_of, create_attacks, name
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
 
-ANALYSES: dict[str, Callable[[Mapping[str, Attack]], Analysis]] = {"accuracy": AccuracyAnalysis}
+ANALYSES: dict[str, Callable[[Mapping[str, Attack]], Analysis]] = {
+    "accuracy": AccuracyAnalysis,
+    "predictions": PredictionsAnalysis,
+}
 """Every analysis by its name on the command line."""
 
 PLANNED = (

@@ -104,7 +104,10 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     results = runner.run(analyses)
-    figures = {"accuracy": accuracy_bars(results["accuracy"].tables["accuracy"], subject.title)}
+    figures = {}
+    if "accuracy" in results:
+        figures["accuracy"] = accuracy_bars(results["accuracy"].tables["accuracy"], subject.title)
+    name_images(results, dataset)
     save_results(folder, results, figures, origin)
     return results
 
@@ -122,6 +125,18 @@ def _announce(images: Images, configs: Mapping[str, AttackConfig], console: Cons
             f"  too few other images: {images.taken} are taken from those to be reported on, "
             f"which leaves {len(images.reported)}"
         )
+
+
+def name_images(results: Mapping[str, Result], dataset: Any) -> None:
+    """Put paths relative to the data's folder for the images' numbers in all tables, where images have paths."""
+    path_of = getattr(dataset, "path_of", None)
+    if path_of is None:
+        return
+    for result in results.values():
+        for rows in result.tables.values():
+            for row in rows:
+                if isinstance(row.get("image"), int):
+                    row["image"] = path_of(row["image"])
 
 
 def choose_device(name: str) -> torch.device:

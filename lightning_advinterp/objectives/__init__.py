@@ -1,8 +1,26 @@
 """Training objectives: what a training step minimises."""
 
-from lightning_advinterp.objectives.adversarial import Kurakin, Madry
+from lightning_advinterp.objectives.adversarial import Fast, Kurakin, Madry
 from lightning_advinterp.objectives.consistency import Consistency, squared_distance
+from lightning_advinterp.objectives.ensemble import EnsembleAdversarial
+from lightning_advinterp.objectives.free import Free
 from lightning_advinterp.objectives.objective import Loss, Objective
+from lightning_advinterp.objectives.source_network import SourceNetwork
 from lightning_advinterp.objectives.standard import Standard
+from lightning_advinterp.objectives.trades import Trades, trades_loss
 
-__all__ = ["Consistency", "Kurakin", "Loss", "Madry", "Objective", "Standard", "squared_distance"]
+__all__ = [
+    "Consistency",
+    "EnsembleAdversarial",
+    "Fast",
+    "Free",
+    "Kurakin",
+    "Loss",
+    "Madry",
+    "Objective",
+    "SourceNetwork",
+    "Standard",
+    "Trades",
+    "squared_distance",
+    "trades_loss",
+]

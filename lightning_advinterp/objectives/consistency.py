@@ -13,6 +13,7 @@ from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
+from lightning_advinterp.objectives.trades import trades_loss
 
 Distance = Literal["mean", "sum", "relative"]
 Features = dict[str, Tensor]
@@ -44,12 +45,15 @@ class Consistency(AdversarialObjective):
     """Adversarial training that aligns the representations of an image and its adversarial neighbour.
 
     ``L = α L(f(x), y) + (1 − α) L(f(x*), y) + weight · Σ_l w_l d(φ_l(x), φ_l(x*))``, one x* for both terms (Eq. 8
-    and 9; the paper's coefficient of the second term is 1).
+    and 9; the paper's coefficient of the second term is 1). ``trades_beta`` puts TRADES in the place of Eq. 8:
+    ``L(f(x), y) + β KL(p(x) ‖ p(x*)) + weight · Σ_l w_l d(φ_l(x), φ_l(x*))``; its own inner attack is
+    ``attack: {type: trades}``, its authors' BatchNorm mode ``bn: eval``.
 
     With a single-step attack from the image itself, the attack's gradient is taken from the clean forward pass
     of the loss: 2 forward passes, 1 backward pass to the input and 2 full backward passes, 7/3 of a standard step.
     That pass runs in training mode, with the batch's BatchNorm statistics and active dropout; ``bn="eval"``
-    spends a separate forward pass on the running statistics instead (8/3).
+    spends a separate forward pass on the running statistics instead (8/3). Any other attack takes its own passes,
+    those of Madry's objective, beside 2 forward and 2 full backward passes: 2 + 2/3 · steps.
 
     Departures from the paper, where it is silent or its literal form scales with the layer: ``distance`` is the
     mean over the representation's elements instead of the sum; ε is drawn per image, uniformly from [4, 16]/255;
@@ -57,12 +61,13 @@ class Consistency(AdversarialObjective):
     convolutional block (``network.phi``). The gradient flows through both representations, as Eq. 9 has it.
 
     Args:
-        attack: the inner maximisation; FGSM by default (Eq. 1). Any other attack takes its own passes.
+        attack: the inner maximisation; FGSM by default (Eq. 1).
         layers: feature layers φ_l as paths in the backbone, or a mapping of paths to weights w_l;
             ``phi`` is the network's default, ``penultimate`` the classifier's input, ``logits`` its output.
         weight: weight of the consistent loss; 1 in the paper, 0 leaves plain adversarial training by Eq. 8.
         distance: ``mean``, ``sum`` or ``relative``, see :func:`squared_distance`.
         alpha: α of Eq. 8, the share of the clean loss.
+        trades_beta: β of TRADES (6 in its authors' script); ``null`` stays with Eq. 8.
         detach_clean: stop the gradient through φ(x).
         eps_warmup_epochs: epochs over which ε grows from 0 to its full size.
         bn: BatchNorm's statistics during the attack and the loss.
@@ -80,6 +85,7 @@ class Consistency(AdversarialObjective):
         distance: Distance = "mean",
         alpha: float = 0.5,
         detach_clean: bool = False,
+        trades_beta: float | None = None,
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",
     ) -> None:
@@ -88,11 +94,13 @@ class Consistency(AdversarialObjective):
             raise ValueError(f"alpha must be in [0, 1], got {alpha}.")
         if weight < 0:
             raise ValueError(f"weight must be 0 or more, got {weight}.")
+        if trades_beta is not None and trades_beta < 0:
+            raise ValueError(f"trades_beta must be 0 or more, or null for Eq. 8, got {trades_beta}.")
         if distance not in ("mean", "sum", "relative"):
             raise ValueError(f"distance must be mean, sum or relative, got {distance!r}.")
         self.layers = _layer_weights(layers)
         self.weight, self.distance, self.alpha = weight, distance, alpha
-        self.detach_clean = detach_clean
+        self.detach_clean, self.trades_beta = detach_clean, trades_beta
 
     def loss(self, network: Network, batch: Batch, *, epoch: int) -> Loss:  # type: ignore[override]
         """See the class; the network must offer ``forward_features``."""
@@ -117,7 +125,11 @@ class Consistency(AdversarialObjective):
     ) -> Loss:
         loss_clean = cross_entropy(logits, label).mean()
         loss_adv = cross_entropy(adv_logits, label).mean()
-        total = self.alpha * loss_clean + (1 - self.alpha) * loss_adv
+        if self.trades_beta is None:
+            total, divergence = self.alpha * loss_clean + (1 - self.alpha) * loss_adv, {}
+        else:
+            total, kl = trades_loss(logits, adv_logits, label, self.trades_beta)
+            divergence = {"kl": kl.detach()}
         consistency = total.new_zeros(())
         for layer, weight in self.layers.items():
             phi = clean[layer].detach() if self.detach_clean else clean[layer]
@@ -131,7 +143,7 @@ class Consistency(AdversarialObjective):
             "acc": accuracy(logits, label),
             "adv_acc": accuracy(adv_logits, label),
         }
-        return Loss(total, parts | _collapse_guard(clean, adversarial, next(iter(self.layers))))
+        return Loss(total, parts | divergence | _collapse_guard(clean, adversarial, next(iter(self.layers))))
 
 
 def _single_step(attack: GradientAttack, logits: Tensor, x: Tensor, label: Tensor, keys: Tensor) -> Tensor:

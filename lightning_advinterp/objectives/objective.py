@@ -1,6 +1,7 @@
 """What every training objective is: network and batch in, one scalar and its parts out."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -19,10 +20,12 @@ class Loss(NamedTuple):
     Attributes:
         total: scalar with a graph.
         parts: detached scalars for the log, by name.
+        inputs: leaves beside the parameters that the backward pass shall reach too, so that their hooks fire.
     """
 
     total: Tensor
     parts: dict[str, Tensor]
+    inputs: tuple[Tensor, ...] = ()
 
 
 class Objective(ABC):
@@ -55,6 +58,13 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
         """Return the loss; BatchNorm is already in the mode that ``bn`` names."""
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return what a resumed run must remember beside the network; nothing, for most."""
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:  # noqa: B027 (most have no state)
+        """Take up where :meth:`state_dict` was asked; a run that starts afresh gives nothing."""
 
     def keys(self, batch: Batch, epoch: int) -> Tensor:
         """Return the samples' keys for this epoch, int64 ``[B]``."""

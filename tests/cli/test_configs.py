@@ -6,6 +6,9 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
+from lightning_advinterp.ablation.command import parser as ablation_parser
+from lightning_advinterp.ablation.plan import Plan
+from lightning_advinterp.attacks import parse_pixels
 from lightning_advinterp.cli import TrainCLI, evaluation_parser
 from lightning_advinterp.evaluation import Evaluation
 
@@ -27,6 +30,7 @@ def parser():
 def test_there_are_configurations():
     names = {path.stem for path in EXPERIMENTS}
     assert {"quickstart", "standard", "kurakin", "madry", "consistency"} <= names
+    assert {"fast", "free", "trades", "ensemble"} <= names
     assert {f"imagenet_{net}_consistency" for net in ("alexnet", "vgg16", "resnet18", "inception_v3")} <= names
     assert [path.stem for path in TRAINERS] == ["cpu", "ddp", "gpu", "slurm"]
 
@@ -58,3 +62,23 @@ def test_paper_tables_parse(path):
     for row in evaluation.rows:
         assert (row.checkpoint is None) != (row.network is None)
         assert set(row.printed) <= kinds
+
+
+@pytest.mark.parametrize("path", sorted((CONFIGS / "ablation").glob("*.yaml")), ids=lambda path: path.stem)
+def test_ablation_plans_name_arms_that_parse_over_their_base(path, parser, monkeypatch):
+    monkeypatch.chdir(CONFIGS.parent)
+    plan = ablation_parser().instantiate(ablation_parser().parse_args(["--config", str(path)]))
+    fields = vars(plan)
+    fields.pop("config")
+    plan = Plan(**fields)
+    plan.check()
+    assert len(plan.arms) == 9
+    for arm in plan.arms:
+        parsed = parser.parse_args(plan.command(arm, 3))
+        assert parsed.seed_everything == 3
+        assert parsed.name == f"{arm}-3"
+        objective = parsed.model.objective.init_args
+        assert objective.bn == ("frozen" if path.stem == "imagenette" else "train")
+        if arm != "standard":
+            attack = objective.attack
+            assert parse_pixels(attack.eps) == parse_pixels(plan.attack[0].eps)

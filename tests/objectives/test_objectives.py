@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.objectives import Consistency, Kurakin, Madry, Standard, squared_distance
+from lightning_advinterp.objectives import Consistency, Fast, Free, Kurakin, Madry, Standard, Trades, squared_distance
 
 EPS = 8 / 255
 
@@ -164,7 +164,7 @@ def test_fewest_passes(monkeypatch, objective, expected):
     assert count_passes(monkeypatch, objective, small_network().train(), small_batch()) == expected
 
 
-@pytest.mark.parametrize("objective", [Standard, Consistency, Kurakin, Madry])
+@pytest.mark.parametrize("objective", [Standard, Consistency, Kurakin, Madry, Fast, Free, Trades])
 @pytest.mark.parametrize("bn", ["train", "eval", "frozen"])
 def test_batch_norm_statistics(objective, bn):
     """Only the loss's own forwards update the running statistics: as many as it has, none when frozen."""
@@ -175,7 +175,7 @@ def test_batch_norm_statistics(objective, bn):
     assert network.backbone.bn2.training
     assert not network.backbone.bn1.training
     updates = int(network.backbone.bn2.num_batches_tracked)
-    assert updates == (0 if bn == "frozen" else 2 if objective is Consistency else 1)
+    assert updates == (0 if bn == "frozen" else 2 if objective in (Consistency, Trades) else 1)
     changed = {
         key
         for key, value in network.state_dict().items()
@@ -202,7 +202,7 @@ def test_draws_follow_seed_and_epoch(monkeypatch):
     assert not torch.equal(images(1, 2), images(2, 2))
 
 
-@pytest.mark.parametrize("objective", [Consistency, Madry, Kurakin])
+@pytest.mark.parametrize("objective", [Consistency, Madry, Kurakin, Trades])
 def test_eps_warm_up(objective):
     """ε is 0 in the first epoch, grows by equal parts, and stays."""
     one = objective(AttackConfig("pgd", "8/255", steps=2, step_size="2/255"), eps_warmup_epochs=4)

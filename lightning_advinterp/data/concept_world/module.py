@@ -21,6 +21,7 @@ class ConceptWorldDataModule(ImageDataModule):
         augment: random shifts by up to a sixteenth of the width, and flips, for training.
         pin_memory: None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
+        replays: how often each training batch comes in a row, for the objective ``Free``.
 
     Example:
         >>> data = ConceptWorldDataModule(val_size=12, image_size=32, batch_size=8)
@@ -45,6 +46,7 @@ class ConceptWorldDataModule(ImageDataModule):
         augment: bool = True,
         pin_memory: bool | None = None,
         prefetch: int = 2,
+        replays: int = 1,
     ) -> None:
         worker_count(num_workers)
         super().__init__(
@@ -53,6 +55,7 @@ class ConceptWorldDataModule(ImageDataModule):
             seed=seed,
             pin_memory=pin_memory,
             prefetch=prefetch,
+            replays=replays,
         )
         for name, value in (("train_size", train_size), ("val_size", val_size), ("test_size", test_size)):
             if value < 1:

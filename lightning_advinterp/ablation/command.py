@@ -1,0 +1,74 @@
+"""The ablation's command line."""
+
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+
+from jsonargparse import ArgumentParser
+from rich.console import Console
+
+from lightning_advinterp.ablation.plan import Plan
+from lightning_advinterp.ablation.run import START, run, tested, trained
+from lightning_advinterp.ablation.table import frontier, hits, markdown, rows_of
+from lightning_advinterp.analyses.analysis import REAL
+from lightning_advinterp.cli import plain_errors
+from lightning_advinterp.files import write_atomically, write_text
+from lightning_advinterp.memory import keep_freed_memory
+from lightning_advinterp.report.save import to_csv
+
+
+def parser() -> ArgumentParser:
+    """Return the parser: every field of :class:`Plan` is a flag."""
+    parser = ArgumentParser(
+        description="Train and test every arm of an ablation from every seed, and write one table. Stopped at any "
+        "moment and started again, it goes on; several may share the work by taking different --seeds."
+    )
+    parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
+    parser.add_class_arguments(Plan)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Do what the plan still lacks, then write ``ablation.csv``, ``ablation.md`` and the frontier.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    keep_freed_memory()
+    console = Console()
+    command = parser()
+    given = command.parse_args(None if args is None else list(args))
+    with plain_errors():
+        fields = vars(command.instantiate(given))
+        fields.pop("config")
+        plan = Plan(**fields)
+        plan.check()
+    if plan.dry_run:
+        _print_state(plan, console)
+        return
+    run(plan, console)
+    write_table(plan, console)
+
+
+def write_table(plan: Plan, console: Console) -> None:
+    """Write and print the table of all seeds that are complete."""
+    rows, folder = rows_of(plan), Path(plan.output)
+    write_text(folder / "ablation.csv", to_csv(rows))
+    text = markdown(rows)
+    starts = [hits(plan.test_folder(START, seed, "last"))[REAL].mean() for seed in plan.seeds]
+    text += "\nbefore the first step: " + ", ".join(f"{100 * share:.1f}" for share in starts) + " % on real images\n"
+    write_text(folder / "ablation.md", text)
+    for kind in dict.fromkeys(row["images"] for row in rows if row["images"] != REAL):
+        figure = frontier(rows, kind, f"{len(plan.seeds)} seeds, {plan.checkpoints[0]} epoch")
+        write_atomically(folder / "figures" / f"frontier_{kind}.png", partial(figure.savefig, dpi=150))
+    console.print(text, markup=False, soft_wrap=True)
+    console.print(f"written to     {folder}/ (ablation.csv, ablation.md, figures/, one folder per run)")
+
+
+def _print_state(plan: Plan, console: Console) -> None:
+    for seed in plan.seeds:
+        for arm in plan.arms:
+            done = [name for name in plan.checkpoints if tested(plan, arm, seed, name)]
+            state = "trained" if trained(plan, arm, seed) else "to be trained"
+            console.print(f"{arm}, seed {seed}: {state}; tested: {', '.join(done) or 'nothing'}", highlight=False)
+            console.print(f"  python train.py {' '.join(plan.command(arm, seed))}", soft_wrap=True, highlight=False)

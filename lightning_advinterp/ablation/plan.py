@@ -1,0 +1,75 @@
+"""What an ablation compares: arms, seeds, test images and attacks."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lightning_advinterp.attacks.config import AttackConfig
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One ablation; every arm has the same start, data, budget and seeds.
+
+    Attributes:
+        base: configurations of ``train.py`` that all arms share: data, network, budget.
+        arms: name of an arm to the configuration laid over the base.
+        seeds: every arm is trained once from each.
+        reference: the arm that the others are compared with; the first one if left out.
+        train: further flags of ``train.py`` for all arms, such as ``--data.init_args.root=DIR``.
+        data: test images, as in ``evaluate.py``: a folder, or concept_world.
+        split: split of such a folder.
+        limit: number of test images, a seeded choice; all if left out.
+        attack: the attacks of the test, the same for all arms.
+        checkpoints: which checkpoints of a run are tested: ``last`` (no choice), ``best`` (chosen on validation).
+        batch_size: test images at a time.
+        output: folder for the runs, their evaluations and the table.
+        dry_run: say what is complete and what is to be done, and stop.
+    """
+
+    base: list[str]
+    arms: dict[str, str]
+    seeds: list[int] = field(default_factory=lambda: [0, 1, 2])
+    reference: str | None = None
+    train: list[str] = field(default_factory=list)
+    data: str = "concept_world"
+    split: str = "val"
+    limit: int | None = None
+    attack: tuple[AttackConfig, ...] = (AttackConfig("fgsm"), AttackConfig("pgd", steps=20))
+    checkpoints: list[str] = field(default_factory=lambda: ["last", "best"])
+    batch_size: int = 100
+    output: str = "runs/ablation"
+    dry_run: bool = False
+
+    def check(self) -> None:
+        """Refuse a plan that would fail hours later.
+
+        Raises:
+            ValueError: naming the key.
+            FileNotFoundError: if a configuration is missing.
+        """
+        if not self.arms or not self.seeds:
+            raise ValueError(f"arms and seeds must not be empty, got arms={list(self.arms)} and seeds={self.seeds}.")
+        if len(set(self.seeds)) < len(self.seeds):
+            raise ValueError(f"seeds must differ from each other, got {self.seeds}.")
+        if self.reference is not None and self.reference not in self.arms:
+            raise ValueError(f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}.")
+        wrong = sorted(set(self.checkpoints) - {"last", "best"})
+        if wrong or not self.checkpoints:
+            raise ValueError(f"checkpoints must be last, best or both, got {self.checkpoints}.")
+        for path in (*self.base, *self.arms.values()):
+            if not Path(path).is_file():
+                raise FileNotFoundError(f"base and arms must name configurations, but there is no file {path}.")
+
+    def run_folder(self, arm: str, seed: int) -> Path:
+        """Return where one training run lies."""
+        return Path(self.output) / f"{arm}-{seed}"
+
+    def test_folder(self, arm: str, seed: int, checkpoint: str) -> Path:
+        """Return where one evaluation lies."""
+        return self.run_folder(arm, seed) / "test" / checkpoint
+
+    def command(self, arm: str, seed: int) -> list[str]:
+        """Return the flags of ``train.py`` for one run: what reproduces it alone."""
+        configs = [flag for path in (*self.base, self.arms[arm]) for flag in ("--config", path)]
+        place = ["--output", self.output, "--name", f"{arm}-{seed}", "--compare_with_standard", "false"]
+        return [*configs, *self.train, "--seed_everything", str(seed), *place]

@@ -1,0 +1,105 @@
+"""From the single predictions of all runs to one table with paired intervals, and the frontier."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lightning_advinterp.ablation.plan import Plan
+from lightning_advinterp.ablation.run import tested
+from lightning_advinterp.analyses.analysis import REAL, Row
+from lightning_advinterp.metrics.bootstrap import paired_bootstrap
+
+Outcomes = dict[str, NDArray[np.bool_]]
+
+
+def hits(folder: Path) -> Outcomes:
+    """Read one evaluation: image kind to bool ``[N]``, whether each image is classified rightly."""
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = [column for column in rows[0] if column not in ("image", "label")]
+    return {kind: np.array([row[kind] == row["label"] for row in rows]) for kind in kinds}
+
+
+def collect(plan: Plan, checkpoint: str) -> tuple[list[int], dict[str, Outcomes]]:
+    """Return the seeds that all arms have been tested from, and kind to arm to bool ``[S, N]``."""
+    seeds = [seed for seed in plan.seeds if all(tested(plan, arm, seed, checkpoint) for arm in plan.arms)]
+    outcomes: dict[str, Outcomes] = {}
+    for arm in plan.arms:
+        runs = [hits(plan.test_folder(arm, seed, checkpoint)) for seed in seeds]
+        for kind in runs[0] if runs else ():
+            outcomes.setdefault(kind, {})[arm] = np.stack([one[kind] for one in runs])
+    return seeds, outcomes
+
+
+def rows_of(plan: Plan) -> list[Row]:
+    """Return the table: one row per checkpoint, image kind and arm.
+
+    Columns: ``checkpoint, images, arm, seeds, n, top1, top1_low, top1_high, difference, difference_low,
+    difference_high`` (to the reference arm, paired by seed and image) and ``of``, the seeds that the plan asks for.
+    """
+    rows: list[Row] = []
+    reference = plan.reference or next(iter(plan.arms))
+    for checkpoint in plan.checkpoints:
+        seeds, outcomes = collect(plan, checkpoint)
+        for kind, arms in outcomes.items():
+            means, differences = paired_bootstrap(arms), paired_bootstrap(arms, reference)
+            for arm in arms:
+                row: Row = {"checkpoint": checkpoint, "images": kind, "arm": arm, "seeds": len(seeds)}
+                row |= {"of": len(plan.seeds), "n": arms[arm].shape[1]}
+                row |= dict(zip(("top1", "top1_low", "top1_high"), means[arm], strict=True))
+                if arm != reference:
+                    names = ("difference", "difference_low", "difference_high")
+                    row |= dict(zip(names, differences[arm], strict=True))
+                rows.append(row)
+    return rows
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """Return the rows as Markdown tables: arms down, image kinds across, one table per checkpoint."""
+    parts = []
+    for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
+        own = [row for row in rows if row["checkpoint"] == checkpoint]
+        kinds = list(dict.fromkeys(row["images"] for row in own))
+        first = own[0]
+        parts.append(f"{checkpoint} epoch, {first['seeds']} of {first['of']} seeds, n = {first['n']} images each\n")
+        parts.append("| arm | " + " | ".join(kinds) + " |\n" + "| --- " * (len(kinds) + 1) + "|")
+        for arm in dict.fromkeys(row["arm"] for row in own):
+            cells = [_cell(row) for kind in kinds for row in own if (row["arm"], row["images"]) == (arm, kind)]
+            parts.append(f"| {arm} | " + " | ".join(cells) + " |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(row: Row) -> str:
+    text = f"{100 * row['top1']:.1f} [{100 * row['top1_low']:.1f}, {100 * row['top1_high']:.1f}]"
+    if "difference" in row:
+        low, high = 100 * row["difference_low"], 100 * row["difference_high"]
+        text += f" ({100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}])"
+    return text
+
+
+def frontier(rows: Sequence[Row], attack: str, title: str = "") -> Figure:
+    """Draw accuracy on real images against accuracy under one attack, a point with its intervals for every arm."""
+    points = _points(rows, attack)
+    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    axes = figure.subplots()
+    for arm, (real, attacked) in points.items():
+        x, y = 100 * real["top1"], 100 * attacked["top1"]
+        spread_x = [[x - 100 * real["top1_low"]], [100 * real["top1_high"] - x]]
+        spread_y = [[y - 100 * attacked["top1_low"]], [100 * attacked["top1_high"] - y]]
+        axes.errorbar(x, y, xerr=np.clip(spread_x, 0, None), yerr=np.clip(spread_y, 0, None), fmt="o", capsize=2)
+        axes.annotate(arm, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+    axes.set(xlabel="accuracy on real images (%)", ylabel=f"accuracy under {attack} (%)", title=title)
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def _points(rows: Sequence[Row], attack: str) -> Mapping[str, tuple[Row, Row]]:
+    checkpoint = rows[0]["checkpoint"]
+    by = {(row["arm"], row["images"]): row for row in rows if row["checkpoint"] == checkpoint}
+    arms = dict.fromkeys(row["arm"] for row in rows)
+    return {arm: (by[arm, REAL], by[arm, attack]) for arm in arms if (arm, attack) in by}

@@ -1,0 +1,30 @@
+"""The weights that are judged and kept: a moving average of those that are trained."""
+
+from typing import final
+
+from pytorch_lightning.callbacks import EMAWeightAveraging
+
+
+@final
+class EMACallback(EMAWeightAveraging):
+    """An exponential moving average of the weights, w̄ ← decay · w̄ + (1 − decay) · w, by Lightning's own callback.
+
+    Everything during validation sees the average: the module's metrics and the analyses, which must stand before this
+    callback, because it swaps the weights back at the validation epoch's end. ``guard`` watches the trained weights,
+    which fail first. Checkpoints hold the average in ``state_dict``, which is what an evaluation loads, and the trained
+    weights beside it, from which a resumed run goes on; after the training the network has the averaged weights.
+
+    BatchNorm's statistics are averaged like the weights. The average starts at the weights after the first step, so
+    its memory of 1/(1 − decay) steps should be short against the run.
+
+    Args:
+        decay: share of the average that stays at an update.
+        update_every_n_steps: how often the average is updated.
+    """
+
+    def __init__(self, decay: float = 0.999, update_every_n_steps: int = 1) -> None:
+        if not 0 <= decay < 1:
+            raise ValueError(f"decay must be in [0, 1), got {decay}; 0.999 remembers 1000 updates.")
+        if update_every_n_steps < 1:
+            raise ValueError(f"update_every_n_steps must be 1 or more, got {update_every_n_steps}.")
+        super().__init__(decay=decay, update_every_n_steps=update_every_n_steps)

@@ -1,0 +1,79 @@
+"""A whole ablation on the embedded data: it trains what is missing, tests it, and writes one table."""
+
+import csv
+
+import pytest
+
+from lightning_advinterp.ablation import run as run_module
+from lightning_advinterp.ablation.command import main
+
+BASE = """
+trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false,
+  enable_model_summary: false}
+data: {class_path: ConceptWorldDataModule, init_args: {train_size: 24, val_size: 12, image_size: 32, batch_size: 12}}
+model: {network: cifar_resnet20, optimizer: {name: sgd, lr: 0.05}, schedule: {name: constant}}
+guard: null
+pictures: null
+accuracy: {attacks: [{type: fgsm, eps: 8/255}], limit: 12}
+checkpoint: {monitor: val/fgsm_acc}
+"""
+ARMS = {"standard": "Standard", "consistency": "{class_path: Consistency, init_args: {attack: {eps: 8/255}}}"}
+
+
+@pytest.fixture
+def plan(tmp_path):
+    (tmp_path / "base.yaml").write_text(BASE)
+    for name, objective in ARMS.items():
+        (tmp_path / f"{name}.yaml").write_text(f"model: {{objective: {objective}}}\n")
+    arms = ", ".join(f"{name}: {tmp_path / name}.yaml" for name in ARMS)
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        f"base: [{tmp_path / 'base.yaml'}]\narms: {{{arms}}}\nseeds: [0, 1]\nlimit: 20\n"
+        f"attack: [{{type: fgsm, eps: 8/255}}]\noutput: {tmp_path / 'out'}\n"
+    )
+    return path
+
+
+def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeypatch, capsys):
+    main(["--config", str(plan), "--dry_run", "true"])
+    assert capsys.readouterr().out.count("to be trained") == 4
+    main(["--config", str(plan), "--seeds", "[1]"])
+    capsys.readouterr()
+    trained = []
+    fit = run_module.fit
+    monkeypatch.setattr(run_module, "fit", lambda args: trained.append(args) or fit(args))
+    main(["--config", str(plan)])
+    assert [args[args.index("--name") + 1] for args in trained] == ["standard-0", "consistency-0"]
+
+    out = tmp_path / "out"
+    with (out / "ablation.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["checkpoint"], row["images"], row["arm"]) for row in rows] == [
+        (checkpoint, kind, arm) for checkpoint in ("last", "best") for kind in ("real", "fgsm") for arm in ARMS
+    ]
+    assert {(row["seeds"], row["of"], row["n"]) for row in rows} == {("2", "2", "20")}
+    for row in rows:  # the mean over seeds of what each evaluation says by itself
+        shares = []
+        for seed in (0, 1):
+            with (out / f"{row['arm']}-{seed}" / "test" / row["checkpoint"] / "accuracy.csv").open() as file:
+                shares += [float(r["top1"]) for r in csv.DictReader(file) if r["images"] == row["images"]]
+        assert float(row["top1"]) == pytest.approx(sum(shares) / 2, abs=1e-5)
+        assert (row["difference"] == "") == (row["arm"] == "standard")
+    assert "2 of 2 seeds, n = 20 images each" in (out / "ablation.md").read_text()
+    assert "before the first step" in (out / "ablation.md").read_text()
+    assert (out / "figures" / "frontier_fgsm.png").stat().st_size > 5000
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--seeds", "[0, 0]"], "seeds must differ"),
+        (["--reference", "other"], "reference must be one of the arms standard, consistency, got 'other'"),
+        (["--checkpoints", "[first]"], "checkpoints must be last, best or both"),
+        (["--base", "[no.yaml]"], "there is no file no.yaml"),
+    ],
+)
+def test_a_wrong_plan_is_refused_before_any_work(plan, capsys, flags, message):
+    with pytest.raises(SystemExit):
+        main(["--config", str(plan), *flags])
+    assert message in capsys.readouterr().err
