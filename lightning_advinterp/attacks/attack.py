@@ -20,7 +20,8 @@ class AttackResult(NamedTuple):
         success: bool ``[B]``, whether the prediction is as wanted.
         linf: ``[B]``, ‖x* − x‖∞ in the [0, 1] range.
         l2: ``[B]``, ‖x* − x‖₂.
-        trace: ``[steps + 1, B]``, the objective before every step and at ``x_adv`` (of the restart kept).
+        trace: ``[steps + 1, B]``, the objective before every step and at ``x_adv`` (of the restart kept); of the
+            attacks of AutoAttack, ``[2, B]``, the margin before and after.
     """
 
     x_adv: Tensor

@@ -6,11 +6,15 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from lightning_advinterp.attacks.apgd import APGD
 from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.auto import AutoAttack
 from lightning_advinterp.attacks.budget import Budget, Eps, parse_budget, parse_pixels
 from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.fab import FAB
 from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
+from lightning_advinterp.attacks.square import Square
 from lightning_advinterp.attacks.step import MomentumStep, NormalisedStep, SignStep, Step
 from lightning_advinterp.attacks.threat import THREATS, GaussianLinf, NoisyLinf, Norm, ThreatModel
 from lightning_advinterp.networks.modes import BatchNormMode
@@ -100,6 +104,16 @@ def _trades(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Att
     return GradientAttack(GaussianLinf(budget), step, steps=steps, loss="kl", random_start=True, **common)
 
 
+def _untargeted(build: Callable[..., Attack], **always: Any) -> Callable[..., Attack]:
+    """Return what builds one of AutoAttack's attacks, or all of it, with the settings that are given."""
+
+    def from_config(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+        settings = {key: getattr(config, key) for key in ("norm", "steps", "loss", "queries")}
+        return build(budget, **always | {k: v for k, v in settings.items() if v is not None}, **common)
+
+    return from_config
+
+
 BUILDERS: dict[str, Builder] = {
     "fgsm": Builder(_ball, _LOOP | _BALL, single=True),
     "bim": Builder(_ball, _LOOP | _BALL),
@@ -108,6 +122,11 @@ BUILDERS: dict[str, Builder] = {
     "fgsm_rs": Builder(_from_noise(THREATS["linf"], 1.25), {"steps", "step_size"}, "8/255", single=True),
     "nfgsm": Builder(_from_noise(NoisyLinf, 1.0), {"steps", "step_size"}, "8/255", single=True),
     "trades": Builder(_trades, {"steps", "step_size"}, 0.031),
+    "apgd": Builder(_untargeted(APGD), {"norm", "steps", "loss"}, "8/255"),
+    "apgd_t": Builder(_untargeted(APGD, loss="dlr_targeted"), {"norm", "steps"}, "8/255"),
+    "fab_t": Builder(_untargeted(FAB), {"norm", "steps"}, "8/255"),
+    "square": Builder(_untargeted(Square), {"norm", "queries"}, "8/255"),
+    "autoattack": Builder(_untargeted(AutoAttack), {"norm", "queries"}, "8/255"),
 }
 """Every type of attack by its name in a configuration."""
 
