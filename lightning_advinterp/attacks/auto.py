@@ -21,17 +21,18 @@ class AutoAttack(UntargetedAttack):
 
     Args:
         budget: the radius of the ball.
-        queries: of Square.
+        steps: iterations of the gradient attacks; the standard version has 100.
+        queries: of Square; the standard version has 5000.
         **common: as in :class:`~lightning_advinterp.attacks.untargeted.UntargetedAttack`.
     """
 
-    def __init__(self, budget: Budget, *, queries: int = 5000, **common: Any) -> None:
+    def __init__(self, budget: Budget, *, steps: int = 100, queries: int = 5000, **common: Any) -> None:
         super().__init__(budget, **common)
         common = common | {"norm": self.norm}
         self.attacks: tuple[UntargetedAttack, ...] = (
-            APGD(budget, **common | {"name": "apgd"}),
-            APGD(budget, loss="dlr_targeted", **common | {"name": "apgd_t"}),
-            FAB(budget, **common | {"name": "fab_t"}),
+            APGD(budget, steps=steps, **common | {"name": "apgd"}),
+            APGD(budget, steps=steps, loss="dlr_targeted", **common | {"name": "apgd_t"}),
+            FAB(budget, steps=steps, **common | {"name": "fab_t"}),
             Square(budget, queries=queries, **common | {"name": "square"}),
         )
 

@@ -25,7 +25,8 @@ class AttackConfig:
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.
         steps: number of steps; left out: 1 for the single-step attacks, min(ε+4, 1.25ε) in 0-255 units for bim, 100
-            for apgd, apgd_t and fab_t, 10 for the others.
+            for apgd, apgd_t, fab_t and within autoattack, 10 for
+            the others.
         step_size: a step's length, in the unit of ε; left out: ε for fgsm and nfgsm, 1.25 ε for fgsm_rs, 1/255 for
             bim, 2.5 ε / steps for pgd, ε / steps for mifgsm, 0.007 for trades.
         random_start: begin at a random point of the ball; left out: yes for pgd, no for fgsm and bim.

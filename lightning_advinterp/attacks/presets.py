@@ -126,7 +126,7 @@ BUILDERS: dict[str, Builder] = {
     "apgd_t": Builder(_untargeted(APGD, loss="dlr_targeted"), {"norm", "steps"}, "8/255"),
     "fab_t": Builder(_untargeted(FAB), {"norm", "steps"}, "8/255"),
     "square": Builder(_untargeted(Square), {"norm", "queries"}, "8/255"),
-    "autoattack": Builder(_untargeted(AutoAttack), {"norm", "queries"}, "8/255"),
+    "autoattack": Builder(_untargeted(AutoAttack), {"norm", "steps", "queries"}, "8/255"),
 }
 """Every type of attack by its name in a configuration."""
 

@@ -97,7 +97,9 @@ def stamped(corner: Tensor, flipped: Tensor, length: int, height: int, width: in
     )
     row, column = row[:, :, None], column[:, None, :]
     flip = flipped[:, None, None]
-    values = square_pattern(length).to(corner.device, dtype)[torch.where(flip, column, row), torch.where(flip, row, column)]
+    values = square_pattern(length).to(corner.device, dtype)[
+        torch.where(flip, column, row), torch.where(flip, row, column)
+    ]
     return values[:, None] * inside(corner, length, height, width)
 
 
