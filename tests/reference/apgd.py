@@ -6,7 +6,7 @@ import torch
 
 
 def apgd(objective, x, start, eps, steps, norm, rho=0.75, alpha=0.75):
-    """Maximise ``objective`` (image to a number) around the image ``x``; return x_max, all x^(0) … x^(N), and the last η.
+    """Maximise ``objective`` (image to a number) around the image ``x``; return x_max, all x^(k), the last η.
 
     The check of iteration w_j comes when f(x^(w_j)) is known, as in the authors' code.
     """
