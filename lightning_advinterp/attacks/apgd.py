@@ -16,7 +16,6 @@ from lightning_advinterp.attacks.untargeted import (
     UntargetedAttack,
     misclassified,
     remaining,
-    take,
     target_classes,
 )
 from lightning_advinterp.randomness import mix
@@ -128,11 +127,11 @@ class APGD(UntargetedAttack):
         if len(stay) < len(lost):
             found.put(state.index[lost], Catch(state.x_adv[lost], lost[lost], margins[lost].to(found.margin)))
         if len(stay) == 0:
-            return take(state, stay)
+            return state.take(stay)
         slope = torch.autograd.grad(value.sum(), x_adv)[0] if gradient else state.gradient
         values = value.detach().to(state.value)
         if len(stay) < len(lost):
-            state, values, margins, slope = take(state, stay), values[stay], margins[stay], slope[stay]
+            state, values, margins, slope = state.take(stay), values[stay], margins[stay], slope[stay]
         state.evaluated(values, margins.to(values), slope)
         return state
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.attacks.threat import ThreatModel, l2_norm
-from lightning_advinterp.attacks.untargeted import Prey
+from lightning_advinterp.attacks.untargeted import Prey, Samples
 from lightning_advinterp.randomness import normal, uniform
 
 RHO = 0.75
@@ -46,7 +46,7 @@ def random_start(threat: ThreatModel, norm: str, x: Tensor, radius: Tensor, keys
 
 
 @dataclass
-class Ascent:
+class Ascent(Samples):
     """The samples that climb, after one evaluation at ``x_adv``; every tensor is ``[B, …]``.
 
     Attributes:

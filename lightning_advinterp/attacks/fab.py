@@ -14,10 +14,10 @@ from lightning_advinterp.attacks.threat import Norm
 from lightning_advinterp.attacks.untargeted import (
     Catch,
     Prey,
+    Samples,
     UntargetedAttack,
     misclassified,
     remaining,
-    take,
     target_classes,
 )
 
@@ -30,7 +30,7 @@ BETA = 0.9
 
 
 @dataclass
-class _Path:
+class _Path(Samples):
     """The samples on their way; every tensor is ``[B, …]``: images, current points, classes, ε, places."""
 
     x: Tensor
@@ -127,7 +127,7 @@ class FAB(UntargetedAttack):
                 break
             if bool(lost.any()):  # other points than those that the graph is of
                 back = torch.where(lost[:, None, None, None], path.x + BETA * (path.point - path.x), path.point)
-                path = take(replace(path, point=back), remaining(near))
+                path = replace(path, point=back).take(remaining(near))
                 point = path.point.detach().requires_grad_()
                 logits = network(point)
         return found

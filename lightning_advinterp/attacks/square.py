@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from lightning_advinterp.attacks.budget import Budget
 from lightning_advinterp.attacks.prediction import margin
 from lightning_advinterp.attacks.squares import l2_proposal, linf_proposal, share_of_pixels, stripes, tiles
-from lightning_advinterp.attacks.untargeted import Catch, Prey, UntargetedAttack, misclassified, remaining, take
+from lightning_advinterp.attacks.untargeted import Catch, Prey, Samples, UntargetedAttack, misclassified, remaining
 from lightning_advinterp.randomness import mix
 
 
 @dataclass
-class _Search:
+class _Search(Samples):
     """The samples still searching; every tensor is ``[B, …]``: images, best points and their margins, and so on."""
 
     x: Tensor
@@ -77,7 +77,7 @@ class Square(UntargetedAttack):
             state.margin = torch.where(better, margins, state.margin)
             if bool(lost.any()):
                 found.put(state.index[lost], Catch(state.best[lost], lost[lost], state.margin[lost]))
-                state = take(state, remaining(lost))
+                state = state.take(remaining(lost))
                 if len(state.index) == 0:
                     return found
         found.put(state.index, Catch(state.best, torch.zeros_like(state.label, dtype=torch.bool), state.margin))

@@ -81,12 +81,12 @@ def square_pattern(length: int) -> Tensor:
         for n in range(max(height, width) // 2 + 1):
             top, left = max(height // 2 - n, 0), max(width // 2 - n, 0)
             total[top : height // 2 + n + 1, left : width // 2 + n + 1] += 1 / (n + 1) ** 2
-        return total / total.norm()
+        return total / l2_norm(total[None]).view(())
 
     upper = length // 2
     halves = [hill(upper, length)] if upper else []
     whole = torch.cat([*halves, -hill(length - upper, length)])
-    return whole / whole.norm()
+    return whole / l2_norm(whole[None]).view(())
 
 
 def stamped(corner: Tensor, flipped: Tensor, length: int, height: int, width: int, dtype: torch.dtype) -> Tensor:

@@ -1,8 +1,8 @@
 """Attacks on the images that a network classifies correctly: all others are returned as they are."""
 
 from abc import abstractmethod
-from dataclasses import fields, replace
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from dataclasses import dataclass, fields, replace
+from typing import Any, NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -12,12 +12,14 @@ from lightning_advinterp.attacks.budget import Budget
 from lightning_advinterp.attacks.prediction import Goal, margin
 from lightning_advinterp.attacks.threat import THREATS, Norm, ThreatModel
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
 
-    State = TypeVar("State", bound=DataclassInstance)
-else:
-    State = TypeVar("State")
+@dataclass
+class Samples:
+    """What a run remembers: every field of a subclass is a tensor ``[B, …]``."""
+
+    def take(self, indices: Tensor) -> Self:
+        """Return some of the samples, int64 ``[b]``."""
+        return replace(self, **{field.name: getattr(self, field.name)[indices] for field in fields(self)})
 
 
 class Prey(NamedTuple):
@@ -71,11 +73,6 @@ class Catch(NamedTuple):
 def remaining(gone: Tensor) -> Tensor:
     """Return the indices, int64 ``[b]``, of the samples of bool ``[B]`` that are not gone."""
     return (~gone).nonzero().squeeze(1)
-
-
-def take(state: State, indices: Tensor) -> State:
-    """Return some samples, int64 ``[b]``, of a data class all of whose fields are tensors ``[B, …]``."""
-    return replace(state, **{field.name: getattr(state, field.name)[indices] for field in fields(state)})
 
 
 class UntargetedAttack(Attack):
