@@ -17,7 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, parse_pixels
 from lightning_advinterp.data.concept_world import ConceptWorld
@@ -36,21 +35,6 @@ def cifar_images(folder, count):
     return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255, torch.tensor([y for _, y in chosen])
 
 
-class Contiguous(nn.Module):
-    """A network whose gradient to the input is contiguous: torchattacks' FAB views it flat."""
-
-    def __init__(self, network):
-        super().__init__()
-        self.network = network
-
-    def forward(self, x):
-        """Return the logits."""
-        if x.requires_grad:
-            x = x.view_as(x)
-            x.register_hook(lambda gradient: gradient.contiguous())
-        return self.network(x)
-
-
 def theirs(kind, network, eps, norm, queries, classes):
     """The attack of torchattacks, or None where it is not installed."""
     try:
@@ -58,15 +42,14 @@ def theirs(kind, network, eps, norm, queries, classes):
     except ImportError:
         return None
     common = {"norm": {"linf": "Linf", "l2": "L2"}[norm], "eps": eps, "seed": 0}
-    if kind == "apgd":
-        return torchattacks.APGD(network, steps=100, **common)
-    if kind == "apgd_t":
-        return torchattacks.APGDT(network, steps=100, n_classes=classes, **common)
-    if kind == "fab_t":
-        return torchattacks.FAB(network, steps=100, multi_targeted=True, n_classes=classes, **common)
-    if kind == "square":
-        return torchattacks.Square(network, n_queries=queries, **common)
-    return torchattacks.AutoAttack(network, version="standard", n_classes=classes, **common)
+    attacks = {
+        "apgd": torchattacks.APGD(network, steps=100, **common),
+        "apgd_t": torchattacks.APGDT(network, steps=100, n_classes=classes, **common),
+        "fab_t": torchattacks.FAB(network, steps=100, multi_targeted=True, n_classes=classes, **common),
+        "square": torchattacks.Square(network, n_queries=queries, **common),
+    }
+    # torchattacks.AutoAttack is this MultiAttack with 5000 queries, but with its own defaults of 10 steps, not 100
+    return attacks[kind] if kind in attacks else torchattacks.MultiAttack(list(attacks.values()))
 
 
 def measured(attack, network, x, y, batch):
@@ -88,7 +71,7 @@ def main():
     parser.add_argument("--eps", nargs="+", default=["8/255"])
     parser.add_argument("--norm", default="linf", choices=["linf", "l2"])
     parser.add_argument("--types", nargs="+", default=TYPES, choices=TYPES)
-    parser.add_argument("--queries", type=int, default=5000, help="torchattacks' AutoAttack always takes 5000")
+    parser.add_argument("--queries", type=int, default=5000, help="of Square, also within AutoAttack")
     parser.add_argument("--images", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     arguments = parser.parse_args()
@@ -103,6 +86,7 @@ def main():
     else:
         network = create_network(arguments.network, arguments.weights).eval()
         x, y = cifar_images(arguments.data, arguments.images)
+    x = x.contiguous()  # torchattacks' FAB views gradients flat
     for parameter in network.parameters():
         parameter.requires_grad_(False)
     create_attack(AttackConfig("pgd"))(network, x, y)  # warms up
@@ -120,7 +104,7 @@ def main():
             size = delta.flatten(1).abs().amax() if arguments.norm == "linf" else delta.flatten(1).norm(dim=1).max()
             assert float(size) <= number + 1e-6, "left the ball"
             row = f"{eps:>9} {kind:10} {float(own.float().mean()):7.4f}"
-            other = theirs(kind, Contiguous(network).eval(), number, arguments.norm, arguments.queries, logits.shape[1])
+            other = theirs(kind, network, number, arguments.norm, arguments.queries, logits.shape[1])
             if other is None:
                 print(f"{row} {'':7} {'':6} {seconds:7.1f}", flush=True)
                 continue
