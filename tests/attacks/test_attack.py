@@ -20,6 +20,7 @@ CONFIGS = {
     "bim": AttackConfig("bim", "4/255"),
     "pgd": AttackConfig("pgd", "8/255", steps=3),
     "pgd-margin": AttackConfig("pgd", "8/255", steps=3, loss="margin"),
+    "pgd-dlr": AttackConfig("pgd", "8/255", steps=3, loss="dlr"),
     "pgd-restarts": AttackConfig("pgd", "8/255", steps=2, restarts=3),
     "pgd-l2": AttackConfig("pgd", 1.5, norm="l2", steps=3),
     "fgsm-l2": AttackConfig("fgsm", 1.5, norm="l2"),

@@ -339,6 +339,14 @@ def test_three_classes_are_refused(kind):
         create_attack(AttackConfig(kind))(small_network(3), small_batch().image, torch.zeros(7, dtype=torch.int64))
 
 
+def test_two_classes_are_refused_by_the_dlr():
+    batch, label = small_batch(), torch.zeros(7, dtype=torch.int64)
+    with pytest.raises(ValueError, match="apgd with loss=dlr needs 3 classes or more, got 2"):
+        create_attack(AttackConfig("apgd", loss="dlr"))(small_network(2), batch.image, label)
+    with pytest.raises(ValueError, match="DLR compares 3 logits: the network has 2 classes"):
+        create_attack(AttackConfig("pgd", loss="dlr"))(small_network(2), batch.image, label)
+
+
 def test_labels_and_targets(trained, images):
     x, y = images
     predicted = trained(x).argmax(1)
