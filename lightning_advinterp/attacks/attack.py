@@ -21,7 +21,8 @@ class AttackResult(NamedTuple):
         linf: ``[B]``, ‖x* − x‖∞ in the [0, 1] range.
         l2: ``[B]``, ‖x* − x‖₂.
         trace: ``[T, B]``, the course of the search: for attacks that climb an objective its value before every step
-            and at ``x_adv`` (of the restart kept), ``T = steps + 1``.
+            and at ``x_adv`` (of the restart kept), ``T = steps + 1``; for those of AutoAttack the margin before and
+            after, ``T = 2``.
     """
 
     x_adv: Tensor

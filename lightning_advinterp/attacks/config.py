@@ -35,18 +35,23 @@ class AttackConfig:
             step of ε/2, then FGSM with the rest; Tramèr et al. 2018), ``trades`` (climbs the KL divergence from the
             clean prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization`` (distance and loss in
             one objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on several networks; Dong
-            et al. 2017), ``cw`` (the nearest adversarial image in L2; Carlini & Wagner 2017).
+            et al. 2017), ``cw`` (the nearest adversarial image in L2; Carlini & Wagner 2017), ``autoattack`` (Croce &
+            Hein 2020) and the four that it is made of: ``apgd`` (sets its own step size), ``apgd_t`` (the same towards
+            each of the 9 likeliest other classes, on the targeted DLR; needs 4 classes), ``fab_t`` (walks along the
+            decision boundary towards these classes; unchanged where that is farther than ε), ``square`` (random search
+            without gradients).
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.
-        steps: number of steps; left out: 1 for the single-step attacks, min(ε+4, 1.25ε) in 0-255 units for bim, 10 for
-            20 for the optimisation attacks, 1000 for cw, 10 for the others.
+        steps: number of steps; left out: 1 for the single-step attacks, min(ε+4, 1.25ε) in 0-255 units for bim, 20 for
+            the optimisation attacks, 1000 for cw, 100 for apgd, apgd_t, fab_t and within autoattack, 10 for the others.
         step_size: a step's length, in the unit of ε; left out: ε for fgsm and nfgsm, 1.25 ε for fgsm_rs, 1/255 for
             bim, 2.5 ε / steps for pgd, ε / steps for mifgsm, 0.007 for trades, 5/255 for the optimisation attacks;
             Adam's in tanh space for cw, 0.01 when left out.
         random_start: begin at a random point of the ball; left out: yes for pgd, no for fgsm and bim.
         restarts: repeat with new random starts and keep each sample's best.
-        loss: what is maximised, ``cross_entropy`` (the default) or ``margin``.
+        loss: what is maximised, ``cross_entropy`` (the default), ``margin`` (not by apgd) or ``dlr`` (the difference
+            of logits ratio; needs 3 classes).
         label: the class to move away from: ``true``, ``predicted``, or ``least_likely`` (towards it).
         target: ``least_likely``, ``random`` or a class index makes the attack targeted.
         eps_distribution: how [low, high] is drawn: ``uniform`` or ``truncated_normal``.
@@ -63,6 +68,7 @@ class AttackConfig:
         combine: what an ensemble averages: ``loss`` (the default), ``prob`` or ``logit``.
         targets: an ensemble aims at one of so many least likely classes; 10 when left out.
         target_rank: at which of them, 1 the least likely; drawn for every image when left out.
+        queries: forward passes of square, also within autoattack; 5000 when left out.
     """
 
     type: str = "fgsm"
@@ -73,7 +79,7 @@ class AttackConfig:
     step_size: float | str | None = None
     random_start: bool | None = None
     restarts: int | None = None
-    loss: Literal["cross_entropy", "margin"] | None = None
+    loss: Literal["cross_entropy", "margin", "dlr"] | None = None
     label: LabelRule = "true"
     target: TargetRule | int | None = None
     eps_distribution: Distribution = "uniform"
@@ -88,6 +94,7 @@ class AttackConfig:
     combine: Literal["loss", "prob", "logit"] | None = None
     targets: int | None = None
     target_rank: int | None = None
+    queries: int | None = None
 
     def __post_init__(self) -> None:
         from lightning_advinterp.attacks.presets import create_attack  # the builders know this class

@@ -35,6 +35,39 @@ def margin(logits: Tensor, label: Tensor) -> Tensor:
     return others - own
 
 
+def difference_of_logits_ratio(logits: Tensor, label: Tensor) -> Tensor:
+    """DLR of every sample: (max_{j≠y} z_j − z_y) / (z_π1 − z_π3), with π the classes by falling logit.
+
+    Blind to the logits' scale and shift, unlike the cross-entropy (Croce & Hein 2020, Eq. 6).
+
+    Raises:
+        ValueError: if the network has fewer than 3 classes.
+    """
+    logits = full_precision(logits)
+    check_least_classes(logits, 3, "DLR")
+    top = logits.topk(3, dim=1).values
+    return margin(logits, label) / (top[:, 0] - top[:, 2] + 1e-12)
+
+
+def targeted_difference_of_logits_ratio(logits: Tensor, label: Tensor, target: Tensor) -> Tensor:
+    """Targeted DLR of every sample: (z_t − z_y) / (z_π1 − (z_π3 + z_π4) / 2) (Croce & Hein 2020, Eq. 7).
+
+    Raises:
+        ValueError: if the network has fewer than 4 classes.
+    """
+    logits = full_precision(logits)
+    check_least_classes(logits, 4, "targeted DLR")
+    top = logits.topk(4, dim=1).values
+    own, other = (logits.gather(1, index[:, None]).squeeze(1) for index in (label, target))
+    return (other - own) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+
+
+def check_least_classes(logits: Tensor, least: int, loss: str) -> None:
+    """Refuse logits ``[B, K]`` of a network with fewer classes than a loss compares."""
+    if logits.shape[1] < least:
+        raise ValueError(f"{loss} compares {least} logits: the network has {logits.shape[1]} classes.")
+
+
 def kl_divergence(logits: Tensor, clean: Tensor) -> Tensor:
     """KL(p(x) ‖ p(x*)) of every sample, ``[B, K], [B, K] -> [B]``, from the logits at x* and at x (TRADES)."""
     log_p, log_q = full_precision(clean).log_softmax(1), full_precision(logits).log_softmax(1)
@@ -49,6 +82,7 @@ def negative_log(log_probabilities: Tensor, label: Tensor) -> Tensor:
 LOSSES: dict[str, ClassLoss] = {
     "cross_entropy": cross_entropy,
     "margin": margin,
+    "dlr": difference_of_logits_ratio,
     "kl": kl_divergence,
     "negative_log": negative_log,
 }

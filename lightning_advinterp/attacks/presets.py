@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
+from lightning_advinterp.attacks.apgd import APGD
 from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.auto import AutoAttack
 from lightning_advinterp.attacks.budget import Budget, Eps, parse_budget, parse_pixels
 from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.fab import FAB
 from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.optimization_presets import (
     build_carlini_wagner,
@@ -16,6 +19,7 @@ from lightning_advinterp.attacks.optimization_presets import (
     build_optimization,
 )
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
+from lightning_advinterp.attacks.square import Square
 from lightning_advinterp.attacks.step import MomentumStep, NormalisedStep, SignStep, Step
 from lightning_advinterp.attacks.threat import THREATS, GaussianLinf, NoisyLinf, Norm, SignNoiseLinf, ThreatModel
 from lightning_advinterp.networks.modes import BatchNormMode
@@ -113,6 +117,16 @@ def _trades(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Att
     return GradientAttack(GaussianLinf(budget), step, steps=steps, loss="kl", random_start=True, **common)
 
 
+def _untargeted(build: Callable[..., Attack], **always: Any) -> Callable[..., Attack]:
+    """Return what builds one of AutoAttack's attacks, or all of it, with the settings that are given."""
+
+    def from_config(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+        settings = {key: getattr(config, key) for key in ("norm", "steps", "loss", "queries")}
+        return build(budget, **always | {k: v for k, v in settings.items() if v is not None}, **common)
+
+    return from_config
+
+
 BUILDERS: dict[str, Builder] = {
     "fgsm": Builder(_ball, _LOOP | _BALL, single=True),
     "bim": Builder(_ball, _LOOP | _BALL),
@@ -126,6 +140,11 @@ BUILDERS: dict[str, Builder] = {
     "targeted_optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
     "ensemble": Builder(build_ensemble, _OPTIMIZATION | {"members", "combine", "targets", "target_rank"}, 1.0),
     "cw": Builder(build_carlini_wagner, {"steps", "step_size", "confidence", "search_steps", "initial_weight"}, None),
+    "apgd": Builder(_untargeted(APGD), {"norm", "steps", "loss"}, "8/255"),
+    "apgd_t": Builder(_untargeted(APGD, loss="dlr_targeted"), {"norm", "steps"}, "8/255"),
+    "fab_t": Builder(_untargeted(FAB), {"norm", "steps"}, "8/255"),
+    "square": Builder(_untargeted(Square), {"norm", "queries"}, "8/255"),
+    "autoattack": Builder(_untargeted(AutoAttack), {"norm", "steps", "queries"}, "8/255"),
 }
 """Every type of attack by its name in a configuration."""
 

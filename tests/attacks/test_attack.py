@@ -1,5 +1,7 @@
 """The loop: where it stays, what it leaves alone, and that no draw depends on the batch."""
 
+import copy
+
 import pytest
 import torch
 from helpers import assert_untouched, fingerprint, small_batch, small_network
@@ -9,6 +11,7 @@ from torch import nn
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, fgsm, pgd, sample_keys
 from lightning_advinterp.attacks.prediction import random_targets
+from lightning_advinterp.attacks.untargeted import UntargetedAttack
 
 CONFIGS = {
     "fgsm": AttackConfig("fgsm", "8/255"),
@@ -18,6 +21,7 @@ CONFIGS = {
     "bim": AttackConfig("bim", "4/255"),
     "pgd": AttackConfig("pgd", "8/255", steps=3),
     "pgd-margin": AttackConfig("pgd", "8/255", steps=3, loss="margin"),
+    "pgd-dlr": AttackConfig("pgd", "8/255", steps=3, loss="dlr"),
     "pgd-restarts": AttackConfig("pgd", "8/255", steps=2, restarts=3),
     "pgd-l2": AttackConfig("pgd", 1.5, norm="l2", steps=3),
     "fgsm-l2": AttackConfig("fgsm", 1.5, norm="l2"),
@@ -33,12 +37,28 @@ CONFIGS = {
     "targeted-optimization": AttackConfig("targeted_optimization", "8/255", weight=1e4, steps=5, stop_after=2),
     "cw": AttackConfig("cw", steps=6, search_steps=3, initial_weight=1.0),
     "cw-least-likely": AttackConfig("cw", steps=6, search_steps=2, target="least_likely"),
+    "apgd": AttackConfig("apgd", "2/255", steps=5),
+    "apgd-dlr-l2": AttackConfig("apgd", 0.2, norm="l2", steps=5, loss="dlr"),
+    "apgd-t-range": AttackConfig("apgd_t", ["1/255", "3/255"], steps=5),
+    "fab-t": AttackConfig("fab_t", "4/255", steps=5),
+    "fab-t-l2-predicted": AttackConfig("fab_t", 0.3, norm="l2", steps=5, label="predicted"),
+    "square": AttackConfig("square", "4/255", queries=20),
+    "square-l2": AttackConfig("square", 0.5, norm="l2", queries=20),
+    "autoattack": AttackConfig("autoattack", "1/255", steps=3, queries=10),
 }
 
 
 @pytest.fixture(params=CONFIGS, ids=CONFIGS)
 def attack(request):
     return create_attack(CONFIGS[request.param], bn="train")
+
+
+def mostly_right(network, batch):
+    """Labels that the network gives, in the mode it is in, but for the first image's."""
+    with torch.no_grad():
+        label = copy.deepcopy(network)(batch.image).argmax(1)
+    label[0] = (label[0] + 1) % 5
+    return label
 
 
 def test_network_is_untouched(attack):
@@ -67,24 +87,27 @@ def test_network_is_untouched_after_an_error(attack):
             return self.network(x)
 
     network, batch = Failing().train(), small_batch()
+    label = mostly_right(network.network, batch)
     before = fingerprint(network)
     with pytest.raises(RuntimeError, match="broken on purpose"):
-        attack(network, batch.image, batch.label)
+        attack(network, batch.image, label)
     assert_untouched(network, before)
 
 
 def test_result_is_consistent(attack):
     network, batch = small_network(), small_batch()
-    result = attack.run(network, batch.image, batch.label, keys=sample_keys(batch.index))
+    label = mostly_right(network, batch)
+    result = attack.run(network, batch.image, label, keys=sample_keys(batch.index))
     logits = network(result.x_adv)
     targeted = attack.target is not None or attack.label == "least_likely"
     assert torch.equal((logits.argmax(1) == result.target) == targeted, result.success)
     delta = (result.x_adv - batch.image).flatten(1)
     assert torch.allclose(result.linf, delta.abs().amax(1))
     assert torch.allclose(result.l2, delta.norm(dim=1))
-    assert result.trace.shape == (getattr(attack, "search_steps", attack.iterations + 1), len(batch.label))
+    length = 2 if isinstance(attack, UntargetedAttack) else getattr(attack, "search_steps", attack.iterations + 1)
+    assert result.trace.shape == (length, len(batch.label))
     assert not result.x_adv.requires_grad
-    assert torch.equal(result.x_adv, attack(network, batch.image, batch.label, keys=sample_keys(batch.index)))
+    assert torch.equal(result.x_adv, attack(network, batch.image, label, keys=sample_keys(batch.index)))
 
 
 @pytest.mark.parametrize("name", [name for name in CONFIGS if "predicted" not in name])
@@ -92,9 +115,10 @@ def test_a_sample_does_not_depend_on_its_batch(name):
     """In float64, so that the batch's size does not decide roundings."""
     network, batch = small_network().double(), small_batch(n=6, dtype=torch.float64)
     attack, keys = create_attack(CONFIGS[name]), sample_keys(batch.index, seed=3)
-    whole = attack(network, batch.image, batch.label, keys=keys)
+    label = mostly_right(network, batch)
+    whole = attack(network, batch.image, label, keys=keys)
     for part in ([4, 1], [5], [0, 2, 3]):
-        alone = attack(network, batch.image[part], batch.label[part], keys=keys[part])
+        alone = attack(network, batch.image[part], label[part], keys=keys[part])
         torch.testing.assert_close(alone, whole[part], rtol=0, atol=1e-9)
 
 
@@ -209,6 +233,11 @@ def test_batch_norm_modes():
         ({"target": "wrong"}, "target must be least_likely, random or a class index"),
         ({"loss": "wrong"}, "loss must be one of"),
         ({"norm": "l1"}, "norm must be one of"),
+        ({"type": "autoattack", "label": "least_likely"}, "autoattack is untargeted: label must be true or predicted"),
+        ({"type": "square", "target": 1}, "square is untargeted: label must be true or predicted"),
+        ({"type": "square", "queries": 0}, "queries must be 1 or more, got 0"),
+        ({"type": "apgd", "loss": "margin"}, "loss must be cross_entropy, dlr or dlr_targeted, got 'margin'"),
+        ({"type": "fab_t", "steps": 0}, "steps must be 1 or more, got 0"),
         ({"type": "pgd", "steps": 0}, "steps must be 1 or more, got 0"),
         ({"step_size": "9"}, "step_size is a fraction"),
     ],
