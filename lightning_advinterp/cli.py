@@ -255,6 +255,7 @@ def train(args: Sequence[str] | None = None) -> None:
                 *("--config", str(cli.directory.config)),
                 *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
                 *("--compare_with_standard", "false", "--model.objective", "Standard"),
+                *("--model.objective.init_args.bn", cli.model.objective.bn),
             ]
         )
         networks[_objective_name(standard)] = standard.final_accuracy()
