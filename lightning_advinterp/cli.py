@@ -4,6 +4,7 @@
 :func:`evaluate`.
 """
 
+import json
 import logging
 import sys
 import warnings
@@ -210,7 +211,7 @@ def plain_errors() -> Iterator[None]:
     """Turn a wrong setting into one line and exit status 2, before any work is done."""
     try:
         yield
-    except (ValueError, FileNotFoundError) as error:
+    except (ValueError, OSError) as error:
         first: BaseException = error
         while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
             first = first.__cause__
@@ -249,7 +250,11 @@ def train(args: Sequence[str] | None = None) -> None:
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
     networks = {_objective_name(cli): cli.final_accuracy()}
-    if cli.config.compare_with_standard:
+    if cli.config.compare_with_standard and cli.trainer.world_size > 1:
+        _log.warning(
+            "compare_with_standard: only on one process; train the standard objective by a command of its own."
+        )
+    elif cli.config.compare_with_standard:
         standard = fit(
             [
                 *("--config", str(cli.directory.config)),
@@ -262,14 +267,18 @@ def train(args: Sequence[str] | None = None) -> None:
     _console.print()
     _console.print(accuracy_table(networks, "Accuracy on validation images"))
     folder = cli.directory.path
-    _console.print(f"\nconfiguration  {cli.directory.config}")
-    _console.print(f"checkpoints    {folder / 'last.ckpt'}, {folder / 'best.ckpt'}")
-    _console.print(f"curves         tensorboard --logdir {folder.parent}")
-    _console.print(
-        f"next           python evaluate.py --checkpoint {cli.directory.last} --analyses accuracy "
-        f"--attack pgd --eps 4/255 --steps 20 --output evaluations/{cli.config.name}",
-        soft_wrap=True,
-    )
+    checkpoints = [str(path) for path in (cli.directory.last, folder / "best.ckpt") if path.exists()]
+    lines = [f"\nconfiguration  {cli.directory.config}"]
+    if checkpoints:
+        lines.append(f"checkpoints    {', '.join(checkpoints)}")
+    lines.append(f"curves         tensorboard --logdir {folder.parent}")
+    if checkpoints:
+        lines.append(
+            f"next           python evaluate.py --checkpoint {checkpoints[0]} --analyses accuracy "
+            f"--attack pgd --eps 4/255 --steps 20 --output evaluations/{cli.config.name}"
+        )
+    for line in lines:
+        _console.print(line, soft_wrap=True)
 
 
 def evaluation_parser() -> ArgumentParser:
@@ -280,6 +289,28 @@ def evaluation_parser() -> ArgumentParser:
     return parser
 
 
+def bare_flags(args: Sequence[str], parser: ArgumentParser) -> list[str]:
+    """Let yes-or-no flags stand alone, and lists of files be written one after the other, as shells expand them.
+
+    >>> bare_flags(["--dry_run", "--images", "a.jpg", "b.jpg"], evaluation_parser())
+    ['--dry_run=true', '--images=["a.jpg", "b.jpg"]']
+    """
+    switches = {f"--{name}" for name, value in vars(parser.get_defaults()).items() if isinstance(value, bool)}
+    rewritten: list[str] = []
+    rest = list(args)
+    while rest:
+        flag = rest.pop(0)
+        if flag in switches and (not rest or rest[0].startswith("-")):
+            flag += "=true"
+        elif flag == "--images" and rest and not rest[0].startswith("["):
+            files = []
+            while rest and not rest[0].startswith("-"):
+                files.append(rest.pop(0))
+            flag += f"={json.dumps(files)}"
+        rewritten.append(flag)
+    return rewritten
+
+
 def evaluate(args: Sequence[str] | None = None) -> None:
     """Evaluate a network, and write tables, figures and a page.
 
@@ -288,7 +319,7 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     parser = evaluation_parser()
-    given = parser.parse_args(None if args is None else list(args))
+    given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser))
     with plain_errors():
         fields = vars(parser.instantiate(given))
         fields.pop("config")

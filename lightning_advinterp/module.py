@@ -29,6 +29,7 @@ from lightning_advinterp.optimization import (
     create_optimizer,
     create_schedule,
 )
+from lightning_advinterp.randomness import mixed_seed
 
 
 class RobustClassifier(pl.LightningModule):
@@ -75,6 +76,7 @@ class RobustClassifier(pl.LightningModule):
         self._backward_inputs: tuple[Tensor, ...] = ()
         self.classes: list[str] = []
         self.class_names: list[str] = []
+        self.resize: int | None = None
         outputs = self.network.num_classes
         self.val_accuracy = MetricCollection(
             {
@@ -95,6 +97,7 @@ class RobustClassifier(pl.LightningModule):
         data = getattr(self.trainer, "datamodule", None)
         self.classes = list(getattr(data, "classes", []))
         self.class_names = list(getattr(data, "class_names", self.classes))
+        self.resize = getattr(data, "resize", None)
         if stage == "fit" and isinstance(self.objective, Free) and getattr(data, "replays", 1) == 1:
             rank_zero_warn(
                 "The objective is Free, but each batch comes once: set data.init_args.replays (8 in the paper, 4 on "
@@ -105,6 +108,10 @@ class RobustClassifier(pl.LightningModule):
         """Make float images on the device, after they travelled as uint8."""
         image, label, index = Batch(*batch).to_float()
         return Batch(image.contiguous(memory_format=self.memory_format), label, index)
+
+    def on_train_epoch_start(self) -> None:
+        """Derive the global random state (dropout) from (seed, epoch, process), so that a resumed run repeats it."""
+        torch.manual_seed(mixed_seed(self.seed, self.current_epoch, self.global_rank))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Hand the batch to the objective and log what comes back."""
@@ -155,6 +162,7 @@ class RobustClassifier(pl.LightningModule):
             "class_names": self.class_names,
             "phi": self.network.phi,
             "seed": self.seed,
+            "resize": self.resize,
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:

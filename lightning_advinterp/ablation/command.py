@@ -1,5 +1,6 @@
 """The ablation's command line."""
 
+import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import START, run, tested, trained
 from lightning_advinterp.ablation.table import frontier, hits, markdown, rows_of
 from lightning_advinterp.analyses.analysis import REAL
-from lightning_advinterp.cli import plain_errors
+from lightning_advinterp.cli import bare_flags, plain_errors
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.report.save import to_csv
@@ -37,7 +38,7 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     console = Console()
     command = parser()
-    given = command.parse_args(None if args is None else list(args))
+    given = command.parse_args(bare_flags(sys.argv[1:] if args is None else args, command))
     with plain_errors():
         fields = vars(command.instantiate(given))
         fields.pop("config")

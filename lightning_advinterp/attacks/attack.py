@@ -35,11 +35,17 @@ class AttackResult(NamedTuple):
 
 def check_images(x: Tensor) -> None:
     """Refuse what is not a batch of float images in [0, 1]; every attack's ε has that unit."""
-    if x.dim() != 4 or not x.is_floating_point():
-        raise ValueError(f"x must be float images [B, C, H, W], got {x.dtype} of shape {tuple(x.shape)}.")
-    if x.numel() and (float(x.min()) < 0 or float(x.max()) > 1):
+    if x.dim() != 4 or x.dtype not in (torch.float32, torch.float64):
         raise ValueError(
-            f"x must lie in [0, 1], got values in [{float(x.min()):.3g}, {float(x.max()):.3g}]; "
+            f"x must be float32 (or float64) images [B, C, H, W], got {x.dtype} of shape {tuple(x.shape)}; "
+            "half precision would round them out of the ball, and belongs inside the network."
+        )
+    if not x.numel():
+        return
+    low, high = (float(bound) for bound in x.aminmax())
+    if not (low >= 0 and high <= 1):  # NaN compares false
+        raise ValueError(
+            f"x must lie in [0, 1], got values in [{low:.3g}, {high:.3g}]; "
             "normalisation is the network's first layer, not the data set's."
         )
 

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.decode import BadImageError, open_image
-from lightning_advinterp.data.labels import balanced_subset, map_labels
+from lightning_advinterp.data.labels import Outputs, balanced_subset, map_labels
 from lightning_advinterp.data.sampler import shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
@@ -33,6 +33,7 @@ class ImageFolderDataset(Dataset[Batch]):
         split: its images, from :func:`~lightning_advinterp.data.scan.scan_folder`.
         transform: from an opened image to uint8 ``[3, S, S]``.
         num_classes: outputs of the network (1,000 maps wnids to torchvision's indices).
+        outputs: what the network's outputs are called, where that is known: labels then go by name.
         on_bad_image: ``error`` names an unreadable file; ``skip`` leaves it out of its batch and counts it.
         seed: of the augmentation.
         indices: positions in the split to use; None: all.
@@ -52,6 +53,7 @@ class ImageFolderDataset(Dataset[Batch]):
         *,
         transform: ImageTransform | None = None,
         num_classes: int | None = None,
+        outputs: Outputs | None = None,
         on_bad_image: OnBadImage = "error",
         seed: int = 0,
         indices: Sequence[int] | None = None,
@@ -61,7 +63,7 @@ class ImageFolderDataset(Dataset[Batch]):
         self.root, self.split = Path(root), split
         self.transform: ImageTransform = EvalTransform() if transform is None else transform
         self.on_bad_image, self.seed = on_bad_image, seed
-        mapping = map_labels(split.classes, num_classes)
+        mapping = map_labels(split.classes, num_classes, outputs if split.labelled else None)
         self.classes, self.class_names = mapping.classes, mapping.names
         if not split.labelled:
             self.classes, self.class_names = [], []
@@ -81,6 +83,7 @@ class ImageFolderDataset(Dataset[Batch]):
         *,
         transform: ImageTransform | None = None,
         num_classes: int | None = None,
+        outputs: Outputs | None = None,
         on_bad_image: OnBadImage = "error",
         limit: int | None = None,
         seed: int = 0,
@@ -92,6 +95,7 @@ class ImageFolderDataset(Dataset[Batch]):
             split: wanted split; not looked at for a folder without splits.
             transform: resize 256 + centre crop 224 if None.
             num_classes: outputs of the network.
+            outputs: what they are called.
             on_bad_image: ``error`` or ``skip``.
             limit: use a seeded, class-balanced choice of this many images.
             seed: of the choice.
@@ -110,6 +114,7 @@ class ImageFolderDataset(Dataset[Batch]):
             chosen,
             transform=transform,
             num_classes=num_classes,
+            outputs=outputs,
             on_bad_image=on_bad_image,
             seed=seed,
             indices=indices,

@@ -76,7 +76,8 @@ class ImageFolderDataModule(ImageDataModule):
         self.on_bad_image, self.val_share, self.val_from_train = on_bad_image, val_share, val_from_train
         self.limit_train, self.limit_val = limit_train, limit_val
         self._outputs = num_classes
-        self._eval = EvalTransform(round(image_size * 256 / 224) if resize is None else resize, image_size)
+        self.resize = round(image_size * 256 / 224) if resize is None else resize
+        self._eval = EvalTransform(self.resize, image_size)
         self._train = TrainTransform(image_size, (train_scale[0], train_scale[1])) if augment else self._eval
 
     def setup(self, stage: str | None = None) -> None:

@@ -32,20 +32,37 @@ class LabelMap:
     names: list[str]
 
 
-def map_labels(folders: Sequence[str], num_classes: int | None = None) -> LabelMap:
+@dataclass(frozen=True)
+class Outputs:
+    """What a trained network's outputs are called.
+
+    Attributes:
+        classes: for each output the class folder (or wnid) it was trained on.
+        names: for each output a readable name.
+    """
+
+    classes: Sequence[str]
+    names: Sequence[str]
+
+
+def map_labels(folders: Sequence[str], num_classes: int | None = None, outputs: Outputs | None = None) -> LabelMap:
     """Choose the labels of class folders.
 
-    A network with 1,000 outputs and folders named by ImageNet wnids gives torchvision's class index;
-    everything else gives the folder's position in sorted order.
+    Where the network's outputs have names, a folder's label is the output of its name. Otherwise a network with 1,000
+    outputs and folders named by ImageNet wnids gives torchvision's class index, and everything else the folder's
+    position in sorted order.
 
     Args:
         folders: names of the class folders, sorted.
         num_classes: outputs of the network; None where there is no network yet.
+        outputs: the names of its outputs; None where they are unknown.
 
     Raises:
-        ValueError: some folders are ImageNet wnids and some not (with 1,000 outputs), or there are more
-            folders than outputs.
+        ValueError: a folder that no output is named after; some folders are ImageNet wnids and some not (with 1,000
+            outputs); more folders than outputs.
     """
+    if outputs is not None and outputs.classes:
+        return _by_name(folders, outputs)
     if num_classes is not None and num_classes < 1:
         raise ValueError(f"num_classes must be at least 1 (outputs of the network), got {num_classes}")
     known = [name for name in folders if is_imagenet_wnid(name)]
@@ -67,6 +84,19 @@ def map_labels(folders: Sequence[str], num_classes: int | None = None) -> LabelM
             f"set num_classes={len(folders)}, or remove folders"
         )
     return LabelMap(list(range(len(folders))), list(folders), [imagenet_name(name) for name in folders])
+
+
+def _by_name(folders: Sequence[str], outputs: Outputs) -> LabelMap:
+    known = {name: label for label, name in enumerate(outputs.names)}
+    known |= {name: label for label, name in enumerate(outputs.classes)}
+    unknown = [name for name in folders if name not in known]
+    if unknown:
+        raise ValueError(
+            f"the network knows {len(outputs.classes)} classes ({shorten(list(outputs.classes))}), but "
+            f"{len(unknown)} of the {len(folders)} class folders are none of them ({shorten(unknown)}); "
+            "remove these folders, or rename them to the classes they hold"
+        )
+    return LabelMap([known[name] for name in folders], list(outputs.classes), list(outputs.names))
 
 
 def balanced_subset(labels: Sequence[int], limit: int, seed: int = 0) -> list[int]:

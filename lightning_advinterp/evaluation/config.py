@@ -141,10 +141,14 @@ class Evaluation:
         """Return the attacks' settings by name."""
         if self.calibration_images < 1:
             raise ValueError(f"calibration_images must be 1 or more images, got {self.calibration_images}.")
-        if self.attack is None:
-            return {}
         if not isinstance(self.attack, str):
-            return named_attacks(self.attack)
+            for flag in ("eps", "steps"):
+                if getattr(self, flag) is not None:
+                    raise ValueError(
+                        f"{flag}={getattr(self, flag)!r} belongs to an attack given by its name; where attack is a list, "
+                        f"each entry has {flag}: of its own."
+                    )
+            return named_attacks(self.attack or ())
         builder = builder_of(self.attack)
         steps = None if builder.single or "steps" not in builder.settings else self.steps
         return named_attacks([AttackConfig(self.attack, self.eps, steps=steps)])

@@ -9,12 +9,15 @@ from torch.utils.data import Subset
 
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
-from lightning_advinterp.data.labels import balanced_subset
+from lightning_advinterp.data.labels import Outputs, balanced_subset
+from lightning_advinterp.data.scan import shorten
 from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.networks import Network, create_network, preprocessing
 from lightning_advinterp.networks.checkpoint import load_checkpoint
+from lightning_advinterp.networks.network import ALIASES
 from lightning_advinterp.networks.recipes import Recipe
+from lightning_advinterp.networks.sites import check_layers
 
 CONCEPT_WORLD = "concept_world"
 
@@ -26,13 +29,13 @@ class Subject:
     Attributes:
         network: with its weights.
         title: what tables call it.
-        classes: wnids or folder names in the order of its outputs; empty where unknown.
+        outputs: what its outputs are called; empty where unknown.
         recipe: how images are prepared for it.
     """
 
     network: Network
     title: str
-    classes: list[str]
+    outputs: Outputs
     recipe: Recipe
 
 
@@ -40,7 +43,7 @@ def load_subject(evaluation: Evaluation) -> Subject:
     """Load the network that an evaluation names, from a checkpoint or by name and weights.
 
     Raises:
-        ValueError: if neither or both are given.
+        ValueError: if neither or both are given, or flags that contradict them.
         FileNotFoundError: if a file is missing.
     """
     if (evaluation.checkpoint is None) == (evaluation.network is None):
@@ -48,18 +51,37 @@ def load_subject(evaluation: Evaluation) -> Subject:
             "Give either --checkpoint RUN/last.ckpt, or --network NAME with --weights FILE; "
             f"got checkpoint={evaluation.checkpoint!r} and network={evaluation.network!r}."
         )
-    classes: list[str] = []
+    outputs, resize = Outputs((), ()), evaluation.resize
     if evaluation.checkpoint is not None:
+        for flag in ("weights", "num_classes", "stem"):
+            if getattr(evaluation, flag) is not None:
+                raise ValueError(
+                    f"{flag}={getattr(evaluation, flag)!r} contradicts the checkpoint, which says which network it "
+                    "holds; leave it out, or give --network and --weights instead of --checkpoint."
+                )
         loaded = load_checkpoint(evaluation.checkpoint)
-        network, classes = loaded.network, loaded.classes
+        network, outputs = loaded.network, Outputs(loaded.classes, loaded.class_names)
+        resize = resize or (loaded.resize if evaluation.crop is None else None)
         path = Path(evaluation.checkpoint)
         title = path.parent.name if path.stem == "last" else f"{path.parent.name}/{path.stem}"
     else:
         assert evaluation.network is not None
         network = create_network(evaluation.network, evaluation.weights, evaluation.num_classes, stem=evaluation.stem)
         title = evaluation.network
+        if evaluation.weights is not None and network.untrained:
+            raise ValueError(
+                f"num_classes={evaluation.num_classes}: the weights {evaluation.weights} have another number of classes, "
+                "so that the last layer would be random; leave num_classes out."
+            )
+    _check_layers(evaluation, network)
     recipe = preprocessing(network.name, evaluation.weights).at(evaluation.crop or network.input_size)
-    return Subject(network, title, classes, replace(recipe, resize=evaluation.resize or recipe.resize))
+    return Subject(network, title, outputs, replace(recipe, resize=resize or recipe.resize))
+
+
+def _check_layers(evaluation: Evaluation, network: Network) -> None:
+    """Refuse layers that the network lacks, with the nearest that it has."""
+    given = evaluation.layers.split(",") if isinstance(evaluation.layers, str) else evaluation.layers or []
+    check_layers(network.backbone, [name for name in given if name not in ("all_conv", "last", *ALIASES)])
 
 
 @dataclass(frozen=True)
@@ -95,7 +117,13 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
     """
     recipe = subject.recipe
     own = [item.wnid for item in CLASSES]
-    if evaluation.data == CONCEPT_WORLD or (evaluation.data is None and subject.classes == own):
+    known = list(subject.outputs.classes)
+    if evaluation.data == CONCEPT_WORLD or (evaluation.data is None and known == own):
+        if known != own and (known or subject.network.num_classes != len(own)):
+            raise ValueError(
+                f"data: the concept world has {len(own)} classes of its own, {subject.title} was trained on others "
+                f"({subject.network.num_classes} outputs); give --data DIR with images of its classes."
+            )
         limit = evaluation.limit or 1000
         world = ConceptWorld("test", limit, size=recipe.input_size)
         if not calibration:
@@ -104,13 +132,29 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
         return Images(world, Subset(more, range(limit, limit + calibration)))
     if evaluation.data is None:
         raise ValueError("data: give --data DIR, a folder of class folders (or of val/ with class folders).")
-    everything = ImageFolderDataset.from_folder(
-        evaluation.data,
-        evaluation.split,
-        transform=EvalTransform(recipe.resize, recipe.input_size, cast(Interpolation, recipe.interpolation)),
-        num_classes=subject.network.num_classes,
-        on_bad_image=evaluation.on_bad_image,
-    )
+    outputs = subject.network.num_classes
+    try:
+        everything = ImageFolderDataset.from_folder(
+            evaluation.data,
+            evaluation.split,
+            transform=EvalTransform(recipe.resize, recipe.input_size, cast(Interpolation, recipe.interpolation)),
+            num_classes=outputs,
+            outputs=subject.outputs,
+            on_bad_image=evaluation.on_bad_image,
+        )
+    except (ValueError, FileNotFoundError) as error:
+        raise type(error)(f"data: {error}") from None
+    if not everything.classes:
+        raise ValueError(
+            f"data: the images in {evaluation.data!r} lie in no class folders, and {', '.join(evaluation.analysis_names())} "
+            "needs their labels; sort them into DIR/<class>/."
+        )
+    folders = everything.split.classes
+    if not known and len(everything.classes) == len(folders) != outputs:
+        raise ValueError(
+            f"data: {len(folders)} class folders ({shorten(folders)}) for a network of {outputs} outputs whose names are "
+            "unknown; name the folders by ImageNet's wnids, or have one folder for every output."
+        )
     reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
     return Images(everything.only(reported), everything.only(others) if others else None, taken)
 

@@ -1,5 +1,6 @@
 """One command for every analysis: from an :class:`Evaluation` to files."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,6 +14,7 @@ from lightning_advinterp.analyses.analysis import Result, Row
 from lightning_advinterp.analyses.provenance import digest, provenance
 from lightning_advinterp.attacks.calibration import Calibration
 from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.calibration import calibrate_attacks, most_passes, uncalibrated
 from lightning_advinterp.evaluation.config import ANALYSES, Evaluation
@@ -34,12 +36,15 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
     output = Path(evaluation.output)
     subjects = {"": evaluation}
     if evaluation.compare:
-        subjects["compare"] = replace(evaluation, checkpoint=evaluation.compare, network=None, weights=None)
+        other = replace(evaluation, checkpoint=evaluation.compare, network=None, weights=None, num_classes=None, stem=None)
+        load_subject(other)  # what is wrong with the second shows before the first is evaluated
+        subjects["compare"] = other
     if evaluation.rows:
         subjects = {
             row.name: replace(evaluation, network=row.network, weights=row.weights, checkpoint=row.checkpoint)
             for row in evaluation.rows
         }
+    _check_files(evaluation, output, console)
     found: dict[str, dict[str, Result]] = {}
     for name, one in subjects.items():
         try:
@@ -58,6 +63,20 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
     return found
 
 
+def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None:
+    """Refuse an output that cannot be written and inputs that are not there, before any work is done."""
+    place = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ValueError(f"output: cannot write to {evaluation.output!r}, since {str(place)!r} is no writable folder.")
+    for flag, paths in (("images", evaluation.images), ("concepts", [evaluation.concepts or "."])):
+        for path in paths:
+            if not Path(path).exists():
+                raise FileNotFoundError(f"{flag}: there is no {path!r}.")
+    unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag)]
+    if unused:
+        console.print(f"{', '.join(unused)}: no use to {', '.join(evaluation.analysis_names())}")
+
+
 def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, console: Console) -> dict[str, Result]:
     """Run the analyses on one network and write its folder; nothing in a dry run."""
     device = choose_device(evaluation.device)
@@ -65,6 +84,8 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
     open_weights = uncalibrated(evaluation.attack_configs())
     images = load_images(evaluation, subject, evaluation.calibration_images if open_weights else 0)
     console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
+    if network.untrained:
+        console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
     calibration: dict[str, Calibration] = {}
     if open_weights:
         _announce(images, open_weights, console)
@@ -104,6 +125,9 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
         return {}
     folder.mkdir(parents=True, exist_ok=True)
     results = runner.run(analyses)
+    if isinstance(dataset, ImageFolderDataset):
+        dataset.report_bad_images()
+        origin["data"]["skipped"] = dataset.bad_images
     figures = {}
     if "accuracy" in results:
         figures["accuracy"] = accuracy_bars(results["accuracy"].tables["accuracy"], subject.title)

@@ -24,6 +24,7 @@ class LoadedCheckpoint:
         class_names: the same for people.
         seed: the training run's seed.
         epoch: finished epochs.
+        resize: shorter side of a validation image before its crop; None where the data were not resized.
     """
 
     network: Network
@@ -31,6 +32,7 @@ class LoadedCheckpoint:
     class_names: list[str]
     seed: int
     epoch: int
+    resize: int | None = None
 
 
 def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
@@ -53,12 +55,21 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             f"checkpoint: {path} was not written by a run of this project; "
             "for other files give --network NAME --weights FILE."
         )
-    if meta["format"] > CHECKPOINT_FORMAT:
+    if meta.get("format", 0) > CHECKPOINT_FORMAT:
         raise ValueError(f"checkpoint: {path} has format {meta['format']}, this version reads {CHECKPOINT_FORMAT}.")
+    missing = [key for key in ("network", "classes", "seed") if key not in meta]
+    if missing:
+        raise ValueError(f"checkpoint: {path} lacks {', '.join(missing)} in its entry advinterp; is it cut short?")
     network = create_network(**meta["network"])
     prefix = "network.backbone."
     tensors = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if prefix in key}
     load_into(network.backbone, tensors, str(path))
+    network.untrained = ""
     return LoadedCheckpoint(
-        network, meta["classes"], meta["class_names"], meta["seed"], int(content.get("epoch", -1)) + 1
+        network,
+        meta["classes"],
+        meta.get("class_names", meta["classes"]),
+        meta["seed"],
+        int(content.get("epoch", -1)) + 1,
+        meta.get("resize"),
     )

@@ -79,12 +79,13 @@ def create_network(
     backbone = source.build(Request(num_classes, input_size, options, named, init=weights is None))
     if stem is not None:
         replace_stem(backbone, stem)
+    untrained = "everything"
     if file is not None or named is not None:
-        _load(source, backbone, file, named, num_classes)
+        untrained = "head" if _load(source, backbone, file, named, num_classes) else ""
     mean, std = recipe.mean if mean is None else mean, recipe.std if std is None else std
     channels = len(mean)
     classes, head = _settle_classes(source, backbone, num_classes, channels, size)
-    return Network(
+    network = Network(
         backbone,
         name=name,
         num_classes=classes,
@@ -96,6 +97,8 @@ def create_network(
         stem=stem,
         options=options,
     )
+    network.untrained = untrained
+    return network
 
 
 def preprocessing(name: str, weights: str | Path | None = None) -> Recipe:
@@ -118,15 +121,15 @@ def _as_file(weights: str | Path | None) -> Path | None:
     return Path(text).expanduser() if looks or os.path.isfile(text) else None
 
 
-def _load(source: Source, backbone: nn.Module, file: Path | None, named: str | None, num_classes: int | None) -> None:
-    """Fill the backbone from a file or from named weights; a last layer of another size starts afresh."""
+def _load(source: Source, backbone: nn.Module, file: Path | None, named: str | None, num_classes: int | None) -> bool:
+    """Fill the backbone from a file or named weights; return whether the last layer starts afresh (another size)."""
     origin, expected = str(file or named), backbone.state_dict().keys()
     if file is not None:
         tensors = load_state_dict_file(file, expected)
     else:
         downloaded = source.download(origin)
         if downloaded is None:
-            return
+            return False
         tensors = rename(downloaded, origin, expected)
     if not any(key.startswith(_AUXILIARY) for key in expected):
         tensors = {key: value for key, value in tensors.items() if not key.startswith(_AUXILIARY)}
@@ -137,13 +140,14 @@ def _load(source: Source, backbone: nn.Module, file: Path | None, named: str | N
             replace_head(backbone, classes)
         else:
             fresh = head_keys(backbone)
-            logger.info(
+            logger.warning(
                 "%s: %d classes, num_classes is %d; the last layer starts afresh.",
                 origin,
                 classes,
                 num_classes,
             )
     load_into(backbone, tensors, origin, fresh=fresh)
+    return bool(fresh)
 
 
 def _settle_classes(

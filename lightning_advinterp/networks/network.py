@@ -45,6 +45,7 @@ class Network(nn.Module):
 
     Attributes:
         backbone: as given; layers are named by its module paths, without a prefix.
+        untrained: what still has its random first values after loading: ``everything``, ``head``, or empty.
     """
 
     backbone: nn.Module
@@ -77,6 +78,7 @@ class Network(nn.Module):
         self.register_buffer("_std", torch.tensor(self.std)[:, None, None], persistent=False)
         self._record = Record()
         self._prepared: set[str] = set()
+        self.untrained = ""
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``[B, K]`` of float images ``[B, C, H, W]`` in [0, 1].

@@ -8,6 +8,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import Row
+from lightning_advinterp.report.table import radius
 
 _COLOURS = {"top1": "#3b6ea5", "top5": "#a9c4de"}
 
@@ -35,7 +36,7 @@ def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
             label=key,
         )
         axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
-    names = [row["images"] if row["eps"] is None else f"{row['images']}\nε = {row['eps'] * 255:g}/255" for row in rows]
+    names = [row["images"] if row["eps"] is None else f"{row['images']}\nε = {radius(row['eps'])}" for row in rows]
     axes.set_xticks(places, names)
     axes.set(ylabel="accuracy (%)", ylim=(0, 112), title=title)
     axes.set_yticks(range(0, 101, 20))

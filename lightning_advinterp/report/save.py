@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lightning_advinterp.analyses.analysis import Result, Row
 from lightning_advinterp.files import write_atomically, write_text
@@ -52,7 +54,8 @@ def save_results(
     """Write everything that an evaluation found.
 
     Args:
-        folder: ``<table>.csv``, ``figures/<name>.png``, ``results.json`` and ``index.html`` go here.
+        folder: ``<table>.csv``, ``figures/<name>.png``, ``images/<name>.png``, ``arrays/<name>.npz`` (as ``values``),
+            ``results.json`` and ``index.html`` go here.
         results: by analysis.
         figures: by name.
         provenance: settings, seed, hashes and versions, common to all.
@@ -62,6 +65,11 @@ def save_results(
         write_text(folder / f"{name}.csv", to_csv(rows))
     for name, figure in figures.items():
         write_atomically(folder / "figures" / f"{name}.png", partial(figure.savefig, dpi=150))
+    for name, array in ((name, array) for result in results.values() for name, array in result.arrays.items()):
+        if array.dtype == np.uint8:
+            write_atomically(folder / "images" / f"{name}.png", partial(Image.fromarray(array).save, format="png"))
+        else:
+            write_atomically(folder / "arrays" / f"{name}.npz", partial(np.savez_compressed, values=array))
     scalars = {name: result.scalars for name, result in results.items()}
     summary = _json({"scalars": scalars, "provenance": provenance})
     write_text(folder / "results.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")

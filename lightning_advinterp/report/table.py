@@ -23,7 +23,16 @@ def percent(share: float, low: float | None = None, high: float | None = None) -
 
 def _condition(row: Row) -> str:
     """``real``, or the attack with its radius."""
-    return str(row["images"]) if row["eps"] is None else f"{row['images']} ε={row['eps'] * 255:g}/255"
+    return str(row["images"]) if row["eps"] is None else f"{row['images']} ε={radius(row['eps'])}"
+
+
+def radius(eps: float) -> str:
+    """A radius for people: in 255ths as long as it is a fraction of the pixel range, L2 distances as they are.
+
+    >>> radius(8 / 255), radius(2.0)
+    ('8/255', '2')
+    """
+    return f"{eps * 255:g}/255" if eps < 1 else f"{eps:g}"
 
 
 def accuracy_table(networks: Mapping[str, Sequence[Row]], title: str = "") -> Table:

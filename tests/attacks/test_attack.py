@@ -267,3 +267,18 @@ def test_missing_labels_and_impossible_targets_are_refused():
     with pytest.raises(ValueError, match=r"class index in \[0, 4\], got 7"):
         fgsm(target=7)(network, batch.image, batch.label)
     fgsm(label="predicted")(network, batch.image)
+
+
+@pytest.mark.parametrize(
+    ("broken", "message"),
+    [
+        (lambda x: x.bfloat16(), "x must be float32"),
+        (lambda x: x.half(), "x must be float32"),
+        (lambda x: x * 255, r"x must lie in \[0, 1\], got values in \[0, 255\]"),
+        (lambda x: x.clone().fill_(float("nan")), r"x must lie in \[0, 1\], got values in \[nan, nan\]"),
+    ],
+)
+def test_images_of_another_type_or_range_are_refused(broken, message):
+    batch = small_batch()
+    with pytest.raises(ValueError, match=message):
+        fgsm("8/255")(small_network(), broken(batch.image), batch.label)
