@@ -109,9 +109,12 @@ class RobustClassifier(pl.LightningModule):
         image, label, index = Batch(*batch).to_float()
         return Batch(image.contiguous(memory_format=self.memory_format), label, index)
 
-    def on_train_epoch_start(self) -> None:
-        """Derive the global random state (dropout) from (seed, epoch, process), so that a resumed run repeats it."""
-        torch.manual_seed(mixed_seed(self.seed, self.current_epoch, self.global_rank))
+    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+        """Derive the global random state (dropout) from (seed, epoch, process, step), so that a resumed run repeats it.
+
+        Once an epoch would not do: whether a loader draws before or after the epoch's start differs after a resume.
+        """
+        torch.manual_seed(mixed_seed(self.seed, self.current_epoch, self.global_rank, batch_idx))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Hand the batch to the objective and log what comes back."""

@@ -101,7 +101,7 @@ def test_one_command_trains_compares_and_reports(config, tmp_path, capsys):
 def test_checkpoint_rebuilds_the_network_alone(config, tmp_path):
     runs = run(config, tmp_path, "--trainer.max_epochs", "1")
     content = torch.load(runs / "small" / "last.ckpt", weights_only=True)
-    assert set(content["advinterp"]) == {"format", "network", "classes", "class_names", "phi", "seed"}
+    assert set(content["advinterp"]) == {"format", "network", "classes", "class_names", "phi", "seed", "resize"}
     assert "hyper_parameters" not in content
     loaded = load_checkpoint(runs / "small" / "last.ckpt")
     assert loaded.network.name == "cifar_resnet20"
@@ -116,8 +116,16 @@ def test_checkpoint_rebuilds_the_network_alone(config, tmp_path):
     assert all(torch.equal(value, stored[key]) for key, value in loaded.network.state_dict().items())
 
 
-def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path):
-    flags = ("--model.schedule.name", "constant")
+DROPOUT = (
+    *("--model.network", "helpers.SmallBackbone", "--model.network_options", '{"dropout": 0.5}'),
+    *("--model.objective.init_args.layers", "relu2", "--guard", "null"),
+)
+"""A network that draws from the global generator in every step."""
+
+
+@pytest.mark.parametrize("network", [(), DROPOUT], ids=["resnet", "dropout"])
+def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, network):
+    flags = ("--model.schedule.name", "constant", *network)
     whole = run(config, tmp_path / "whole", *flags)
     parts = run(config, tmp_path / "parts", *flags, "--trainer.max_epochs", "1")
     run(config, tmp_path / "parts", *flags)
