@@ -108,6 +108,17 @@ def test_a_flat_folder_gives_a_stratified_share_for_validation(make_folder: Make
     assert isinstance(val.transform, EvalTransform)
 
 
+def test_validation_from_training_images_leaves_val_untouched(split_folder: Path):
+    data = module(split_folder, val_share=0.3, val_from_train=True, seed=2)
+    data.setup("fit")
+    train, val = set(data.train_dataset.paths), set(data.val_dataset.paths)
+    assert train.isdisjoint(val)
+    assert all(path.startswith("train/") for path in train | val)
+    whole = module(split_folder)
+    whole.setup("fit")
+    assert train | val == set(whole.train_dataset.paths)
+
+
 def test_train_and_test_without_val(make_folder: MakeFolder):
     root = make_folder(*[f"train/a/{i}.jpg" for i in range(10)], "test/a/1.jpg", "test/a/2.jpg")
     data = module(root)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lightning_advinterp.data.labels import balanced_subset, map_labels, stratified_share
+from lightning_advinterp.data.labels import Outputs, balanced_subset, map_labels, stratified_share
 
 TENCH, GOLDFISH, TOILET_TISSUE = "n01440764", "n01443537", "n15075141"
 
@@ -24,6 +24,17 @@ def test_other_networks_get_positions(outputs: int | None):
 
 def test_unknown_folders_with_1000_outputs_get_positions():
     assert map_labels(["cat", "dog"], 1000).labels == [0, 1]
+
+
+def test_named_outputs_decide():
+    outputs = Outputs([TOILET_TISSUE, TENCH, "cat"], ["toilet tissue", "tench", "cat"])
+    mapping = map_labels(["cat", TENCH], 3, outputs)
+    assert mapping.labels == [2, 1]
+    assert mapping.classes == [TOILET_TISSUE, TENCH, "cat"]
+    assert map_labels(["tench"], 3, outputs).labels == [1]
+    assert map_labels([TENCH], 1000, Outputs((), ())).labels == [0]
+    with pytest.raises(ValueError, match=r"knows 3 classes .* 1 of the 2 class folders are none of them \(dog\)"):
+        map_labels(["cat", "dog"], 3, outputs)
 
 
 def test_mixed_folders_are_refused():
