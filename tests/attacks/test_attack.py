@@ -250,8 +250,8 @@ def test_wrong_settings_are_refused_when_they_are_read(config, message):
 @pytest.mark.parametrize(
     ("x", "message"),
     [
-        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "x must be float images"),
-        (torch.zeros(3, 4, 4), r"x must be float images \[B, C, H, W\]"),
+        (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), r"x must be float32 \(or float64\) images"),
+        (torch.zeros(3, 4, 4), r"images \[B, C, H, W\], got torch.float32 of shape \(3, 4, 4\)"),
         (torch.full((1, 3, 4, 4), 2.0), r"x must lie in \[0, 1\]"),
     ],
 )
@@ -272,8 +272,7 @@ def test_missing_labels_and_impossible_targets_are_refused():
 @pytest.mark.parametrize(
     ("broken", "message"),
     [
-        (lambda x: x.bfloat16(), "x must be float32"),
-        (lambda x: x.half(), "x must be float32"),
+        (lambda x: x.bfloat16(), r"x must be float32 \(or float64\) images .* got torch.bfloat16"),
         (lambda x: x * 255, r"x must lie in \[0, 1\], got values in \[0, 255\]"),
         (lambda x: x.clone().fill_(float("nan")), r"x must lie in \[0, 1\], got values in \[nan, nan\]"),
     ],

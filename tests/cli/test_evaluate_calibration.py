@@ -58,7 +58,11 @@ def test_the_weight_is_found_on_other_images(setup, tmp_path, capsys):
     assert len(others) == 6
     dataset = ImageFolderDataset.from_folder(setup / "data", "val", transform=EvalTransform(32, 32))
     assert results["provenance"]["calibration"]["images"] == dataset.only(others).fingerprint
-    assert results["provenance"]["data"] == {"fingerprint": dataset.only(reported).fingerprint, "images": 9}
+    assert results["provenance"]["data"] == {
+        "fingerprint": dataset.only(reported).fingerprint,
+        "images": 9,
+        "skipped": [],
+    }
     batch = collate_batch([dataset[i] for i in others]).to_float()
     network = create_network("helpers.PooledLinear", setup / "weights.pth").eval()
     attack = create_attack(AttackConfig("optimization", weight=1.0))
