@@ -10,7 +10,7 @@ from lightning_advinterp.attacks.apgd import APGD
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.auto import AutoAttack
 from lightning_advinterp.attacks.budget import Budget, Eps, parse_budget, parse_pixels
-from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.config import CHECKS, AttackConfig
 from lightning_advinterp.attacks.fab import FAB
 from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.optimization_presets import (
@@ -190,6 +190,9 @@ def create_attack(config: AttackConfig, *, bn: BatchNormMode = "eval") -> Attack
     budget = parse_budget(eps, config.eps_distribution, most=None if config.norm == "l2" else 1.0)
     common = {"label": config.label, "target": config.target, "bn": bn, "name": config.label_name}
     return builder.build(config, budget, common)
+
+
+CHECKS.append(create_attack)
 
 
 def named_attacks(configs: Sequence[AttackConfig]) -> dict[str, AttackConfig]:
