@@ -15,17 +15,18 @@ def table(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "file", "top1", "top5"),
+    ("name", "file", "folder", "top1", "top5"),
     [
-        ("resnet18", "resnet18_pqf.safetensors", 76.1, 93.2),
-        ("squeezenet1_0", "squeezenet1_0_deepcompression.safetensors", 49.9, 76.3),
+        ("resnet18", "resnet18_pqf.safetensors", "imagenet_nips2017", 76.1, 93.2),
+        ("squeezenet1_0", "squeezenet1_0_deepcompression.safetensors", "imagenet_nips2017", 49.9, 76.3),
+        ("resnet18", "resnet18_pqf.safetensors", "imagenet_1k", 75.8, 92.6),
     ],
 )
-def test_accuracy_on_imagenet_compatible_images(real_data, tmp_path, name, file, top1, top5):
+def test_accuracy_on_imagenet_images(real_data, tmp_path, name, file, folder, top1, top5):
     evaluate(
         [
             *("--network", name, "--weights", str(real_data / "weights" / file), "--attack", "null"),
-            *("--data", str(real_data / "imagenet_nips2017"), "--output", str(tmp_path), "--num_workers", "0"),
+            *("--data", str(real_data / folder), "--output", str(tmp_path), "--num_workers", "0"),
         ]
     )
     row = table(tmp_path)["real"]
