@@ -38,8 +38,8 @@ def test_mifgsm_is_the_papers(network, batch, decay):
     )
 
 
-def starting_noise(config, x, keys):
-    """The attack's own first point, seen through a network that records what it is shown."""
+def shown(config, x, keys):
+    """What an attack shows the network, in order."""
     seen = []
 
     class Recorder(torch.nn.Module):
@@ -48,13 +48,13 @@ def starting_noise(config, x, keys):
             return image.flatten(1)[:, :5] * 1.0
 
     create_attack(config)(Recorder(), x, torch.zeros(len(x), dtype=torch.int64), keys=keys)
-    return seen[0]
+    return seen
 
 
 def test_fgsm_rs_is_the_authors(network, batch):
     x, y, keys, eps = batch.image, batch.label, sample_keys(batch.index), 8 / 255
     config = AttackConfig("fgsm_rs")
-    start = starting_noise(config, x, keys)
+    start = shown(config, x, keys)[0]
     delta = start - x
     assert delta.abs().max() <= eps + 1e-12
     assert delta.abs().max() > 0.99 * eps
@@ -67,7 +67,7 @@ def test_n_fgsm_is_the_authors(network, batch):
     """Noise of 2 eps, a step of eps, and no projection but the box's."""
     x, y, keys, eps = batch.image, batch.label, sample_keys(batch.index), 8 / 255
     config = AttackConfig("nfgsm")
-    start = starting_noise(config, x, keys)
+    start = shown(config, x, keys)[0]
     assert 1.98 * eps < (start - x).abs().max() <= 2 * eps + 1e-12
     expected = (start + eps * input_gradient(network, start, y).sign()).clamp(0, 1)
     ours = create_attack(config)(network, x, y, keys=keys)
@@ -78,7 +78,9 @@ def test_n_fgsm_is_the_authors(network, batch):
 def test_trades_inner_attack_is_the_authors(network, batch):
     x, keys = batch.image, sample_keys(batch.index)
     config = AttackConfig("trades", steps=4)
-    x_adv = start = starting_noise_of_trades(config, x, keys)
+    first, x_adv = shown(config, x, keys)[:2]
+    start = x_adv
+    assert torch.equal(first, x)  # for the clean prediction
     assert 0.0005 < (start - x)[(x > 0.1) & (x < 0.9)].std() < 0.0015
     clean = network(x).detach()
     for _ in range(4):
@@ -91,20 +93,6 @@ def test_trades_inner_attack_is_the_authors(network, batch):
     torch.testing.assert_close(ours.x_adv, x_adv, rtol=0, atol=1e-12)
     divergence = F.kl_div(network(x_adv).log_softmax(1), clean.softmax(1), reduction="none").sum(1)
     torch.testing.assert_close(ours.trace[-1], divergence, rtol=0, atol=1e-12)
-
-
-def starting_noise_of_trades(config, x, keys):
-    """The first image after the clean one."""
-    seen = []
-
-    class Recorder(torch.nn.Module):
-        def forward(self, image):
-            seen.append(image.detach().clone())
-            return image.flatten(1)[:, :5] * 1.0
-
-    create_attack(config)(Recorder(), x, torch.zeros(len(x), dtype=torch.int64), keys=keys)
-    assert torch.equal(seen[0], x)
-    return seen[1]
 
 
 def test_adam_step_is_torchs_adam():

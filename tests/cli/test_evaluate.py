@@ -120,7 +120,7 @@ def test_any_network_on_any_folder_equals_a_literal_loop(pictures, tmp_path):
     assert float(strong["eps"]) == pytest.approx(8 / 255, rel=1e-5)
 
 
-def test_labels_go_by_the_names_that_a_checkpoint_records(checkpoint, tmp_path):
+def test_labels_go_by_the_names_that_a_checkpoint_records(checkpoint, tmp_path, capsys):
     """A folder with one class of twelve, by its wnid or by its name, has that class's label, not the first."""
     for number, name in enumerate(("n02084071", "dog")):
         folder = tmp_path / f"set{number}" / name
@@ -135,6 +135,7 @@ def test_labels_go_by_the_names_that_a_checkpoint_records(checkpoint, tmp_path):
     Image.new("RGB", (40, 40)).save(tmp_path / "set0" / "unicorn" / "b.png")
     with pytest.raises(SystemExit):
         evaluate(["--checkpoint", str(checkpoint), "--data", str(tmp_path / "set0"), "--output", str(tmp_path / "no")])
+    assert "1 of the 2 class folders are none of them (unicorn)" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_skipped_image_is_counted_and_named(checkpoint, tmp_path):
