@@ -117,7 +117,9 @@ class Consistency(AdversarialObjective):
 
     @property
     def _shares_clean_pass(self) -> bool:
-        single = self.attack.steps == 1 and not self.attack.random_start
+        # Attacks of a subclass have an objective of their own, or climb it on other networks.
+        plain = type(self.attack) is GradientAttack
+        single = plain and self.attack.steps == 1 and not self.attack.random_start
         return single and self.bn != "eval"
 
     def _combine(

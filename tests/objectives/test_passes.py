@@ -57,6 +57,8 @@ class Counter:
         (Consistency(), (2, 1, 2), Fraction(7, 3)),
         (Consistency(bn="eval"), (3, 1, 2), Fraction(8, 3)),
         (Consistency(AttackConfig("fgsm_rs")), (3, 1, 2), 2 + Fraction(2, 3)),
+        # its objective is not the loss alone, so the clean pass cannot serve
+        (Consistency(AttackConfig("optimization", steps=1, weight=1.0)), (3, 1, 2), 2 + Fraction(2, 3)),
         (Consistency(AttackConfig("pgd", steps=3)), (5, 3, 2), 2 + 2),
         (Consistency(AttackConfig("trades"), trades_beta=6.0, bn="eval"), (13, 10, 2), 9),
     ],
