@@ -8,9 +8,21 @@ from pathlib import Path
 from jsonargparse import ArgumentParser
 from rich.console import Console
 
+from lightning_advinterp.ablation.masking import masking_markdown
+from lightning_advinterp.ablation.matched import matched_markdown
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import START, run, tested, trained
-from lightning_advinterp.ablation.table import frontier, hits, markdown, rows_of
+from lightning_advinterp.ablation.table import (
+    autoattack_rows,
+    checks_of,
+    complete_seeds,
+    frontier,
+    hits,
+    markdown,
+    matched_of,
+    rows_of,
+)
+from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
 from lightning_advinterp.analyses.analysis import REAL
 from lightning_advinterp.cli import bare_flags, plain_errors
 from lightning_advinterp.files import write_atomically, write_text
@@ -52,18 +64,34 @@ def main(args: Sequence[str] | None = None) -> None:
 
 
 def write_table(plan: Plan, console: Console) -> None:
-    """Write and print the table of all seeds that are complete."""
-    rows, folder = rows_of(plan), Path(plan.output)
-    write_text(folder / "ablation.csv", to_csv(rows))
-    text = markdown(rows)
-    starts = [hits(plan.test_folder(START, seed, "last"))[REAL].mean() for seed in plan.seeds]
-    text += "\nbefore the first step: " + ", ".join(f"{100 * share:.1f}" for share in starts) + " % on real images\n"
+    """Write and print the tables of what is complete."""
+    folder, parts = Path(plan.output), []
+    chosen = validation_rows(plan)
+    parts.append(validation_markdown(chosen))
+    rows = rows_of(plan)
+    automatic = autoattack_rows(plan)
+    matched = matched_of(plan)
+    checks = checks_of(plan)
+    tables = {"ablation": rows, "matched": matched, "autoattack": automatic, "masking": checks, "validation": chosen}
+    for name, table in tables.items():
+        if table:
+            write_text(folder / f"{name}.csv", to_csv(table))
+    if rows:
+        parts.insert(0, markdown(rows) + _starts(plan))
+        parts.insert(1, matched_markdown(matched, plan.the_reference))
+    parts += [markdown(automatic), masking_markdown(checks)]
+    text = "\n".join(part for part in parts if part)
     write_text(folder / "ablation.md", text)
     for kind in dict.fromkeys(row["images"] for row in rows if row["images"] != REAL):
-        figure = frontier(rows, kind, f"{len(plan.seeds)} seeds, {plan.checkpoints[0]} epoch")
+        figure = frontier(rows, kind, f"{rows[0]['seeds']} seeds, {plan.checkpoints[0]} epoch")
         write_atomically(folder / "figures" / f"frontier_{kind}.png", partial(figure.savefig, dpi=150))
     console.print(text, markup=False, soft_wrap=True)
-    console.print(f"written to     {folder}/ (ablation.csv, ablation.md, figures/, one folder per run)")
+    console.print(f"written to     {folder}/ (ablation.md, tables as CSV, figures/, one folder per run)")
+
+
+def _starts(plan: Plan) -> str:
+    starts = [hits(plan.test_folder(START, seed, plan.checkpoints[0]))[REAL].mean() for seed in complete_seeds(plan)]
+    return "\nbefore the first step: " + ", ".join(f"{100 * share:.1f}" for share in starts) + " % on real images\n"
 
 
 def _print_state(plan: Plan, console: Console) -> None:

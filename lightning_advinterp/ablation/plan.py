@@ -1,8 +1,10 @@
 """What an ablation compares: arms, seeds, test images and attacks."""
 
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.attacks.config import AttackConfig
 
 
@@ -12,7 +14,7 @@ class Plan:
 
     Attributes:
         base: configurations of ``train.py`` that all arms share: data, network, budget.
-        arms: name of an arm to the configuration laid over the base.
+        arms: name of an arm to the configuration laid over the base; flags of ``train.py`` may follow the path.
         seeds: every arm is trained once from each.
         reference: the arm that the others are compared with; the first one if left out.
         train: further flags of ``train.py`` for all arms, such as ``--data.init_args.root=DIR``.
@@ -20,7 +22,9 @@ class Plan:
         split: split of such a folder.
         limit: number of test images, a seeded choice; all if left out.
         attack: the attacks of the test, the same for all arms.
-        checkpoints: which checkpoints of a run are tested: ``last`` (no choice), ``best`` (chosen on validation).
+        checkpoints: which checkpoints of a run are tested: ``last`` (no choice), ``best`` (chosen on validation);
+            none for a plan that chooses settings, whose arms are compared on validation images alone.
+        masking: checks for masked gradients; null for none.
         batch_size: test images at a time.
         output: folder for the runs, their evaluations and the table.
         dry_run: say what is complete and what is to be done, and stop.
@@ -36,6 +40,7 @@ class Plan:
     limit: int | None = None
     attack: tuple[AttackConfig, ...] = (AttackConfig("fgsm"), AttackConfig("pgd", steps=20))
     checkpoints: list[str] = field(default_factory=lambda: ["last", "best"])
+    masking: Masking | None = None
     batch_size: int = 100
     output: str = "runs/ablation"
     dry_run: bool = False
@@ -54,22 +59,32 @@ class Plan:
         if self.reference is not None and self.reference not in self.arms:
             raise ValueError(f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}.")
         wrong = sorted(set(self.checkpoints) - {"last", "best"})
-        if wrong or not self.checkpoints:
-            raise ValueError(f"checkpoints must be last, best or both, got {self.checkpoints}.")
-        for path in (*self.base, *self.arms.values()):
+        if wrong:
+            raise ValueError(f"checkpoints must be last, best, both or none, got {self.checkpoints}.")
+        if self.masking is not None:
+            for flag, names in (("source", [self.masking.source]), ("autoattack", self.masking.autoattack)):
+                if not set(names) <= set(self.arms):
+                    raise ValueError(f"masking.{flag} must be among the arms {', '.join(self.arms)}, got {names}.")
+        for path in (*self.base, *(shlex.split(arm)[0] for arm in self.arms.values())):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"base and arms must name configurations, but there is no file {path}.")
+
+    @property
+    def the_reference(self) -> str:
+        """The arm that the others are compared with."""
+        return self.reference or next(iter(self.arms))
 
     def run_folder(self, arm: str, seed: int) -> Path:
         """Return where one training run lies."""
         return Path(self.output) / f"{arm}-{seed}"
 
     def test_folder(self, arm: str, seed: int, checkpoint: str) -> Path:
-        """Return where one evaluation lies."""
+        """Return where one evaluation lies: ``last``, ``best``, ``masking`` or ``autoattack``."""
         return self.run_folder(arm, seed) / "test" / checkpoint
 
     def command(self, arm: str, seed: int) -> list[str]:
         """Return the flags of ``train.py`` for one run: what reproduces it alone."""
-        configs = [flag for path in (*self.base, self.arms[arm]) for flag in ("--config", path)]
+        own, *flags = shlex.split(self.arms[arm])
+        configs = [flag for path in (*self.base, own) for flag in ("--config", path)]
         place = ["--output", self.output, "--name", f"{arm}-{seed}", "--compare_with_standard", "false"]
-        return [*configs, *self.train, "--seed_everything", str(seed), *place]
+        return [*configs, *flags, *self.train, "--seed_everything", str(seed), *place]

@@ -1,9 +1,15 @@
 """Trains and tests what a plan still lacks; whatever is complete already is left alone."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import torch
 from rich.console import Console
 
+from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.plan import Plan
+from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.cli import TrainCLI, fit
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.files import write_atomically
@@ -25,7 +31,8 @@ def tested(plan: Plan, arm: str, seed: int, checkpoint: str) -> bool:
 def run(plan: Plan, console: Console) -> None:
     """Train and test every arm from every seed, seed by seed, so that whole comparisons come first."""
     for seed in plan.seeds:
-        _test_start(plan, seed, console)
+        if plan.checkpoints:
+            _test_start(plan, seed, console)
         for arm in plan.arms:
             if not trained(plan, arm, seed):
                 console.rule(f"{arm}, seed {seed}")
@@ -34,24 +41,58 @@ def run(plan: Plan, console: Console) -> None:
                     raise KeyboardInterrupt
                 (plan.run_folder(arm, seed) / "complete").touch()
             for checkpoint in plan.checkpoints:
-                if not tested(plan, arm, seed, checkpoint):
-                    _test(plan, arm, seed, checkpoint, console)
+                _test(plan, arm, seed, checkpoint, console)
+    if plan.masking is not None:
+        _check(plan, plan.masking, console)
 
 
-def _test(plan: Plan, arm: str, seed: int, checkpoint: str, console: Console) -> None:
+def _check(plan: Plan, masking: Masking, console: Console) -> None:
+    """Run the checks for masked gradients, and AutoAttack."""
+    for seed in _both(masking.seeds, plan):
+        for arm in plan.arms:
+            source = None if arm == masking.source else str(plan.run_folder(masking.source, seed) / "last.ckpt")
+            checks = replace(plan, limit=masking.limit, attack=masking.attacks(source))
+            _test(checks, arm, seed, "masking", console)
+    automatic = (AttackConfig("autoattack", masking.eps),)
+    checks = replace(plan, limit=masking.autoattack_limit, attack=automatic)
+    for seed in _both(masking.autoattack_seeds, plan):
+        for arm in masking.autoattack:
+            _test(checks, arm, seed, "autoattack", console)
+
+
+def _both(seeds: list[int], plan: Plan) -> list[int]:
+    """Those of the plan's seeds too: a process may have taken a part of them."""
+    return [seed for seed in seeds if seed in plan.seeds]
+
+
+def _test(plan: Plan, arm: str, seed: int, name: str, console: Console) -> None:
+    """Evaluate a checkpoint, the last one for all other names, unless that is done already."""
+    folder, run_folder = plan.test_folder(arm, seed, name), plan.run_folder(arm, seed)
+    if tested(plan, arm, seed, name):
+        return
+    checkpoint = run_folder / ("best.ckpt" if name == "best" else "last.ckpt")
+    if name == "best" and tested(plan, arm, seed, "last") and _same_weights(checkpoint, run_folder / "last.ckpt"):
+        # The best epoch was the last one: its evaluation is known.
+        shutil.copytree(plan.test_folder(arm, seed, "last"), folder, dirs_exist_ok=True)
+        return
     run_evaluation(
         Evaluation(
-            checkpoint=str(plan.run_folder(arm, seed) / f"{checkpoint}.ckpt"),
+            checkpoint=str(checkpoint),
             data=plan.data,
             split=plan.split,
             limit=plan.limit,
             analyses="accuracy,predictions",
             attack=plan.attack,
             batch_size=plan.batch_size,
-            output=str(plan.test_folder(arm, seed, checkpoint)),
+            output=str(folder),
         ),
         console,
     )
+
+
+def _same_weights(one: Path, other: Path) -> bool:
+    first, second = (torch.load(path, map_location="cpu", weights_only=True)["state_dict"] for path in (one, other))
+    return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
 def _test_start(plan: Plan, seed: int, console: Console) -> None:
@@ -64,5 +105,4 @@ def _test_start(plan: Plan, seed: int, console: Console) -> None:
     content = {"state_dict": cli.model.state_dict(), "epoch": -1}
     cli.model.on_save_checkpoint(content)
     write_atomically(folder / "last.ckpt", lambda file: torch.save(content, file))
-    bare = Plan(**{**vars(plan), "attack": ()})
-    _test(bare, START, seed, "last", console)
+    _test(replace(plan, attack=()), START, seed, "last", console)

@@ -2,12 +2,15 @@
 
 import csv
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from lightning_advinterp.ablation.masking import masking_row
+from lightning_advinterp.ablation.matched import matched_rows
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import tested
 from lightning_advinterp.analyses.analysis import REAL, Row
@@ -24,9 +27,15 @@ def hits(folder: Path) -> Outcomes:
     return {kind: np.array([row[kind] == row["label"] for row in rows]) for kind in kinds}
 
 
+def complete_seeds(plan: Plan, checkpoint: str | None = None) -> list[int]:
+    """Return the seeds that all arms have been tested from (at the plan's first checkpoint if none is named)."""
+    name = checkpoint or plan.checkpoints[0]
+    return [seed for seed in plan.seeds if all(tested(plan, arm, seed, name) for arm in plan.arms)]
+
+
 def collect(plan: Plan, checkpoint: str) -> tuple[list[int], dict[str, Outcomes]]:
     """Return the seeds that all arms have been tested from, and kind to arm to bool ``[S, N]``."""
-    seeds = [seed for seed in plan.seeds if all(tested(plan, arm, seed, checkpoint) for arm in plan.arms)]
+    seeds = complete_seeds(plan, checkpoint)
     outcomes: dict[str, Outcomes] = {}
     for arm in plan.arms:
         runs = [hits(plan.test_folder(arm, seed, checkpoint)) for seed in seeds]
@@ -42,7 +51,7 @@ def rows_of(plan: Plan) -> list[Row]:
     difference_high`` (to the reference arm, paired by seed and image) and ``of``, the seeds that the plan asks for.
     """
     rows: list[Row] = []
-    reference = plan.reference or next(iter(plan.arms))
+    reference = plan.the_reference
     for checkpoint in plan.checkpoints:
         seeds, outcomes = collect(plan, checkpoint)
         for kind, arms in outcomes.items():
@@ -58,6 +67,44 @@ def rows_of(plan: Plan) -> list[Row]:
     return rows
 
 
+def autoattack_rows(plan: Plan) -> list[Row]:
+    """Return the same table for AutoAttack, whose arms, seeds and images are fewer."""
+    masking = plan.masking
+    if masking is None or not masking.autoattack:
+        return []
+    arms = {arm: plan.arms[arm] for arm in masking.autoattack}
+    reference = plan.the_reference if plan.the_reference in arms else None
+    return rows_of(
+        replace(plan, arms=arms, reference=reference, seeds=masking.autoattack_seeds, checkpoints=["autoattack"])
+    )
+
+
+def matched_of(plan: Plan) -> list[Row]:
+    """Return the comparison at matched clean accuracy, over all complete seeds and both checkpoints."""
+    found = [outcomes for _, outcomes in (collect(plan, name) for name in plan.checkpoints) if outcomes]
+    if not found:
+        return []
+    runs = {kind: {arm: np.concatenate([one[kind][arm] for one in found]) for arm in plan.arms} for kind in found[0]}
+    return matched_rows(runs, plan.the_reference)
+
+
+def checks_of(plan: Plan) -> list[Row]:
+    """Return the checks for masked gradients that are complete, a row per arm and seed."""
+    rows: list[Row] = []
+    if plan.masking is None:
+        return rows
+    for arm in plan.arms:
+        for seed in plan.masking.seeds:
+            if tested(plan, arm, seed, "masking"):
+                rows.append(masking_row(plan.masking, arm, seed, _accuracy(plan.test_folder(arm, seed, "masking"))))
+    return rows
+
+
+def _accuracy(folder: Path) -> list[Row]:
+    with (folder / "accuracy.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as Markdown tables: arms down, image kinds across, one table per checkpoint."""
     parts = []
@@ -65,7 +112,8 @@ def markdown(rows: Sequence[Row]) -> str:
         own = [row for row in rows if row["checkpoint"] == checkpoint]
         kinds = list(dict.fromkeys(row["images"] for row in own))
         first = own[0]
-        parts.append(f"{checkpoint} epoch, {first['seeds']} of {first['of']} seeds, n = {first['n']} images each\n")
+        title = "AutoAttack, last epoch" if checkpoint == "autoattack" else f"{checkpoint} epoch"
+        parts.append(f"{title}, {first['seeds']} of {first['of']} seeds, n = {first['n']} images each\n")
         parts.append("| arm | " + " | ".join(kinds) + " |\n" + "| --- " * (len(kinds) + 1) + "|")
         for arm in dict.fromkeys(row["arm"] for row in own):
             cells = [_cell(row) for kind in kinds for row in own if (row["arm"], row["images"]) == (arm, kind)]

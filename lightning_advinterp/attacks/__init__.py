@@ -10,6 +10,7 @@ from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
 from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.optimization import OptimizationAttack
 from lightning_advinterp.attacks.presets import bim, create_attack, fgsm, pgd
+from lightning_advinterp.attacks.transfer import TransferAttack
 from lightning_advinterp.randomness import sample_keys
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "GradientAttack",
     "Member",
     "OptimizationAttack",
+    "TransferAttack",
     "bim",
     "calibrate",
     "create_attack",

@@ -7,6 +7,9 @@ from typing import Any, Literal
 from lightning_advinterp.attacks.budget import Distribution, Eps
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
 from lightning_advinterp.attacks.threat import Norm
+from lightning_advinterp.networks.checkpoint import load_checkpoint
+from lightning_advinterp.networks.factory import create_network
+from lightning_advinterp.networks.network import Network
 
 CALIBRATE: Literal["calibrate"] = "calibrate"
 WEIGHTED = ("optimization", "targeted_optimization", "ensemble")
@@ -19,15 +22,35 @@ above this file, put themselves here."""
 
 @dataclass(frozen=True)
 class Member:
-    """One network of an ensemble, as :func:`~lightning_advinterp.networks.factory.create_network` takes it.
+    """One network that an attack is made on instead of the one under test.
 
     Attributes:
-        network: its name.
+        network: its name, as :func:`~lightning_advinterp.networks.factory.create_network` takes it.
         weights: its weights; None for random ones.
+        checkpoint: instead of a name, last.ckpt or best.ckpt of a run of this project.
     """
 
-    network: str
+    network: str | None = None
     weights: str | None = None
+    checkpoint: str | None = None
+
+    def __post_init__(self) -> None:
+        if (self.network is None) == (self.checkpoint is None):
+            raise ValueError(
+                "a member needs either network (with weights) or checkpoint, "
+                f"got network={self.network!r} and checkpoint={self.checkpoint!r}."
+            )
+        if self.checkpoint is not None and self.weights is not None:
+            raise ValueError(
+                f"member {self.checkpoint}: a checkpoint takes no weights; leave weights={self.weights!r} out."
+            )
+
+    def load(self) -> Network:
+        """Return the network."""
+        if self.checkpoint is not None:
+            return load_checkpoint(self.checkpoint).network
+        assert self.network is not None
+        return create_network(self.network, self.weights)
 
 
 @dataclass(frozen=True)
@@ -42,11 +65,11 @@ class AttackConfig:
             step of ε/2, then FGSM with the rest; Tramèr et al. 2018), ``trades`` (climbs the KL divergence from the
             clean prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization`` (distance and loss in
             one objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on several networks; Dong
-            et al. 2017), ``cw`` (the nearest adversarial image in L2; Carlini & Wagner 2017), ``autoattack`` (Croce &
-            Hein 2020) and the four that it is made of: ``apgd`` (sets its own step size), ``apgd_t`` (the same towards
-            each of the 9 likeliest other classes, on the targeted DLR; needs 4 classes), ``fab_t`` (walks along the
-            decision boundary towards these classes; unchanged where that is farther than ε), ``square`` (random search
-            without gradients).
+            et al. 2017), ``transfer`` (PGD on other networks; Papernot et al. 2016), ``cw`` (the nearest adversarial
+            image in L2; Carlini & Wagner 2017), ``autoattack`` (Croce & Hein 2020) and the four that it is made of:
+            ``apgd`` (sets its own step size), ``apgd_t`` (the same towards each of the 9 likeliest other classes, on
+            the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision boundary towards these classes;
+            unchanged where that is farther than ε), ``square`` (random search without gradients).
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.
@@ -71,7 +94,7 @@ class AttackConfig:
         confidence: by how much cw's logit must win; 0 when left out.
         search_steps: steps of cw's search over its weight; 9 when left out.
         initial_weight: cw's first weight; 1e-3 when left out.
-        members: the networks of an ensemble.
+        members: the networks of an ensemble, and of transfer.
         combine: what an ensemble averages: ``loss`` (the default), ``prob`` or ``logit``.
         targets: an ensemble aims at one of so many least likely classes; 10 when left out.
         target_rank: at which of them, 1 the least likely; drawn for every image when left out.

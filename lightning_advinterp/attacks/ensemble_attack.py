@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.attack import Attack, AttackResult
+from lightning_advinterp.attacks.attack import AttackResult
 from lightning_advinterp.attacks.config import Member
-from lightning_advinterp.attacks.ensemble import Combine, Ensemble, check_ensemble, least_likely_targets
+from lightning_advinterp.attacks.ensemble import least_likely_targets
 from lightning_advinterp.attacks.optimization import OptimizationAttack
 from lightning_advinterp.attacks.prediction import Goal
-from lightning_advinterp.networks.factory import create_network
+from lightning_advinterp.attacks.transfer import TransferAttack
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import uniform
@@ -20,7 +20,7 @@ from lightning_advinterp.randomness import uniform
 _RANK_STREAM = 0x72616E6B  # "rank"
 
 
-class EnsembleAttack(Attack):
+class EnsembleAttack(TransferAttack):
     """argmin over x* of d(x*, x) + λ·Σ w_i ℓ(y*, f_i(x*)): one image that fools several networks.
 
     The ensemble-optimisation attack of Dong et al. 2017, whose images are then shown to any network. The paper aims
@@ -35,12 +35,10 @@ class EnsembleAttack(Attack):
 
     Args:
         inner: the attack made on the ensemble, with the loss ``negative_log``.
-        members: networks, or how to load them; they are loaded when first needed.
-        weights: shares of the members, see :class:`~lightning_advinterp.attacks.ensemble.Ensemble`.
-        combine: what is averaged, likewise.
+        members: as in :class:`~lightning_advinterp.attacks.transfer.TransferAttack`.
         targets: how many of the least likely classes are targets; all but the likeliest where there are fewer.
         rank: which of them it is, 1 the least likely; None: drawn for every image.
-        **common: as in :class:`~lightning_advinterp.attacks.attack.Attack`.
+        **common: as in :class:`~lightning_advinterp.attacks.transfer.TransferAttack`.
     """
 
     def __init__(
@@ -48,45 +46,23 @@ class EnsembleAttack(Attack):
         inner: OptimizationAttack,
         members: Sequence[Network | Member],
         *,
-        weights: Sequence[float] | None = None,
-        combine: Combine = "loss",
         targets: int = 10,
         rank: int | None = None,
         **common: Any,
     ) -> None:
-        super().__init__(**{"target": "least_likely"} | common)
-        check_ensemble(len(members), weights, combine)
+        super().__init__(inner, members, **{"target": "least_likely"} | common)
         if targets < 1:
             raise ValueError(f"targets must be 1 or more classes, got {targets}.")
         if rank is not None and not 1 <= rank <= targets:
             raise ValueError(f"target_rank must be 1 to {targets}, the number of targets, got {rank}.")
-        self.inner, self.members, self.weights, self.combine = inner, tuple(members), weights, combine
+        self.inner: OptimizationAttack = inner
         self.targets, self.rank = targets, rank
-        self._ensemble: Ensemble | None = None
-
-    @property
-    def ensemble(self) -> Ensemble:
-        """The members together, loaded at the first use."""
-        if self._ensemble is None:
-            networks = [m if isinstance(m, Network) else create_network(m.network, m.weights) for m in self.members]
-            self._ensemble = Ensemble(networks, self.weights, self.combine)
-        return self._ensemble
-
-    @property
-    def eps(self) -> float | None:
-        """The radius, where it is smaller than the box."""
-        return self.inner.eps
 
     @property
     def passes(self) -> tuple[int, int]:
         """Those of the attack, and one for the targets, by every member."""
-        forwards, backwards = self.inner.passes
-        return len(self.members) * (forwards + 1), len(self.members) * backwards
-
-    @property
-    def iterations(self) -> int:
-        """The number of steps."""
-        return self.inner.iterations
+        forwards, backwards = super().passes
+        return forwards + len(self.members), backwards
 
     def weighted(self, weight: float) -> "EnsembleAttack":
         """Return the same attack with another λ; the members are shared."""
@@ -103,7 +79,8 @@ class EnsembleAttack(Attack):
     def search(self, network: nn.Module, x: Tensor, goal: Goal, keys: Tensor, *, finish: bool) -> AttackResult:
         """Attack the ensemble."""
         with frozen_eval(self.ensemble):
-            return self.inner.search(self.ensemble, x, self._answered(goal, x, keys), keys, finish=finish)
+            goal = self._answered(goal, x, keys)
+        return super().search(network, x, goal, keys, finish=finish)
 
     def _answered(self, goal: Goal, x: Tensor, keys: Tensor) -> Goal:
         """Choose the classes, where they are not given."""

@@ -22,6 +22,7 @@ from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
 from lightning_advinterp.attacks.square import Square
 from lightning_advinterp.attacks.step import MomentumStep, NormalisedStep, SignStep, Step
 from lightning_advinterp.attacks.threat import THREATS, GaussianLinf, NoisyLinf, Norm, SignNoiseLinf, ThreatModel
+from lightning_advinterp.attacks.transfer import TransferAttack
 from lightning_advinterp.networks.modes import BatchNormMode
 
 _COMMON = {"type", "name", "label", "target"}
@@ -54,8 +55,8 @@ def _step(config: AttackConfig, kind: type[Step], otherwise: Step) -> Step:
     return kind(parse_pixels(config.step_size, "step_size", most=None if config.norm == "l2" else 1.0))
 
 
-def _ball(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
-    """Build FGSM, BIM or PGD."""
+def _ball(config: AttackConfig, budget: Budget, common: dict[str, Any], loss: str | None = None) -> GradientAttack:
+    """Build FGSM, BIM or PGD (also for ``transfer``, with a loss of its own)."""
     norm = config.norm or "linf"
     if norm not in THREATS:
         raise ValueError(f"norm must be one of {sorted(THREATS)}, got {norm!r}.")
@@ -74,8 +75,8 @@ def _ball(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attac
         THREATS[norm](budget),
         _step(config, kind, step),
         steps=steps,
-        loss=config.loss or "cross_entropy",
-        random_start=config.type == "pgd" if config.random_start is None else config.random_start,
+        loss=loss or config.loss or "cross_entropy",
+        random_start=config.type in ("pgd", "transfer") if config.random_start is None else config.random_start,
         restarts=1 if config.restarts is None else config.restarts,
         stop_after=config.stop_after,
         **common,
@@ -117,6 +118,12 @@ def _trades(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Att
     return GradientAttack(GaussianLinf(budget), step, steps=steps, loss="kl", random_start=True, **common)
 
 
+def _transfer(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+    """Build PGD on other networks."""
+    inner = _ball(config, budget, common, loss="negative_log")
+    return TransferAttack(inner, config.members or (), combine=config.combine or "loss", **common)
+
+
 def _untargeted(build: Callable[..., Attack], **always: Any) -> Callable[..., Attack]:
     """Return what builds one of AutoAttack's attacks, or all of it, with the settings that are given."""
 
@@ -139,6 +146,7 @@ BUILDERS: dict[str, Builder] = {
     "optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
     "targeted_optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
     "ensemble": Builder(build_ensemble, _OPTIMIZATION | {"members", "combine", "targets", "target_rank"}, 1.0),
+    "transfer": Builder(_transfer, _LOOP | (_BALL - {"loss"}) | {"members", "combine"}, "8/255"),
     "cw": Builder(build_carlini_wagner, {"steps", "step_size", "confidence", "search_steps", "initial_weight"}, None),
     "apgd": Builder(_untargeted(APGD), {"norm", "steps", "loss"}, "8/255"),
     "apgd_t": Builder(_untargeted(APGD, loss="dlr_targeted"), {"norm", "steps"}, "8/255"),

@@ -3,6 +3,7 @@
 import csv
 
 import pytest
+import torch
 
 from lightning_advinterp.ablation import run as run_module
 from lightning_advinterp.ablation.command import main
@@ -25,11 +26,13 @@ def plan(tmp_path):
     (tmp_path / "base.yaml").write_text(BASE)
     for name, objective in ARMS.items():
         (tmp_path / f"{name}.yaml").write_text(f"model: {{objective: {objective}}}\n")
-    arms = ", ".join(f"{name}: {tmp_path / name}.yaml" for name in ARMS)
+    arms = ", ".join(f"{name}: {tmp_path / name}.yaml --optimizer.lr=0.01" for name in ARMS).replace("--", "--model.")
     path = tmp_path / "plan.yaml"
     path.write_text(
         f"base: [{tmp_path / 'base.yaml'}]\narms: {{{arms}}}\nseeds: [0, 1]\nlimit: 20\n"
-        f"attack: [{{type: fgsm, eps: 8/255}}]\noutput: {tmp_path / 'out'}\n"
+        f"attack: [{{type: fgsm, eps: 8/255}}]\n"
+        "masking: {limit: 10, queries: 5, growth: [8], autoattack: [consistency], autoattack_limit: 1}\n"
+        f"output: {tmp_path / 'out'}\n"
     )
     return path
 
@@ -63,13 +66,45 @@ def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeyp
     assert "before the first step" in (out / "ablation.md").read_text()
     assert (out / "figures" / "frontier_fgsm.png").stat().st_size > 5000
 
+    # one epoch is the best and the last: its evaluation is not made twice
+    places = [out / "consistency-0" / "test" / name / "results.json" for name in ("last", "best")]
+    assert places[0].read_bytes() == places[1].read_bytes()
+    with (out / "masking.csv").open() as file:
+        checks = list(csv.DictReader(file))
+    assert [(row["arm"], row["transfer"] == "") for row in checks] == [("standard", True), ("consistency", False)]
+    with (out / "autoattack.csv").open() as file:
+        assert {(row["arm"], row["images"], row["n"]) for row in csv.DictReader(file)} == {
+            ("consistency", kind, "1") for kind in ("real", "autoattack")
+        }
+    with (out / "matched.csv").open() as file:
+        assert [(row["arm"], row["images"], row["runs"]) for row in csv.DictReader(file)] == [
+            ("consistency", "fgsm", "4")
+        ]
+    with (out / "validation.csv").open() as file:
+        validation = list(csv.DictReader(file))
+    assert [(row["arm"], row["seed"]) for row in validation] == [(arm, seed) for seed in "01" for arm in ARMS]
+    for row in validation:  # what the log says is what the checkpoint was chosen by
+        best = torch.load(out / f"{row['arm']}-{row['seed']}" / "best.ckpt", weights_only=True)
+        (state,) = (one for one in best["callbacks"].values() if one.get("monitor") == "val/fgsm_acc")
+        assert float(row["val/fgsm_acc"]) == pytest.approx(float(state["best_model_score"]), abs=1e-5)
+    config = (out / "consistency-1" / "config.yaml").read_text()
+    assert "lr: 0.01" in config  # the flag after the arm's file
+
+
+def test_a_plan_without_tests_compares_on_validation_images_alone(plan, tmp_path, capsys):
+    main(["--config", str(plan), "--seeds", "[0]", "--checkpoints", "[]", "--masking", "null"])
+    assert "last epoch on the validation images" in capsys.readouterr().out
+    assert not (tmp_path / "out" / "ablation.csv").exists()
+    assert not (tmp_path / "out" / "standard-0" / "test").exists()
+
 
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
         (["--seeds", "[0, 0]"], "seeds must differ"),
         (["--reference", "other"], "reference must be one of the arms standard, consistency, got 'other'"),
-        (["--checkpoints", "[first]"], "checkpoints must be last, best or both"),
+        (["--checkpoints", "[first]"], "checkpoints must be last, best, both or none"),
+        (["--masking.source", "other"], "masking.source must be among the arms standard, consistency, got ['other']"),
         (["--base", "[no.yaml]"], "there is no file no.yaml"),
     ],
 )

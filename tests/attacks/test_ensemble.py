@@ -183,7 +183,7 @@ def test_members_are_loaded_once_and_shared_by_a_calibration(files, monkeypatch)
         loaded.append(arguments)
         return create_network(*arguments)
 
-    monkeypatch.setattr("lightning_advinterp.attacks.ensemble_attack.create_network", load)
+    monkeypatch.setattr("lightning_advinterp.attacks.config.create_network", load)
     attack, batch = attack_on(files, steps=1), small_batch(n=2, size=8)
     text = repr(attack)
     assert loaded == []

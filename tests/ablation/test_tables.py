@@ -1,0 +1,56 @@
+"""The ablation's further tables, by hand: matched clean accuracy, checks for masked gradients."""
+
+import numpy as np
+import pytest
+
+from lightning_advinterp.ablation.masking import Masking, masking_markdown, masking_row
+from lightning_advinterp.ablation.matched import matched_markdown, matched_rows
+
+
+def runs(*shares, n=200):
+    """One run per share: the first images are right."""
+    return np.array([[i < round(share * n) for i in range(n)] for share in shares])
+
+
+def test_runs_are_paired_with_the_reference_of_nearest_clean_accuracy():
+    outcomes = {
+        "real": {"twin": runs(0.90, 0.95), "arm": runs(0.95, 0.905, 0.80), "weak": runs(0.5)},
+        "pgd": {"twin": runs(0.60, 0.40), "arm": runs(0.45, 0.70, 0.99), "weak": runs(0.5)},
+    }
+    arm, weak = matched_rows(outcomes, "twin")
+    assert (arm["pairs"], arm["runs"]) == (2, 3)  # 0.80 has no partner within a point
+    assert arm["clean"] == pytest.approx((0.95 + 0.905) / 2)
+    assert arm["clean_reference"] == pytest.approx((0.95 + 0.90) / 2)
+    assert arm["difference"] == pytest.approx(((0.45 - 0.40) + (0.70 - 0.60)) / 2)
+    assert arm["difference_low"] < arm["difference"] < arm["difference_high"]
+    assert weak["pairs"] == 0
+    assert weak["difference"] is None
+    text = matched_markdown([arm, weak], "twin")
+    assert "| arm | pgd | 2 of 3 | 92.8, 92.5 | +7.5" in text
+    assert "| weak | pgd | 0 of 1 | no run near enough |" in text
+
+
+def accuracy(**top1):
+    return [{"images": name, "top1": str(share), "n": "200"} for name, share in top1.items()]
+
+
+def test_masked_gradients_are_called_by_the_check_that_fails():
+    checks = Masking(growth=[2, 8])
+    honest = accuracy(real=0.95, fgsm=0.6, pgd50=0.5, square=0.55, transfer=0.9, pgd_2eps=0.2, pgd_8eps=0.0)
+    masked = accuracy(real=0.95, fgsm=0.4, pgd50=0.5, square=0.3, transfer=0.45, pgd_2eps=0.5, pgd_8eps=0.3)
+    good, bad = masking_row(checks, "a", 0, honest), masking_row(checks, "b", 0, masked)
+    names = ("many_steps", "queries", "transfer", "growth")
+    assert all(checks.verdicts({key: good[key] for key in good if good[key] is not None})[name] for name in names)
+    text = masking_markdown([good, bad])
+    assert "| a | 0 | 95.0 | 60.0 | 50.0 | 55.0 |" in text
+    assert text.count("none") == 1
+    assert "many_steps, queries, transfer, growth" in text
+
+
+def test_the_source_of_transfer_has_no_such_check():
+    checks = Masking(growth=[])
+    assert [config.label_name for config in checks.attacks(None)] == ["fgsm", "pgd50", "square"]
+    assert [config.label_name for config in checks.attacks("last.ckpt")] == ["fgsm", "pgd50", "square", "transfer"]
+    row = masking_row(checks, "standard", 0, accuracy(real=1, fgsm=0.2, pgd50=0.1, square=0.3))
+    assert row["transfer"] is None
+    assert row["growth"] is None
