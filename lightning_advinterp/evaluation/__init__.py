@@ -1,6 +1,7 @@
 """Evaluations: one command for every analysis."""
 
-from lightning_advinterp.evaluation.config import ANALYSES, Evaluation, TableRow
+from lightning_advinterp.evaluation.config import Evaluation, TableRow
+from lightning_advinterp.evaluation.registry import ANALYSES
 from lightning_advinterp.evaluation.run import run_evaluation
 
 __all__ = ["ANALYSES", "Evaluation", "TableRow", "run_evaluation"]

@@ -1,37 +1,15 @@
 """What an evaluation is asked to do: every flag of the command line, every key of its YAML file."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from lightning_advinterp.analyses import AccuracyAnalysis, Analysis, PredictionsAnalysis
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
-
-ANALYSES: dict[str, Callable[[Mapping[str, Attack]], Analysis]] = {
-    "accuracy": AccuracyAnalysis,
-    "predictions": PredictionsAnalysis,
-}
-"""Every analysis by its name on the command line."""
-
-PLANNED = (
-    "dissection",
-    "semantics",
-    "distances",
-    "panels",
-    "fragility",
-    "curvature",
-    "influence",
-    "promotion",
-    "sensitivity",
-    "tracing",
-    "detection",
-)
-"""Names that are reserved for analyses to come."""
-
+from lightning_advinterp.evaluation.registry import ANALYSES, PLANNED
 
 @dataclass(frozen=True)
 class TableRow:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from matplotlib.figure import Figure
 from rich.console import Console
 
 from lightning_advinterp.analyses import Runner
@@ -17,9 +18,10 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.calibration import calibrate_attacks, most_passes, uncalibrated
-from lightning_advinterp.evaluation.config import ANALYSES, Evaluation
+from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import Images, Subject, load_images, load_subject
-from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
+from lightning_advinterp.evaluation.registry import ANALYSES, Context
+from lightning_advinterp.report import accuracy_table, save_results
 
 
 def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[str, Result]]:
@@ -72,7 +74,8 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
         for path in paths:
             if not Path(path).exists():
                 raise FileNotFoundError(f"{flag}: there is no {path!r}.")
-    unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag)]
+    used = frozenset[str]().union(*(ANALYSES[name].uses for name in evaluation.analysis_names()))
+    unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
     if unused:
         console.print(f"{', '.join(unused)}: no use to {', '.join(evaluation.analysis_names())}")
 
@@ -101,7 +104,9 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
         )
     dataset = images.reported
     attacks = evaluation.attacks({name: one.weight for name, one in calibration.items()})
-    analyses = [ANALYSES[name](attacks) for name in evaluation.analysis_names()]
+    context = Context(network, subject.outputs, attacks, dataset, evaluation.layers, evaluation.seed)
+    entries = {name: ANALYSES[name] for name in evaluation.analysis_names()}
+    analyses = [entry.build(context) for entry in entries.values()]
     settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
     origin = provenance(network, dataset, settings | {"attacks": {k: repr(v) for k, v in attacks.items()}})
     if calibration:
@@ -128,9 +133,9 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
     if isinstance(dataset, ImageFolderDataset):
         dataset.report_bad_images()
         origin["data"]["skipped"] = dataset.bad_images
-    figures = {}
-    if "accuracy" in results:
-        figures["accuracy"] = accuracy_bars(results["accuracy"].tables["accuracy"], subject.title)
+    figures: dict[str, Figure] = {}
+    for name, entry in entries.items():
+        figures |= entry.figures(results[name], subject.title)
     name_images(results, dataset)
     save_results(folder, results, figures, origin)
     return results
