@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_advinterp.data.broden.check import check_set
+    from lightning_advinterp.data.broden.concept_set import ConceptSet, open_concepts
     from lightning_advinterp.data.broden.dataset import BrodenDataset
     from lightning_advinterp.data.broden.findings import BrodenError, Finding
     from lightning_advinterp.data.broden.folders import build_set
@@ -22,12 +23,14 @@ _HOMES = {
     "BrodenError": "findings",
     "BrodenWriter": "writer",
     "Concept": "vocabulary",
+    "ConceptSet": "concept_set",
     "ConceptWorldConcepts": "rendered",
     "Finding": "findings",
     "Label": "writer",
     "Segmentation": "maps",
     "build_set": "folders",
     "check_set": "check",
+    "open_concepts": "concept_set",
     "write_concept_world": "rendered",
 }
 
@@ -36,12 +39,14 @@ __all__ = [
     "BrodenError",
     "BrodenWriter",
     "Concept",
+    "ConceptSet",
     "ConceptWorldConcepts",
     "Finding",
     "Label",
     "Segmentation",
     "build_set",
     "check_set",
+    "open_concepts",
     "write_concept_world",
 ]
 

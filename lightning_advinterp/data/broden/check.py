@@ -8,7 +8,7 @@ from pathlib import Path
 from rich.progress import Progress
 
 from lightning_advinterp.data.broden.dataset import BrodenDataset
-from lightning_advinterp.data.broden.findings import Findings
+from lightning_advinterp.data.broden.findings import Findings, unusable
 from lightning_advinterp.data.broden.index import INDEX, Row, map_places
 from lightning_advinterp.data.broden.maps import read_map, unreadable
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
@@ -19,8 +19,8 @@ _CHUNK = 512
 def check_set(root: str | Path, *, progress: bool = False) -> BrodenDataset:
     """Open a set and decode all of it, on all cores.
 
-    Beyond what opening checks: images and maps can be decoded to their end, have the sizes of columns ih, iw and sh, sw,
-    and maps hold only numbers of label.csv.
+    Beyond what opening checks: images and maps can be decoded to their end and have the sizes of columns ih, iw and
+    sh, sw; maps hold only numbers of label.csv.
 
     Args:
         root: the folder that holds index.csv.
@@ -46,7 +46,7 @@ def check_set(root: str | Path, *, progress: bool = False) -> BrodenDataset:
                 for column, problem in wrong:
                     findings.add(INDEX, row.line, column, problem)
                 bar.advance(task)
-    findings.check(dataset.root)
+    findings.check(unusable(dataset.root))
     return dataset
 
 

@@ -5,6 +5,7 @@ import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -13,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.broden.findings import HELP, BrodenError, Findings
+from lightning_advinterp.data.broden.findings import HELP, BrodenError, Findings, unusable
 from lightning_advinterp.data.broden.index import INDEX, Row, parse_cell, read_index
 from lightning_advinterp.data.broden.maps import Labels, Segmentation, read_map, unreadable
 from lightning_advinterp.data.broden.tables import TableReader
@@ -61,7 +62,7 @@ class BrodenDataset(Dataset[Batch]):
         reader = TableReader(self.root, findings)
         vocabulary = read_vocabulary(reader)
         index = read_index(reader, vocabulary)
-        findings.check(self.root)
+        findings.check(unusable(self.root))
         self.categories: tuple[str, ...] = vocabulary.categories
         self.concepts: dict[int, Concept] = vocabulary.concepts
         self.rows: list[Row] = index.rows
@@ -76,11 +77,11 @@ class BrodenDataset(Dataset[Batch]):
         sizes = {row.size for row in self.rows}
         if size is None and len(sizes) > 1:
             raise ValueError(
-                f"size: the images of {str(self.root)!r} have {len(sizes)} sizes, so that they cannot be batched as they are; "
+                f"size: the images of {str(self.root)!r} have {len(sizes)} sizes and make no batch as they are; "
                 "give the side of the network's input, for instance size=224"
             )
 
-    def only(self, items: Sequence[int]) -> "BrodenDataset":
+    def only(self, items: Sequence[int]) -> Self:
         """Return a data set of some of these images, by their positions here; they keep their numbers."""
         part = copy.copy(self)
         part.indices = [self.indices[item] for item in items]

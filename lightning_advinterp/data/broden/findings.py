@@ -1,7 +1,6 @@
 """What is wrong with a set in Broden's format: every finding with its file, row and column, all told at once."""
 
 from dataclasses import dataclass
-from pathlib import Path
 
 HELP = (
     "Broden 1.0 comes from the project page of Network Dissection (Bau et al., 2017): in a checkout of "
@@ -17,6 +16,11 @@ SHOWN = 20
 """Findings that a message lists in full; it gives the number of the others."""
 
 _KEPT = 1000
+
+
+def unusable(root: object) -> str:
+    """Return how the message about a set with findings begins."""
+    return f"{str(root)!r} cannot be used as a set in Broden's format"
 
 
 class BrodenError(ValueError):
@@ -67,8 +71,11 @@ class Findings:
         if len(self.items) < _KEPT:
             self.items.append(Finding(file, row, column, message))
 
-    def check(self, root: Path) -> None:
+    def check(self, verdict: str) -> None:
         """Raise one error that lists the findings, if there are any.
+
+        Args:
+            verdict: what they mean, as the beginning of the message.
 
         Raises:
             BrodenError: with the first findings in its message.
@@ -76,7 +83,7 @@ class Findings:
         if not self.count:
             return
         plural = "finding" if self.count == 1 else "findings"
-        lines = [f"{str(root)!r} cannot be used as a set in Broden's format: {self.count} {plural}"]
+        lines = [f"{verdict}: {self.count} {plural}"]
         lines += [f"  {finding}" for finding in self.items[:SHOWN]]
         if self.count > SHOWN:
             lines.append(f"  … and {self.count - SHOWN} more")

@@ -1,8 +1,10 @@
 """The concept world with its labels, as a set for dissection: rendered on the fly, or written in Broden's format."""
 
+import copy
 import hashlib
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import numpy as np
 import torch
@@ -55,10 +57,10 @@ class ConceptWorldConcepts(Dataset[Batch]):
         }
         self.indices: list[int] = list(range(n))
 
-    def only(self, items: Sequence[int]) -> "ConceptWorldConcepts":
+    def only(self, items: Sequence[int]) -> Self:
         """Return a data set of some of these pictures, by their positions here; they keep their numbers."""
-        part = object.__new__(ConceptWorldConcepts)
-        part.__dict__.update(self.__dict__, indices=[self.indices[item] for item in items])
+        part = copy.copy(self)
+        part.indices = [self.indices[item] for item in items]
         return part
 
     def __len__(self) -> int:
@@ -75,7 +77,10 @@ class ConceptWorldConcepts(Dataset[Batch]):
 
     def segmentation(self, index: int) -> Segmentation:
         """Return the labels of a picture by its number (``Batch.index``), at ``label_size``."""
-        rendering = self.rendering(index)
+        return self.labels_of(self.rendering(index))
+
+    def labels_of(self, rendering: Rendering) -> Segmentation:
+        """Return the labels of a rendered picture at ``label_size``; layers without any label are left out."""
         step = self.world.size // self.label_size[0]
         maps = {}
         for name, layers in rendering.layers.items():
@@ -116,10 +121,11 @@ def write_concept_world(parent: str | Path, data: ConceptWorldConcepts, *, progr
     try:
         with BrodenWriter(root, CATEGORIES, labels, data.label_size) as writer:
             for index in track(data.indices, "writing the concept world", disable=not progress, transient=True):
-                maps, whole = data.segmentation(index)
+                rendering = data.rendering(index)
+                maps, whole = data.labels_of(rendering)
                 writer.add(
                     data.path_of(index),
-                    data.rendering(index).image,
+                    rendering.image,
                     {CATEGORIES[k]: numbers for k, numbers in maps.items()},
                     {CATEGORIES[k]: numbers for k, numbers in whole.items()},
                     split="val",

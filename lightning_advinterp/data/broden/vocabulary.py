@@ -73,10 +73,10 @@ def read_vocabulary(reader: TableReader) -> Vocabulary:
             reader.findings.add(table.name, line, "name", f"label {number} has no name")
         own = _own_categories(reader, categories, line, mentions)
         for k in own:
-            if number not in (coverage[k] or {number}):
+            if coverage[k] and number not in coverage[k]:  # a table that is missing altogether is one finding
                 lacking = f"names {categories[k]!r}, but c_{categories[k]}.csv does not list label {number}"
                 reader.findings.add(table.name, line, "category", lacking)
-        primary = max(own, key=lambda k: (coverage[k].get(number, 0.0), k), default=0)
+        primary = max(((coverage[k].get(number, 0.0), k) for k in own), default=(0.0, 0))[1]
         concepts[number] = Concept(number, name, primary)
     if table.rows and not concepts:
         return Vocabulary(categories, concepts)

@@ -172,8 +172,10 @@ class BrodenWriter:
             return height, width
         if not isinstance(image, Image.Image):
             image = Image.fromarray(image)
-        lossy = {"quality": _JPEG_QUALITY} if file.suffix.lower() in (".jpg", ".jpeg") else {}
-        image.save(file, **lossy)
+        if file.suffix.lower() in (".jpg", ".jpeg"):
+            image.save(file, quality=_JPEG_QUALITY)
+        else:
+            image.save(file)
         return image.height, image.width
 
     def _write_maps(self, path: str, category: str, layers: list[NDArray[np.integer[Any]]]) -> list[str]:
