@@ -34,19 +34,20 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def provenance(network: Network, dataset: Any, settings: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(network: Network, data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything needed to tell two results apart.
 
     Args:
         network: its architecture and the hash of its weights are recorded.
-        dataset: its ``fingerprint`` is recorded where it has one, and its size.
+        data: data sets by the names that they go by (``data``, ``concepts``); the ``fingerprint`` is recorded where
+            there is one, and the size.
         settings: plain types.
     """
     return {
         "settings": dict(settings),
         "network": network.spec(),
         "weights_sha256": weights_hash(network),
-        "data": {"fingerprint": getattr(dataset, "fingerprint", None), "images": len(dataset)},
+        **{name: {"fingerprint": getattr(one, "fingerprint", None), "images": len(one)} for name, one in data.items()},
         "versions": package_versions(),
         "threads": torch.get_num_threads(),
     }

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from torch.utils.data import Subset
 
+from lightning_advinterp.data.broden import open_concepts
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.labels import Outputs, balanced_subset
@@ -156,6 +157,29 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
             "unknown; name the folders by ImageNet's wnids, or have one folder for every output."
         )
     reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
+    return Images(everything.only(reported), everything.only(others) if others else None, taken)
+
+
+def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0) -> Images:
+    """Open the set that ``--concepts`` names; its images are resized whole to the network's input.
+
+    Raises:
+        ValueError: if none is named, or something is wrong with it.
+        FileNotFoundError: if there is no such set.
+    """
+    if evaluation.concepts is None:
+        raise ValueError(
+            f"concepts: {', '.join(evaluation.analysis_names())} needs images with labels of concepts; give "
+            f"--concepts DIR, a set in Broden's format, or --concepts {CONCEPT_WORLD}."
+        )
+    count = (evaluation.limit or 1000) + calibration
+    try:
+        everything = open_concepts(evaluation.concepts, subject.recipe.input_size, n=count)
+    except ValueError as error:
+        raise ValueError(f"concepts: {error}") from None
+    except FileNotFoundError as error:
+        raise FileNotFoundError(f"concepts: {error}") from None
+    reported, others, taken = share_out([0] * len(everything), evaluation.limit, calibration, evaluation.seed)
     return Images(everything.only(reported), everything.only(others) if others else None, taken)
 
 

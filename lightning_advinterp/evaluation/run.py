@@ -6,22 +6,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.analysis import Result, Row
-from lightning_advinterp.analyses.provenance import digest, provenance
-from lightning_advinterp.attacks.calibration import Calibration
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.data.image_folder import ImageFolderDataset
-from lightning_advinterp.data.loaders import worker_count
-from lightning_advinterp.evaluation.calibration import calibrate_attacks, most_passes, uncalibrated
 from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.evaluation.inputs import Images, Subject, load_images, load_subject
-from lightning_advinterp.evaluation.registry import ANALYSES, Context
-from lightning_advinterp.report import accuracy_table, save_results
+from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
+from lightning_advinterp.evaluation.one import evaluate_one
+from lightning_advinterp.evaluation.registry import ANALYSES
+from lightning_advinterp.report import accuracy_table
 
 
 def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[str, Result]]:
@@ -56,7 +48,7 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
                 raise
             console.print(f"{name}: left out, {error}")
             continue
-        results = _evaluate_one(one, subject, output / name if name else output, console)
+        results = evaluate_one(one, subject, output / name if name else output, console)
         if results:
             found[name or subject.title] = results
     if found:
@@ -70,7 +62,8 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
     place = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ValueError(f"output: cannot write to {evaluation.output!r}, since {str(place)!r} is no writable folder.")
-    for flag, paths in (("images", evaluation.images), ("concepts", [evaluation.concepts or "."])):
+    concepts = [] if evaluation.concepts in (None, CONCEPT_WORLD) else [evaluation.concepts]
+    for flag, paths in (("images", evaluation.images), ("concepts", concepts)):
         for path in paths:
             if not Path(path).exists():
                 raise FileNotFoundError(f"{flag}: there is no {path!r}.")
@@ -78,111 +71,6 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
     unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
     if unused:
         console.print(f"{', '.join(unused)}: no use to {', '.join(evaluation.analysis_names())}")
-
-
-def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, console: Console) -> dict[str, Result]:
-    """Run the analyses on one network and write its folder; nothing in a dry run."""
-    device = choose_device(evaluation.device)
-    network = subject.network.to(device)
-    open_weights = uncalibrated(evaluation.attack_configs())
-    images = load_images(evaluation, subject, evaluation.calibration_images if open_weights else 0)
-    console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
-    if network.untrained:
-        console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
-    calibration: dict[str, Calibration] = {}
-    if open_weights:
-        _announce(images, open_weights, console)
-    if open_weights and not evaluation.dry_run:
-        calibration = calibrate_attacks(
-            open_weights,
-            network,
-            images.calibration,
-            device=device,
-            batch_size=evaluation.batch_size,
-            seed=evaluation.seed,
-            console=console,
-        )
-    dataset = images.reported
-    attacks = evaluation.attacks({name: one.weight for name, one in calibration.items()})
-    context = Context(network, subject.outputs, attacks, dataset, evaluation.layers, evaluation.seed)
-    entries = {name: ANALYSES[name] for name in evaluation.analysis_names()}
-    analyses = [entry.build(context) for entry in entries.values()]
-    settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
-    origin = provenance(network, dataset, settings | {"attacks": {k: repr(v) for k, v in attacks.items()}})
-    if calibration:
-        found = {name: asdict(one) for name, one in calibration.items()}
-        origin["calibration"] = {"images": getattr(images.calibration, "fingerprint", None), "attacks": found}
-    runner = Runner(
-        network,
-        dataset,
-        attacks=attacks,
-        batch_size=evaluation.batch_size,
-        device=device,
-        seed=evaluation.seed,
-        num_workers=worker_count(evaluation.num_workers),
-        progress=True,
-        # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
-        journal=folder / f".unfinished-{digest(origin)}",
-    )
-    cost = runner.passes(analyses)
-    console.print("  " + ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items()))
-    if evaluation.dry_run:
-        return {}
-    folder.mkdir(parents=True, exist_ok=True)
-    results = runner.run(analyses)
-    if isinstance(dataset, ImageFolderDataset):
-        dataset.report_bad_images()
-        origin["data"]["skipped"] = dataset.bad_images
-    figures: dict[str, Figure] = {}
-    for name, entry in entries.items():
-        figures |= entry.figures(results[name], subject.title)
-    name_images(results, dataset)
-    save_results(folder, results, figures, origin)
-    return results
-
-
-def _announce(images: Images, configs: Mapping[str, AttackConfig], console: Console) -> None:
-    """Say what a calibration looks at, and at what cost."""
-    count = len(images.calibration)
-    forwards, backwards = most_passes(configs, count)
-    console.print(
-        f"  calibration of {', '.join(configs)} on {count} images that are not reported on: "
-        f"up to {forwards:,} forward passes, {backwards:,} backward passes"
-    )
-    if images.taken:
-        console.print(
-            f"  too few other images: {images.taken} are taken from those to be reported on, "
-            f"which leaves {len(images.reported)}"
-        )
-
-
-def name_images(results: Mapping[str, Result], dataset: Any) -> None:
-    """Put paths relative to the data's folder for the images' numbers in all tables, where images have paths."""
-    path_of = getattr(dataset, "path_of", None)
-    if path_of is None:
-        return
-    for result in results.values():
-        for rows in result.tables.values():
-            for row in rows:
-                if isinstance(row.get("image"), int):
-                    row["image"] = path_of(row["image"])
-
-
-def choose_device(name: str) -> torch.device:
-    """Return the device, or say which there are.
-
-    Raises:
-        ValueError: if the device is unknown or not there.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError):
-        there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
-        raise ValueError(f"device {name!r} cannot be used here; there are {', '.join(there)}.") from None
-    return device
 
 
 def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]], console: Console) -> None:
