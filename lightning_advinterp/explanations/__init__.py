@@ -1,0 +1,1 @@
+"""Explanations: one map per image, differentiable when asked."""
