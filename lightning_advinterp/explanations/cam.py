@@ -1,0 +1,119 @@
+"""Class activation maps: CAM and Grad-CAM."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from lightning_advinterp.explanations.explanation import Method, share, unit_sum
+from lightning_advinterp.explanations.question import Output, Question, check_output
+from lightning_advinterp.networks import default_phi, taps
+from lightning_advinterp.networks.heads import head_path
+
+
+class GradCAM(Method):
+    """Σ_k α_k A^k with α_k the mean over places of ∂F_c/∂A^k (Selvaraju et al. 2017), enlarged bilinearly.
+
+    The map is relu of it, divided by its sum; the signed form is without relu.
+
+    Args:
+        layer: whose activations A are; the family's default feature layer φ when left out.
+        output: F.
+        **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
+    """
+
+    def __init__(self, *, layer: str | None = None, output: Output = "logit", **common: Any) -> None:
+        super().__init__(**{"name": "gradcam"} | common)
+        self.layer, self.output = layer, check_output(output)
+
+    def signed(self, question: Question) -> Tensor:
+        """Return the map, shared by the channels."""
+        layer = feature_layer(question, self.layer, self.name)
+        with taps(question.body, [layer]) as seen:
+            score = question.score(question.leaf(), self.output)
+            activation = feature_map(seen, layer, self.name)
+        weights = question.gradient(score, activation).mean((2, 3), keepdim=True)
+        return enlarge((weights * activation).sum(1), question)
+
+    def reduce(self, signed: Tensor) -> Tensor:
+        """Return relu of the map, divided by its sum."""
+        return unit_sum(signed.sum(1).clamp(min=0))
+
+
+class CAM(Method):
+    """Σ_k W_ck A^k, with A the last feature maps and W the only layer after their global average (Zhou et al. 2016).
+
+    Plus the bias, its mean over places is the logit, which is checked. Of networks that end with a 1×1 convolution and
+    a global average (SqueezeNet), the map is that convolution's output for the class, biases and relu included.
+    The map is the positive part, divided by its sum.
+
+    Args:
+        **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
+    """
+
+    def __init__(self, **common: Any) -> None:
+        super().__init__(**{"name": "cam"} | common)
+
+    def signed(self, question: Question) -> Tensor:
+        """Return the map, shared by the channels."""
+        layer, head = feature_layer(question, None, self.name), head_path(question.body)
+        module = question.body.get_submodule(head) if head else None
+        if head is None or not isinstance(module, nn.Linear | nn.Conv2d):
+            raise self._refusal(question, head)
+        with torch.set_grad_enabled(question.create_graph), taps(question.body, [layer, head]) as seen:
+            logits = question.logits(question.z)
+            activation, response = feature_map(seen, layer, self.name), seen[head]
+        places = torch.arange(len(logits), device=logits.device)
+        logit = logits[places, question.target]
+        if isinstance(module, nn.Conv2d):
+            cam = response[places, question.target]
+            if not _same(cam.mean((1, 2)), logit):
+                cam = F.relu(cam)
+            mean = cam.mean((1, 2))
+        else:
+            if module.in_features != activation.shape[1]:
+                raise self._refusal(question, head)
+            cam = torch.einsum("bc,bchw->bhw", module.weight[question.target], activation)
+            mean = cam.mean((1, 2)) + (0 if module.bias is None else module.bias[question.target])
+        if not _same(mean, logit):
+            raise self._refusal(question, head)
+        return enlarge(cam, question)
+
+    def reduce(self, signed: Tensor) -> Tensor:
+        """Return the positive part of the map, divided by its sum."""
+        return unit_sum(signed.sum(1).clamp(min=0))
+
+    def _refusal(self, question: Question, head: str | None) -> ValueError:
+        return ValueError(
+            f"{self.name} needs feature maps, their global average, and one linear layer; "
+            f"{type(question.body).__name__} (last layer {head or 'unknown'}) is not made like that. Take gradcam."
+        )
+
+
+def _same(mean: Tensor, logit: Tensor) -> bool:
+    return bool(torch.allclose(mean.to(logit), logit, rtol=1e-3, atol=1e-3))
+
+
+def feature_layer(question: Question, layer: str | None, method: str) -> str:
+    """Return the path of the layer that is asked for, or of φ."""
+    if layer not in (None, "phi"):
+        return str(layer)
+    found = getattr(question.network, "phi", None) or default_phi(question.body)
+    if found is None:
+        raise ValueError(f"{method}: {type(question.body).__name__} has no default feature layer; name one as layer.")
+    return str(found)
+
+
+def feature_map(seen: dict[str, Tensor], layer: str, method: str) -> Tensor:
+    """Return a layer's activations, which must be maps ``[B, K, h, w]``."""
+    if layer not in seen or seen[layer].dim() != 4:
+        got = f"shape {tuple(seen[layer].shape)}" if layer in seen else "nothing"
+        raise ValueError(f"{method}: layer {layer} must return maps [B, K, h, w], it returned {got}; name another.")
+    return seen[layer]
+
+
+def enlarge(cam: Tensor, question: Question) -> Tensor:
+    """Return maps ``[B, h, w]`` at the images' size (half-pixel bilinear), shared by the channels."""
+    large = F.interpolate(cam[:, None], question.z.shape[2:], mode="bilinear", align_corners=False)
+    return share(large[:, 0], question.z.shape[1])

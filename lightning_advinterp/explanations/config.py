@@ -1,0 +1,80 @@
+"""One explanation as YAML, flags and Python say it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Literal
+
+CHECKS: list[Callable[["ExplanationConfig"], object]] = []
+"""Called with every new configuration: a wrong value shows when it is read. The builders put themselves here."""
+
+
+@dataclass(frozen=True)
+class ExplanationConfig:
+    """One explanation; what is left out is the type's own default, and what the type has no use for is refused.
+
+    Attributes:
+        type: ``gradient``, ``gradient_times_input``, ``smoothgrad``, ``integrated_gradients``, ``guided_backprop``,
+            ``deeplift``, ``lrp``, ``pattern_attribution``, ``cam``, ``gradcam`` or ``occlusion``.
+        name: what tables and log keys call it; the type when left out.
+        softplus: β of the softplus that stands for relu while the explanation is computed.
+        output: what is explained, ``logit`` (the default; integrated_gradients: softmax) or ``softmax``.
+        space: gradients by ``normalised`` images (the default) or by ``pixel`` in [0, 1].
+        baseline: ``mean`` (the default), ``black``, ``white`` or a grey level in [0, 1].
+        steps: of integrated_gradients; 30 when left out.
+        samples: of smoothgrad; 50 when left out.
+        sigma: noise of smoothgrad, in pixels of the [0, 1] range; 0.15 when left out.
+        chunk: the most images in one pass; 32 when left out.
+        start: guided_backprop starts with ``one`` (the default) or the output's ``value``.
+        pool: deeplift's rule for max-pools, ``complete`` (the default) or ``winner``.
+        rule: of lrp, ``alpha_beta`` (the default), ``epsilon`` or ``gamma``.
+        dense_rule: of lrp in linear layers; as ``rule`` when left out.
+        first: of lrp at the image, ``z_b`` (the default) or ``same``.
+        alpha: α of alpha_beta; 1 when left out, which is z⁺.
+        epsilon: ε; 1e-6 when left out.
+        gamma: γ; 0.25 when left out.
+        bounds: of z_b, ``channel`` (the default) or ``image``.
+        layer: of gradcam; φ when left out.
+        size: of occlusion's patches in pixels; 16 when left out.
+        stride: between them; 8 when left out.
+        patterns: the file of pattern_attribution.
+    """
+
+    type: str = "gradient"
+    name: str | None = None
+    softplus: float | None = None
+    output: Literal["logit", "softmax"] | None = None
+    space: Literal["normalised", "pixel"] | None = None
+    baseline: Literal["mean", "black", "white"] | float | None = None
+    steps: int | None = None
+    samples: int | None = None
+    sigma: float | None = None
+    chunk: int | None = None
+    start: Literal["one", "value"] | None = None
+    pool: Literal["complete", "winner"] | None = None
+    rule: Literal["alpha_beta", "epsilon", "gamma"] | None = None
+    dense_rule: Literal["alpha_beta", "epsilon", "gamma"] | None = None
+    first: Literal["z_b", "same"] | None = None
+    alpha: float | None = None
+    epsilon: float | None = None
+    gamma: float | None = None
+    bounds: Literal["channel", "image"] | None = None
+    layer: str | None = None
+    size: int | None = None
+    stride: int | None = None
+    patterns: str | None = None
+
+    def __post_init__(self) -> None:
+        for check in CHECKS:
+            check(self)
+
+    @property
+    def label_name(self) -> str:
+        """What tables and log keys call the explanation."""
+        return self.name or self.type
+
+    def given(self) -> dict[str, Any]:
+        """Return the type's own settings that are given."""
+        common = ("type", "name")
+        return {
+            f.name: value for f in fields(self) if f.name not in common and (value := getattr(self, f.name)) is not None
+        }

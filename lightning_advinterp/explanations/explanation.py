@@ -1,0 +1,121 @@
+"""What every explanation is: images and classes in, one signed map per image out, and the network as it was."""
+
+from abc import ABC, abstractmethod
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from lightning_advinterp.explanations.question import Question, asking
+from lightning_advinterp.networks.smoothing import smoothed_relu
+from lightning_advinterp.randomness import sample_keys
+
+
+@runtime_checkable
+class Explanation(Protocol):
+    """One call shape for every method.
+
+    Attributes:
+        name: what tables and log keys call it.
+    """
+
+    name: str
+
+    def explain(
+        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None, create_graph: bool = False
+    ) -> Tensor:
+        """Return signed maps ``[B, C, H, W]``; see :meth:`Method.explain`."""
+        ...
+
+    def map(
+        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None, create_graph: bool = False
+    ) -> Tensor:
+        """Return maps ``[B, H, W]``; see :meth:`Method.map`."""
+        ...
+
+    def reduce(self, signed: Tensor) -> Tensor:
+        """Return maps ``[B, H, W]`` of signed ones; see :meth:`Method.reduce`."""
+        ...
+
+
+class Method(ABC):
+    """An explanation method.
+
+    The network is seen in eval mode and comes back as it was, also after an error: modes, hooks, BatchNorm statistics,
+    ``requires_grad`` and ``grad`` of the parameters. Compiled networks run uncompiled. Images of a batch do not
+    influence each other.
+
+    Args:
+        name: what tables and log keys call it.
+        softplus: β of the softplus that stands for relu while the method computes (Dombrowski et al. 2019); None leaves
+            relu, or what a :func:`~lightning_advinterp.networks.smoothing.smoothed_relu` block around the call says.
+    """
+
+    def __init__(self, name: str, *, softplus: float | None = None) -> None:
+        self.name, self.softplus = name, softplus
+
+    def explain(
+        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None, create_graph: bool = False
+    ) -> Tensor:
+        """Explain one class of every image.
+
+        Args:
+            network: a :class:`~lightning_advinterp.networks.network.Network`, or any module from images to logits
+                ``[B, K]``, which is then taken as it is, without a normalisation.
+            x: ``[B, C, H, W]`` in [0, 1].
+            target: int64 ``[B]``, the class to be explained.
+            keys: int64 ``[B]``, from which methods that draw at random draw; left out, a sample's place in the batch.
+            create_graph: make the result differentiable with respect to ``x`` and to the parameters that ask for
+                gradients. A network of relu has a useful derivative only if softplus stands for relu.
+
+        Returns:
+            ``[B, C, H, W]`` in the type of ``x``; without a graph unless asked for.
+
+        Raises:
+            ValueError: for wrong shapes, or if the method does not fit the network.
+        """
+        if keys is None:
+            keys = sample_keys(torch.arange(len(x), device=x.device))
+        with asking(network, x, target, keys, create_graph=create_graph) as question, smoothed_relu(self.softplus):
+            signed = self.signed(question)
+        signed = signed.to(x.dtype)
+        return signed if create_graph else signed.detach()
+
+    def map(
+        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None, create_graph: bool = False
+    ) -> Tensor:
+        """Return ``reduce(explain(...))``, ``[B, H, W]``, not negative, with sum 1; arguments as for ``explain``."""
+        return self.reduce(self.explain(network, x, target, keys=keys, create_graph=create_graph))
+
+    def reduce(self, signed: Tensor) -> Tensor:
+        """Return h = Σ_channels |R| / Σ |R|, as the codes of both papers do, ``[B, C, H, W] -> [B, H, W]``.
+
+        A map that is zero everywhere stays zero.
+        """
+        return unit_sum(signed.abs().sum(1))
+
+    @abstractmethod
+    def signed(self, question: Question) -> Tensor:
+        """Return signed maps ``[B, C, H, W]``; gradients are on and the network is in eval mode."""
+
+    def __repr__(self) -> str:
+        settings = ", ".join(f"{key}={value!r}" for key, value in vars(self).items() if not key.startswith("_"))
+        return f"{type(self).__name__}({settings})"
+
+
+def unit_sum(maps: Tensor) -> Tensor:
+    """Divide maps that are not negative by their sums, ``[B, H, W]``; a map of zeros stays one."""
+    total = maps.sum((1, 2), keepdim=True)
+    return maps / total.clamp(min=torch.finfo(maps.dtype).tiny)
+
+
+def share(maps: Tensor, channels: int) -> Tensor:
+    """Return maps over places as signed maps whose sum over channels they are, ``[B, H, W] -> [B, C, H, W]``."""
+    return (maps / channels)[:, None].expand(-1, channels, -1, -1)
+
+
+def check_count(argument: str, number: int) -> int:
+    """Refuse a count below 1."""
+    if number < 1:
+        raise ValueError(f"{argument} must be 1 or more, got {number}.")
+    return number

@@ -1,0 +1,53 @@
+"""PatternAttribution."""
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.explanations.explanation import Method
+from lightning_advinterp.explanations.linear import backward, run, scatter_places, transpose_of
+from lightning_advinterp.explanations.patterns import Patterns, sequential_program
+from lightning_advinterp.explanations.program import Op, Step
+from lightning_advinterp.explanations.question import Question, pick
+from lightning_advinterp.networks.smoothing import active_beta
+
+
+class PatternAttribution(Method):
+    """The backward pass of the gradient with w ⊙ a for every w (Kindermans et al. 2018), from the logit z_c.
+
+    relu passes on where its input is above 0 (times σ(βz) where softplus stands for it), a max-pool to its winner.
+    Works on sequential networks.
+
+    Args:
+        patterns: the a, or the file that holds them; see
+            :func:`~lightning_advinterp.explanations.patterns.learn_patterns`.
+        **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
+    """
+
+    def __init__(self, patterns: Patterns | str | Path, **common: Any) -> None:
+        super().__init__(**{"name": "pattern_attribution"} | common)
+        self._patterns = patterns if isinstance(patterns, Patterns) else Patterns.load(patterns)
+
+    def signed(self, question: Question) -> Tensor:
+        """Return the attribution."""
+        program = sequential_program(question.body)
+        beta = active_beta()
+        with torch.set_grad_enabled(question.create_graph):
+            seen = run(program, question.z)
+
+            def rule(number: int, step: Step, r: Tensor) -> tuple[Tensor, ...]:
+                a, layer, index = seen.values[number - 1], seen.layers[number], seen.indices[number]
+                if layer is not None:
+                    return (layer.transpose(a, r, self._patterns.of(step.name, layer)),)
+                if step.op is Op.RELU:
+                    return (r * (a > 0) if beta is None else r * torch.sigmoid(beta * a),)
+                if index is not None:
+                    return (scatter_places(r, index, a),)
+                return (transpose_of(step.run, a, r),)
+
+            logits = seen.values[-1]
+            value = pick(logits, question.target, "logit")
+            start = torch.zeros_like(logits).scatter(1, question.target[:, None], value[:, None])
+            return backward(program, start, rule)

@@ -1,0 +1,149 @@
+"""Patterns: what the inputs of a layer have in common where it fires, learnt from images."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from lightning_advinterp.explanations.linear import Affine, run
+from lightning_advinterp.explanations.program import Op, Program, program_of
+from lightning_advinterp.explanations.question import asking
+
+_METHOD = "pattern_attribution"
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """One pattern a for every weight vector w of a sequential network, with wᵀa = 1.
+
+    Attributes:
+        values: by layer path, of the shape of the layer's weights; 0 for units that never fired.
+    """
+
+    values: dict[str, Tensor]
+
+    def save(self, path: str | Path) -> None:
+        """Write a ``.safetensors`` file."""
+        save_file({name: value.contiguous() for name, value in self.values.items()}, path)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Patterns":
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            FileNotFoundError: if there is no such file.
+            ValueError: if it is no whole safetensors file.
+        """
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"patterns: no file {path}; learn_patterns(network, images).save({str(path)!r}).")
+        try:
+            return cls(load_file(path))
+        except SafetensorError as error:
+            raise ValueError(f"patterns: {path} is not a whole safetensors file ({error}).") from error
+
+    def of(self, name: str, layer: Affine) -> Tensor:
+        """Return w ⊙ a of a layer.
+
+        Raises:
+            ValueError: if there is no pattern for these weights: wᵀa is not 1 for each unit (0 where it never fired).
+        """
+        pattern = self.values.get(name)
+        if pattern is not None and pattern.shape == layer.weight.shape:
+            product = layer.weight * pattern.to(layer.weight)
+            sums = product.detach().flatten(1).sum(1)
+            if bool((((sums - 1).abs() < 1e-2) | (sums == 0)).all()):
+                return product
+        raise ValueError(
+            f"patterns: those of layer {name} were not learnt for this network's weights; learn them anew."
+        )
+
+
+def sequential_program(body: nn.Module) -> Program:
+    """Return the steps of a network in which every step reads the one before.
+
+    Raises:
+        ValueError: naming the first step that joins branches, or that patterns cannot pass.
+    """
+    program = program_of(body, _METHOD)
+    for number, step in enumerate(program.steps[1:], 1):
+        if step.inputs != (number - 1,) or step.op is Op.NORM:
+            raise ValueError(
+                f"{_METHOD} works on sequential networks (AlexNet, VGG), and {type(body).__name__} is none: "
+                f"{step.name} {'normalises on its own' if step.op is Op.NORM else 'joins branches'}. Take LRP."
+            )
+    return program
+
+
+class _Sums:
+    """Running sums of one layer: over all places, and over those where a unit fires."""
+
+    def __init__(self, layer: Affine) -> None:
+        self.y = layer.weight.new_zeros(len(layer.weight))
+        self.count, self.fired = 0, self.y.clone()
+        self.x, self.xy = torch.zeros_like(layer.weight), torch.zeros_like(layer.weight)
+
+    def add(self, layer: Affine, a: Tensor, z: Tensor, last: bool) -> None:
+        """Take the inputs and outputs of one batch in; the last layer has no relu, and counts everywhere."""
+        mask = torch.ones_like(z) if last else (z > 0).to(z.dtype)
+        places = [0, *range(2, z.dim())]
+        self.count += z.numel() // z.shape[1]
+        self.y += z.sum(places)
+        self.fired += mask.sum(places)
+        self.x += layer.outer(a, mask)
+        self.xy += layer.outer(a, z * mask)
+
+    def pattern(self, layer: Affine) -> Tensor:
+        """Return a = c / wᵀc with c = E₊[x y] − E₊[x] E[y]."""
+        fired = layer.per_output(self.fired.clamp(min=1))
+        covariance = self.xy / fired - self.x / fired * layer.per_output(self.y / max(self.count, 1))
+        length = layer.per_output((layer.weight * covariance).flatten(1).sum(1))
+        dead = length == 0
+        return torch.where(dead, torch.zeros_like(covariance), covariance / torch.where(dead, 1.0, length))
+
+
+def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
+    """Learn the patterns of a sequential network, in one pass over images.
+
+    a = c / wᵀc with c = E₊[x y] − E₊[x] E[y], x the inputs of a unit, y its response, E₊ over the places and images
+    where y > 0, E over all (for the last layer E₊ is E).
+
+    Args:
+        network: AlexNet, VGG or another sequential network; unchanged.
+        batches: images ``[B, C, H, W]`` in [0, 1].
+
+    Raises:
+        ValueError: if the network is not sequential, or there are no images.
+
+    Reference:
+        Kindermans et al. 2018, Learning how to explain neural networks: PatternNet and PatternAttribution, Eq. 7, with
+        the unconditional E[y] of Dombrowski's code.
+    """
+    sums: dict[int, _Sums] = {}
+    layers: list[Affine | None] = []
+    program: Program | None = None
+    for x in batches:
+        nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
+        with asking(network, x, nothing, nothing, create_graph=False) as question, torch.no_grad():
+            program = sequential_program(question.body)
+            seen = run(program, question.z)
+            layers = seen.layers
+            last = max(number for number, layer in enumerate(layers) if layer is not None)
+            for number, layer in enumerate(layers):
+                if layer is not None:
+                    sums.setdefault(number, _Sums(layer)).add(
+                        layer, seen.values[number - 1], seen.values[number], number == last
+                    )
+    if program is None:
+        raise ValueError("batches: patterns are learnt from images, got none.")
+    with torch.no_grad():
+        return Patterns(
+            {
+                program.steps[number].name: sums[number].pattern(layer).detach()
+                for number, layer in enumerate(layers)
+                if layer is not None
+            }
+        )

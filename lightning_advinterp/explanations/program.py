@@ -1,0 +1,273 @@
+"""A network as a list of steps, each with the module that it belongs to: what propagation rules are defined on."""
+
+import operator
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import Tensor, fx, nn
+from torch.nn import functional as F
+
+from lightning_advinterp.networks.cifar_resnet import Subsample
+from lightning_advinterp.networks.sites import Board
+from lightning_advinterp.networks.trace import Trace, output_node, trace_network
+
+
+class Op(Enum):
+    """What a step does to its inputs."""
+
+    INPUT = auto()
+    LINEAR = auto()  # a convolution or linear layer, with the BatchNorm that follows it folded in
+    NORM = auto()  # a BatchNorm without a layer of its own before it
+    RELU = auto()
+    MAX_POOL = auto()
+    AVERAGE = auto()  # weighs its inputs without parameters, all weights positive
+    SELECT = auto()  # every output is one of the inputs, or 0
+    SUM = auto()
+    CONCAT = auto()
+
+
+@dataclass(frozen=True)
+class Step:
+    """One operation.
+
+    Attributes:
+        op: its kind.
+        name: the module's path, or the function's name.
+        inputs: numbers of the steps that it reads.
+        run: from the inputs' values to its own; a LINEAR or NORM step is run by
+            :mod:`~lightning_advinterp.explanations.linear`; a MAX_POOL step returns indices too.
+        module: the module, of a LINEAR or NORM step.
+        norm: the BatchNorm folded into it.
+        positive: whether its value cannot be negative.
+    """
+
+    op: Op
+    name: str
+    inputs: tuple[int, ...] = ()
+    run: Callable[..., Any] = field(default=torch.clone, repr=False)
+    module: nn.Module | None = None
+    norm: nn.Module | None = None
+    positive: bool = False
+
+
+@dataclass(frozen=True)
+class Program:
+    """A network's steps in order of computation; step 0 is the normalised image, the last one the logits.
+
+    Attributes:
+        steps: the steps.
+        modules: every module that the steps use, by path.
+    """
+
+    steps: tuple[Step, ...]
+    modules: dict[str, nn.Module]
+
+
+_PROGRAMS: "WeakKeyDictionary[nn.Module, Program]" = WeakKeyDictionary()
+
+
+def program_of(body: nn.Module, method: str) -> Program:
+    """Return the steps of a network, from a symbolic trace that is remembered while its modules stay the same.
+
+    Args:
+        body: from normalised images to logits.
+        method: the explanation's name, for messages.
+
+    Raises:
+        ValueError: naming the module or function for which there are no rules, or if the network cannot be traced, or
+            is inside of a block that replaces or ablates layers.
+    """
+    for hook in body._forward_pre_hooks.values():
+        if isinstance(hook, Board) and any(site.edits for site in hook.sites.values()):
+            raise ValueError(
+                f"{method} propagates through the network's own layers; leave the block that changes them."
+            )
+    known = _PROGRAMS.get(body)
+    if known is None or any(_at(body, path) is not module for path, module in known.modules.items()):
+        try:
+            trace = trace_network(body)
+        except Exception as error:  # data-dependent control flow shows in many kinds of error
+            raise ValueError(
+                f"{method} needs to follow the network's computation, and {type(body).__name__} cannot be traced "
+                f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); take a gradient method."
+            ) from error
+        known = _Compiler(trace, method).program()
+        _PROGRAMS[body] = known
+    return known
+
+
+def _at(body: nn.Module, path: str) -> nn.Module | None:
+    try:
+        return body.get_submodule(path)
+    except AttributeError:
+        return None
+
+
+class _Compiler:
+    def __init__(self, trace: Trace, method: str) -> None:
+        self.trace, self.method = trace, method
+        self.steps: list[Step] = []
+        self.number: dict[fx.Node, int] = {}
+        self.modules: dict[str, nn.Module] = {}
+
+    def program(self) -> Program:
+        end = output_node(self.trace.traced)
+        needed = _needed(end)
+        for node in self.trace.traced.nodes:
+            if node in needed and node not in self.number:
+                self._add(node)
+        last = self.number[end]
+        if last != len(self.steps) - 1:
+            raise ValueError(f"{self.method}: the logits are not what the network computes last ({end}).")
+        return Program(tuple(self.steps), self.modules)
+
+    def _add(self, node: fx.Node) -> None:
+        step = self._step(node)
+        if step.module is not None and step.op is Op.LINEAR:
+            norm = _own_norm(node, self.trace)
+            if norm is not None:
+                follower = self.trace.module(norm)
+                step = Step(step.op, step.name, step.inputs, step.run, step.module, follower)
+                self.modules[str(norm.target)] = _present(follower)
+                self.number[norm] = len(self.steps)
+        self.number[node] = len(self.steps)
+        self.steps.append(step)
+
+    def _step(self, node: fx.Node) -> Step:
+        if node.op == "placeholder":
+            return Step(Op.INPUT, "the image")
+        inputs = tuple(self.number[part] for part in _inputs(node) if part in self.number)
+        module = self.trace.module(node)
+        name = str(node.target) if module is not None else getattr(node.target, "__name__", str(node.target))
+        found = _of_module(module) if module is not None else _of_function(node, name)
+        if found is None or not inputs or (len(inputs) > 1 and found[0] not in (Op.SUM, Op.CONCAT)):
+            what = f"layer {name} ({type(module).__name__})" if module is not None else f"{name}() ({node})"
+            raise ValueError(
+                f"{self.method} has no rule for {what}. It works on networks of convolutions, linear layers, "
+                "BatchNorm, relu, pooling, sums and concatenations (AlexNet, VGG, ResNet, SqueezeNet, Inception, …); "
+                "take a gradient method for others."
+            )
+        op, run = found
+        if module is not None:
+            self.modules[name] = module
+        kept = op in (Op.AVERAGE, Op.SELECT, Op.MAX_POOL, Op.SUM, Op.CONCAT)
+        positive = op is Op.RELU or (kept and all(self.steps[part].positive for part in inputs))
+        return Step(op, name, inputs, run, module if op in (Op.LINEAR, Op.NORM) else None, None, positive)
+
+
+def _present(module: nn.Module | None) -> nn.Module:
+    if module is None:
+        raise RuntimeError("a traced module call has no module")
+    return module
+
+
+def _inputs(node: fx.Node) -> Sequence[fx.Node]:
+    """Return the nodes that a node reads, as often as it reads them."""
+    first = node.args[0] if node.args else None
+    parts = first if isinstance(first, list | tuple) else node.args
+    return [part for part in parts if isinstance(part, fx.Node)]
+
+
+def _needed(end: fx.Node) -> set[fx.Node]:
+    found, waiting = set(), [end]
+    while waiting:
+        node = waiting.pop()
+        if node not in found:
+            found.add(node)
+            waiting.extend(node.all_input_nodes)
+    return found
+
+
+def _own_norm(node: fx.Node, trace: Trace) -> fx.Node | None:
+    """Return the BatchNorm that alone reads a convolution."""
+    users = list(node.users)
+    if len(users) != 1 or not isinstance(trace.module(node), nn.Conv2d):
+        return None
+    return users[0] if type(trace.module(users[0])) is nn.BatchNorm2d else None
+
+
+def _max_pool(
+    x: Tensor,
+    kernel_size: Any,
+    stride: Any = None,
+    padding: Any = 0,
+    dilation: Any = 1,
+    ceil_mode: bool = False,
+    return_indices: bool = False,
+) -> tuple[Tensor, Tensor]:
+    pooled: tuple[Tensor, Tensor] = F.max_pool2d(
+        x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode, return_indices=True
+    )
+    return pooled
+
+
+def _of_module(module: nn.Module) -> tuple[Op, Callable[..., Any]] | None:
+    """Return what a module does; exact classes, since a subclass may compute something else."""
+    kind = type(module)
+    if kind is nn.Conv2d and isinstance(module, nn.Conv2d):
+        plain = module.padding_mode == "zeros" and not isinstance(module.padding, str)
+        return (Op.LINEAR, torch.clone) if plain else None
+    if kind is nn.Linear:
+        return Op.LINEAR, torch.clone
+    if kind is nn.BatchNorm2d and isinstance(module, nn.BatchNorm2d):
+        return (Op.NORM, torch.clone) if module.running_mean is not None else None
+    if kind is nn.ReLU:
+        return Op.RELU, F.relu
+    if kind is nn.MaxPool2d and isinstance(module, nn.MaxPool2d) and not module.return_indices:
+        return Op.MAX_POOL, lambda x: _max_pool(
+            x, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
+        )
+    if kind in (nn.AvgPool2d, nn.AdaptiveAvgPool2d):
+        return Op.AVERAGE, module.forward
+    if kind in (nn.Dropout, nn.Dropout2d, nn.Identity):
+        return Op.SELECT, torch.clone
+    if kind in (nn.Flatten, Subsample):
+        return Op.SELECT, module.forward
+    return None
+
+
+_SUMS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
+_FUNCTIONS: dict[str, Op] = {
+    "relu": Op.RELU,
+    "relu_": Op.RELU,
+    "max_pool2d": Op.MAX_POOL,
+    "avg_pool2d": Op.AVERAGE,
+    "adaptive_avg_pool2d": Op.AVERAGE,
+    "mean": Op.AVERAGE,
+    "flatten": Op.SELECT,
+    "dropout": Op.SELECT,
+    "contiguous": Op.SELECT,
+    "clone": Op.SELECT,
+}
+
+
+def _of_function(node: fx.Node, name: str) -> tuple[Op, Callable[..., Any]] | None:
+    """Return what a function or method does to its tensors."""
+    parts = _inputs(node)
+    if node.target in _SUMS and len(parts) == len(node.args) == 2 and not node.kwargs:
+        return Op.SUM, torch.add
+    if node.target in (torch.cat, torch.concat) and len(parts) == len(node.all_input_nodes):
+        along = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
+        return (Op.CONCAT, lambda *values: torch.cat(values, 1)) if along == 1 else None
+    op = _FUNCTIONS.get(name)
+    if op is None or node.op not in ("call_function", "call_method") or len(parts) != 1 or parts[0] is not node.args[0]:
+        return None
+    rest: Any = node.args[1:]
+    options: Any = {key: value for key, value in node.kwargs.items() if key != "inplace"}
+    if op is Op.RELU:
+        return op, F.relu
+    if op is Op.MAX_POOL:
+        return op, lambda x: _max_pool(x, *rest, **options)
+    if name in ("dropout", "contiguous", "clone"):
+        return op, torch.clone
+    functions: dict[str, Any] = {
+        "avg_pool2d": F.avg_pool2d,
+        "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
+        "mean": torch.mean,
+        "flatten": torch.flatten,
+    }
+    return op, lambda x: functions[name](x, *rest, **options)
