@@ -36,9 +36,11 @@ class Needs:
 
     Attributes:
         sweeps: its runs over the data, in order.
+        passes: forward and backward passes of an image that it makes itself, beside what the runner makes.
     """
 
     sweeps: tuple[Sweep, ...]
+    passes: tuple[int, int] = (0, 0)
 
 
 @dataclass(frozen=True)

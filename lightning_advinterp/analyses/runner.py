@@ -125,8 +125,9 @@ class Runner:
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
-        forwards = backwards = 0
-        needs = [analysis.needs(self.network).sweeps for analysis in analyses]
+        asked = [analysis.needs(self.network) for analysis in analyses]
+        forwards, backwards = (sum(one.passes[kind] for one in asked) for kind in (0, 1))
+        needs = [one.sweeps for one in asked]
         for number in range(max(map(len, needs), default=0)):
             wants = _unite([sweeps[number] for sweeps in needs if number < len(sweeps)])
             forwards += len(wants.kinds)

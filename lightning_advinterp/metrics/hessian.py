@@ -50,9 +50,9 @@ class Hessian:
         if not self._gradient.requires_grad:  # a linear score
             return torch.zeros_like(v)
         inner = (self._gradient * v.view_as(self._gradient)).sum()
+        product: Tensor | None
         (product,) = torch.autograd.grad(inner, self._x, retain_graph=True, allow_unused=True)
-        found: Tensor = torch.zeros_like(v) if product is None else product.flatten(1)
-        return found
+        return torch.zeros_like(v) if product is None else product.flatten(1)
 
     def level_set(self) -> Product:
         """Return the product with the shape operator of the level set, ``S = P H P / ‖∇‖`` with ``P = 1 − n nᵀ``.
@@ -63,7 +63,8 @@ class Hessian:
         n = self.gradient / length.clamp(min=torch.finfo(length.dtype).tiny)
 
         def project(v: Tensor) -> Tensor:
-            return v - (v * n).sum(1, keepdim=True) * n
+            along: Tensor = (v * n).sum(1, keepdim=True) * n
+            return v - along
 
         return lambda v: project(self(project(v))) / length.clamp(min=torch.finfo(length.dtype).tiny)
 

@@ -1,0 +1,179 @@
+"""How strongly a network's output bends around its images, and in which directions (Dombrowski et al. 2019)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from statistics import quantiles
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Row, Sweep
+from lightning_advinterp.explanations.explanation import Explanation
+from lightning_advinterp.explanations.gradients import Gradient
+from lightning_advinterp.metrics.heatmaps import spearman, top_k_intersection
+from lightning_advinterp.metrics.hessian import Hessian, frobenius_norm, largest_eigenvalue
+from lightning_advinterp.networks.modes import attack_mode
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.smoothing import smoothed_relu
+from lightning_advinterp.randomness import normal, sample_keys
+
+_RANDOM = 0x646972  # "dir"
+DIRECTIONS = ("top", "gradient", "random")
+
+
+@dataclass(frozen=True)
+class CurvatureConfig:
+    """What is measured of every image.
+
+    Attributes:
+        beta: β of the softplus that stands for ReLU, whose Hessian is 0 almost everywhere.
+        lanczos: dimension of the Krylov spaces for the largest eigenvalues.
+        probes: random vectors for the Frobenius norm.
+        step: root mean square change of a pixel in the steps along three directions.
+        topk: share of the map's places whose overlap is reported after such a step.
+        limit: number of images.
+        batch_size: images at a time: each needs (lanczos + 3) vectors of its size.
+        seed: of the start vectors, the probes and the random direction.
+    """
+
+    beta: float = 10.0
+    lanczos: int = 20
+    probes: int = 64
+    step: float = 2 / 255
+    topk: float = 0.02
+    limit: int = 32
+    batch_size: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("lanczos", "limit", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if self.probes < 2:
+            raise ValueError(f"probes must be 2 or more, for there to be a standard error, got {self.probes}.")
+        for name, most in (("beta", float("inf")), ("step", 1.0), ("topk", 1.0)):
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie above 0 and at {most} or below, got {getattr(self, name)}.")
+
+
+class CurvatureAnalysis:
+    """Curvature of the predicted class's logit z with respect to the pixels, on the network with softplus for ReLU.
+
+    The table ``curvature`` has a row per image: ``image, class, beta, gradient_norm, lambda_max`` (the Hessian's
+    eigenvalue of largest magnitude) and its ``residual``, ``frobenius`` and ``frobenius_error`` (standard error),
+    ``principal`` (the largest principal curvature of the level set {z = const}, which bounds how fast the normalised
+    gradient map turns along it), ``cos2`` (squared cosine between the most fragile direction, that eigenvector, and the
+    gradient) and ``cos2_times_dimension``, which is 1 on average for a random direction: in D dimensions nearly all
+    directions are nearly orthogonal, so the plain cosine cannot fail to be small. Beside them, since only effects
+    compare: for a step of equal length along the eigenvector (``top``), the gradient and a random direction the change
+    of the class's probability (``delta_p_…``) and of the gradient map (``spearman_…``, ``topk_…``).
+
+    ``curvature_summary`` has the median and the 10 and 90 % quantiles of each.
+
+    Args:
+        config: what is measured.
+    """
+
+    name = "curvature"
+
+    def __init__(self, config: CurvatureConfig | None = None) -> None:
+        self.config = config or CurvatureConfig()
+        self._network: Network | None = None
+        self._rows: dict[int, Row] = {}
+
+    def needs(self, network: Network) -> Needs:
+        """One sweep over real images; the products are its own."""
+        self._network = network
+        products = 2 * (self.config.lanczos + 1) + self.config.probes
+        # a product is a backward pass through a backward pass; the steps take a map and a prediction each
+        return Needs((Sweep(labels=False),), passes=(3 + 2 * len(DIRECTIONS), 2 * products + 3 + len(DIRECTIONS)))
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Measure one batch."""
+        size = self.config.batch_size
+        for start in range(0, len(seen.index), size):
+            part = slice(start, start + size)
+            index, x = seen.index[part], seen.images[REAL][part]
+            found = self._measure(x, seen.logits[REAL][part].argmax(1), sample_keys(index, seed=self.config.seed))
+            for place, number in enumerate(index.tolist()):
+                self._rows[number] = {key: values[place].item() for key, values in found.items()}
+
+    def _measure(self, x: Tensor, target: Tensor, keys: Tensor) -> dict[str, Tensor]:
+        network, config = self._network, self.config
+        assert network is not None
+
+        def score(images: Tensor) -> Tensor:
+            logits: Tensor = network(images)
+            return logits.gather(1, target[:, None]).squeeze(1)
+
+        with attack_mode(network), smoothed_relu(config.beta):
+            hessian = Hessian(score, x)
+            like = hessian.gradient
+            top = largest_eigenvalue(hessian, like, keys, steps=config.lanczos)
+            norm, error = frobenius_norm(hessian, like, keys, probes=config.probes)
+            principal = largest_eigenvalue(hessian.level_set(), like, keys, steps=config.lanczos)
+        length = like.norm(dim=1)
+        cos2 = ((top.vector * like).sum(1) / length).square()
+        found = {"class": target, "beta": torch.full_like(length, config.beta), "gradient_norm": length}
+        found |= {"lambda_max": top.value, "residual": top.residual, "frobenius": norm, "frobenius_error": error}
+        found |= {"principal": principal.value, "cos2": cos2, "cos2_times_dimension": cos2 * like.shape[1]}
+        random = normal(keys, like.shape[1:], stream=_RANDOM).to(like)
+        moves = dict(zip(DIRECTIONS, (top.vector, like, random), strict=True))
+        return found | self._steps(network, x, target, moves)
+
+    def _steps(self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """Step along each direction by the same length, on the smooth network, and compare maps and probabilities."""
+        explanation: Explanation = Gradient(softplus=self.config.beta)
+        places = x.shape[2] * x.shape[3]
+        k = max(1, round(self.config.topk * places))
+
+        def look(images: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad(), smoothed_relu(self.config.beta):
+                p = network(images).float().softmax(1).gather(1, target[:, None]).squeeze(1)
+            return p, explanation.map(network, images, target)
+
+        before, map_before = look(x)
+        found: dict[str, Tensor] = {}
+        for name, move in moves.items():
+            unit = move / move.norm(dim=1, keepdim=True).clamp(min=torch.finfo(move.dtype).tiny)
+            length = self.config.step * unit.shape[1] ** 0.5
+            after, map_after = look(x + length * unit.view_as(x))  # not cut to [0, 1]: the direction is the question
+            found[f"delta_p_{name}"] = (after - before).abs()
+            found[f"spearman_{name}"] = spearman(map_before, map_after)
+            found[f"topk_{name}"] = top_k_intersection(map_before, map_after, k)
+        return found
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's images."""
+        self._rows |= state["rows"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images measured so far."""
+        return {"rows": dict(self._rows)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the images measured so far."""
+        self._rows = dict(state["rows"])
+
+    def result(self) -> Result:
+        """Return one row per image, the quantiles, and the medians as scalars."""
+        rows = [{"image": number} | self._rows[number] for number in sorted(self._rows)]
+        summary: list[Row] = []
+        for key in [key for key in (rows[0] if rows else {}) if key not in ("image", "class", "beta")]:
+            signed = key in ("lambda_max", "principal")
+            values = [float(abs(row[key]) if signed else row[key]) for row in rows if row[key] == row[key]]
+            low, middle, high = _spread(values)
+            summary.append({"measure": key, "median": middle, "low": low, "high": high, "n": len(values)})
+        scalars = {f"curvature/{row['measure']}": row["median"] for row in summary if row["median"] is not None}
+        return Result(self.name, scalars, {"curvature": rows, "curvature_summary": summary})
+
+
+def _spread(values: list[float]) -> tuple[float | None, float | None, float | None]:
+    """10 % quantile, median and 90 % quantile."""
+    if not values:
+        return None, None, None
+    if len(values) == 1:
+        return values[0], values[0], values[0]
+    deciles = quantiles(values, n=10, method="inclusive")
+    return deciles[0], deciles[4], deciles[8]
