@@ -1,0 +1,72 @@
+"""The thorough check of a set: every image and every map is decoded."""
+
+import os
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from rich.progress import Progress
+
+from lightning_advinterp.data.broden.dataset import BrodenDataset
+from lightning_advinterp.data.broden.findings import Findings, unusable
+from lightning_advinterp.data.broden.index import INDEX, Row, map_places
+from lightning_advinterp.data.broden.maps import read_map, unreadable
+from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
+
+_CHUNK = 512
+
+
+def check_set(root: str | Path, *, progress: bool = False) -> BrodenDataset:
+    """Open a set and decode all of it, on all cores.
+
+    Beyond what opening checks: images and maps can be decoded to their end and have the sizes of columns ih, iw and
+    sh, sw; maps hold only numbers of label.csv.
+
+    Args:
+        root: the folder that holds index.csv.
+        progress: show a progress bar.
+
+    Returns:
+        The set.
+
+    Raises:
+        FileNotFoundError: there is no such set; says how to get one.
+        BrodenError: something is wrong with it; lists all findings with file, row and column.
+    """
+    dataset = BrodenDataset(root, size=1)  # no image is resized here; a size lets sets of mixed sizes pass
+    findings = Findings()
+    with (
+        Progress(transient=True, disable=not progress) as bar,
+        ThreadPoolExecutor(os.cpu_count() or 1) as pool,
+    ):
+        task = bar.add_task("decoding images and maps", total=len(dataset.rows))
+        for start in range(0, len(dataset.rows), _CHUNK):
+            chunk = dataset.rows[start : start + _CHUNK]
+            for row, wrong in zip(chunk, pool.map(lambda row: list(_row_problems(dataset, row)), chunk), strict=True):
+                for column, problem in wrong:
+                    findings.add(INDEX, row.line, column, problem)
+                bar.advance(task)
+    findings.check(unusable(dataset.root))
+    return dataset
+
+
+def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]:
+    """Yield column and message of whatever is wrong with the files of one row."""
+    try:
+        with open_image(dataset.file(row.image)) as image:
+            width, height = image.size
+            to_rgb(image)
+    except BadImageError as error:
+        yield "image", unreadable(row.image, error)
+    else:
+        if (height, width) != row.size:
+            wanted = f"expected {row.size[0]} x {row.size[1]} (columns ih, iw)"
+            yield "image", f"'images/{row.image}' is {height} x {width}, {wanted}"
+    for _, category, path in map_places(row, dataset.categories):
+        try:
+            problem = dataset.map_problem(read_map(dataset.file(path)))
+        except BadImageError as error:
+            yield category, unreadable(path, error)
+        else:
+            if problem:
+                yield category, f"'images/{path}' {problem}"

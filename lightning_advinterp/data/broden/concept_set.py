@@ -1,0 +1,67 @@
+"""What an analysis of concepts needs of a set, and how it opens one: a folder on disk, or the concept world."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol, Self
+
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.broden.dataset import BrodenDataset
+from lightning_advinterp.data.broden.maps import Segmentation
+from lightning_advinterp.data.broden.rendered import ConceptWorldConcepts
+from lightning_advinterp.data.broden.vocabulary import Concept
+
+CONCEPT_WORLD = "concept_world"
+
+
+class ConceptSet(Protocol):
+    """Images with labels of concepts: :class:`BrodenDataset` or :class:`ConceptWorldConcepts`.
+
+    ``dataset[item]`` counts positions; ``Batch.index``, :meth:`segmentation` and :meth:`path_of` go by the image's
+    number, which it keeps in every choice of images.
+    """
+
+    categories: tuple[str, ...]
+    concepts: dict[int, Concept]
+    label_size: tuple[int, int]
+    indices: list[int]
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the set and of the choice of images."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, item: int) -> Batch:
+        """Return one sample: uint8 ``[3, size, size]``, label −1, the image's number."""
+        ...
+
+    def segmentation(self, index: int) -> Segmentation:
+        """Return the labels of an image by its number."""
+        ...
+
+    def path_of(self, index: int) -> str:
+        """Return the path of an image by its number."""
+        ...
+
+    def only(self, items: Sequence[int]) -> Self:
+        """Return a data set of some of these images, by their positions here."""
+        ...
+
+
+def open_concepts(concepts: str | Path, size: int, *, n: int = 1000, seed: int = 0) -> ConceptSet:
+    """Open a set for a network.
+
+    Args:
+        concepts: folder of a set in Broden's format, or ``concept_world``, which needs no download.
+        size: side of the network's input in pixels.
+        n: pictures of the concept world.
+        seed: number of the concept world.
+
+    Raises:
+        FileNotFoundError: there is no such set; says how to get one.
+        BrodenError: something is wrong with it.
+    """
+    if str(concepts) == CONCEPT_WORLD:
+        return ConceptWorldConcepts(n, size=size, seed=seed)
+    return BrodenDataset(concepts, size=size)

@@ -1,0 +1,154 @@
+"""The concepts of a set: category.csv, label.csv and the tables c_<category>.csv."""
+
+import re
+from dataclasses import dataclass
+
+from lightning_advinterp.data.broden.tables import TableReader
+
+LARGEST = 255 + 256 * 255
+"""Largest label number that a map can hold, as red + 256 · green."""
+
+_MENTION = re.compile(r"(?P<name>[^();]+)\((?P<count>\d+)\)")
+_WHOLE = re.compile(r"[0-9]+")
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A row of label.csv.
+
+    Attributes:
+        number: of the label, in maps and as image-level label.
+        name: colour names end in ``-c``, scene names in ``-s``.
+        category: number of its primary category, in which alone it is scored: the one in which it covers most pixels
+            according to the tables c_<category>.csv; of several, the last in the order of category.csv (the rule of
+            NetDissect's ``primary_categories_per_index``; for 17 of the 173 labels of Broden 1.0 that have several
+            categories, it is not the one that label.csv names first).
+    """
+
+    number: int
+    name: str
+    category: int
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """What the labels of a set mean.
+
+    Attributes:
+        categories: names, in the order of category.csv.
+        concepts: by label number.
+    """
+
+    categories: tuple[str, ...]
+    concepts: dict[int, Concept]
+
+
+def read_vocabulary(reader: TableReader) -> Vocabulary:
+    """Read the three kinds of tables; what is wrong goes to the reader's findings.
+
+    Args:
+        reader: of the set's folder.
+    """
+    categories = _read_categories(reader)
+    coverage = [_read_coverage(reader, name) for name in categories]
+    concepts: dict[int, Concept] = {}
+    if (table := reader.read("label.csv", ("number", "name", "category"))) is None:
+        return Vocabulary(categories, concepts)
+    if not table.rows:
+        reader.findings.add(table.name, None, None, "lists no label")
+    lines: dict[int, int] = {}
+    for line, fields in table.rows:
+        text, name, mentions = (fields[place] for place in table.places(("number", "name", "category")))
+        number = whole_number(text)
+        if number is None or not 1 <= number <= LARGEST:
+            wanted = f"expected a label number from 1 to {LARGEST}, got {text!r}"
+            reader.findings.add(table.name, line, "number", wanted)
+            continue
+        if number in lines:
+            also = f"label {number} stands in row {lines[number]} already; label numbers must be unique"
+            reader.findings.add(table.name, line, "number", also)
+            continue
+        lines[number] = line
+        if not name:
+            reader.findings.add(table.name, line, "name", f"label {number} has no name")
+        own = _own_categories(reader, categories, line, mentions)
+        for k in own:
+            if coverage[k] and number not in coverage[k]:  # a table that is missing altogether is one finding
+                lacking = f"names {categories[k]!r}, but c_{categories[k]}.csv does not list label {number}"
+                reader.findings.add(table.name, line, "category", lacking)
+        primary = max(((coverage[k].get(number, 0.0), k) for k in own), default=(0.0, 0))[1]
+        concepts[number] = Concept(number, name, primary)
+    if table.rows and not concepts:
+        return Vocabulary(categories, concepts)
+    for k, name in enumerate(categories):
+        for number in coverage[k]:
+            if number not in lines:
+                reader.findings.add(f"c_{name}.csv", None, "number", f"label {number} is not in label.csv")
+    return Vocabulary(categories, concepts)
+
+
+def whole_number(text: str) -> int | None:
+    """Return the number that a field of plain digits stands for, None for any other field.
+
+    Example:
+        >>> whole_number("12"), whole_number("12.0"), whole_number("-1"), whole_number("")
+        (12, None, None, None)
+    """
+    return int(text) if _WHOLE.fullmatch(text) and len(text) < 10 else None
+
+
+def _read_categories(reader: TableReader) -> tuple[str, ...]:
+    if (table := reader.read("category.csv", ("name",))) is None:
+        return ()
+    (place,) = table.places(("name",))
+    names: dict[str, int] = {}
+    for line, fields in table.rows:
+        name = fields[place]
+        if not re.fullmatch(r"[\w-]+", name):
+            wanted = f"expected a name of letters, digits, - and _, got {name!r}"
+            reader.findings.add(table.name, line, "name", wanted)
+        elif name in names:
+            reader.findings.add(table.name, line, "name", f"{name!r} stands in row {names[name]} already")
+        else:
+            names[name] = line
+    if not table.rows:
+        reader.findings.add(table.name, None, None, "lists no category")
+    return tuple(names)
+
+
+def _read_coverage(reader: TableReader, category: str) -> dict[int, float]:
+    """Return the pixels that each label covers as this category, in images."""
+    coverage: dict[int, float] = {}
+    if (table := reader.read(f"c_{category}.csv", ("code", "number", "name", "frequency", "coverage"))) is None:
+        return coverage
+    number_at, coverage_at = table.places(("number", "coverage"))
+    for line, fields in table.rows:
+        number = whole_number(fields[number_at])
+        if number is None:
+            wanted = f"expected a label number, got {fields[number_at]!r}"
+            reader.findings.add(table.name, line, "number", wanted)
+            continue
+        if number in coverage:
+            reader.findings.add(table.name, line, "number", f"label {number} stands in an earlier row already")
+        try:
+            coverage[number] = float(fields[coverage_at])
+        except ValueError:
+            coverage[number] = 0.0
+            wanted = f"expected a number of images, got {fields[coverage_at]!r}"
+            reader.findings.add(table.name, line, "coverage", wanted)
+    return coverage
+
+
+def _own_categories(reader: TableReader, categories: tuple[str, ...], line: int, mentions: str) -> list[int]:
+    """Return the categories of a cell such as ``material(36);object(3)``."""
+    own: list[int] = []
+    for mention in mentions.split(";"):
+        if (match := _MENTION.fullmatch(mention)) is None:
+            wanted = f"expected category(images), several separated by ';', got {mentions!r}"
+            reader.findings.add("label.csv", line, "category", wanted)
+        elif match["name"] not in categories:
+            known = ", ".join(categories) or "none"
+            reader.findings.add("label.csv", line, "category", f"{match['name']!r} is not in category.csv ({known})")
+        else:
+            own.append(categories.index(match["name"]))
+    return own
