@@ -25,7 +25,7 @@ class Bins(NamedTuple):
     """
 
     code: Tensor
-    count: Tensor
+    count: Tensor  # type: ignore[assignment]  # a tuple has a method of that name
     low: Tensor
     high: Tensor
 
@@ -102,7 +102,7 @@ def counts_above(bins: Bins) -> Tensor:
     if not len(bins.code):
         return bins.count
     total = bins.count.flip(0).cumsum(0).flip(0)  # from this bin to the very end
-    unit, place, size = torch.unique_consecutive(bins.unit, return_inverse=True, return_counts=True)
+    _, place, size = torch.unique_consecutive(bins.unit, return_inverse=True, return_counts=True)
     ends = size.cumsum(0)
     beyond = torch.cat([total, total.new_zeros(1)])[ends]  # what belongs to later units
     return total - bins.count - beyond[place]

@@ -27,7 +27,8 @@ class UnitConcepts(NamedTuple):
     @property
     def category(self) -> NDArray[np.int64]:
         """int64 ``[U]``, the category of the best label over all; the first of equal ones."""
-        return self.iou.argmax(axis=1)
+        first: NDArray[np.int64] = self.iou.argmax(axis=1)
+        return first
 
     @property
     def best_label(self) -> NDArray[np.int64]:

@@ -66,7 +66,9 @@ class ConceptCounts:
         self._categories = torch.zeros(labels + 1, categories, dtype=torch.int64, device=device)
         self._categories[torch.arange(labels), torch.from_numpy(vocabulary.category)] = 1
 
-    def update(self, maps: Tensor, thresholds: Tensor, labels: BatchLabels, size: tuple[int, int], group: Tensor) -> None:
+    def update(
+        self, maps: Tensor, thresholds: Tensor, labels: BatchLabels, size: tuple[int, int], group: Tensor
+    ) -> None:
         """Count a batch.
 
         Args:
@@ -108,9 +110,11 @@ class ConceptCounts:
         if self.rule == "original":
             return labels.present[image].long()
         touched = self._categories[sets].sum(1)
-        return torch.zeros(len(image), self.area.shape[2], dtype=torch.int64, device=image.device).index_add_(
-            0, which, touched
-        ).clamp_(max=1)
+        return (
+            torch.zeros(len(image), self.area.shape[2], dtype=torch.int64, device=image.device)
+            .index_add_(0, which, touched)
+            .clamp_(max=1)
+        )
 
     def _count_labels(self, labels: BatchLabels, group: Tensor) -> None:
         images = len(labels.signature)
@@ -136,7 +140,7 @@ class ConceptCounts:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
         for name, value in state.items():
-            setattr(self, name, value.to(self.images.device))
+            setattr(self, name, value.to(self.images.device, copy=True))
 
     def iou(self, weights: Tensor | None = None) -> Tensor:
         """Return the intersection over union of every unit and label, float64 ``[U, L]``; 0 where both are empty.

@@ -30,7 +30,8 @@ class Vocabulary:
         self.numbers = tuple(sorted(labels))
         self.categories = tuple(categories)
         self.category = np.array([labels[number] for number in self.numbers], dtype=np.int64)
-        if self.numbers and (self.numbers[0] < 1 or not 0 <= self.category.min() <= self.category.max() < len(categories)):
+        known = set(range(len(categories)))
+        if self.numbers and (self.numbers[0] < 1 or not known.issuperset(labels.values())):
             raise ValueError(
                 f"labels must be numbers from 1 with categories from 0 to {len(categories) - 1}, got "
                 f"{self.numbers[0]} as the lowest number and {sorted(set(labels.values()))} as categories."
@@ -132,7 +133,9 @@ class BatchLabels(NamedTuple):
     most: int
 
 
-def batch_labels(images: Sequence[ImageLabels], vocabulary: Vocabulary, device: torch.device | None = None) -> BatchLabels:
+def batch_labels(
+    images: Sequence[ImageLabels], vocabulary: Vocabulary, device: torch.device | None = None
+) -> BatchLabels:
     """Join the labels of several images."""
     widest = max(image.labels.shape[1] for image in images)
     padded = [

@@ -73,7 +73,7 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) ->
         thresholds: ``[U]``.
         size: height and width of the label maps.
     """
-    images, units, height, width = maps.shape
+    units, height, width = maps.shape[1:]
     if height > size[0] or width > size[1]:
         return _shrunk(maps, thresholds, size)
     thresholds = thresholds.to(maps.dtype)
@@ -111,7 +111,7 @@ def _between(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
 
 def _shrunk(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Hits:
     """The same for maps larger than the label maps, of which only those that exceed somewhere are resampled."""
-    images, units = maps.shape[:2]
+    units = maps.shape[1]
     row = (maps.amax((2, 3)) > thresholds.to(maps.dtype)).flatten().nonzero().squeeze(1)
     resampled = F.interpolate(
         maps.flatten(0, 1)[row][:, None], size=size, mode="bilinear", align_corners=False, antialias=True

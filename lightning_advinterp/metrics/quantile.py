@@ -258,9 +258,14 @@ class RefinedQuantile:
         self._bins = join_bins(self._bins, Bins(*(column.to(self.low.device) for column in state["bins"])))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts as tensors."""
-        return {"bins": list(self._bins)}
+        """Return bounds and counts as plain types and tensors."""
+        bounds = {"low": self.low, "high": self.high, "above": self.above, "ranks": list(self._ranks)}
+        return bounds | {"bins": list(self._bins)}
 
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the counts."""
-        self._bins = Bins(*state["bins"])
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> "RefinedQuantile":
+        """Return what :meth:`state_dict` was taken of."""
+        below, over, share = state["ranks"]
+        refined = cls(state["low"], state["high"], state["above"], (below, over, share))
+        refined._bins = Bins(*state["bins"])
+        return refined

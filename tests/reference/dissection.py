@@ -24,6 +24,29 @@ def enlarge(plane, size):
     return out
 
 
+def shrink(plane, size):
+    """Means with weights that fall linearly from each pixel's centre to the next one's (PIL's bilinear filter)."""
+
+    def weights(pixel, source, target):
+        width = max(source / target, 1)
+        centre = (pixel + 0.5) * source / target
+        found = np.array([max(0, 1 - abs(place + 0.5 - centre) / width) for place in range(source)])
+        return found / found.sum()
+
+    rows, columns = plane.shape
+    out = np.zeros(size, plane.dtype)
+    for i in range(size[0]):
+        for j in range(size[1]):
+            out[i, j] = weights(i, rows, size[0]) @ plane @ weights(j, columns, size[1])
+    return out
+
+
+def resample(plane, size):
+    """Enlarge a plane, or shrink it where it is larger along an axis."""
+    shrinks = plane.shape[0] > size[0] or plane.shape[1] > size[1]
+    return shrink(plane, size) if shrinks else enlarge(plane, size)
+
+
 def top_quantile(values, quantile):
     """Hazen's quantile of one unit's values: the sorted values lie at (i + 1/2) / n."""
     ordered = sorted(values)
@@ -64,7 +87,7 @@ def dissect(maps, thresholds, segmentations, categories_of, size, rule):
         for unit in range(units):
             if planes[unit].max() <= thresholds[unit]:
                 continue
-            mask = enlarge(planes[unit], size) > thresholds[unit]
+            mask = resample(planes[unit], size) > thresholds[unit]
             touched = {categories_of[label] for label in labels if (regions[label] * mask).sum() > 0}
             for label in labels:
                 intersection[unit, label] += int((regions[label] * mask).sum())
