@@ -51,7 +51,8 @@ def test_within_its_error_of_the_sorted_values(images, quantile):
     maps = maps_of_many_kinds()
     sketch = stream(maps, quantile, images)
     found, expected = sketch.compute().numpy(), sorted_quantile(maps, as_quantile(quantile))
-    assert (np.abs(found - expected) <= 2.0**-11 * np.abs(expected) + 1e-44).all()
+    tiny = 2.0**-137  # below the normal numbers all bins have this width
+    assert (np.abs(found - expected) <= 2.0**-11 * np.abs(expected) + tiny).all()
     assert (found[2], found[3], found[10]) == (0, np.float32(-1.7), 0)
     refined = sketch.refined()
     for part in maps.split(13):
@@ -120,8 +121,8 @@ def test_memory_does_not_grow_with_the_images():
         maps = torch.randn(n, 4, 16, 16, generator=torch.Generator().manual_seed(n))
         sizes[n] = len(stream(maps, 0.995, n, 50).state_dict()["bins"][0]) / 4
     assert sizes[20] <= 0.005 * 20 * 256 + 2
-    assert sizes[2000] < 3000
-    assert sizes[2000] < 3 * sizes[200] < 9 * sizes[20] * 10
+    assert sizes[2000] < 5 * sizes[200]
+    assert sizes[2000] < 2048 * np.log2(5.5 / 2.5)  # from the quantile to the largest of half a million values
 
 
 def test_hazen_in_exact_arithmetic():
