@@ -41,3 +41,25 @@ def accuracy_on_a_share(rank, world_size, count):
         small_network().double(), data, attacks=attacks, batch_size=4, seed=4, rank=rank, world_size=world_size
     )
     return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
+
+
+def dissections_on_a_share(rank, world_size, count):
+    """The tables of dissections, counted in several ways, that one process reports of its share of ``count`` images."""
+    from concept_sets import FakeConcepts
+    from helpers import small_network
+
+    from lightning_advinterp.analyses import DissectionAnalysis, DissectionConfig, Runner
+    from lightning_advinterp.attacks import AttackConfig
+    from lightning_advinterp.attacks.presets import create_attacks
+
+    attacks = create_attacks([AttackConfig("fgsm", "32/255")])
+    data, found = FakeConcepts(count), {}
+    for name, settings in {
+        "streamed": {"layers": ("relu1", "relu2"), "quantile": 0.9},
+        "exact": {"layers": "all_conv", "quantile": 0.95, "exact": True, "threshold_source": "recompute"},
+        "kept": {"layers": "last", "quantile": 0.9, "keep": True},
+    }.items():
+        runner = Runner(small_network().double(), data, attacks=attacks, batch_size=3, rank=rank, world_size=world_size)
+        config = DissectionConfig(groups=4, replicates=20, **settings)
+        found[name] = runner.run([DissectionAnalysis(data, attacks, config)])["dissection"].tables
+    return found

@@ -2,6 +2,8 @@
 
 from lightning_advinterp.analyses.accuracy import AccuracyAnalysis
 from lightning_advinterp.analyses.analysis import REAL, Analysis, Needs, Observation, Result, Sweep
+from lightning_advinterp.analyses.dissection import DissectionAnalysis
+from lightning_advinterp.analyses.dissection_config import DissectionConfig
 from lightning_advinterp.analyses.predictions import PredictionsAnalysis
 from lightning_advinterp.analyses.runner import Runner
 
@@ -9,6 +11,8 @@ __all__ = [
     "REAL",
     "AccuracyAnalysis",
     "Analysis",
+    "DissectionAnalysis",
+    "DissectionConfig",
     "Needs",
     "Observation",
     "PredictionsAnalysis",

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -21,13 +21,18 @@ class Sweep:
 
     Attributes:
         layers: layers whose activations are read, paths in the backbone.
-        kinds: image kinds, :data:`REAL` or names of attacks.
-        labels: whether true labels are needed.
+        kinds: image kinds, :data:`REAL` or names of attacks; none: no image is shown.
+        labels: whether true labels are needed; without, an untargeted attack moves an image that has none away from
+            the network's own prediction.
+        resumable: whether an interrupted run may go on in the middle of it, from the analysis' state alone.
+        forwards: further forward passes of every image that the analysis makes itself.
     """
 
     layers: tuple[str, ...] = ()
     kinds: tuple[str, ...] = (REAL,)
     labels: bool = True
+    resumable: bool = True
+    forwards: int = 0
 
 
 @dataclass(frozen=True)
@@ -107,3 +112,14 @@ class Analysis(Protocol):
 
     def result(self) -> Result:
         """Return what was found."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """An analysis whose later sweeps build on what all processes found in an earlier one."""
+
+    def settle(self, sweep: int) -> None:
+        """Conclude a sweep: this state holds what all processes found in it.
+
+        What later sweeps add is merged in its turn, so it must be kept apart from what is settled.
+        """

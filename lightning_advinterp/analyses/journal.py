@@ -26,20 +26,31 @@ class Journal:
         self._path, self._every = path, every_seconds
         self._saved = time.monotonic()
 
-    def resume(self, sweep: int, analyses: Sequence[Analysis]) -> int:
-        """Load the states of this sweep, and return how many images they have seen already."""
+    @property
+    def sweep(self) -> int | None:
+        """The sweep that was under way, None where nothing is kept."""
+        entry = self._read()
+        return None if entry is None else int(entry["sweep"])
+
+    def resume(self, sweep: int, analyses: Sequence[Analysis]) -> int | None:
+        """Load the states of this sweep, and return how many images they have seen already.
+
+        Returns:
+            None if a later sweep was under way: this one is complete.
+        """
         entry = self._read()
         if entry is None or entry["sweep"] < sweep:
             return 0
+        if entry["sweep"] > sweep:
+            return None
         for analysis in analyses:
             if analysis.name in entry["states"]:
                 analysis.load_state_dict(entry["states"][analysis.name])
-        # A later sweep was under way: this one is complete.
-        return int(entry["done"]) if entry["sweep"] == sweep else torch.iinfo(torch.int64).max
+        return int(entry["done"])
 
-    def save(self, sweep: int, done: int, analyses: Sequence[Analysis]) -> None:
-        """Write the states, if the last time is long enough ago."""
-        if self._path is None or time.monotonic() - self._saved < self._every:
+    def save(self, sweep: int, done: int, analyses: Sequence[Analysis], *, now: bool = False) -> None:
+        """Write the states, if the last time is long enough ago, or ``now``."""
+        if self._path is None or not (now or time.monotonic() - self._saved >= self._every):
             return
         states = {analysis.name: analysis.state_dict() for analysis in analyses}
         write_atomically(self._path, lambda file: torch.save({"sweep": sweep, "done": done, "states": states}, file))

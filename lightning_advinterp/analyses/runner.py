@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_advinterp.analyses.analysis import REAL, Analysis, Observation, Result, Sweep
+from lightning_advinterp.analyses.analysis import REAL, Analysis, Observation, Result, Settling, Sweep
 from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.batch import Batch
@@ -62,7 +62,7 @@ class Runner:
 
     Each image is attacked once per sweep and attack, and passes the network once per kind with all wanted layers
     read in that pass. The images are shared out by ``indices[rank::world_size]``, without padding, and the states
-    are merged at the end, so that N processes report what one reports.
+    are merged at the end of every sweep, so that N processes report what one reports.
 
     Args:
         network: seen in evaluation mode; it comes back as it was.
@@ -110,16 +110,26 @@ class Runner:
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""
         needs = [analysis.needs(self.network).sweeps for analysis in analyses]
-        for number in range(max(map(len, needs), default=0)):
+        last = max(map(len, needs), default=0) - 1
+        self._agree()
+        for number in range(last + 1):
             due = [(a, sweeps[number]) for a, sweeps in zip(analyses, needs, strict=True) if number < len(sweeps)]
             first = self._journal.resume(number, analyses)
+            if first is None:
+                continue
             wants = _unite([sweep for _, sweep in due])
             for done, seen in self._sweep(wants, first, f"sweep {number + 1}"):
                 for analysis, _ in due:
                     if seen is not None:
                         analysis.update(number, seen)
-                self._journal.save(number, done, analyses)
-        self._merge(analyses)
+                if wants.resumable:
+                    self._journal.save(number, done, analyses)
+            self._merge([analysis for analysis, _ in due])
+            for analysis, _ in due:
+                if isinstance(analysis, Settling):
+                    analysis.settle(number)
+            if number < last:
+                self._journal.save(number + 1, 0, analyses, now=True)
         self._journal.close()
         return {analysis.name: analysis.result() for analysis in analyses}
 
@@ -130,7 +140,7 @@ class Runner:
         needs = [one.sweeps for one in asked]
         for number in range(max(map(len, needs), default=0)):
             wants = _unite([sweeps[number] for sweeps in needs if number < len(sweeps)])
-            forwards += len(wants.kinds)
+            forwards += len(wants.kinds) + sum(sweeps[number].forwards for sweeps in needs if number < len(sweeps))
             for kind in wants.kinds:
                 if kind != REAL:
                     more_forwards, more_backwards = self.attacks[kind].passes
@@ -140,6 +150,8 @@ class Runner:
 
     def _sweep(self, wants: Sweep, done: int, title: str) -> Iterator[tuple[int, Observation | None]]:
         """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
+        if not wants.kinds:
+            return
         shard = self.indices[self.rank :: self.world_size].tolist()
         loader = DataLoader(
             _Shard(self.dataset, shard[done:]),
@@ -162,12 +174,14 @@ class Runner:
         batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()
         if wants.labels and bool((batch.label < 0).any()):
             raise ValueError("The analysis needs labels, but the images lie in no class folders.")
-        x, y = batch.image, batch.label
+        x = batch.image
         keys = sample_keys(batch.index, seed=self.seed)
         images, goals, success = {REAL: x}, {}, {}
         logits, activations = {}, {}
         with torch.no_grad():
             logits[REAL], activations[REAL] = self.network.forward_features(x, wants.layers)
+        # An image without a label is attacked where the network stands: away from its own prediction.
+        y = torch.where(batch.label < 0, logits[REAL].argmax(dim=1), batch.label)
         for kind in wants.kinds:
             if kind == REAL:
                 continue
@@ -179,7 +193,16 @@ class Runner:
             with torch.no_grad():
                 logits[kind], activations[kind] = self.network.forward_features(images[kind], wants.layers)
             success[kind] = goal.reached(logits[kind])
-        return Observation(batch.index, y, images, logits, activations, goals, success)
+        return Observation(batch.index, batch.label, images, logits, activations, goals, success)
+
+    def _agree(self) -> None:
+        """Forget what an interrupted run left, where its processes were not in the same sweep."""
+        if self.world_size == 1:
+            return
+        sweeps: list[Any] = [None] * self.world_size
+        torch.distributed.all_gather_object(sweeps, self._journal.sweep)
+        if len(set(sweeps)) > 1:
+            self._journal.close()
 
     def _merge(self, analyses: Sequence[Analysis]) -> None:
         if self.world_size == 1:
@@ -202,4 +225,5 @@ def _unite(sweeps: Sequence[Sweep]) -> Sweep:
         layers=union(sweep.layers for sweep in sweeps),
         kinds=union(sweep.kinds for sweep in sweeps),
         labels=any(sweep.labels for sweep in sweeps),
+        resumable=all(sweep.resumable for sweep in sweeps),
     )

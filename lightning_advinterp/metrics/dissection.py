@@ -1,0 +1,158 @@
+"""Network dissection: how units' active regions overlap with concepts (Bau et al. 2017, as used by Dong et al. 2022).
+
+A unit k is active at a pixel of the label map where its upsampled map exceeds its threshold T_k. Over a set of images,
+
+    IoU(k, c) = Σ |M_k ∩ L_c| / Σ |M_k ∪ L_c|,   and |M ∪ L| = A + G − I,
+
+with I the pixels that are active and labelled c, G those labelled c, and A the active ones. What A counts is the rule:
+
+- ``original`` (NetDissect, the paper's code): in images that hold a label of c's category anywhere. A label in the maps
+  of two categories, or in two layers, counts twice in G and I.
+- ``lite`` (NetDissect-Lite): in images where the unit's active pixels touch a label of c's category.
+- ``plain`` (the formula as printed): in all images; a pixel has a label once, however many layers say so.
+
+A label belongs to its primary category. A label of the whole image labels all its pixels. Label 0 is none.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.metrics.label_maps import BatchLabels, Rule, Vocabulary, check_rule
+from lightning_advinterp.metrics.masks import exceeding_pixels
+
+_LARGEST = 2**31 - 1
+
+
+class ConceptCounts:
+    """Counts of one layer's units against all labels, summed over images, in groups of images.
+
+    Integers, so that sums of parts are the whole to the last count. Groups let intervals and split halves be read
+    afterwards: with G groups, U units and L labels the state takes 4·G·U·(L + 1) bytes and little more.
+
+    Args:
+        units: U.
+        vocabulary: the labels.
+        rule: what A counts, see above.
+        groups: G.
+        device: where the counts lie.
+
+    Attributes:
+        intersection: int32 ``[G, U, L + 1]``, I; the last column holds what has no label.
+        area: int64 ``[G, U, C]``, A for labels of each category.
+        truth: int64 ``[G, L + 1]``, G.
+        images: int64 ``[G]``.
+    """
+
+    def __init__(
+        self,
+        units: int,
+        vocabulary: Vocabulary,
+        *,
+        rule: Rule = "original",
+        groups: int = 1,
+        device: torch.device | None = None,
+    ) -> None:
+        check_rule(rule)
+        self.rule: Rule = rule
+        self.vocabulary = vocabulary
+        labels, categories = len(vocabulary), len(vocabulary.categories)
+        self.intersection = torch.zeros(groups, units, labels + 1, dtype=torch.int32, device=device)
+        self.area = torch.zeros(groups, units, categories, dtype=torch.int64, device=device)
+        self.truth = torch.zeros(groups, labels + 1, dtype=torch.int64, device=device)
+        self.images = torch.zeros(groups, dtype=torch.int64, device=device)
+        # Row after the last: no label has no category.
+        self._categories = torch.zeros(labels + 1, categories, dtype=torch.int64, device=device)
+        self._categories[torch.arange(labels), torch.from_numpy(vocabulary.category)] = 1
+
+    def update(
+        self, maps: Tensor, thresholds: Tensor, labels: BatchLabels, size: tuple[int, int], group: Tensor
+    ) -> None:
+        """Count a batch.
+
+        Args:
+            maps: the layer's activations, ``[B, U, H, W]``.
+            thresholds: ``[U]``.
+            labels: of the same images.
+            size: height and width of the label maps.
+            group: int64 ``[B]``, each image's group.
+
+        Raises:
+            OverflowError: if a group's label totals no longer fit 32 bits: take more groups.
+        """
+        self._count_labels(labels, group)
+        units = maps.shape[1]
+        row, pixel = exceeding_pixels(maps, thresholds, size)
+        # Rows that have hits, numbered through; a row's hits are counted by set of labels, and sets are few.
+        active = torch.zeros(len(maps) * units, dtype=torch.int64, device=maps.device)
+        active[row] = 1
+        place = active.cumsum(0).sub_(1)
+        rows = active.nonzero().squeeze(1)
+        image = row.div(units, rounding_mode="floor")
+        signature = labels.signature.flatten()[image * labels.signature.shape[1] + pixel]
+        counts = torch.bincount(place[row] * labels.most + signature, minlength=len(rows) * labels.most)
+        entry = counts.nonzero().squeeze(1)
+        count, which = counts[entry], entry.div(labels.most, rounding_mode="floor")
+        image, unit = rows.div(units, rounding_mode="floor"), rows % units
+        sets = labels.labels[labels.first[image[which]] + entry % labels.most]
+        line = group[image] * units + unit
+        target = line[which, None] * self.intersection.shape[2] + sets
+        self.intersection.view(-1).index_add_(0, target.flatten(), count.int().repeat_interleave(sets.shape[1]))
+        area = counts.view(len(rows), labels.most).sum(1)
+        counted = self._counted_categories(labels, image, which, sets)
+        self.area.view(-1, self.area.shape[2]).index_add_(0, line, area[:, None] * counted)
+
+    def _counted_categories(self, labels: BatchLabels, image: Tensor, which: Tensor, sets: Tensor) -> Tensor:
+        """Return for which categories a row's active pixels enter the union, 0 or 1, int64 ``[R, C]``."""
+        if self.rule == "plain":
+            return torch.ones(len(image), self.area.shape[2], dtype=torch.int64, device=image.device)
+        if self.rule == "original":
+            return labels.present[image].long()
+        touched = self._categories[sets].sum(1)
+        return (
+            torch.zeros(len(image), self.area.shape[2], dtype=torch.int64, device=image.device)
+            .index_add_(0, which, touched)
+            .clamp_(max=1)
+        )
+
+    def _count_labels(self, labels: BatchLabels, group: Tensor) -> None:
+        images = len(labels.signature)
+        numbers = labels.signature + labels.first[:, None]
+        pixels = torch.bincount(numbers.flatten(), minlength=len(labels.labels))
+        image = torch.searchsorted(labels.first, torch.arange(len(labels.labels), device=group.device), right=True) - 1
+        target = group[image][:, None] * self.truth.shape[1] + labels.labels
+        self.truth.view(-1).index_add_(0, target.flatten(), pixels.repeat_interleave(labels.labels.shape[1]))
+        self.images.index_add_(0, group, torch.ones(images, dtype=torch.int64, device=group.device))
+        if int(self.truth.max()) > _LARGEST:  # no intersection is larger than its label's total
+            raise OverflowError(f"groups: {len(self.images)} groups hold too many pixels each; take more groups.")
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict`."""
+        for name, value in state.items():
+            own: Tensor = getattr(self, name)
+            own += value.to(own.device)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the counts."""
+        return {name: getattr(self, name) for name in ("intersection", "area", "truth", "images")}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the counts."""
+        for name, value in state.items():
+            setattr(self, name, value.to(self.images.device, copy=True))
+
+    def iou(self, weights: Tensor | None = None) -> Tensor:
+        """Return the intersection over union of every unit and label, float64 ``[U, L]``; 0 where both are empty.
+
+        Args:
+            weights: int64 ``[G]``, how often each group counts; once if left out.
+        """
+        weights = torch.ones_like(self.images) if weights is None else weights.to(self.images)
+        intersection = torch.zeros(self.intersection[0, :, :-1].shape, dtype=torch.int64, device=self.images.device)
+        for counts, weight in zip(self.intersection, weights.tolist(), strict=True):
+            intersection.add_(counts[:, :-1], alpha=weight)
+        area, truth = (self.area * weights[:, None, None]).sum(0), (self.truth[:, :-1] * weights[:, None]).sum(0)
+        category = torch.from_numpy(self.vocabulary.category).to(area.device)
+        union = area[:, category] + truth - intersection
+        return intersection.double() / union.clamp(min=1)

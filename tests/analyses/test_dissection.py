@@ -1,0 +1,342 @@
+"""The dissection from images to tables: against a literal loop, over processes, interrupted, and its controls."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+import torch
+from concept_sets import CATEGORIES, CONCEPTS, FakeConcepts
+from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
+from processes import dissections_on_a_share, on_processes
+from reference.dissection import dissect, top_quantile
+
+from lightning_advinterp.analyses import (
+    REAL,
+    AccuracyAnalysis,
+    DissectionAnalysis,
+    DissectionConfig,
+    Needs,
+    Runner,
+    Sweep,
+)
+from lightning_advinterp.analyses.dissection_views import partners, random_twin, rotation, sign_noise
+from lightning_advinterp.attacks import AttackConfig, sample_keys
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.data.broden import Segmentation
+from lightning_advinterp.networks import Network
+
+LAYERS = ("relu1", "relu2")
+
+
+def run(data, network=None, attacks=(), *, batch_size=4, journal=None, **settings):
+    attacks = create_attacks(list(attacks))
+    settings = {"layers": LAYERS, "quantile": 0.9, "groups": 4, "replicates": 10, **settings}
+    runner = Runner(network or small_network().double(), data, attacks=attacks, batch_size=batch_size, journal=journal)
+    analysis = DissectionAnalysis(data, attacks, DissectionConfig(**settings))
+    return runner.run([analysis])["dissection"], analysis
+
+
+def images_of(data):
+    return torch.stack([data[item].image for item in range(len(data))])
+
+
+def literal(data, maps, size, rule, quantile):
+    """Per unit: threshold, IoU of every label."""
+    numbers = sorted(CONCEPTS)
+    values = maps.astype(np.float32).swapaxes(0, 1).reshape(maps.shape[1], -1)
+    thresholds = np.array([top_quantile(list(one.astype(float)), quantile) for one in values], dtype=np.float32)
+    inside, area, truth = dissect(maps, thresholds, data.segmentations, CONCEPTS, size, rule)
+    iou = [
+        [inside[u, c] / max(area[u, c] + truth[c] - inside[u, c], 1) for c in numbers] for u in range(len(thresholds))
+    ]
+    return thresholds, np.array(iou)
+
+
+@pytest.mark.parametrize("rule", ["original", "plain", "lite"])
+def test_equals_a_literal_loop(rule):
+    data, network = FakeConcepts(7), small_network().double()
+    result, _ = run(data, network, rule=rule, exact=True)
+    activations = network.forward_features(images_of(data), LAYERS)[1]
+    numbers = np.array(sorted(CONCEPTS))
+    category = np.array([CONCEPTS[number] for number in numbers])
+    rows = {(row["layer"], row["unit"]): row for row in result.tables["dissection"]}
+    for layer in LAYERS:
+        maps = activations[layer].detach().numpy()
+        thresholds, iou = literal(data, maps, data.label_size, rule, Fraction(9, 10))
+        for unit, threshold in enumerate(thresholds):
+            row = rows[layer, unit]
+            assert row["threshold"] == threshold
+            assert row["iou"] == iou[unit].max()
+            for number, name in enumerate(CATEGORIES):
+                own = np.where(category == number, iou[unit], 0)
+                assert row[f"{name}_iou"] == own.max()
+                assert row[f"{name}_label"] == (f"c{numbers[own.argmax()]}" if own.max() > 0 else None)
+
+
+def test_columns_and_what_was_read():
+    """The columns that the contract of evaluate.py names come first."""
+    result, _ = run(FakeConcepts(5), attacks=[AttackConfig("fgsm", "8/255")], layers="all_conv")
+    leading = ["layer", "unit", "images", "threshold", "label", "category", "iou", "color_label", "color_iou"]
+    assert list(result.tables["dissection"][0])[:9] == leading
+    assert list(result.tables["dissection_summary"][0])[:6] == [
+        "layer", "images", "category", "detectors", "ratio", "unique",
+    ]  # fmt: skip
+    assert {(row["layer"], row["tap"]) for row in result.tables["dissection"]} == {
+        ("conv1", "relu1"),
+        ("conv2", "relu2"),
+    }
+    assert len(result.tables["dissection"]) == 2 * (6 + 8)
+    assert {row["layer"] for row in result.tables["dissection_summary"]} == {"conv1", "conv2", "all"}
+    attacked = [row for row in result.tables["dissection"] if row["images"] == "fgsm"]
+    assert {row["eps"] for row in attacked} == {8 / 255}
+    assert len(result.tables["dissection_retention"]) == 14
+    assert {"real/color", "fgsm/all", "real/unique", "fgsm/retention", "fgsm/retention_noise"} <= set(result.scalars)
+
+
+@pytest.mark.parametrize("settings", [{}, {"exact": True, "layers": "all_conv"}, {"keep": True, "layers": "last"}])
+def test_does_not_depend_on_batches(settings):
+    data, attacks = FakeConcepts(7), [AttackConfig("fgsm", "32/255")]
+    expected = run(data, attacks=attacks, batch_size=7, **settings)[0].tables
+    found = run(data, attacks=attacks, batch_size=2, **settings)[0].tables
+    for name, rows in expected.items():
+        for row, other in zip(rows, found[name], strict=True):
+            assert row == pytest.approx(other, abs=1e-12, nan_ok=True)
+
+
+def test_kept_features_give_the_same_counts():
+    data, attacks = FakeConcepts(7), [AttackConfig("fgsm", "32/255")]
+    twice, kept = (run(data, attacks=attacks, keep=keep)[0].tables for keep in (False, True))
+    assert twice == kept
+
+
+@pytest.mark.ddp
+def test_two_processes_count_like_one():
+    """On an odd number of images, in float64, to the last count."""
+    expected = dissections_on_a_share(0, 1, 9)
+    for found in on_processes(dissections_on_a_share, 2, 9):
+        for name, tables in expected.items():
+            for table, rows in tables.items():
+                for row, other in zip(rows, found[name][table], strict=True):
+                    assert row.get("linf") == pytest.approx(other.get("linf"))  # a mean of floats, not a count
+                    assert row | {"linf": None} == other | {"linf": None}, (name, table)
+
+
+def test_an_interrupted_run_goes_on(tmp_path):
+    class Failing(FakeConcepts):
+        """Breaks at an image, in its nth visit."""
+
+        visits = 0
+
+        def __getitem__(self, item):
+            self.visits += item == 5
+            if self.visits == self.fails_at:
+                raise OSError("power cut")
+            return super().__getitem__(item)
+
+    attacks = [AttackConfig("fgsm", "32/255")]
+    expected = run(FakeConcepts(9), attacks=attacks, exact=True, batch_size=2)[0].tables
+    for fails_at in (1, 2, 3):
+        journal = tmp_path / f"{fails_at}"
+        data = Failing(9)
+        data.fails_at = fails_at
+
+        def resume(data, journal=journal):
+            network, made = small_network().double(), create_attacks(attacks)
+            config = DissectionConfig(layers=LAYERS, quantile=0.9, groups=4, replicates=10, exact=True)
+            runner = Runner(network, data, attacks=made, batch_size=2, journal=journal)
+            runner._journal._every = 0
+            return runner.run([DissectionAnalysis(data, made, config)])["dissection"].tables
+
+        with pytest.raises(OSError, match="power cut"):
+            resume(data)
+
+        class Watched(FakeConcepts):
+            seen = 0
+
+            def __getitem__(self, item):
+                self.seen += 1
+                return super().__getitem__(item)
+
+        watched = Watched(9)
+        assert resume(watched) == expected
+        assert watched.seen == 5 + 9 * (3 - fails_at)  # the first two batches of the broken sweep are done
+        assert not list(tmp_path.iterdir())
+
+
+def test_analyses_share_the_sweeps():
+    """Accuracy looks at the first sweep alone; both report what they report by themselves."""
+    data = FakeConcepts(7)
+    attacks = create_attacks([AttackConfig("fgsm", "32/255")])
+    batch = small_batch(n=7, dtype=torch.float64)
+    labelled = Memory(batch._replace(index=torch.tensor(data.indices)))
+    for name in ("segmentation", "indices", "categories", "concepts", "label_size", "fingerprint"):
+        setattr(labelled, name, getattr(data, name))
+
+    def results(*analyses):
+        return Runner(small_network().double(), labelled, attacks=attacks, batch_size=3).run(analyses)
+
+    def dissection():
+        return DissectionAnalysis(labelled, attacks, DissectionConfig(layers=LAYERS, quantile=0.9, replicates=0))
+
+    together = results(AccuracyAnalysis(attacks), dissection())
+    assert together["accuracy"] == results(AccuracyAnalysis(attacks))["accuracy"]
+    assert together["dissection"].tables == results(dissection())["dissection"].tables
+
+
+def test_the_network_is_left_alone():
+    network = small_network().double().train()
+    before, state = fingerprint(network), torch.random.get_rng_state()
+    run(FakeConcepts(5), network, [AttackConfig("pgd", "8/255", steps=2)])
+    assert_untouched(network, before)
+    assert torch.equal(torch.random.get_rng_state(), state)
+
+
+def test_an_unlabelled_image_is_attacked_away_from_its_prediction():
+    """The same images as with the prediction as their label."""
+
+    class Watch:
+        name = "watch"
+
+        def __init__(self):
+            self.seen = []
+
+        def needs(self, network):
+            return Needs((Sweep(kinds=(REAL, "fgsm", "random"), labels=False),))
+
+        def update(self, sweep, seen):
+            self.seen.append(seen)
+
+        def result(self):
+            return None
+
+    network, data, watch = small_network().double(), FakeConcepts(5), Watch()
+    attacks = create_attacks(
+        [AttackConfig("fgsm", "8/255"), AttackConfig("fgsm", "8/255", name="random", target="random")]
+    )
+    Runner(network, data, attacks=attacks, batch_size=5).run([watch])
+    (seen,) = watch.seen
+    x = images_of(data)
+    predicted = network(x).argmax(1)
+    assert seen.label.tolist() == [-1] * 5
+    assert torch.equal(seen.goal["fgsm"], predicted)
+    assert torch.equal(seen.images["fgsm"], attacks["fgsm"](network, x, predicted))
+    assert (seen.goal["random"] != predicted).all()
+
+
+def test_noise_is_as_large_as_the_attack():
+    x = torch.rand(3, 3, 8, 8) * 0.5 + 0.25
+    x_adv = x + torch.tensor([0.1, 0.02, 0.0]).view(3, 1, 1, 1) * torch.rand(3, 3, 8, 8)
+    radius = (x_adv - x).flatten(1).abs().amax(1)
+    keys = sample_keys(torch.arange(3))
+    noisy = sign_noise(x, x_adv, keys)
+    delta = (noisy - x).flatten(1)
+    assert torch.allclose(delta.abs(), radius[:, None].expand_as(delta), atol=1e-6)
+    assert abs(delta[0].sign().mean()) < 0.3
+    assert torch.equal(noisy[1:], sign_noise(x[1:], x_adv[1:], keys[1:]))
+
+
+def test_rotations_are_orthogonal_and_differ():
+    like = torch.zeros(1, dtype=torch.float64)
+    first, second = rotation(9, 0, 0, like), rotation(9, 0, 1, like)
+    assert torch.allclose(first @ first.T, torch.eye(9, dtype=torch.float64), atol=1e-12)
+    assert not torch.allclose(first, second)
+    assert torch.equal(first, rotation(9, 0, 0, like))
+
+
+def test_every_image_gets_anothers_labels():
+    given = partners(list(range(100, 111)), 0)
+    assert sorted(given) == sorted(given.values()) == list(range(100, 111))
+    assert all(own != other for own, other in given.items())
+
+
+def test_a_random_twin_has_nothing_of_the_trained_weights():
+    network = small_network()
+    network.prepare(["relu1"])
+    state = torch.random.get_rng_state()
+    twin, again = random_twin(network, 0), random_twin(network, 0)
+    for name, value in network.named_parameters():
+        if value.dim() > 1:
+            assert not torch.allclose(value, twin.get_parameter(name))
+        assert torch.equal(again.get_parameter(name), twin.get_parameter(name))
+    assert torch.equal(torch.random.get_rng_state(), state)
+    x = torch.rand(2, 3, 16, 16)
+    assert not torch.equal(
+        twin.forward_features(x, ["relu1"])[1]["relu1"], network.forward_features(x, ["relu1"])[1]["relu1"]
+    )
+
+
+def test_a_control_knows_nothing_of_the_labels():
+    """Units that are a concept's mask: IoU 1, and far less with another image's labels."""
+
+    class Masks(FakeConcepts):
+        def _labels(self, generator):
+            mask = generator.choice([0, 7], p=[0.9, 0.1], size=(1, *self.label_size)).astype(np.int32)
+            return Segmentation({1: mask}, {})
+
+    data = Masks(9, size=8)
+    for place, segmentation in enumerate(data.segmentations):
+        data.images[place] = torch.from_numpy(segmentation.maps[1] == 7).double()
+
+    class Copy(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.relu, self.fc = torch.nn.Conv2d(3, 2, 1), torch.nn.ReLU(), torch.nn.Linear(2, 3)
+
+        def forward(self, x):
+            return self.fc(self.relu(self.conv(x)).mean((2, 3)))
+
+    network = Network(
+        Copy(), name="copy", num_classes=3, mean=(0, 0, 0), std=(1, 1, 1), input_size=8, phi="relu"
+    ).double()
+    with torch.no_grad():
+        network.backbone.conv.weight.fill_(1)
+        network.backbone.conv.bias.zero_()
+    result, _ = run(data, network, layers="last", quantile=0.8)
+    assert {row["iou"] for row in result.tables["dissection"]} == {1.0}
+    assert {row["label"] for row in result.tables["dissection"]} == {"c7"}
+    (row,) = [row for row in result.tables["dissection_summary"] if row["category"] == "object"]
+    assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (1, 1, 1)
+    _, analysis = run(data, network, layers="last", quantile=0.8, controls=("shuffled",))
+    assert float(analysis._counts["shuffled"]["relu"].iou().max()) < 0.3
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"controls": ()}, "without a control nobody can tell"),
+        ({"controls": ("none",)}, "controls must name at least one of shuffled, rotated, random"),
+        ({"threshold_source": "both"}, "threshold_source must be real or recompute, got 'both'"),
+        ({"iou": 40}, r"iou must lie in \(0, 1\], got 40"),
+        ({"groups": 1}, "groups must be 2 or more"),
+        ({"replicates": -1}, "replicates must be 0 or more"),
+        ({"quantile": 99.5}, "quantile must lie between 0 and 1 or be 'official', got 99.5"),
+        ({"rule": "both"}, "rule must be one of original, plain, lite"),
+        ({"keep": True, "exact": True}, "choose one of keep and exact"),
+    ],
+)
+def test_settings_that_make_no_sense(settings, message):
+    with pytest.raises(ValueError, match=message):
+        DissectionConfig(**settings)
+
+
+def test_layers_that_cannot_be_dissected():
+    data = FakeConcepts(3)
+    with pytest.raises(ValueError, match=r"'fc' gives \(3, 5\)"):
+        run(data, layers=("fc",))
+    with pytest.raises(ValueError, match=r"got 'relu3'.*relu2"):
+        run(data, layers=("relu3",))
+    with pytest.raises(ValueError, match="got none"):
+        run(data, layers=())
+
+
+def test_the_cost_is_known_before():
+    """Real, an attack and its noise, and the network with random weights: forward passes of a dry run."""
+    data, attacks = FakeConcepts(4), create_attacks([AttackConfig("fgsm", "8/255")])
+    runner = Runner(small_network().double(), data, attacks=attacks)
+    config = DissectionConfig(layers=LAYERS)
+    first, second = 2, (1 + 1 + 1) + 1 + 1  # real, random; real, attack and its own pass, noise, random
+    assert runner.passes([DissectionAnalysis(data, attacks, config)]) == {
+        "images": 4,
+        "forward_passes": 4 * (first + second),
+        "backward_passes": 4,
+    }
