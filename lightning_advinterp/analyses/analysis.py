@@ -1,8 +1,8 @@
 """The protocol of every analysis, and the data it returns."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -81,6 +81,22 @@ class Result:
     tables: dict[str, list[Row]] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """An analysis that must know beforehand how many images there are."""
+
+    def expect(self, images: int) -> None:
+        """Learn the number of images that all processes together will show, before the first."""
+
+
+@runtime_checkable
+class Concluding(Protocol):
+    """An analysis whose next sweep needs what all processes saw in the last."""
+
+    def conclude(self, sweep: int, states: Sequence[dict[str, Any]]) -> None:
+        """Learn every process's ``state_dict`` after a sweep, in order; called again where a run is resumed."""
 
 
 class Analysis(Protocol):

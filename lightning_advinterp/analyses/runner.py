@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_advinterp.analyses.analysis import REAL, Analysis, Observation, Result, Sweep
+from lightning_advinterp.analyses.analysis import REAL, Analysis, Concluding, Expecting, Observation, Result, Sweep
 from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.batch import Batch
@@ -110,6 +110,9 @@ class Runner:
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""
         needs = [analysis.needs(self.network).sweeps for analysis in analyses]
+        for analysis in analyses:
+            if isinstance(analysis, Expecting):
+                analysis.expect(len(self.indices))
         for number in range(max(map(len, needs), default=0)):
             due = [(a, sweeps[number]) for a, sweeps in zip(analyses, needs, strict=True) if number < len(sweeps)]
             first = self._journal.resume(number, analyses)
@@ -119,6 +122,7 @@ class Runner:
                     if seen is not None:
                         analysis.update(number, seen)
                 self._journal.save(number, done, analyses)
+            self._conclude(number, [a for a, sweeps in zip(analyses, needs, strict=True) if number + 1 < len(sweeps)])
         self._merge(analyses)
         self._journal.close()
         return {analysis.name: analysis.result() for analysis in analyses}
@@ -180,11 +184,23 @@ class Runner:
             success[kind] = goal.reached(logits[kind])
         return Observation(batch.index, y, images, logits, activations, goals, success)
 
+    def _conclude(self, sweep: int, analyses: Sequence[Analysis]) -> None:
+        """Show the analyses that go on what all processes saw in a sweep."""
+        for analysis in analyses:
+            if isinstance(analysis, Concluding):
+                analysis.conclude(sweep, self._gather(analysis.state_dict()))
+
+    def _gather(self, own: Any) -> list[Any]:
+        """Return every process's object, in the order of their ranks."""
+        everyone: list[Any] = [own] * self.world_size
+        if self.world_size > 1:
+            torch.distributed.all_gather_object(everyone, own)
+        return everyone
+
     def _merge(self, analyses: Sequence[Analysis]) -> None:
         if self.world_size == 1:
             return
-        states: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(states, [analysis.state_dict() for analysis in analyses])
+        states = self._gather([analysis.state_dict() for analysis in analyses])
         for position, analysis in enumerate(analyses):
             analysis.load_state_dict(states[0][position])  # the same order everywhere: sums agree to the last bit
             for other in states[1:]:
