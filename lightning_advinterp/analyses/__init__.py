@@ -2,17 +2,21 @@
 
 from lightning_advinterp.analyses.accuracy import AccuracyAnalysis
 from lightning_advinterp.analyses.analysis import REAL, Analysis, Needs, Observation, Result, Sweep
+from lightning_advinterp.analyses.distances import DistancesAnalysis
 from lightning_advinterp.analyses.predictions import PredictionsAnalysis
 from lightning_advinterp.analyses.runner import Runner
+from lightning_advinterp.analyses.semantics import SemanticsAnalysis
 
 __all__ = [
     "REAL",
     "AccuracyAnalysis",
     "Analysis",
+    "DistancesAnalysis",
     "Needs",
     "Observation",
     "PredictionsAnalysis",
     "Result",
     "Runner",
+    "SemanticsAnalysis",
     "Sweep",
 ]

@@ -158,7 +158,7 @@ def _layer_rows(setting: Setting, columns: Columns, first: Row, levels: Row) -> 
         mine = {name: values[number == place] for name, values in columns.items()}
         row: Row = {"layer": layer.name, **first, "tap": layer.tap, "units": layer.width}
         row["dead"] = int(np.isnan(mine["lc"]).sum())
-        for name in ("lc", "cs1", "cs2", "cs_halves", "content_auc", "prediction_auc"):
+        for name in ("lc", "cs1", "cs2", "cs_halves", "cs1_cross", "cs2_cross", "content_auc", "prediction_auc"):
             mean, low, high = bootstrap_mean(mine[name], seed=setting.seed) if name in mine else (None, None, None)
             row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
         rows.append(row | levels)

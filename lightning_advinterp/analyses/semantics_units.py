@@ -20,6 +20,8 @@ from lightning_advinterp.metrics.top_images import Ranking
 TRUE, TARGET, PREDICTED = 0, 1, 2
 """The places of an image's classes among its notes."""
 
+HALF_COLUMNS = ("lc_half", "cs1_half", "cs2_half", "cs1_cross", "cs2_cross")
+
 
 @dataclass(frozen=True)
 class LayerUnits:
@@ -122,16 +124,23 @@ def measure_units(
 def _halves(
     real: KindSeen, attacked: KindSeen | None, shares: Callable[[Ranking, int], Tensor], c: Tensor
 ) -> dict[str, Tensor]:
-    """The ceiling, and measures whose noise LC does not share: LC from the first half, CS from the second."""
+    """Measures of halves of the images.
+
+    Of real images the ceiling, CS between the two halves. Of an attack's, ``lc_half`` from the first half with
+    ``cs1_half`` and ``cs2_half`` from the second, which do not share its noise; and ``cs1_cross`` and ``cs2_cross``
+    between the real images of the first and the adversarial images of the second: like the ceiling, and unlike CS1,
+    they compare different images.
+    """
     first, second = real.halves
     dead = torch.full((len(real.top.values),), torch.nan, dtype=torch.float64)
     if first is None or second is None:
-        return {"cs_halves": dead} if attacked is None else dict.fromkeys(("lc_half", "cs1_half", "cs2_half"), dead)
+        return dict.fromkeys(("cs_halves",) if attacked is None else HALF_COLUMNS, dead)
     p_first, p_second = shares(first, TRUE), shares(second, TRUE)
     if attacked is None:
         return {"cs_halves": consistency_of_semantics(p_first, p_second, c)}
     other = attacked.halves[1]
     assert other is not None  # the same images as the real ones
     q, q_target = shares(other, TRUE), shares(other, TARGET)
-    cs1, cs2 = (consistency_of_semantics(p_second, one, c) for one in (q, q_target))
-    return {"lc_half": level_of_consistency(p_first, c), "cs1_half": cs1, "cs2_half": cs2}
+    found = [level_of_consistency(p_first, c)]
+    found += [consistency_of_semantics(p, one, c) for p in (p_second, p_first) for one in (q, q_target)]
+    return dict(zip(HALF_COLUMNS, found, strict=True))
