@@ -63,3 +63,27 @@ def dissections_on_a_share(rank, world_size, count):
         config = DissectionConfig(groups=4, replicates=20, **settings)
         found[name] = runner.run([DissectionAnalysis(data, attacks, config)])["dissection"].tables
     return found
+
+
+def units_on_a_share(rank, world_size, count):
+    """The tables of semantics and distances that one process reports of its share of ``count`` images."""
+    import torch
+    from helpers import Memory, small_batch, small_network
+
+    from lightning_advinterp.analyses import DistancesAnalysis, Runner, SemanticsAnalysis
+    from lightning_advinterp.attacks import AttackConfig
+    from lightning_advinterp.attacks.presets import create_attacks
+    from lightning_advinterp.metrics.semantics import whole_space
+
+    attacks = create_attacks([AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")])
+    classes = whole_space("abcde", torch.exp(-((torch.arange(5.0)[:, None] - torch.arange(5.0)) ** 2)).double())
+    data = Memory(small_batch(n=count, dtype=torch.float64))
+    runner = Runner(
+        small_network().double(), data, attacks=attacks, batch_size=4, seed=4, rank=rank, world_size=world_size
+    )
+    analyses = [
+        SemanticsAnalysis(attacks, classes=classes, share=0.2, sample=15, show=3),
+        DistancesAnalysis(attacks, classes=classes, references=15),
+    ]
+    results = runner.run(analyses)
+    return {name: rows for result in results.values() for name, rows in result.tables.items()}

@@ -15,6 +15,7 @@ FLOORS = [
     {"attacks"},
     {"explanations", "metrics", "data"},
     {"networks", "wordnet"},
+    {"taxonomy"},
     {"files", "memory", "randomness"},
 ]
 WITH_LIGHTNING = {"cli", "callbacks", "module", "run_directory"}

@@ -115,6 +115,14 @@ class Analysis(Protocol):
 
 
 @runtime_checkable
+class Expecting(Protocol):
+    """An analysis that must know beforehand how many images there are."""
+
+    def expect(self, images: int) -> None:
+        """Learn the number of images that all processes together will show, before the first."""
+
+
+@runtime_checkable
 class Settling(Protocol):
     """An analysis whose later sweeps build on what all processes found in an earlier one."""
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_advinterp.analyses.analysis import REAL, Analysis, Observation, Result, Settling, Sweep
+from lightning_advinterp.analyses.analysis import REAL, Analysis, Expecting, Observation, Result, Settling, Sweep
 from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.batch import Batch
@@ -110,6 +110,9 @@ class Runner:
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""
         needs = [analysis.needs(self.network).sweeps for analysis in analyses]
+        for analysis in analyses:
+            if isinstance(analysis, Expecting):
+                analysis.expect(len(self.indices))
         last = max(map(len, needs), default=0) - 1
         self._agree()
         for number in range(last + 1):
@@ -199,16 +202,20 @@ class Runner:
         """Forget what an interrupted run left, where its processes were not in the same sweep."""
         if self.world_size == 1:
             return
-        sweeps: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(sweeps, self._journal.sweep)
-        if len(set(sweeps)) > 1:
+        if len(set(self._gather(self._journal.sweep))) > 1:
             self._journal.close()
+
+    def _gather(self, own: Any) -> list[Any]:
+        """Return every process's object, in the order of their ranks."""
+        everyone: list[Any] = [own] * self.world_size
+        if self.world_size > 1:
+            torch.distributed.all_gather_object(everyone, own)
+        return everyone
 
     def _merge(self, analyses: Sequence[Analysis]) -> None:
         if self.world_size == 1:
             return
-        states: list[Any] = [None] * self.world_size
-        torch.distributed.all_gather_object(states, [analysis.state_dict() for analysis in analyses])
+        states = self._gather([analysis.state_dict() for analysis in analyses])
         for position, analysis in enumerate(analyses):
             analysis.load_state_dict(states[0][position])  # the same order everywhere: sums agree to the last bit
             for other in states[1:]:

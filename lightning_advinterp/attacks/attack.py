@@ -61,7 +61,13 @@ class Attack(ABC):
         target: ``least_likely``, ``random`` or a class index makes the attack targeted.
         bn: how BatchNorm behaves during the attack, see :mod:`lightning_advinterp.networks.modes`.
         name: what tables call it.
+
+    Attributes:
+        classes: outputs among which ``least_likely`` and ``random`` targets are chosen, rising; None: all. A network
+            of 1,000 outputs would else attack a set of ten classes towards the other 990.
     """
+
+    classes: tuple[int, ...] | None = None
 
     def __init__(
         self,
@@ -150,7 +156,7 @@ class Attack(ABC):
 
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the class question of this attack for one batch."""
-        return Goal(y, target, label_rule=self.label, target_rule=self.target, keys=keys)
+        return Goal(y, target, label_rule=self.label, target_rule=self.target, keys=keys, classes=self.classes)
 
     def aim(self, x: Tensor, logits: Tensor, y: Tensor | None, keys: Tensor) -> Goal:
         """Return the class question, answered, for images ``x`` whose clean ``logits`` are known already."""

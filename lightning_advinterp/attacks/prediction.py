@@ -108,6 +108,7 @@ class Goal:
         label_rule: ``true``; ``predicted`` (no label leaking); ``least_likely`` (targeted at that class).
         target_rule: ``least_likely``, ``random`` or a class index for a targeted attack.
         keys: int64 ``[B]``, for random targets.
+        classes: outputs among which targets are chosen, rising; None: all.
 
     Attributes:
         clean: logits ``[B, K]`` of the clean images, for losses that compare with them instead of with a class.
@@ -123,12 +124,13 @@ class Goal:
         label_rule: LabelRule = "true",
         target_rule: TargetRule | int | None = None,
         keys: Tensor,
+        classes: tuple[int, ...] | None = None,
     ) -> None:
         if target_rule is None and label_rule == "least_likely":
             target_rule = "least_likely"
         self.targeted = target is not None or target_rule is not None
         self._rule = target_rule if self.targeted else label_rule
-        self._y, self._keys = y, keys
+        self._y, self._keys, self._classes = y, keys, classes
         self._label: Tensor | None = target
         if not self.targeted and label_rule == "true":
             if y is None:
@@ -157,6 +159,8 @@ class Goal:
     def _choose(self, logits: Tensor) -> Tensor:
         if self._rule == "predicted":
             return logits.argmax(dim=1)
+        if self._rule in ("least_likely", "random") and self._classes is not None:
+            return self._choose_within(logits, torch.tensor(self._classes, device=logits.device))
         if self._rule == "least_likely":
             return logits.argmin(dim=1)
         if self._rule == "random":
@@ -168,6 +172,20 @@ class Goal:
                 f"got {self._rule!r}."
             )
         return torch.full_like(self._keys, self._rule)
+
+    def _choose_within(self, logits: Tensor, classes: Tensor) -> Tensor:
+        """Choose a target as if the network had only these outputs, int64 ``[n]``, rising."""
+        logits = logits[:, classes]
+        if self._rule == "least_likely":
+            return classes[logits.argmin(dim=1)]
+        place = logits.argmax(dim=1)
+        if self._y is not None:
+            place = torch.searchsorted(classes, self._y).clamp(max=len(classes) - 1)
+            if not torch.equal(classes[place], self._y):
+                raise ValueError(
+                    f"y: some labels are none of the {len(classes)} classes among which targets are chosen."
+                )
+        return classes[random_targets(place, len(classes), self._keys)]
 
     def reached(self, logits: Tensor) -> Tensor:
         """Whether the prediction is what the attack wanted, bool ``[B]``."""

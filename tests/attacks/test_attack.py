@@ -281,3 +281,23 @@ def test_images_of_another_type_or_range_are_refused(broken, message):
     batch = small_batch()
     with pytest.raises(ValueError, match=message):
         fgsm("8/255")(small_network(), broken(batch.image), batch.label)
+
+
+def test_targets_among_some_classes():
+    """Chosen as if the network had these outputs alone."""
+    logits = torch.tensor([[0.0, 5, 3, 1, 2], [9, 1, 2, 8, 3]])
+    keys = sample_keys(torch.arange(2))
+    y = torch.tensor([4, 1])
+    for rule, expected in (("least_likely", [3, 1]), ("random", None)):
+        attack = pgd(0.1, target=rule)
+        attack.classes = (1, 3, 4)
+        found = attack.aim(torch.zeros(2), logits, y, keys).resolve(logits)
+        assert expected is None or found.tolist() == expected
+        assert set(found.tolist()) <= {1, 3, 4}
+    many = sample_keys(torch.arange(300))
+    goal = attack.aim(torch.zeros(300), logits[:1].expand(300, 5), torch.full((300,), 3), many)
+    counts = torch.bincount(goal.resolve(logits), minlength=5)
+    assert counts[[0, 2, 3]].sum() == 0
+    assert min(int(counts[1]), int(counts[4])) > 110
+    with pytest.raises(ValueError, match="some labels are none of the 3 classes"):
+        attack.aim(torch.zeros(2), logits, torch.tensor([0, 1]), keys).resolve(logits)

@@ -1,0 +1,240 @@
+"""What units mean on real and on adversarial images: LC, CS1 and CS2 of every unit of the chosen layers."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Sweep
+from lightning_advinterp.analyses.semantics_result import Setting, build_result
+from lightning_advinterp.analyses.semantics_units import KindSeen, Layers, LayerUnits
+from lightning_advinterp.analyses.units import Reduce, UnitLayer, reduce_maps, unit_layers
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.metrics.sample import ImageSample
+from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.metrics.top_images import Ranking, TopImages, kept_count
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.randomness import sample_keys
+
+_HALVES = (0, 1)
+_HALF_SEED = 0x68616C66  # "half"
+
+
+class SemanticsAnalysis:
+    """LC, CS1 and CS2 per unit, their curve, and what they are to be measured against.
+
+    The images are divided at random into two halves, and the top images are kept of each: together they give the
+    measures, apart the ceiling (CS between two halves of the real images) and the measures that do not share their
+    noise (LC from one half, CS from the other).
+
+    Args:
+        attacks: name to attack; every name is an image kind beside ``real``. The first one's scalars have the plain
+            names, the others' their name in front.
+        classes: the classes over which distributions are taken, with their similarity C. Labels, targets and
+            predictions outside it do not count; the share of targets inside is reported. An attack that chooses its
+            own targets should choose them inside it (:attr:`~lightning_advinterp.attacks.attack.Attack.classes`).
+        layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`.
+        share: of the images that count as a unit's top images.
+        reduce: an image's activation of a unit is the ``max`` or ``mean`` over all places.
+        show: of so many top images per unit and kind the positions are kept, for panels.
+        sample: at most so many images decide whether units follow content or prediction; memory is images × units.
+        images: number of images; None: the runner says it (without either, all are kept).
+        seed: of halves, sample, chance level and bootstrap.
+
+    Reference:
+        Dong, Su, Zhu 2022, Eq. 10–13 and Fig. 10.
+    """
+
+    name = "semantics"
+
+    def __init__(
+        self,
+        attacks: Mapping[str, Attack] | None = None,
+        *,
+        classes: ClassSpace,
+        layers: str | Sequence[str] = "all_conv",
+        share: float = 0.01,
+        reduce: Reduce = "max",
+        show: int = 8,
+        sample: int = 2000,
+        images: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        if reduce not in ("max", "mean"):
+            raise ValueError(f"reduce must be max or mean, got {reduce!r}.")
+        kept_count(share, 1)
+        self.attacks, self.classes, self.layers = dict(attacks or {}), classes, layers
+        self.share, self.reduce, self.seed = share, reduce, seed
+        self.kinds = (REAL, *self.attacks)
+        self._show = show
+        self._units: tuple[UnitLayer, ...] = ()
+        self._widths: list[int] = []
+        self._lowest: list[float] = []
+        self._top = self._empty_lists(None)
+        if images is not None:
+            self.expect(images)
+        self._sample = ImageSample(sample, seed)
+        self._true = torch.zeros(classes.size, dtype=torch.int64)
+        self._targets = {kind: torch.zeros(classes.size + 1, dtype=torch.int64) for kind in self.attacks}
+
+    def _empty_lists(self, keep: int | None) -> dict[str, list[TopImages]]:
+        return {kind: [TopImages(keep, self._show) for _ in _HALVES] for kind in self.kinds}
+
+    def expect(self, images: int) -> None:
+        """Keep as many top images as the share of so many images is."""
+        self._top = self._empty_lists(max(kept_count(self.share, images), self._show))
+
+    def needs(self, network: Network) -> Needs:
+        """One sweep over all kinds of images, with all layers."""
+        self._units = unit_layers(network, self.layers)
+        return Needs((Sweep(tuple(dict.fromkeys(unit.tap for unit in self._units)), self.kinds),))
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Rank one batch among the images so far."""
+        true = self.classes.local(seen.label)
+        self._true += _counts(true, self.classes.size)[:-1]
+        half = sample_keys(seen.index, seed=_HALF_SEED + self.seed) & 1
+        fields = {"true": true}
+        for kind in self.kinds:
+            maps = [seen.activations[kind][unit.tap] for unit in self._units]
+            parts = [reduce_maps(a, self.reduce, unit.layer) for a, unit in zip(maps, self._units, strict=True)]
+            self._look_at(parts, maps)
+            values = torch.cat(parts, dim=1)
+            predicted = self.classes.predicted(seen.logits[kind])
+            target = self._target(kind, seen, predicted)
+            if kind != REAL:
+                self._targets[kind] += _counts(target, self.classes.size)
+                fields[f"target/{kind}"] = target
+            fields[kind] = values.float()
+            notes = torch.stack([true, target, predicted], dim=1)
+            for number in _HALVES:
+                own = (half == number).nonzero().squeeze(1)
+                if len(own):
+                    find = _Finder([part[own] for part in maps] if self._show else [], self._widths)
+                    self._top[kind][number].update(values[own], seen.index[own], notes[own], find)
+        self._sample.update(seen.index, fields)
+
+    def _target(self, kind: str, seen: Observation, predicted: Tensor) -> Tensor:
+        """Classes aimed at; what an image without a target is taken for by the network stands for it."""
+        if kind == REAL:
+            return torch.full_like(predicted, -1)
+        attack = self.attacks[kind]
+        if attack.target is None and attack.label != "least_likely":
+            return predicted
+        return self.classes.local(seen.goal[kind])
+
+    def _look_at(self, parts: Sequence[Tensor], maps: Sequence[Tensor]) -> None:
+        """Learn the layers' widths, and whether layers of unknown sign have activations below zero."""
+        if not self._widths:
+            self._widths = [part.shape[1] for part in parts]
+            self._lowest = [0.0] * len(parts)
+        for place, unit in enumerate(self._units):
+            if unit.signed is None and self._lowest[place] == 0:
+                self._lowest[place] = min(0.0, float(maps[place].min()))
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's top images."""
+        self._widths = self._widths or state["widths"]
+        self._lowest = [min(pair) for pair in zip(self._lowest or state["lowest"], state["lowest"], strict=False)]
+        self._true = self._true + state["true"]
+        for kind, lists in state["top"].items():
+            for own, other in zip(self._top[kind], lists, strict=True):
+                own.merge(other)
+        for kind, counts in state["targets"].items():
+            self._targets[kind] = self._targets[kind] + counts
+        self._sample.merge(state["sample"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was kept."""
+        return {
+            "widths": list(self._widths),
+            "lowest": list(self._lowest),
+            "true": self._true.clone(),
+            "targets": {kind: counts.clone() for kind, counts in self._targets.items()},
+            "top": {kind: [half.state_dict() for half in lists] for kind, lists in self._top.items()},
+            "sample": self._sample.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace what was kept."""
+        self._widths, self._lowest = list(state["widths"]), list(state["lowest"])
+        self._true = state["true"].clone()
+        self._targets = {kind: counts.clone() for kind, counts in state["targets"].items()}
+        for kind, lists in state["top"].items():
+            for own, other in zip(self._top[kind], lists, strict=True):
+                own.load_state_dict(other)
+        self._sample.load_state_dict(state["sample"])
+
+    def top(self, kind: str, count: int) -> tuple[Ranking, Tensor]:
+        """Return the first images of every unit, and the positions of their strongest activations.
+
+        Args:
+            kind: ``real`` or an attack's name.
+            count: at most ``show``.
+
+        Returns:
+            The ranking of all layers' units, and row and column, int64 ``[U, count, 2]``.
+        """
+        whole = self._whole(kind)
+        return whole.ranking(count), whole.places()[:, :count]
+
+    def _whole(self, kind: str) -> TopImages:
+        first, second = self._top[kind]
+        whole = TopImages(first.keep, self._show)
+        for half in (first, second):
+            whole.merge(half.state_dict())
+        return whole
+
+    def result(self) -> Result:
+        """Return the tables and scalars."""
+        if not self._top[REAL][0].seen + self._top[REAL][1].seen:
+            return Result(self.name)
+        seen = {}
+        for kind, lists in self._top.items():
+            halves = [self._first(half) if half.seen else None for half in lists]
+            attack = self.attacks.get(kind)
+            targets = None if attack is None else self._targets[kind]
+            seen[kind] = KindSeen(
+                self._first(self._whole(kind)), halves, targets, None if attack is None else attack.eps
+            )
+        signs = [
+            low < 0 if unit.signed is None else unit.signed for unit, low in zip(self._units, self._lowest, strict=True)
+        ]
+        layers = Layers(
+            tuple(
+                LayerUnits(unit.layer, unit.tap, width, signed)
+                for unit, width, signed in zip(self._units, self._widths, signs, strict=True)
+            )
+        )
+        setting = Setting(self.classes, self.share, self.seed, layers, self._true)
+        return build_result(self.name, setting, seen, self._sample)
+
+    def _first(self, top: TopImages) -> Ranking:
+        return top.ranking(kept_count(self.share, top.seen))
+
+
+class _Finder:
+    """Finds the strongest place in the maps of one batch, for few images and units at a time."""
+
+    def __init__(self, maps: Sequence[Tensor], widths: Sequence[int]) -> None:
+        self.maps, self.widths = maps, widths
+
+    def __call__(self, image: Tensor, unit: Tensor) -> Tensor:
+        """Return rows and columns ``[n, 2]`` (of equals the first); zeros for vectors."""
+        places = torch.zeros(len(image), 2, dtype=torch.int32, device=image.device)
+        first = 0
+        for maps, width in zip(self.maps, self.widths, strict=True):
+            mine = ((unit >= first) & (unit < first + width)).nonzero().squeeze(1)
+            if len(mine) and maps.dim() == 4:
+                flat = maps[image[mine], unit[mine] - first].flatten(1)
+                # argmax may return any of equals; the first is the same on every device
+                found = (flat == flat.amax(dim=1, keepdim=True)).int().argmax(dim=1)
+                places[mine] = torch.stack([found // maps.shape[3], found % maps.shape[3]], dim=1).int()
+            first += width
+        return places
+
+
+def _counts(classes: Tensor, size: int) -> Tensor:
+    """Count classes ``[B]``; the last count is of those outside (−1)."""
+    return torch.bincount(torch.where(classes < 0, size, classes), minlength=size + 1).cpu()

@@ -1,0 +1,176 @@
+"""Where an adversarial image's representation lies: three candidates for the ratios r1 and r2 of Dong et al. 2017.
+
+The paper's text at hand reports averages and a histogram, but no definitions. So each candidate has a name of its own,
+and none of them is a reproduction of r1 or r2:
+
+- ``r_ctr = ‖φ(x*) − μ_y‖ / ‖φ(x*) − μ_y*‖``: above 1, the representation is nearer the target class's centre;
+- ``r_src = ‖φ(x*) − φ(x)‖ / E_{x'∈y} ‖φ(x) − φ(x')‖``: above 1, it is farther from its own source than classmates are;
+- ``r_tgt = E_{x'∈y*} ‖φ(x*) − φ(x')‖ / E_{x'∈y} ‖φ(x*) − φ(x')‖``: below 1, it is nearer the target class's images.
+
+Here y is the true class, y* the target class, μ the mean over real images. Centre and means of y leave out the image
+itself: with few images per class it would decide the result.
+"""
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.metrics.sample import ImageSample
+
+RATIOS = ("r_ctr", "r_src", "r_tgt")
+
+
+class ClassFeatures:
+    """What is kept of real images' features: each class's sum, and a sample of its images.
+
+    Memory is classes × (sum + sampled images), whatever the number of images. The sums are in float64, so that they
+    do not depend on the order of the images beyond the last digits.
+
+    Args:
+        per_class: sampled images of each class; the means over a class (r_src, r_tgt) are taken over these, and are
+            exact where a class has no more.
+        seed: of the sample.
+    """
+
+    def __init__(self, per_class: int, seed: int = 0) -> None:
+        self.per_class, self.seed = per_class, seed
+        self._sums: dict[int, Tensor] = {}
+        self._counts: dict[int, int] = {}
+        self._samples: dict[int, ImageSample] = {}
+        self._ready: dict[int, tuple[Tensor, Tensor]] = {}
+
+    def update(self, features: Tensor, label: Tensor, index: Tensor) -> None:
+        """Take in real images: features ``[B, D]``, class numbers and image numbers, int64 ``[B]`` each."""
+        for number in sorted(set(label.tolist())):
+            mine = label == number
+            self._add(number, features[mine].double().sum(dim=0), int(mine.sum()))
+            self._sample(number).update(index[mine], {"features": features[mine].float()})
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict`."""
+        for number, total in state["sums"].items():
+            self._add(number, total, state["counts"][number])
+            self._sample(number).merge(state["samples"][number])
+
+    def centre(self, number: int, without: Tensor | None = None) -> Tensor | None:
+        """Return a class's mean features, float64 ``[D]``, perhaps without one image; None where none is left."""
+        count = self._counts.get(number, 0) - (without is not None)
+        if count < 1:
+            return None
+        total = self._sums[number]
+        return (total if without is None else total - without.to(total)) / count
+
+    def mean_distance(self, number: int, points: Tensor, leave_out: int = -1) -> Tensor | None:
+        """Return the mean distance of each of ``[P, D]`` points to a class's sampled images, but one.
+
+        Args:
+            number: the class.
+            points: features.
+            leave_out: number of the image that is left out.
+
+        Returns:
+            ``[P]``, or None where no image is left.
+        """
+        if number not in self._samples:
+            return None
+        if number not in self._ready:  # sorted, and where the points are
+            index, fields = self._samples[number].fields()
+            self._ready[number] = index, fields["features"].to(points)
+        index, features = self._ready[number]
+        others = features[(index != leave_out).to(features.device)]
+        if not len(others):
+            return None
+        return torch.stack([(others - point).norm(dim=1).mean() for point in points])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return sums, counts and samples."""
+        samples = {number: sample.state_dict() for number, sample in self._samples.items()}
+        return {"sums": {n: s.cpu() for n, s in self._sums.items()}, "counts": dict(self._counts), "samples": samples}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace sums, counts and samples."""
+        self._sums, self._counts, self._samples, self._ready = {}, {}, {}, {}
+        self.merge(state)
+
+    def _add(self, number: int, total: Tensor, count: int) -> None:
+        known = self._sums.get(number)
+        self._sums[number] = total if known is None else known + total.to(known)
+        self._counts[number] = self._counts.get(number, 0) + count
+
+    def _sample(self, number: int) -> ImageSample:
+        self._ready.pop(number, None)  # it is about to change
+        return self._samples.setdefault(number, ImageSample(self.per_class, self.seed))
+
+
+def distance_ratios(
+    adversarial: Tensor, source: Tensor, true: int, target: int, index: int, real: ClassFeatures
+) -> dict[str, float]:
+    """Return the three ratios of one image; those that are not defined are left out.
+
+    Without images of the target class, or where the target is the true class, only r_src is defined; without other
+    images of the true class none is.
+
+    Args:
+        adversarial: φ(x*), ``[D]``.
+        source: φ(x), ``[D]``.
+        true: y.
+        target: y*; −1 for none.
+        index: number of the image.
+        real: features of the real images, x among them.
+    """
+    found: dict[str, float] = {}
+    pair = torch.stack([adversarial, source])
+    classmates = real.mean_distance(true, pair, index)
+    if classmates is None:
+        return found
+    own, other = real.centre(true, source), real.centre(target)
+    found["r_src"] = _ratio((adversarial - source).norm(), classmates[1])
+    if target == true or own is None or other is None:
+        return found
+    found["r_ctr"] = _ratio((adversarial - own.to(adversarial)).norm(), (adversarial - other.to(adversarial)).norm())
+    strangers = real.mean_distance(target, pair[:1])
+    if strangers is not None:
+        found["r_tgt"] = _ratio(strangers[0], classmates[0])
+    return {name: value for name, value in found.items() if value == value}
+
+
+def _ratio(above: Tensor, below: Tensor) -> float:
+    """A ratio in float64; 0 / 0 is NaN."""
+    return float(above.double() / below.double())
+
+
+class RatioSummary(NamedTuple):
+    """What a ratio looks like over many images.
+
+    Attributes:
+        mean: arithmetic mean.
+        median: median.
+        share_above_one: share of images with a ratio above 1.
+        n: number of images.
+    """
+
+    mean: float
+    median: float
+    share_above_one: float
+    n: int
+
+
+def summarise(values: Tensor) -> RatioSummary:
+    """Summarise ratios, float64 ``[N]``; NaN for none."""
+    if not len(values):
+        return RatioSummary(float("nan"), float("nan"), float("nan"), 0)
+    median = float(values.quantile(0.5)) if len(values) < 1 << 24 else float(values.median())
+    return RatioSummary(float(values.mean()), median, float((values > 1).double().mean()), len(values))
+
+
+def histogram(values: Tensor, bins: int = 50, high: float = 2.0) -> list[tuple[float, float, int]]:
+    """Count ratios in equal bins of [0, high); the last bin goes on to infinity.
+
+    Returns:
+        Lower end, upper end and count of every bin.
+    """
+    place = (values * (bins / high)).clamp(0, bins).long()
+    counts = torch.bincount(place, minlength=bins + 1).tolist()
+    edges = [high * number / bins for number in range(bins + 1)] + [float("inf")]
+    return [(edges[number], edges[number + 1], counts[number]) for number in range(bins + 1)]

@@ -1,0 +1,165 @@
+"""CS against LC: the curve of Fig. 10 of Dong et al. 2022, and rank correlations that do not mix layers."""
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import rankdata
+
+Values = NDArray[np.float64]
+
+
+class CurvePoint(NamedTuple):
+    """The mean of some units' values.
+
+    Attributes:
+        low: lower end of the bin; for the smooth curve the LC at its centre.
+        high: upper end; likewise.
+        units: number of units; for the smooth curve the effective number, ``(Σw)² / Σw²``.
+        mean: NaN where there are too few units.
+        mean_low: lower bound of its 95 % bootstrap interval over units.
+        mean_high: upper bound.
+    """
+
+    low: float
+    high: float
+    units: float
+    mean: float
+    mean_low: float
+    mean_high: float
+
+
+def binned_curve(
+    lc: Values, cs: Values, *, bins: int = 20, least: int = 5, replicates: int = 1000, seed: int = 0
+) -> list[CurvePoint]:
+    """Average CS over the units in equal bins of LC.
+
+    Args:
+        lc: ``[U]`` in [0, 1].
+        cs: ``[U]``; units where either is NaN are left out.
+        bins: number of bins of [0, 1]; the last includes 1.
+        least: with fewer units a bin has no mean.
+        replicates: bootstrap replicates, over the bin's units.
+        seed: of the bootstrap.
+    """
+    lc, cs = _living(lc, cs)
+    place = np.minimum((lc * bins + 1e-9).astype(int), bins - 1)
+    generator = np.random.default_rng(seed)
+    points = []
+    for number in range(bins):
+        values = cs[place == number]
+        mean = low = high = float("nan")
+        if len(values) >= least:
+            draws = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=replicates)
+            low, high = np.percentile(draws @ values / len(values), (2.5, 97.5))
+            mean = float(values.mean())
+        points.append(CurvePoint(number / bins, (number + 1) / bins, len(values), mean, float(low), float(high)))
+    return points
+
+
+def smooth_curve(
+    lc: Values,
+    cs: Values,
+    *,
+    bandwidth: float = 0.05,
+    points: int = 41,
+    least: float = 5,
+    replicates: int = 500,
+    seed: int = 0,
+) -> list[CurvePoint]:
+    """Average CS over the units near each LC, weighted by a Gaussian kernel (Nadaraya–Watson).
+
+    Args:
+        lc: ``[U]`` in [0, 1].
+        cs: ``[U]``; units where either is NaN are left out.
+        bandwidth: the kernel's standard deviation, in units of LC.
+        points: places on [0, 1].
+        least: with fewer effective units a place has no mean.
+        replicates: bootstrap replicates, over units.
+        seed: of the bootstrap.
+    """
+    lc, cs = _living(lc, cs)
+    grid = np.linspace(0, 1, points)
+    if not len(lc):
+        return [CurvePoint(float(at), float(at), 0.0, *[float("nan")] * 3) for at in grid]
+    weights = np.exp(-((grid[:, None] - lc) ** 2) / (2 * bandwidth**2))
+    total = weights.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        effective = np.nan_to_num(total**2 / (weights**2).sum(axis=1))
+        means = weights @ cs / total
+        draws = np.random.default_rng(seed).multinomial(len(lc), np.full(len(lc), 1 / len(lc)), size=replicates)
+        spread = (draws @ (weights * cs).T) / (draws @ weights.T)
+    bounds = np.full((2, points), np.nan)
+    seen = effective >= least
+    bounds[:, seen] = np.nanpercentile(spread[:, seen], (2.5, 97.5), axis=0)
+    means = np.where(seen, means, np.nan)
+    return [
+        CurvePoint(float(at), float(at), float(n), float(mean), float(low), float(high))
+        for at, n, mean, low, high in zip(grid, effective, means, *bounds, strict=True)
+    ]
+
+
+class Correlation(NamedTuple):
+    """A rank correlation within layers.
+
+    Attributes:
+        rho: mean of the layers' Spearman coefficients, weighted by their units; NaN where there are none.
+        p_value: two-sided, by permutation within layers.
+        units: number of units that count.
+    """
+
+    rho: float
+    p_value: float
+    units: int
+
+
+def spearman_within(
+    layer: NDArray[np.int64], lc: Values, cs: Values, *, permutations: int = 999, seed: int = 0
+) -> Correlation:
+    """Correlate the ranks of LC and CS within each layer.
+
+    Pooled over layers they mislead (Simpson's paradox): deep layers have a high LC and a low CS1 whatever their units
+    do among themselves. A layer with fewer than three living units, or of equal values, does not count.
+
+    Args:
+        layer: int ``[U]``, the unit's layer.
+        lc: ``[U]``.
+        cs: ``[U]``; units where either is NaN are left out.
+        permutations: of CS among the units of a layer.
+        seed: of the permutations.
+    """
+    alive = np.isfinite(lc) & np.isfinite(cs)
+    generator = np.random.default_rng(seed)
+    total, count, shuffled = 0.0, 0, np.zeros(permutations)
+    for number in np.unique(layer[alive]):
+        mine = alive & (layer == number)
+        a, b = (rankdata(values[mine]) for values in (lc, cs))
+        a, b = a - a.mean(), b - b.mean()
+        size = float(np.sqrt((a**2).sum() * (b**2).sum()))
+        if len(a) < 3 or size == 0:
+            continue
+        count += len(a)
+        total += len(a) * float(a @ b) / size
+        rows = np.broadcast_to(b, (permutations, len(b)))
+        shuffled += len(a) * (generator.permuted(rows, axis=1) @ a) / size
+    if not count:
+        return Correlation(float("nan"), float("nan"), 0)
+    as_extreme = int((np.abs(shuffled) >= abs(total) - 1e-12).sum())
+    return Correlation(total / count, (1 + as_extreme) / (1 + permutations), count)
+
+
+def _living(lc: Values, cs: Values) -> tuple[Values, Values]:
+    alive = np.isfinite(lc) & np.isfinite(cs)
+    return lc[alive], cs[alive]
+
+
+def bootstrap_mean(values: Values, *, replicates: int = 500, seed: int = 0) -> tuple[float, float, float]:
+    """Return the mean of the living units' values and its 95 % bootstrap interval; NaN where there are none."""
+    values = values[np.isfinite(values)]
+    if not len(values):
+        return float("nan"), float("nan"), float("nan")
+    shares = np.random.default_rng(seed).multinomial(
+        len(values), np.full(len(values), 1 / len(values)), size=replicates
+    )
+    low, high = np.percentile(shares @ values / len(values), (2.5, 97.5))
+    return float(values.mean()), float(low), float(high)

@@ -1,0 +1,24 @@
+"""Comparison of tables that hold missing values."""
+
+import math
+
+import pytest
+
+
+def missing(value):
+    return value is None or (isinstance(value, float) and math.isnan(value))
+
+
+def assert_same_tables(found, expected, tolerance=1e-9):
+    assert found.keys() == expected.keys()
+    for name, rows in expected.items():
+        assert len(found[name]) == len(rows), name
+        for row, other in zip(found[name], rows, strict=True):
+            assert row.keys() == other.keys(), name
+            for key, value in other.items():
+                if missing(value):
+                    assert missing(row[key]), (name, key, row[key])
+                elif isinstance(value, float):
+                    assert row[key] == pytest.approx(value, rel=tolerance, abs=tolerance), (name, key)
+                else:
+                    assert row[key] == value, (name, key)

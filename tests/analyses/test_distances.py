@@ -1,0 +1,142 @@
+"""Distance ratios against literal loops over all images."""
+
+import math
+
+import pytest
+import torch
+from analyses.tables import assert_same_tables
+from helpers import Memory, small_batch, small_network
+from reference import semantics as literal
+
+from lightning_advinterp.analyses import DistancesAnalysis, Runner
+from lightning_advinterp.attacks import AttackConfig, sample_keys
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.metrics.distance_ratio import ClassFeatures, distance_ratios, histogram, summarise
+from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
+
+ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")]
+SPACE = whole_space("abcde", torch.eye(5))
+
+
+def run(data, space=SPACE, **options):
+    attacks = create_attacks(ATTACKS)
+    pool = {key: options.pop(key) for key in ("pool", "references") if key in options}
+    runner = Runner(small_network().double(), data, attacks=attacks, seed=4, **({"batch_size": 4} | options))
+    return runner.run([DistancesAnalysis(attacks, classes=space, **pool)])["distances"]
+
+
+def test_by_hand():
+    real = ClassFeatures(10)
+    real.update(torch.tensor([[0.0, 0], [2, 0], [4, 0], [10, 0]]), torch.tensor([0, 0, 0, 1]), torch.arange(4))
+    found = distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 1, 0, real)
+    # Without the image itself the centre of its class is 3, its classmates lie 2 and 4 away.
+    assert found == pytest.approx({"r_ctr": 3 / 4, "r_src": 6 / 3, "r_tgt": 4 / 3})
+    assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 0, 0, real).keys() == {"r_src"}
+    assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 4, 0, real).keys() == {"r_src"}
+    assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([10.0, 0]), 1, 0, 3, real) == {}, "it is alone"
+
+
+@pytest.mark.parametrize("pool", ["none", "mean", "max"])
+def test_equals_literal_loops(pool):
+    batch = small_batch(n=19, dtype=torch.float64)
+    result = run(Memory(batch), pool=pool)
+    network, attacks = small_network().double(), create_attacks(ATTACKS)
+
+    def features(x):
+        maps = network.forward_features(x, ["relu2"])[1]["relu2"].flatten(2)
+        maps = {"none": maps.flatten(1), "mean": maps.mean(2), "max": maps.amax(2)}[pool]
+        return maps.float().double().tolist()
+
+    real, labels = features(batch.image), batch.label.tolist()
+    for kind, attack in attacks.items():
+        found = attack.run(network, batch.image, batch.label, keys=sample_keys(batch.index, seed=4))
+        target = found.target if kind == "pgd" else network(found.x_adv).argmax(1)
+        adversarial = features(found.x_adv)
+        expected = [literal.ratios(adversarial[i], real, labels, i, int(target[i])) for i in range(19)]
+        for row in (row for row in result.tables["distances"] if row["images"] == kind):
+            values = [one[row["ratio"]] for one in expected if row["ratio"] in one]
+            assert row["n"] == len(values)
+            assert row["mean"] == pytest.approx(sum(values) / len(values), rel=1e-5)
+            middle = sorted(values)
+            half = len(values) // 2
+            median = middle[half] if len(values) % 2 else (middle[half - 1] + middle[half]) / 2
+            assert row["median"] == pytest.approx(median, rel=1e-5)
+            assert row["share_above_one"] == sum(value > 1 for value in values) / len(values)
+            assert result.scalars[f"distances/{kind}/{row['ratio']}"] == row["mean"]
+    assert list(result.tables["distances"][0])[:6] == ["images", "ratio", "mean", "median", "share_above_one", "n"]
+
+
+@pytest.mark.parametrize("batch_size", [1, 19])
+def test_does_not_depend_on_batches(batch_size):
+    data = Memory(small_batch(n=19, dtype=torch.float64))
+    for references in (2000, 10):
+        found = run(data, batch_size=batch_size, references=references).tables
+        assert_same_tables(found, run(data, references=references).tables, tolerance=1e-6)
+
+
+def test_an_interrupted_run_goes_on_in_either_sweep(tmp_path):
+    batch = small_batch(n=19, dtype=torch.float64)
+    whole = run(Memory(batch)).tables
+
+    class Faulty(Memory):
+        """Fails at the n-th reading of all."""
+
+        def __init__(self, batch, at):
+            super().__init__(batch)
+            self.left = at
+
+        def __getitem__(self, index):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("power cut")
+            return super().__getitem__(index)
+
+    for at in (9, 30):
+        attacks = create_attacks(ATTACKS)
+
+        def start(data, attacks=attacks):
+            runner = Runner(
+                small_network().double(), data, attacks=attacks, seed=4, batch_size=4, journal=tmp_path / "s"
+            )
+            runner._journal._every = 0
+            return runner.run([DistancesAnalysis(attacks, classes=SPACE)])["distances"].tables
+
+        with pytest.raises(OSError, match="power cut"):
+            start(Faulty(batch, at))
+        rest = Faulty(batch, 2 * 19 - at + 4)  # at most the interrupted batch is read again
+        assert_same_tables(start(rest), whole)
+
+
+def test_a_sample_of_classmates_is_close_to_all():
+    batch = small_batch(n=200)
+    exact, sampled = (
+        {row["ratio"]: row["mean"] for row in run(Memory(batch), references=n, batch_size=50).tables["distances"][:3]}
+        for n in (2000, 50)
+    )
+    assert sampled["r_ctr"] == exact["r_ctr"], "centres take all images"
+    for ratio in ("r_src", "r_tgt"):
+        assert sampled[ratio] == pytest.approx(exact[ratio], rel=0.1)
+
+
+def test_images_outside_the_classes_do_not_count():
+    batch = small_batch(n=19, dtype=torch.float64)
+    space = ClassSpace((0, 1), ("a", "b"), torch.eye(2))
+    rows = run(Memory(batch), space=space).tables["distances"]
+    assert max(row["n"] for row in rows) <= int((batch.label < 2).sum())
+
+
+def test_histogram_and_summary():
+    values = torch.tensor([0.0, 0.039, 0.04, 1.0, 1.99, 2.0, 7.0], dtype=torch.float64)
+    bars = histogram(values)
+    assert len(bars) == 51
+    assert [count for _, _, count in bars if count] == [2, 1, 1, 1, 2]
+    assert bars[-1][:2] == (2.0, math.inf)
+    summary = summarise(values)
+    assert (summary.median, summary.n) == (1.0, 7)
+    assert summary.share_above_one == 3 / 7
+    assert math.isnan(summarise(values[:0]).mean)
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="pool must be none, mean or max"):
+        DistancesAnalysis(classes=SPACE, pool="sum")

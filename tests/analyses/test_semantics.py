@@ -1,0 +1,241 @@
+"""The semantics analysis against full sorts and literal equations, in any batches, parts and processes."""
+
+import math
+
+import pytest
+import torch
+from analyses.tables import assert_same_tables, missing
+from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
+from processes import on_processes, units_on_a_share
+from reference import semantics as literal
+
+from lightning_advinterp.analyses import REAL, Runner, SemanticsAnalysis
+from lightning_advinterp.analyses.units import reduce_maps, unit_layers
+from lightning_advinterp.attacks import AttackConfig, sample_keys
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
+
+ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")]
+DISTANCES = (torch.arange(5.0)[:, None] - torch.arange(5.0)).abs()
+SPACE = whole_space("abcde", torch.exp(-(DISTANCES.double() ** 2) / 2))
+C = literal.similarity(DISTANCES.tolist())
+COUNT = 23
+
+
+@pytest.fixture(scope="module")
+def data():
+    return Memory(small_batch(n=COUNT, dtype=torch.float64))
+
+
+def analyse(data, batch_size=4, space=SPACE, network=None, configs=ATTACKS, **options):
+    attacks = create_attacks(configs)
+    runner = Runner(network or small_network().double(), data, attacks=attacks, batch_size=batch_size, seed=4)
+    analysis = SemanticsAnalysis(attacks, classes=space, **({"share": 0.2, "sample": 15, "show": 3} | options))
+    return runner, analysis
+
+
+def run(*arguments, **options):
+    runner, analysis = analyse(*arguments, **options)
+    return runner.run([analysis])["semantics"], analysis
+
+
+def reactions(batch, reduce):
+    """Per kind: unit activations ``[N, U]`` of both layers, and predicted classes; per attack its targets."""
+    network, keys = small_network().double(), sample_keys(batch.index, seed=4)
+    images, goals = {REAL: batch.image}, {}
+    for name, attack in create_attacks(ATTACKS).items():
+        found = attack.run(network, batch.image, batch.label, keys=keys)
+        images[name], goals[name] = found.x_adv, found.target
+    units, predicted = {}, {}
+    for kind, x in images.items():
+        logits, maps = network.forward_features(x, ["relu1", "relu2"])
+        flat = [reduce(maps[name].flatten(2)) for name in ("relu1", "relu2")]
+        units[kind] = torch.cat(flat, dim=1).float()
+        predicted[kind] = logits.argmax(1)
+    goals["fgsm"] = predicted["fgsm"]  # no target: what the network says stands for it
+    return units, predicted, goals
+
+
+@pytest.mark.parametrize("reduce", ["max", "mean"])
+def test_equals_the_literal_equations(data, reduce):
+    batch, kept = data.batch, 5  # a fifth of 23, rounded up
+    result, _ = run(data, reduce=reduce)
+    function = (lambda m: m.amax(2)) if reduce == "max" else (lambda m: m.mean(2))
+    units, predicted, goals = reactions(batch, function)
+    where = {int(number): place for place, number in enumerate(batch.index)}
+
+    def shares(kind, unit, classes):
+        top = literal.top_images(units[kind][:, unit].tolist(), batch.index.tolist(), kept)
+        places = [where[number] for number in top if units[kind][where[number], unit] > 0]
+        return literal.shares([int(classes[place]) for place in places], 5) if places else None
+
+    rows = result.tables["semantics"]
+    assert list(rows[0])[:7] == ["layer", "unit", "images", "lc", "cs1", "cs2", "mode_class"]
+    assert len(rows) == 14 * 3
+    dead = 0
+    for place, row in enumerate(rows):
+        unit = place % 14
+        assert (row["layer"], row["unit"]) == (("conv1", unit) if unit < 6 else ("conv2", unit - 6))
+        p = shares(REAL, unit, batch.label)
+        dead += p is None
+        if p is None:
+            assert missing(row["lc"])
+            assert row["mode_class"] is None
+            assert row["dead"]
+            continue
+        assert row["lc"] == pytest.approx(literal.lc(p, C), abs=1e-12)
+        assert row["mode_class"] == "abcde"[p.index(max(p))]
+        kind = row["images"]
+        own = shares(kind, unit, batch.label)
+        assert row["lc_predicted"] == pytest.approx(literal.lc(shares(kind, unit, predicted[kind]), C), abs=1e-12)
+        assert row["entropy"] == pytest.approx(-sum(v * math.log(v) for v in own if v), abs=1e-12)
+        if kind == REAL:
+            assert row["cs1"] is None
+            assert row["cs2"] is None
+        else:
+            assert row["cs1"] == pytest.approx(literal.cs(p, own, C), abs=1e-12)
+            assert row["cs2"] == pytest.approx(literal.cs(p, shares(kind, unit, goals[kind]), C), abs=1e-12)
+            same = [[float(i == j) for j in range(5)] for i in range(5)]
+            assert row["cs1_identity"] == pytest.approx(literal.cs(p, own, same), abs=1e-12)
+    assert result.tables["semantics_levels"][0]["n"] == COUNT
+    assert result.scalars["semantics/all/dead"] == dead / 3 / 14
+
+
+def test_scalars_are_means_of_the_table(data):
+    result, _ = run(data)
+    rows = result.tables["semantics"]
+    for prefix, kind in (("semantics", "fgsm"), ("semantics/pgd", "pgd")):
+        for layer in ("conv1", "conv2"):
+            values = [row["cs1"] for row in rows if (row["layer"], row["images"]) == (layer, kind)]
+            values = [value for value in values if not missing(value)]
+            assert result.scalars[f"{prefix}/{layer}/cs1"] == pytest.approx(sum(values) / len(values))
+    alive = [row["lc"] for row in rows if row["images"] == REAL and not missing(row["lc"])]
+    assert result.scalars["semantics/all/lc"] == pytest.approx(sum(alive) / len(alive))
+    assert {"semantics/all/spearman_cs1_lc", "semantics/all/spearman_cs2_lc"} <= result.scalars.keys()
+
+
+def test_tables_have_their_columns(data):
+    result, _ = run(data)
+    curve = result.tables["semantics_curve"]
+    assert list(curve[0])[:6] == ["images", "lc_low", "lc_high", "units", "cs1", "cs2"]
+    assert len(curve) == 2 * 20
+    for table in ("semantics_curve", "semantics_layers", "semantics_smooth", "semantics_levels", "semantics"):
+        assert {"floor", "chance_lc", "images_per_class"} <= result.tables[table][0].keys()
+    for row in curve:
+        assert row["floor"] == 1 / 5
+        assert (row["units"] >= 5) == (not missing(row["cs1"]))
+    layers = result.tables["semantics_layers"]
+    assert [(row["layer"], row["images"]) for row in layers[:2]] == [("conv1", REAL), ("conv2", REAL)]
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 1}, {"batch_size": COUNT}, {"images": COUNT, "batch_size": 6}])
+def test_does_not_depend_on_batches(data, options):
+    assert_same_tables(run(data, **options)[0].tables, run(data, batch_size=7)[0].tables)
+
+
+def test_without_a_number_of_images_all_are_kept(data):
+    """As when the analysis is fed by hand."""
+    runner, told = analyse(data)
+    expected = runner.run([told])["semantics"].tables
+    runner, untold = analyse(data)
+    untold.expect = lambda images: None
+    assert_same_tables(runner.run([untold])["semantics"].tables, expected)
+
+
+def test_positions_of_the_strongest_activations(data):
+    _, analysis = run(data, show=3)
+    network = small_network().double()
+    for kind, image in ((REAL, data.batch.image),):
+        ranking, places = analysis.top(kind, 3)
+        maps = network.forward_features(image, ["relu1", "relu2"])[1]
+        for unit in range(14):
+            own = maps["relu1"][:, unit] if unit < 6 else maps["relu2"][:, unit - 6]
+            for rank in range(3):
+                shown = own[int((data.batch.index == ranking.index[unit, rank]).nonzero())]
+                assert shown[tuple(places[unit, rank])] == shown.max()
+
+
+def test_an_interrupted_run_goes_on(data, tmp_path):
+    whole, _ = run(data)
+    broken, analysis = analyse(Memory(data.batch, fails_at=17))
+    journal = Runner(small_network().double(), data, journal=tmp_path / "state")._journal
+    journal._every = 0
+    broken._journal = journal
+    with pytest.raises(OSError, match="power cut"):
+        broken.run([analysis])
+    resumed, analysis = analyse(data)
+    resumed._journal = Runner(small_network().double(), data, journal=tmp_path / "state")._journal
+    assert_same_tables(resumed.run([analysis])["semantics"].tables, whole.tables)
+
+
+def test_nothing_is_touched(data):
+    network = small_network(dropout=0.5).double().train()
+    before, state = fingerprint(network), torch.get_rng_state()
+    run(data, network=network)
+    assert_untouched(network, before)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_two_processes_report_what_one_reports():
+    alone = units_on_a_share(0, 1, COUNT)
+    assert {"semantics", "distances", "distances_histogram"} <= alone.keys()
+    for tables in on_processes(units_on_a_share, 2, COUNT):
+        assert_same_tables(tables, alone)
+
+
+def test_classes_of_the_set(data):
+    """A network of five outputs on a set of two classes."""
+    inside = data.batch.label > 2
+    part = Memory(type(data.batch)(*(field[inside] for field in data.batch)))
+    space = ClassSpace((3, 4), ("d", "e"), SPACE.similarity[3:, 3:])
+    targeted = [AttackConfig("pgd", "64/255", steps=2, target="least_likely")]
+    result, _ = run(part, space=space, configs=targeted, share=0.5)
+    mass = result.tables["semantics_levels"][1]["target_mass"]
+    attack = create_attacks(targeted)["pgd"]
+    goals = attack.run(small_network().double(), part.batch.image, part.batch.label).target
+    assert mass == pytest.approx(float((goals > 2).double().mean()))
+    assert mass < 1
+
+    attacks = create_attacks(targeted)
+    attacks["pgd"].classes = (3, 4)
+    runner = Runner(small_network().double(), part, attacks=attacks, seed=4)
+    (found,) = runner.run([SemanticsAnalysis(attacks, classes=space, share=0.5)]).values()
+    assert found.tables["semantics_levels"][1]["target_mass"] == 1
+
+
+def test_layers():
+    network = small_network()
+    assert [(one.layer, one.tap, one.signed) for one in unit_layers(network, "all_conv")] == [
+        ("conv1", "relu1", False),
+        ("conv2", "relu2", False),
+    ]
+    assert [one.tap for one in unit_layers(network, "last")] == ["relu2"]
+    assert [(one.tap, one.signed) for one in unit_layers(network, "relu1, bn2")] == [("relu1", False), ("bn2", None)]
+    with pytest.raises(ValueError, match="layer must be a module path"):
+        unit_layers(network, ["relu9"])
+    with pytest.raises(ValueError, match=r"returns shape \(2, 3, 4\)"):
+        reduce_maps(torch.zeros(2, 3, 4), "max", "tokens")
+    assert torch.equal(reduce_maps(torch.eye(3), "max", "fc"), torch.eye(3))
+
+
+def test_signed_layers_count_every_activation(data):
+    """After BatchNorm without ReLU, a unit whose activations are all negative is not dead."""
+    network = small_network().double()
+    network.backbone.bn2.bias.data -= 100
+    result, _ = run(data, network=network, layers="bn2,relu2")
+    rows = [row for row in result.tables["semantics"] if row["images"] == REAL]
+    assert all(row["signed"] and not missing(row["lc"]) for row in rows if row["layer"] == "bn2")
+    assert all(row["dead"] and missing(row["lc"]) for row in rows if row["layer"] == "relu2")
+
+
+def test_a_run_too_small_to_read_says_so(data, caplog):
+    result, _ = run(data)
+    assert not result.tables["semantics_levels"][0]["readable"]
+    assert "too few to read LC" in caplog.text
+
+
+def test_wrong_arguments_are_refused():
+    with pytest.raises(ValueError, match="reduce must be max or mean"):
+        SemanticsAnalysis(classes=SPACE, reduce="sum")
+    with pytest.raises(ValueError, match="share must be in"):
+        SemanticsAnalysis(classes=SPACE, share=2)
