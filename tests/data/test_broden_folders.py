@@ -224,6 +224,7 @@ def test_no_recipe(tmp_path: Path):
 
 
 def test_the_example_can_be_used(tmp_path: Path):
+    assert EXAMPLE in (Path(__file__).parents[2] / "docs" / "broden.md").read_text()
     for folder in ("photos/a", "masks/object/a", "masks/part"):
         (tmp_path / folder).mkdir(parents=True)
     picture(0, (300, 200)).save(tmp_path / "photos/a/1.jpg")

@@ -116,6 +116,17 @@ def test_real_images_survive_being_copied(real_data: Path, root: Path):
         np.testing.assert_array_equal(BrodenDataset(root)[place].image, source[number].image)
 
 
+@pytest.mark.parametrize(("side", "map_side"), [(224, 112), (227, 113), (384, 192)])
+def test_the_sizes_of_broden(root: Path, side: int, map_side: int):
+    numbers = np.random.default_rng(side).choice([0, 300, 65535], (map_side, map_side))
+    with BrodenWriter(root, CATEGORIES, LABELS, (map_side, map_side)) as writer:
+        writer.add("a.png", picture(0, (side, side)), {"part": numbers})
+    for size in (None, 224, 299):
+        data = BrodenDataset(root, size=size)
+        assert data[0].image.shape == (3, size or side, size or side)
+        np.testing.assert_array_equal(data.segmentation(0).maps[2][0], numbers)
+
+
 def test_nothing_is_left_of_a_set_that_was_not_finished(root: Path):
     def stop() -> None:
         with open_writer(root) as writer:
