@@ -57,7 +57,8 @@ class CAM(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
-        layer, head = feature_layer(question, None, self.name), head_path(question.body)
+        layer = feature_layer(question, None, self.name)
+        head: str | None = getattr(question.network, "head", None) or head_path(question.body)
         module = question.body.get_submodule(head) if head else None
         if head is None or not isinstance(module, nn.Linear | nn.Conv2d):
             raise self._refusal(question, head)
