@@ -71,10 +71,10 @@ def test_signed_maps_are_differentiable(case):
     """First derivatives of the maps against differences, which a relevance that forgot a dependence would fail."""
     method, network = case
     x, y = batch(1)
-    x = x[:, :, :8, :8].clone().requires_grad_()
+    x.requires_grad_()
     with smoothed_relu(2.0):
         assert torch.autograd.gradcheck(
-            lambda image: method.explain(network, image, y, create_graph=True), x, eps=1e-6, atol=2e-5, rtol=1e-3
+            lambda image: method.explain(network, image, y, create_graph=True), x, atol=2e-5, rtol=1e-3, fast_mode=True
         )
 
 

@@ -43,7 +43,7 @@ class Trick(fx.Interpreter):
             self.first = False
             low, high = linear(module, self.low, w.clamp(min=0)), linear(module, self.high, w.clamp(max=0))
             p = linear(module, a, w) - low - high
-            return keep(out, p * (out / p).detach())
+            return keep(out, p * (out / (p + 1e-9 * p.sign())).detach())
         if self.rule == "alpha_beta":
             p = linear(module, a, w.clamp(min=0))
             return keep(out, p * (out / (p + 1e-9)).detach())
