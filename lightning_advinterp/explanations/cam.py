@@ -57,7 +57,8 @@ class CAM(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
-        layer, head = feature_layer(question, None, self.name), head_path(question.body)
+        layer = feature_layer(question, None, self.name)
+        head: str | None = getattr(question.network, "head", None) or head_path(question.body)
         module = question.body.get_submodule(head) if head else None
         if head is None or not isinstance(module, nn.Linear | nn.Conv2d):
             raise self._refusal(question, head)
@@ -99,7 +100,8 @@ def feature_layer(question: Question, layer: str | None, method: str) -> str:
     """Return the path of the layer that is asked for, or of φ."""
     if layer not in (None, "phi"):
         return str(layer)
-    found = getattr(question.network, "phi", None) or default_phi(question.body)
+    found = getattr(question.network, "phi", None)
+    found = found or default_phi(question.body, channels=question.z.shape[1], input_size=question.z.shape[2])
     if found is None:
         raise ValueError(f"{method}: {type(question.body).__name__} has no default feature layer; name one as layer.")
     return str(found)

@@ -101,8 +101,9 @@ class GuidedBackprop(Method):
         true: list[Tensor] | None = None
         score: Tensor | None = None
         if question.create_graph:
+            z = question.leaf()
             with _Recording() as recording:
-                logits = question.logits(question.leaf())
+                logits = question.logits(z)
             true, score = recording.inputs, pick(logits, question.target, self.output)
         z = question.z.detach().requires_grad_()
         with _Guided(true) as guided:

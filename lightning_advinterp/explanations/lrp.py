@@ -37,7 +37,7 @@ class LRP(Method):
 
     relu passes R on, a max-pool to its winner, pooled averages in proportion to what they average, concatenations split
     R. A sum of branches shares R in proportion to them (``epsilon``), to their positive parts (``alpha_beta``), or to
-    a + γ a⁺ (``gamma``). With z⁺ and z^B relevance is never negative if z_c is not, and its sum is z_c where no layer
+    a + γ a⁺ (``gamma``). With z⁺ and z^B, for z_c > 0, relevance is never negative, and its sum is z_c where no layer
     has a bias.
 
     Defaults are those of Dombrowski's code, z⁺ and z^B, but for the bounds, which there are the image's.

@@ -87,7 +87,7 @@ class _Smoothing(TorchFunctionMode):
             x, inplace = call
             # a copy, since softplus keeps its input for the backward pass
             return x.copy_(softplus(x.clone(), self._beta)) if inplace else softplus(x, self._beta)
-        if func in _CLIPPED:
+        if func in _CLIPPED and isinstance(args[0] if args else kwargs["input"], Tensor):
             return self._clip(func, *args, **kwargs)
         return func(*args, **kwargs)
 
@@ -110,8 +110,11 @@ class _Smoothing(TorchFunctionMode):
 
 
 def relu_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool] | None:
-    """Return the input of a call of relu and whether it works in place; None for any other function."""
-    if func not in RELUS:
+    """Return the input of a call of relu and whether it works in place; None for any other function.
+
+    Also None for what is no tensor: a symbolic trace inside of a smoothing block must find relu.
+    """
+    if func not in RELUS or not isinstance(args[0] if args else kwargs["input"], Tensor):
         return None
     inplace = RELUS[func] or bool(args[1] if len(args) > 1 else kwargs.get("inplace", False))
     return (args[0] if args else kwargs["input"]), inplace

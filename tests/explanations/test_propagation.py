@@ -1,0 +1,164 @@
+"""LRP, DeepLIFT and PatternAttribution against other implementations, and the sums that they keep."""
+
+from collections import OrderedDict
+
+import pytest
+import torch
+from explanation_helpers import Branches, batch, plain, without_biases, wrap
+from reference import propagation as reference
+from torch import nn
+from torch.fx.experimental.optimization import fuse
+
+from lightning_advinterp.explanations import LRP, DeepLift
+from lightning_advinterp.networks import create_network, taps
+
+
+def bounds(network):
+    return (network.normalize(torch.full((1, 3, 1, 1), level, dtype=torch.float64)) for level in (0.0, 1.0))
+
+
+@pytest.mark.parametrize("rule", ["alpha_beta", "epsilon", "gamma"])
+@pytest.mark.parametrize("body", [Branches, plain])
+def test_lrp_equals_input_times_gradient_of_rescaled_layers(body, rule):
+    network, (x, y) = wrap(body()), batch()
+    expected = reference.lrp(network.backbone, network.normalize(x), y, *bounds(network), rule=rule)
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(LRP(rule=rule).explain(network, x, y), expected, atol=1e-8, rtol=1e-6)
+
+
+@pytest.mark.parametrize("alpha", [1.0, 2.0])
+def test_alpha_beta_of_one_layer_literally(alpha):
+    """R_i = Σ_j (α c_ij⁺ / Σ c⁺ − β c_ij⁻ / Σ c⁻) R_j with c_ij = a_i W_ji, signs of a included."""
+    torch.manual_seed(0)
+    layer = nn.Linear(3 * 4, 4, bias=False).double()
+    x, y = torch.randn(1, 3, 2, 2, dtype=torch.float64), torch.tensor([2])
+    logits = layer(x.flatten(1))[0]
+    expected = torch.zeros(12, dtype=torch.float64)
+    contributions = [x.flatten()[i] * layer.weight[2, i] for i in range(12)]
+    up = sum(c for c in contributions if c > 0)
+    down = sum(c for c in contributions if c < 0)
+    for i, c in enumerate(contributions):
+        expected[i] = (alpha * c / up if c > 0 else -(alpha - 1) * c / down) * logits[2]
+    found = LRP(first="same", alpha=alpha).explain(nn.Sequential(nn.Flatten(), layer), x, y)
+    torch.testing.assert_close(found.flatten(), expected, atol=1e-8, rtol=1e-8)
+
+
+@pytest.mark.parametrize("body", [Branches, plain])
+def test_relevance_is_kept_and_positive_without_biases(body):
+    network, (x, y) = without_biases(wrap(body())), batch(8)
+    logit = network(x).gather(1, y[:, None])[:, 0]
+    positive = logit > 0  # a negative logit may have no positive contributions to share it among
+    assert 1 < positive.sum() < 8
+    relevance = LRP().explain(network, x, y)[positive]
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), logit.detach()[positive], atol=1e-6, rtol=1e-6)
+    assert relevance.min() >= 0
+
+
+def test_lrp_bounds_of_the_image_are_the_widest_of_all_channels():
+    network, (x, y) = wrap(Branches()), batch()
+    low, high = bounds(network)
+    low, high = low.min().expand(1, 3, 1, 1), high.max().expand(1, 3, 1, 1)
+    expected = reference.lrp(network.backbone, network.normalize(x), y, low, high)
+    torch.testing.assert_close(LRP(bounds="image").explain(network, x, y), expected, atol=1e-9, rtol=1e-7)
+    assert (LRP().explain(network, x, y) - expected).norm() > 0.1 * expected.norm()
+
+
+def test_dense_layers_may_have_a_rule_of_their_own():
+    network, (x, y) = wrap(plain()), batch()
+    mixed = LRP(rule="gamma", dense_rule="epsilon").explain(network, x, y)
+    assert not torch.allclose(mixed, LRP(rule="gamma").explain(network, x, y))
+    assert not torch.allclose(mixed, LRP(rule="epsilon").explain(network, x, y))
+
+
+@pytest.mark.parametrize("reference_image", ["mean", "noise"])
+@pytest.mark.parametrize("body", [Branches, plain])
+def test_deeplift_sums_to_the_difference_of_logits(body, reference_image):
+    network, (x, y) = wrap(body()), batch(4)
+    baseline = "mean" if reference_image == "mean" else torch.rand(3, 8, 8, dtype=torch.float64)
+    image = network._mean.expand(3, 8, 8) if reference_image == "mean" else baseline
+    gap = (network(x) - network(image[None])).gather(1, y[:, None])[:, 0]
+    found = DeepLift(baseline=baseline).explain(network, x, y)
+    torch.testing.assert_close(found.sum((1, 2, 3)), gap.detach(), atol=1e-12, rtol=1e-10)
+    assert found.abs().max() > 1e-3
+
+
+def test_deeplift_equals_the_gradient_of_a_linearised_network():
+    network = wrap(plain())
+    x, y = batch()
+    z, z0 = network.normalize(x), network.normalize(torch.rand(1, 3, 8, 8, dtype=torch.float64))
+    expected = reference.deeplift(fuse(network.backbone), z, z0.expand_as(z), y)
+    baseline = z0[0] * network._std + network._mean
+    torch.testing.assert_close(DeepLift(baseline=baseline).explain(network, x, y), expected, atol=1e-12, rtol=1e-9)
+
+
+def test_deeplift_is_the_gradient_times_the_difference_where_nothing_bends():
+    network = wrap(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten()))
+    x, y = batch()
+    weight = network.backbone[0].weight[y]
+    expected = weight * network.normalize(x)
+    torch.testing.assert_close(DeepLift().explain(network, x, y), expected.detach())
+
+
+@pytest.mark.parametrize(("name", "size"), [("alexnet", 64), ("vgg11_bn", 32), ("resnet18", 64), ("squeezenet1_0", 64)])
+def test_deeplift_is_complete_on_the_known_families(name, size):
+    torch.manual_seed(0)
+    network = create_network(name, num_classes=5).eval()
+    x, y = torch.rand(1, 3, size, size), torch.tensor([1])
+    gap = (network(x) - network(network._mean.expand_as(x)))[0, 1]
+    found = DeepLift().explain(network, x, y).sum()
+    torch.testing.assert_close(found, gap.detach(), atol=1e-4, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", [LRP(), DeepLift()])
+def test_networks_without_a_rule_are_refused_by_the_layer_s_name(method):
+    x, y = batch()
+    gelu = wrap(nn.Sequential(OrderedDict(conv=nn.Conv2d(3, 4, 8), act=nn.GELU(), flat=nn.Flatten())))
+    with pytest.raises(ValueError, match=r"no rule for layer act \(GELU\)"):
+        method.explain(gelu, x, y)
+
+    class Scaled(nn.Conv2d):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    with pytest.raises(ValueError, match=r"no rule for layer 0 \(Scaled\)"):
+        method.explain(wrap(nn.Sequential(Scaled(3, 4, 8), nn.Flatten())), x, y)
+
+
+def test_a_product_of_branches_is_refused():
+    class Gated(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv = nn.Conv2d(3, 4, 8)
+
+        def forward(self, x):
+            return torch.flatten(self.conv(x) * self.conv(x), 1)
+
+    x, y = batch()
+    with pytest.raises(ValueError, match=r"no rule for mul\(\)"):
+        DeepLift().explain(wrap(Gated()), x, y)
+
+
+def test_lrp_refuses_a_norm_of_its_own_and_deeplift_takes_it():
+    network, (x, y) = wrap(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 8), nn.Flatten())), batch()
+    with pytest.raises(ValueError, match=r"layer 0 \(BatchNorm2d\)"):
+        LRP().explain(network, x, y)
+    image = network._mean.expand_as(x)
+    gap = (network(x) - network(image)).gather(1, y[:, None])[:, 0]
+    torch.testing.assert_close(DeepLift().explain(network, x, y).sum((1, 2, 3)), gap.detach())
+
+
+def test_layers_that_are_being_changed_are_refused():
+    network, (x, y) = wrap(plain()), batch()
+    with taps(network, ablate={"0": [1]}), pytest.raises(ValueError, match="leave the block"):
+        LRP().explain(network, x, y)
+
+
+def test_a_layer_that_was_exchanged_is_seen():
+    network, (x, y) = wrap(plain()), batch()
+    before = DeepLift().explain(network, x, y)
+    network.backbone[9] = nn.Linear(7, 4).double()
+    after = DeepLift().explain(network, x, y)
+    image = network._mean.expand_as(x)
+    gap = (network(x) - network(image)).gather(1, y[:, None])[:, 0]
+    torch.testing.assert_close(after.sum((1, 2, 3)), gap.detach())
+    assert not torch.allclose(before, after)
