@@ -24,6 +24,7 @@ from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
     AccuracyCallback,
+    DissectionCallback,
     EMACallback,
     GuardCallback,
     PicturesCallback,
@@ -110,6 +111,12 @@ class TrainCLI(LightningCLI):
         ):
             parser.add_argument(f"--{key}", type=kind | None, default={}, help=f"{text} null: off.")
         parser.add_argument(
+            "--dissection",
+            type=DissectionCallback | None,
+            default=None,
+            help="Network dissection after every few epochs, on real and adversarial concept images.",
+        )
+        parser.add_argument(
             "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
         )
         parser.link_arguments("seed_everything", "model.seed")
@@ -156,7 +163,7 @@ class TrainCLI(LightningCLI):
         Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
         checkpoints come last, so that they see what the others log.
         """
-        watchers = [self.config_init[key] for key in ("accuracy", "guard", "pictures", "ema")]
+        watchers = [self.config_init[key] for key in ("accuracy", "dissection", "guard", "pictures", "ema")]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}

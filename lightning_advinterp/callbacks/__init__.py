@@ -2,6 +2,7 @@
 
 from lightning_advinterp.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.callbacks.analysis import AnalysisCallback
+from lightning_advinterp.callbacks.dissection import DissectionCallback
 from lightning_advinterp.callbacks.ema import EMACallback
 from lightning_advinterp.callbacks.guard import GuardCallback
 from lightning_advinterp.callbacks.pictures import PicturesCallback
@@ -11,6 +12,7 @@ from lightning_advinterp.callbacks.throughput import ThroughputCallback
 __all__ = [
     "AccuracyCallback",
     "AnalysisCallback",
+    "DissectionCallback",
     "EMACallback",
     "GuardCallback",
     "PicturesCallback",

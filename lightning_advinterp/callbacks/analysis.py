@@ -3,9 +3,11 @@
 import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.analyses.analysis import Analysis, Result
 from lightning_advinterp.analyses.runner import Runner
@@ -48,16 +50,24 @@ class AnalysisCallback(pl.Callback):
         """Whether this validation epoch is one to run at."""
         return not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
+    def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> Any:
+        """Return the images of which a choice is looked at: the validation images, unless a callback has its own."""
+        return validation_set(trainer)
+
+    def draw(self, writer: Any, trainer: pl.Trainer, seen: "Seen") -> None:
+        """Add figures and texts to TensorBoard; called on the first process."""
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run, and log the scalars on all processes."""
+        """Run, log the scalars on all processes, and draw on the first."""
         if not self.due(trainer):
             return
         assert isinstance(pl_module, RobustClassifier)
         started = time.monotonic()
+        dataset, attacks = self.dataset(trainer, pl_module), self.attacks()
         runner = Runner(
             pl_module.network,
-            validation_set(trainer),
-            attacks=self.attacks(),
+            dataset,
+            attacks=attacks,
             batch_size=self.batch_size,
             device=pl_module.device,
             seed=self.seed,
@@ -65,12 +75,37 @@ class AnalysisCallback(pl.Callback):
             rank=trainer.global_rank,
             world_size=trainer.world_size,
         )
-        results = runner.run(self.analyses())
+        analyses = self.analyses()
+        results = runner.run(analyses)
+        seen = Seen(pl_module, dataset, attacks, analyses, results)
+        if trainer.is_global_zero:
+            for logger in trainer.loggers:
+                if isinstance(logger, TensorBoardLogger):
+                    self.draw(logger.experiment, trainer, seen)
         scalars = self.scalars(results) | {f"time/{type(self).__name__}": time.monotonic() - started}
         for key, value in scalars.items():
             shown = key.startswith("val/") and not key.endswith("5")
             # The values agree already; sync_dist keeps Lightning from warning that they might not.
             pl_module.log(key, value, prog_bar=shown, sync_dist=trainer.world_size > 1)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """One epoch's analyses, for their figures.
+
+    Attributes:
+        module: the module under training.
+        dataset: what was looked at.
+        attacks: name to attack.
+        analyses: with what they have seen.
+        results: by name.
+    """
+
+    module: RobustClassifier
+    dataset: Any
+    attacks: Mapping[str, Attack]
+    analyses: Sequence[Analysis]
+    results: Mapping[str, Result]
 
 
 def validation_set(trainer: pl.Trainer) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from lightning_advinterp.analyses.curvature import CurvatureConfig
+from lightning_advinterp.analyses.dissection_config import DissectionConfig
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.config import AttackConfig
@@ -63,6 +64,7 @@ class Evaluation:
             that are not reported on.
         seed: of that choice and of the attacks' random numbers.
         on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
+        dissection: settings of the analysis dissection; layers and seed are those above where they are given.
         curvature: settings of the analysis curvature, which looks at its own number of images.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
@@ -93,6 +95,7 @@ class Evaluation:
     calibration_images: int = 64
     seed: int = 0
     on_bad_image: OnBadImage = "error"
+    dissection: DissectionConfig = DissectionConfig()
     curvature: CurvatureConfig = CurvatureConfig()
     output: str = "evaluation"
     dry_run: bool = False

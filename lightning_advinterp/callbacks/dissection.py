@@ -1,0 +1,125 @@
+"""Network dissection during training: Table 1 of Dong et al. 2022 as a live curve."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, final
+
+import pytorch_lightning as pl
+
+from lightning_advinterp.analyses.analysis import Analysis, Result
+from lightning_advinterp.analyses.dissection import DissectionAnalysis
+from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.dissection_pictures import detector_pictures
+from lightning_advinterp.analyses.runner import subset_indices
+from lightning_advinterp.analyses.unit_images import UnitImages
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
+from lightning_advinterp.data.broden import ConceptSet, open_concepts
+from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.report.dissection import best_units, category_bars, detector_panel, summary_of
+
+DEFAULT = AttackConfig("targeted_optimization", name="adversarial", weight=0.1, steps=10)
+"""P4's targeted attack; λ = 0.1 reaches 97 % on ResNet-18 (docs/results.md)."""
+
+
+@final
+class DissectionCallback(AnalysisCallback):
+    """Logs ``dissection/{images}/{category}``: shares of units that detect concepts, real and under attack.
+
+    Also ``dissection/{images}/unique`` (unique detectors), ``dissection/retention`` (detectors that keep their concept
+    under the attack) beside ``dissection/retention_noise`` and ``dissection/retention_split_half``; and in TensorBoard
+    the bars of Table 1, the best detectors' images, and the table as text.
+
+    Paste into a configuration::
+
+        dissection:
+          concepts: data/broden1_224      # or concept_world, which needs no download
+          every_n_epochs: 5
+          limit: 500
+
+    Args:
+        concepts: folder of a set in Broden's format, or ``concept_world``.
+        attack: the attack, made on the network as it is; ``null`` for real images alone.
+        settings: how is counted, and of which layers.
+        units: so many detectors are drawn.
+        every_n_epochs: how often.
+        limit: number of concept images, a seeded choice; ``null`` takes all (1,000 of the concept world).
+        batch_size: images at a time.
+        seed: draws the images, the attack's random numbers and the controls.
+    """
+
+    def __init__(
+        self,
+        concepts: str = "concept_world",
+        attack: AttackConfig | None = DEFAULT,
+        settings: DissectionConfig = DissectionConfig(),  # noqa: B008  # frozen
+        units: int = 6,
+        every_n_epochs: int = 1,
+        limit: int | None = 200,
+        batch_size: int = 50,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(every_n_epochs, limit, batch_size, seed)
+        self.concepts, self.settings, self.units = concepts, settings, units
+        self._attacks = {} if attack is None else create_attacks([attack])
+        self._set: ConceptSet | None = None
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Open the set before the first step, so that what is wrong with it shows at once."""
+        if self._set is None:
+            assert isinstance(pl_module, RobustClassifier)
+            whole = open_concepts(self.concepts, pl_module.network.input_size, n=self.limit or 1000)
+            self._set = whole.only(subset_indices(len(whole), self.limit, self.seed).tolist())
+
+    def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> ConceptSet:
+        """Return the chosen concept images."""
+        assert self._set is not None
+        return self._set
+
+    def analyses(self) -> Sequence[Analysis]:
+        """Return a fresh dissection, and what keeps the images of its units."""
+        assert self._set is not None
+        dissection = DissectionAnalysis(self._set, self._attacks, self.settings)
+        return [dissection, UnitImages(self._attacks, self.settings.layers)]
+
+    def attacks(self) -> Mapping[str, Attack]:
+        """Return the attack by its name."""
+        return self._attacks
+
+    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
+        """Return ratios, unique detectors and retention."""
+        (first, *_) = (*self._attacks, "")
+        return {
+            f"dissection/{key.removeprefix(f'{first}/') if '/retention' in key else key}": value
+            for key, value in results["dissection"].scalars.items()
+        }
+
+    def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
+        """Draw the bars, the best detectors, and the table."""
+        tables, step = seen.results["dissection"].tables, trainer.global_step
+        summary, title = tables["dissection_summary"], f"epoch {trainer.current_epoch + 1}"
+        writer.add_figure("dissection/categories", category_bars(summary, title), step, close=False)
+        writer.add_text("dissection/table", _as_text(summary_of(summary)), step)
+        best = best_units(tables["dissection"], self.units)
+        if best:
+            (images,) = (one for one in seen.analyses if isinstance(one, UnitImages))
+            network, device = seen.module.network, seen.module.device
+            options = {"seed": self.seed, "device": device, "batch_size": self.batch_size}
+            shown = detector_pictures(
+                network, seen.dataset, seen.attacks, tables["dissection"], best, images, **options
+            )
+            writer.add_figure("dissection/units", detector_panel(shown, title), step, close=False)
+
+
+def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
+    """Return the shares in % as a Markdown table: kinds of images down, categories across."""
+    kinds, categories = (list(dict.fromkeys(row[key] for row in rows)) for key in ("images", "category"))
+    ratios = {(row["images"], row["category"]): f"{100 * row['ratio']:.1f}" for row in rows}
+    lines = ["| % of units | " + " | ".join(categories) + " |", "| --- " * (len(categories) + 1) + "|"]
+    return "\n".join(
+        [
+            *lines,
+            *("| " + " | ".join([kind, *(ratios[kind, category] for category in categories)]) + " |" for kind in kinds),
+        ]
+    )

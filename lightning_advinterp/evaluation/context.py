@@ -1,0 +1,45 @@
+"""What analyses are built from, and what their figures are drawn from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from matplotlib.figure import Figure
+
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.data.labels import Outputs
+from lightning_advinterp.networks import Network
+
+if TYPE_CHECKING:
+    from lightning_advinterp.evaluation.config import Evaluation
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an analysis may need to know when it is built, and its figures when they are drawn.
+
+    Attributes:
+        network: the network under test.
+        title: what figures call it.
+        outputs: what its outputs are called; empty where unknown.
+        attacks: whose images are wanted, by name.
+        dataset: the images that it is shown.
+        settings: all that the command line says.
+    """
+
+    network: Network
+    title: str
+    outputs: Outputs
+    attacks: Mapping[str, Attack]
+    dataset: Any
+    settings: "Evaluation"
+
+    @property
+    def runner(self) -> dict[str, Any]:
+        """What a runner over some of the images must have, for attacks to give the same images again."""
+        device = next(self.network.parameters()).device
+        return {"seed": self.settings.seed, "device": device, "batch_size": self.settings.batch_size}
+
+
+Figures = dict[str, Figure]
+"""Figures by name."""

@@ -1,0 +1,76 @@
+"""The analyses by their names on the command line: what builds each, what it looks at, and what it draws."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from lightning_advinterp.analyses import AccuracyAnalysis, PredictionsAnalysis
+from lightning_advinterp.analyses.analysis import Result
+from lightning_advinterp.analyses.curvature import CurvatureAnalysis
+from lightning_advinterp.evaluation.context import Context, Figures
+from lightning_advinterp.evaluation.dissection import build_dissection, dissection_figures
+from lightning_advinterp.report import accuracy_bars
+
+if TYPE_CHECKING:
+    from lightning_advinterp.evaluation.config import Evaluation
+
+Data = Literal["data", "concepts"]
+"""What an analysis looks at: the images of ``--data``, or those of ``--concepts``."""
+
+
+def _all_images(settings: "Evaluation") -> int | None:
+    return None
+
+
+def _no_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:
+    return {}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One name on the command line.
+
+    Attributes:
+        build: makes the analyses that it stands for, fresh.
+        data: what they look at.
+        figures: draws what they found, from the analyses themselves and their results; figures by name.
+        limit: how many of the images they are shown at most, where they cost much for each; None for all.
+        uses: flags of the command line that mean something to them, beside those that all share.
+    """
+
+    build: Callable[[Context], list[Any]]
+    data: Data = "data"
+    figures: Callable[[Sequence[Any], Mapping[str, Result], Context], Figures] = _no_figures
+    limit: Callable[["Evaluation"], int | None] = _all_images
+    uses: frozenset[str] = frozenset()
+
+
+def _accuracy_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:
+    return {"accuracy": accuracy_bars(results["accuracy"].tables["accuracy"], context.title)}
+
+
+ANALYSES: dict[str, Entry] = {
+    "accuracy": Entry(lambda context: [AccuracyAnalysis(context.attacks)], figures=_accuracy_figures),
+    "predictions": Entry(lambda context: [PredictionsAnalysis(context.attacks)]),
+    "dissection": Entry(
+        build_dissection, data="concepts", figures=dissection_figures, uses=frozenset({"concepts", "layers"})
+    ),
+    "curvature": Entry(
+        lambda context: [CurvatureAnalysis(context.settings.curvature)],
+        limit=lambda settings: settings.curvature.limit,
+    ),
+}
+"""Every analysis by its name on the command line."""
+
+PLANNED = (
+    "semantics",
+    "distances",
+    "panels",
+    "fragility",
+    "influence",
+    "promotion",
+    "sensitivity",
+    "tracing",
+    "detection",
+)
+"""Names that are reserved for analyses to come."""
