@@ -8,8 +8,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ import yaml
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
@@ -25,6 +25,7 @@ from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
     AccuracyCallback,
     EMACallback,
+    FiniteLossCallback,
     GuardCallback,
     PicturesCallback,
     TensorBoardCallback,
@@ -34,10 +35,13 @@ from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
+from lightning_advinterp.data.module_base import ImageDataModule
+from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.report.table import accuracy_table
+from lightning_advinterp.resume import Start, check_fits
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -94,7 +98,7 @@ class TrainCLI(LightningCLI):
             "--resume",
             type=str,
             default="auto",
-            help="auto: go on from the run's last checkpoint, if there is one; never; or a checkpoint file.",
+            help="auto: go on from the run's furthest whole checkpoint, if there is one; never; or a checkpoint file.",
         )
         parser.add_argument(
             "--compare_with_standard",
@@ -103,7 +107,7 @@ class TrainCLI(LightningCLI):
             help="Also train the standard objective, with the same budget and seed, and print both side by side.",
         )
         for key, kind, text in (
-            ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by."),
+            ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by, and checkpoints within an epoch."),
             ("accuracy", AccuracyCallback, "Accuracy under attack after every epoch."),
             ("guard", GuardCallback, "Guard against catastrophic overfitting and feature collapse."),
             ("pictures", PicturesCallback, "Real and adversarial images in TensorBoard."),
@@ -148,6 +152,7 @@ class TrainCLI(LightningCLI):
                 self.directory.path.parent, self.directory.path.name, version="", default_hp_metric=False
             )
         given["callbacks"] = [*_as_list(given["callbacks"]), *self._watchers()]
+        given["plugins"] = [*_as_list(given["plugins"]), self.directory.checkpoint_io]
         return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
 
     def _watchers(self) -> list[pl.Callback]:
@@ -160,7 +165,7 @@ class TrainCLI(LightningCLI):
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
-        watchers += [ThroughputCallback(), TensorBoardCallback(chosen, attacks)]
+        watchers += [FiniteLossCallback(self.directory.path), ThroughputCallback(), TensorBoardCallback(chosen, attacks)]
         if self.config.trainer.fast_dev_run or self.config.trainer.enable_checkpointing is False:
             return [watcher for watcher in watchers if watcher is not None]
         watchers += self.directory.checkpoint_callbacks(self.config_init.checkpoint)
@@ -172,12 +177,32 @@ class TrainCLI(LightningCLI):
         text: str = self.parser.dump(self.config, skip_unset=False)
         return text
 
-    def fit(self, checkpoint: Path | None = None) -> None:
+    def check(self) -> Start | None:
+        """See that the run can go through to its end, and return where it goes on.
+
+        Raises:
+            ValueError, OSError: if data or room are missing, or the checkpoint is of another run.
+        """
+        start = self.directory.start(self.config.resume)
+        if start is not None:
+            check_fits(start, self.model, self.config.trainer.max_epochs)
+        if isinstance(self.datamodule, ImageDataModule):
+            self.datamodule.setup("fit")
+            self.datamodule.train_dataloader()
+            self.datamodule.val_dataloader()
+        if self.trainer.is_global_zero and not self.config.trainer.fast_dev_run:
+            copies = 1 + (2 if self.config.model.optimizer.name == "adamw" else 1) + (self.config.ema is not None)
+            weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
+            self.directory.prepare(copies * weights)
+        return start
+
+    def fit(self, start: Start | None = None) -> None:
         """Train, or go on from a checkpoint."""
         if self.trainer.is_global_zero and not self.config.trainer.fast_dev_run:
             self.directory.save_config(self.config_text)
-        if checkpoint is not None:
-            _log.warning("Resuming from %s.", checkpoint)
+        if start is not None:
+            _log.warning("Resuming from %s.", start)
+        checkpoint = None if start is None else start.path
         with warnings.catch_warnings():
             for message in _EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
@@ -206,19 +231,6 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn a wrong setting into one line and exit status 2, before any work is done."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        first: BaseException = error
-        while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
-            first = first.__cause__
-        print(f"error: {first}", file=sys.stderr)
-        sys.exit(2)
-
-
 def fit(args: Sequence[str] | None = None) -> TrainCLI:
     """Train as configured, or go on where the run stopped.
 
@@ -228,10 +240,11 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     Returns:
         What was built from it, trained.
     """
-    with plain_errors():
+    with plain_errors(MisconfigurationException):
         cli = TrainCLI.parse(args)
-        checkpoint = cli.directory.checkpoint_to_resume(cli.config.resume)
-    cli.fit(checkpoint)
+        start = cli.check()
+    with stops_explained():
+        cli.fit(start)
     return cli
 
 

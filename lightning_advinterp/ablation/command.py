@@ -12,7 +12,8 @@ from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import START, run, tested, trained
 from lightning_advinterp.ablation.table import frontier, hits, markdown, rows_of
 from lightning_advinterp.analyses.analysis import REAL
-from lightning_advinterp.cli import bare_flags, plain_errors
+from lightning_advinterp.cli import bare_flags
+from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.report.save import to_csv

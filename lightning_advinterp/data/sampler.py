@@ -31,13 +31,16 @@ class EpochSampler(DistributedSampler[int]):
         seed: the run's seed.
         rank: this process's number.
         world_size: how many processes there are.
+
+    Attributes:
+        start: how many of this process's samples are passed over, in an epoch that goes on where it was left.
     """
 
     def __init__(self, data: Sized, seed: int = 0, *, rank: int = 0, world_size: int = 1) -> None:
         if world_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size), got rank={rank} and world_size={world_size}")
         self.data = data
-        self.seed, self.epoch = seed, 0
+        self.seed, self.epoch, self.start = seed, 0, 0
         self.rank, self.num_replicas = rank, world_size
         self.shuffle, self.drop_last = True, True
 
@@ -47,7 +50,7 @@ class EpochSampler(DistributedSampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
         order = torch.randperm(len(self.data), generator=generator)
-        return iter(order[self.rank :: self.num_replicas][: len(self)].tolist())
+        return iter(order[self.rank :: self.num_replicas][: len(self)][self.start :].tolist())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next, for this sampler and for its data set."""
