@@ -14,10 +14,9 @@ from typing import Any
 
 import pytorch_lightning as pl
 import yaml
-from jsonargparse import ArgumentParser
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
@@ -34,6 +33,7 @@ from lightning_advinterp.callbacks import (
 from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
+from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
 from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.errors import plain_errors, stops_explained
@@ -43,6 +43,7 @@ from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.report.table import accuracy_table
 from lightning_advinterp.resume import Start, check_fits
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
+from lightning_advinterp.suggestions import SuggestingParser
 
 _log = logging.getLogger(__name__)
 _console = Console()
@@ -60,6 +61,10 @@ FINAL_IMAGES = 1000
 
 DATA_MODULES = (ConceptWorldDataModule, ImageFolderDataModule, CIFAR10DataModule)
 """What a configuration may name without its path; any other data module by class path."""
+
+
+class TrainParser(SuggestingParser, LightningArgumentParser):
+    """Lightning's parser, naming the nearest key."""
 
 
 class TrainCLI(LightningCLI):
@@ -87,6 +92,7 @@ class TrainCLI(LightningCLI):
             run=False,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
+            parser_class=TrainParser,
             parser_kwargs={"description": "Train an image classifier; see configs/ for complete examples."},
         )
 
@@ -165,7 +171,11 @@ class TrainCLI(LightningCLI):
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
-        watchers += [FiniteLossCallback(self.directory.path), ThroughputCallback(), TensorBoardCallback(chosen, attacks)]
+        watchers += [
+            FiniteLossCallback(self.directory.path),
+            ThroughputCallback(),
+            TensorBoardCallback(chosen, attacks),
+        ]
         if self.config.trainer.fast_dev_run or self.config.trainer.enable_checkpointing is False:
             return [watcher for watcher in watchers if watcher is not None]
         watchers += self.directory.checkpoint_callbacks(self.config_init.checkpoint)
@@ -243,7 +253,7 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     with plain_errors(MisconfigurationException):
         cli = TrainCLI.parse(args)
         start = cli.check()
-    with stops_explained():
+    with stops_explained(BadImageError):
         cli.fit(start)
     return cli
 
@@ -294,15 +304,15 @@ def train(args: Sequence[str] | None = None) -> None:
         _console.print(line, soft_wrap=True)
 
 
-def evaluation_parser() -> ArgumentParser:
+def evaluation_parser() -> SuggestingParser:
     """Return the parser of the evaluation command: every field of :class:`Evaluation` is a flag."""
-    parser = ArgumentParser(description="Measure what a network does, and write tables, figures and a page.")
+    parser = SuggestingParser(description="Measure what a network does, and write tables, figures and a page.")
     parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
     parser.add_class_arguments(Evaluation)
     return parser
 
 
-def bare_flags(args: Sequence[str], parser: ArgumentParser) -> list[str]:
+def bare_flags(args: Sequence[str], parser: SuggestingParser) -> list[str]:
     """Let yes-or-no flags stand alone, and lists of files be written one after the other, as shells expand them.
 
     >>> bare_flags(["--dry_run", "--images", "a.jpg", "b.jpg"], evaluation_parser())
@@ -336,4 +346,6 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     with plain_errors():
         fields = vars(parser.instantiate(given))
         fields.pop("config")
-        run_evaluation(Evaluation(**fields), console=_console)
+        evaluation = Evaluation(**fields)
+    with stops_explained(BadImageError):
+        run_evaluation(evaluation, _console, checking=plain_errors)

@@ -21,7 +21,7 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
     """
     try:
         yield
-    except (ValueError, OSError, *kinds) as error:
+    except (ValueError, OSError, *kinds) as error:  # type: ignore[misc]  # the kinds are exceptions
         first: BaseException = error
         while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
             first = first.__cause__
@@ -30,10 +30,15 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
 
 
 @contextmanager
-def stops_explained() -> Iterator[None]:
-    """Turn a run that was stopped for a known reason, or whose files cannot be written, into one line and status 1."""
+def stops_explained(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn a run that was stopped for a known reason, or whose files cannot be written, into one line and status 1.
+
+    Args:
+        *kinds: further exceptions that say what stopped a run.
+    """
     try:
         yield
-    except (RunStoppedError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+    except (RunStoppedError, OSError, *kinds) as error:  # type: ignore[misc]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        print(f"error: {lines[-1]}", file=sys.stderr)  # a loader's worker puts its traceback before the message
         sys.exit(1)

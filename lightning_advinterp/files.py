@@ -43,7 +43,9 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, keep: P
             raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(error.errno, f"cannot write the file ({reason}); what was there is unchanged", str(path)) from error
+        raise OSError(
+            error.errno, f"cannot write the file ({reason}); what was there is unchanged", str(path)
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:

@@ -83,7 +83,9 @@ def examine(path: Path) -> Start:
         within = epochs["ready"] > epochs["processed"]
         return Start(path, epochs["processed"], batches["processed"] if within else 0, content["global_step"])
     except (KeyError, TypeError):
-        raise ValueError(f"{path} is no checkpoint of a training run; to start from its weights, give model.weights.") from None
+        raise ValueError(
+            f"{path} is no checkpoint of a training run; to start from its weights, give model.weights."
+        ) from None
 
 
 def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None) -> None:
@@ -96,8 +98,8 @@ def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None) ->
     differs = [*_network_differs(content, model), *_optimizer_differs(content, model)]
     if differs:
         raise ValueError(
-            f"resume: {start.path} does not fit the configuration: {'; '.join(differs)}. Set these as they were, or give "
-            "the run another name; to start from the checkpoint's weights, give model.weights."
+            f"resume: {start.path} does not fit the configuration: {'; '.join(differs)}. Set these as they were, or "
+            "give the run another name; to start from the checkpoint's weights, give model.weights."
         )
     if max_epochs is not None and 0 <= max_epochs < start.epoch:
         raise ValueError(

@@ -78,8 +78,8 @@ class RunDirectory:
 
         Raises:
             FileNotFoundError: if ``resume`` names a file that does not exist.
-            ValueError: if that file cannot be read, or ``auto`` finds none that can be, or ``never`` would overwrite the
-                checkpoints of an earlier run.
+            ValueError: if that file cannot be read, or ``auto`` finds none that can be, or ``never`` would overwrite
+                the checkpoints of an earlier run.
         """
         own = [self.last, self.mid_epoch, self.previous]
         if resume == "auto":
@@ -112,14 +112,16 @@ class RunDirectory:
             write_text(self.path / ".writable", "")
             (self.path / ".writable").unlink()
         except OSError as error:
-            raise OSError(f"output: cannot write to {self.path} ({error.strerror or error}); choose another output.") from error
+            raise OSError(
+                f"output: cannot write to {self.path} ({error.strerror or error}); choose another output."
+            ) from error
         # Each checkpoint that is kept, and one that is being written.
         missing = [path for path in (self.last, self.previous, self.mid_epoch, self.best) if not path.exists()]
         needed, free = (len(missing) + 1) * checkpoint_bytes, shutil.disk_usage(self.path).free
         if free < needed:
             raise ValueError(
-                f"output: {self.path} has {free / 1e6:,.0f} MB left, the checkpoints need about {needed / 1e6:,.0f} MB; "
-                "make room, or choose another output."
+                f"output: {self.path} has {free / 1e6:,.0f} MB left, the checkpoints need about "
+                f"{needed / 1e6:,.0f} MB; make room, or choose another output."
             )
 
     def save_config(self, text: str) -> None:
@@ -142,7 +144,7 @@ class RunDirectory:
         return AtomicCheckpointIO({self.last.name: self.previous.name})
 
     def checkpoint_callbacks(self, config: CheckpointConfig | None) -> list[Checkpoint]:
-        """Return what writes ``last.ckpt`` after every epoch, ``mid.ckpt`` within, ``best.ckpt`` if one is monitored."""
+        """Return what writes ``last.ckpt`` after every epoch, ``mid.ckpt`` within, ``best.ckpt`` if monitored."""
         last = ModelCheckpoint(self.path, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
         within = MidEpochCallback(self.mid_epoch, None if config is None else config.every_n_steps)
         if config is None or config.monitor is None:

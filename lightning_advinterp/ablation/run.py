@@ -5,6 +5,7 @@ from rich.console import Console
 
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.cli import TrainCLI, fit
+from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.files import write_atomically
 
@@ -51,6 +52,7 @@ def _test(plan: Plan, arm: str, seed: int, checkpoint: str, console: Console) ->
             output=str(plan.test_folder(arm, seed, checkpoint)),
         ),
         console,
+        checking=plain_errors,
     )
 
 

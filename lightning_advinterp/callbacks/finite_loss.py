@@ -12,13 +12,13 @@ from lightning_advinterp.errors import RunStoppedError
 
 
 class _Pending(NamedTuple):
-    """One step whose loss is on its way to the host."""
+    """One step whose loss is on its way to the host; ``arrived`` is a CUDA event, None where nothing travels."""
 
     loss: Tensor
-    index: Tensor
+    images: Tensor
     epoch: int
     step: int
-    arrived: torch.cuda.Event | None
+    arrived: Any
 
 
 @final
@@ -41,10 +41,10 @@ class FiniteLossCallback(pl.Callback):
     ) -> None:
         """Send the loss off, and look at those that have arrived."""
         loss: Tensor = outputs["loss"].detach()
-        arrived = None
+        arrived: Any = None
         if loss.is_cuda:
-            loss, arrived = loss.to("cpu", non_blocking=True), torch.cuda.Event()
-            arrived.record()  # type: ignore[no-untyped-call]
+            loss, arrived = loss.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+            arrived.record()
         self._pending.append(_Pending(loss, batch[2], trainer.current_epoch, batch_idx, arrived))
         self._check(wait=False)
 

@@ -55,6 +55,7 @@ class MidEpochCallback(Checkpoint):
         """Save before anything is judged; while it is, the file says all there is to say."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
+        trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()  # what on_save_checkpoint counted
         stop = self._termination.asked(trainer)
         self._validation_ahead = True
         self._save(trainer)

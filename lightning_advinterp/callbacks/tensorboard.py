@@ -5,7 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
+from tensorboard.compat.proto import event_pb2
 from torch.utils.tensorboard.summary import hparams
 
 
@@ -32,8 +32,9 @@ class TensorBoardCallback(pl.Callback):
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 writer: Any = logger.experiment
                 if trainer.global_step:
-                    again = SessionLog(status=SessionLog.START)
-                    writer.file_writer.add_event(Event(step=trainer.global_step, session_log=again))
+                    messages: Any = event_pb2
+                    again = messages.SessionLog(status=messages.SessionLog.START)
+                    writer.file_writer.add_event(messages.Event(step=trainer.global_step, session_log=again))
                 writer.add_custom_scalars(_layout(adversarial))
                 metrics = dict.fromkeys(["val/acc", *adversarial, "val/loss"], 0.0)
                 for summary in hparams(_flat(self.settings), metrics):  # type: ignore[no-untyped-call]

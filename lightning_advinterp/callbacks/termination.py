@@ -9,7 +9,7 @@ from types import FrameType
 from typing import NoReturn
 
 import pytorch_lightning as pl
-from pytorch_lightning.plugins.environments import SLURMEnvironment
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 _log = logging.getLogger(__name__)
 

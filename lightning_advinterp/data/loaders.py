@@ -58,9 +58,8 @@ def worker_count(num_workers: Workers = "auto", processes: int = 1) -> int:
 class TrainLoader(DataLoader[Batch]):
     """A loader that goes on within an epoch, and may give each batch several times in a row, read and augmented once.
 
-    Lightning keeps :meth:`state_dict` in every checkpoint, and hands it back before the first batch of a run that goes
-    on within an epoch. The order is a function of (seed, epoch), so that a number of batches says all. A subclass
-    rather than a wrapper, so that Lightning finds the sampler and tells it the epoch.
+    Every checkpoint keeps :meth:`state_dict`. The order is a function of (seed, epoch), so that a number of batches
+    says all. A subclass rather than a wrapper, so that Lightning finds the sampler and tells it the epoch.
 
     Args:
         *args: as for a ``DataLoader``, whose sampler is an :class:`~lightning_advinterp.data.sampler.EpochSampler`.

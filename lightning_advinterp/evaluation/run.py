@@ -1,7 +1,8 @@
 """One command for every analysis: from an :class:`Evaluation` to files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,19 @@ from lightning_advinterp.evaluation.inputs import Images, Subject, load_images, 
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
 
 
-def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[str, Result]]:
+Checking = Callable[[], AbstractContextManager[None]]
+"""Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
+
+
+def run_evaluation(
+    evaluation: Evaluation, console: Console, checking: Checking = nullcontext
+) -> dict[str, dict[str, Result]]:
     """Evaluate every network asked for, write its files, and print the tables.
+
+    Args:
+        evaluation: what is asked for.
+        console: where to print.
+        checking: made anew around everything that looks at the input.
 
     Returns:
         Results by analysis, by network.
@@ -31,9 +43,34 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
     Raises:
         ValueError, FileNotFoundError: naming the argument, before any work is done for it.
     """
+    with checking():
+        subjects = _check(evaluation, console)
+    found: dict[str, dict[str, Result]] = {}
+    for name, one in subjects.items():
+        with checking():
+            try:
+                subject = load_subject(one)
+            except OSError as error:  # no such file, or weights that cannot be downloaded
+                if not evaluation.rows:
+                    raise
+                console.print(f"{name}: left out, {error}")
+                continue
+        output = Path(evaluation.output)
+        results = _evaluate_one(one, subject, output / name if name else output, console, checking)
+        if results:
+            found[name or subject.title] = results
+    if found:
+        _print_tables(evaluation, found, console)
+        console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
+    return found
+
+
+def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
+    """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
     evaluation.analysis_names()
     evaluation.attack_configs()
-    output = Path(evaluation.output)
+    choose_device(evaluation.device)
+    worker_count(evaluation.num_workers)
     subjects = {"": evaluation}
     if evaluation.compare:
         other = replace(evaluation, checkpoint=evaluation.compare, network=None, weights=None, num_classes=None, stem=None)
@@ -44,23 +81,8 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
             row.name: replace(evaluation, network=row.network, weights=row.weights, checkpoint=row.checkpoint)
             for row in evaluation.rows
         }
-    _check_files(evaluation, output, console)
-    found: dict[str, dict[str, Result]] = {}
-    for name, one in subjects.items():
-        try:
-            subject = load_subject(one)
-        except OSError as error:  # no such file, or weights that cannot be downloaded
-            if not evaluation.rows:
-                raise
-            console.print(f"{name}: left out, {error}")
-            continue
-        results = _evaluate_one(one, subject, output / name if name else output, console)
-        if results:
-            found[name or subject.title] = results
-    if found:
-        _print_tables(evaluation, found, console)
-        console.print(f"written to     {output}/ (tables, figures, results.json, index.html)")
-    return found
+    _check_files(evaluation, Path(evaluation.output), console)
+    return subjects
 
 
 def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None:
@@ -77,12 +99,15 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
         console.print(f"{', '.join(unused)}: no use to {', '.join(evaluation.analysis_names())}")
 
 
-def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, console: Console) -> dict[str, Result]:
+def _evaluate_one(
+    evaluation: Evaluation, subject: Subject, folder: Path, console: Console, checking: Checking
+) -> dict[str, Result]:
     """Run the analyses on one network and write its folder; nothing in a dry run."""
     device = choose_device(evaluation.device)
     network = subject.network.to(device)
     open_weights = uncalibrated(evaluation.attack_configs())
-    images = load_images(evaluation, subject, evaluation.calibration_images if open_weights else 0)
+    with checking():
+        images = load_images(evaluation, subject, evaluation.calibration_images if open_weights else 0)
     console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
     if network.untrained:
         console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
@@ -107,18 +132,19 @@ def _evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, consol
     if calibration:
         found = {name: asdict(one) for name, one in calibration.items()}
         origin["calibration"] = {"images": getattr(images.calibration, "fingerprint", None), "attacks": found}
-    runner = Runner(
-        network,
-        dataset,
-        attacks=attacks,
-        batch_size=evaluation.batch_size,
-        device=device,
-        seed=evaluation.seed,
-        num_workers=worker_count(evaluation.num_workers),
-        progress=True,
-        # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
-        journal=folder / f".unfinished-{digest(origin)}",
-    )
+    with checking():
+        runner = Runner(
+            network,
+            dataset,
+            attacks=attacks,
+            batch_size=evaluation.batch_size,
+            device=device,
+            seed=evaluation.seed,
+            num_workers=worker_count(evaluation.num_workers),
+            progress=True,
+            # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
+            journal=folder / f".unfinished-{digest(origin)}",
+        )
     cost = runner.passes(analyses)
     console.print("  " + ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items()))
     if evaluation.dry_run:
