@@ -1,5 +1,6 @@
 """How checkpoints get to disk and back: whole or not at all, never with NaN, never running code."""
 
+import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -87,8 +88,9 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False
     try:
         content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ValueError(f"{path} cannot be read as plain data: {reason[0]}") from error
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        reason = "it holds more than that" if isinstance(error, pickle.UnpicklingError) else lines[0]
+        raise ValueError(f"{path} cannot be read as plain data: {reason}.") from None
     if not isinstance(content, dict):
         raise ValueError(f"{path} cannot be read as a checkpoint: it holds a {type(content).__name__}.")
     return content

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
@@ -159,7 +160,13 @@ class TrainCLI(LightningCLI):
             )
         given["callbacks"] = [*_as_list(given["callbacks"]), *self._watchers()]
         given["plugins"] = [*_as_list(given["plugins"]), self.directory.checkpoint_io]
-        return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
+        try:
+            return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
+        except MisconfigurationException as error:
+            raise ValueError(
+                f"trainer: {str(error).rstrip('.!')}. Asked for were accelerator={given['accelerator']!r} and "
+                f"devices={given['devices']!r}; this machine has a CPU and {torch.cuda.device_count()} CUDA devices."
+            ) from None
 
     def _watchers(self) -> list[pl.Callback]:
         """The callbacks of the top-level keys, in the order in which they act.
@@ -193,6 +200,7 @@ class TrainCLI(LightningCLI):
         Raises:
             ValueError, OSError: if data or room are missing, or the checkpoint is of another run.
         """
+        self._check_monitor()
         start = self.directory.start(self.config.resume)
         if start is not None:
             check_fits(start, self.model, self.config.trainer.max_epochs)
@@ -205,6 +213,21 @@ class TrainCLI(LightningCLI):
             weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
             self.directory.prepare(copies * weights)
         return start
+
+    def _check_monitor(self) -> None:
+        """Refuse a ``best.ckpt`` by a value that nothing logs, which would show after the first epoch."""
+        chosen: CheckpointConfig | None = self.config_init.checkpoint
+        accuracy: AccuracyCallback | None = self.config_init.accuracy
+        if chosen is None or chosen.monitor is None or not chosen.monitor.startswith("val/"):
+            return
+        every = accuracy is not None and accuracy.every_n_epochs == 1
+        attacked = [f"val/{name}_acc" for name in accuracy.attacks()] if accuracy is not None and every else []
+        known = ["val/acc", "val/acc5", "val/loss", *attacked]
+        if chosen.monitor not in known and not self.config_init.trainer.callbacks:
+            raise ValueError(
+                f"checkpoint.monitor: {chosen.monitor} is not logged in every epoch; choose one of {', '.join(known)}, "
+                "or name that attack in accuracy.attacks, with accuracy.every_n_epochs: 1."
+            )
 
     def fit(self, start: Start | None = None) -> None:
         """Train, or go on from a checkpoint."""

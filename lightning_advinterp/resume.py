@@ -72,9 +72,14 @@ def examine(path: Path) -> Start:
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or no checkpoint of a training run.
     """
+    if path.is_file() and not zipfile.is_zipfile(path):  # the table of its content stands at its end
+        raise ValueError(f"{path} is cut short, or no checkpoint at all.")
     content = read_checkpoint(path, mmap=True)
-    with zipfile.ZipFile(path) as archive:
-        bad = archive.testzip()
+    try:
+        with zipfile.ZipFile(path) as archive:
+            bad = archive.testzip()
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is damaged: {error}.") from None
     if bad is not None:
         raise ValueError(f"{path} is damaged: {bad} differs from its checksum.")
     try:

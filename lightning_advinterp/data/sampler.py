@@ -1,7 +1,8 @@
 """The order of training samples: a pure function of (seed, epoch), on one process or several."""
 
+import copy
 from collections.abc import Iterator, Sized
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,23 @@ from lightning_advinterp.randomness import mixed_seed
 def shared_zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
     """Return zeros in shared memory: what one process writes, a loader's workers see, and the reverse."""
     return cast(Tensor, torch.zeros(shape, dtype=dtype).share_memory_())  # type: ignore[no-untyped-call]
+
+
+class EpochDependent:
+    """A data set whose augmentation depends on the epoch, which lies in shared memory: living workers follow it."""
+
+    def __init__(self) -> None:
+        self._epoch = shared_zeros()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation comes next."""
+        self._epoch.fill_(epoch)
+
+    def at_epoch(self, epoch: int) -> Self:
+        """Return the same data with an epoch of its own, whatever a training makes of this one's."""
+        view = copy.copy(self)
+        view._epoch = shared_zeros().fill_(epoch)
+        return view
 
 
 class EpochSampler(DistributedSampler[int]):
