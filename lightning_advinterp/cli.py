@@ -36,13 +36,13 @@ from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
-from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.preflight import check
 from lightning_advinterp.report.table import accuracy_table
-from lightning_advinterp.resume import Start, check_fits
+from lightning_advinterp.resume import Start
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 from lightning_advinterp.suggestions import SuggestingParser
 
@@ -195,39 +195,9 @@ class TrainCLI(LightningCLI):
         return text
 
     def check(self) -> Start | None:
-        """See that the run can go through to its end, and return where it goes on.
-
-        Raises:
-            ValueError, OSError: if data or room are missing, or the checkpoint is of another run.
-        """
-        self._check_monitor()
-        start = self.directory.start(self.config.resume)
-        if start is not None:
-            check_fits(start, self.model, self.config.trainer.max_epochs)
-        if isinstance(self.datamodule, ImageDataModule):
-            self.datamodule.setup("fit")
-            self.datamodule.train_dataloader()
-            self.datamodule.val_dataloader()
-        if self.trainer.is_global_zero and not self.config.trainer.fast_dev_run:
-            copies = 1 + (2 if self.config.model.optimizer.name == "adamw" else 1) + (self.config.ema is not None)
-            weights = sum(tensor.nbytes for tensor in self.model.state_dict().values())
-            self.directory.prepare(copies * weights)
-        return start
-
-    def _check_monitor(self) -> None:
-        """Refuse a ``best.ckpt`` by a value that nothing logs, which would show after the first epoch."""
-        chosen: CheckpointConfig | None = self.config_init.checkpoint
-        accuracy: AccuracyCallback | None = self.config_init.accuracy
-        if chosen is None or chosen.monitor is None or not chosen.monitor.startswith("val/"):
-            return
-        every = accuracy is not None and accuracy.every_n_epochs == 1
-        attacked = [f"val/{name}_acc" for name in accuracy.attacks()] if accuracy is not None and every else []
-        known = ["val/acc", "val/acc5", "val/loss", *attacked]
-        if chosen.monitor not in known and not self.config_init.trainer.callbacks:
-            raise ValueError(
-                f"checkpoint.monitor: {chosen.monitor} is not logged in every epoch; choose one of {', '.join(known)}, "
-                "or name that attack in accuracy.attacks, with accuracy.every_n_epochs: 1."
-            )
+        """See that the run can go through to its end, and return where it goes on; see :mod:`.preflight`."""
+        writes = self.trainer.is_global_zero and not self.config.trainer.fast_dev_run
+        return check(self.config_init, self.directory, writes=writes)
 
     def fit(self, start: Start | None = None) -> None:
         """Train, or go on from a checkpoint."""

@@ -11,14 +11,13 @@ optimiser's state, the schedule, the state of all callbacks and loops) and ``bes
 * ``half_written``: within the writing, when half of the file's bytes are on disk;
 * ``validation``: in a validation step or in an analysis of the validation images;
 * ``training``: in a training step;
-* ``anywhere``: after a time drawn at random.
+* ``anywhere``: some time after its start, wherever that is.
 
 The temporary folder (TMPDIR) lies on another file system than the runs, where the machine has one. A run is a process
 of its own, forked from one that has imported everything; ``--fresh`` starts a new Python for each, 10 s more per start.
 """
 
 import argparse
-import hashlib
 import os
 import shutil
 import signal
@@ -32,6 +31,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from digests import outcome
 
 CONFIG = """
 name: run
@@ -53,7 +53,8 @@ pictures: null
 ema: {decay: 0.5}
 checkpoint: {monitor: val/fgsm_acc, every_n_steps: 2}
 """
-_LEFT_OUT = ("dirpath", "best_model_path", "kth_best_model_path", "last_model_path", "current_score")
+LIMIT = 300
+"""Seconds that a run may take."""
 
 
 @dataclass(frozen=True)
@@ -198,41 +199,11 @@ def run_once(fresh: bool, config: Path, output: Path, kill: Kill | None = None) 
                 os.kill(number, signal.SIGKILL)
                 mark.unlink(missing_ok=True)
                 due = None
+            if time.monotonic() - started > LIMIT:
+                os.kill(number, signal.SIGKILL)
+                os.waitpid(number, 0)
+                raise TimeoutError(f"a run took more than {LIMIT} s, see {log}")
             time.sleep(0.005)
-
-
-def digest(value: object, hasher=None) -> str:
-    """SHA-256 over all numbers and names in nested containers.
-
-    Left out are the paths of files, and the score that ``best.ckpt`` had when last written, which Lightning keeps but
-    does not read back.
-    """
-    hasher = hasher or hashlib.sha256()
-    if isinstance(value, torch.Tensor):
-        hasher.update(f"{value.dtype}{list(value.shape)}".encode() + value.contiguous().numpy().tobytes())
-    elif isinstance(value, dict):
-        for key, entry in value.items():
-            if key not in _LEFT_OUT:
-                digest([Path(str(key)).name, entry], hasher)  # best_k_models is keyed by path
-    elif isinstance(value, list | tuple):
-        for entry in value:
-            digest(entry, hasher)
-    else:
-        hasher.update(repr(value).encode())
-    return hasher.hexdigest()
-
-
-def outcome(folder: Path) -> dict[str, str]:
-    """The digests of all that a finished run leaves."""
-    found = {}
-    for name in ("last", "best"):
-        content = torch.load(folder / f"{name}.ckpt", weights_only=True)
-        found[f"{name}: averaged weights"] = digest(content["state_dict"])
-        found[f"{name}: trained weights"] = digest(content["current_model_state"])
-        found[f"{name}: all else"] = digest(
-            {key: value for key, value in content.items() if key not in ("state_dict", "current_model_state")}
-        )
-    return found
 
 
 def temporary_folder(runs: Path) -> Path:

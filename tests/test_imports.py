@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
     {"ablation"},
     {"cli"},
-    {"callbacks", "evaluation", "resume", "run_directory"},
+    {"callbacks", "evaluation", "preflight", "resume", "run_directory"},
     {"module", "report"},
     {"objectives", "analyses", "optimization"},
     {"attacks"},

@@ -43,7 +43,9 @@ class FiniteLossCallback(pl.Callback):
         loss: Tensor = outputs["loss"].detach()
         arrived: Any = None
         if loss.is_cuda:
-            loss, arrived = loss.to("cpu", non_blocking=True), torch.cuda.Event()  # type: ignore[no-untyped-call]
+            # Only page-locked memory can be written to while the program goes on.
+            loss = torch.empty(loss.shape, dtype=loss.dtype, pin_memory=True).copy_(loss, non_blocking=True)
+            arrived = torch.cuda.Event()  # type: ignore[no-untyped-call]
             arrived.record()
         self._pending.append(_Pending(loss, batch[2], trainer.current_epoch, batch_idx, arrived))
         self._check(wait=False)

@@ -17,7 +17,14 @@ TESTS = Path(__file__).parents[1]
 @pytest.fixture
 def slurm(tmp_path, monkeypatch):
     """The surroundings of a job of one task; ``scontrol`` notes what it is told."""
-    for key, value in {"NTASKS": "1", "JOB_ID": "77", "JOB_NAME": "train", "PROCID": "0", "LOCALID": "0", "NODEID": "0"}.items():
+    for key, value in {
+        "NTASKS": "1",
+        "JOB_ID": "77",
+        "JOB_NAME": "train",
+        "PROCID": "0",
+        "LOCALID": "0",
+        "NODEID": "0",
+    }.items():
         monkeypatch.setenv(f"SLURM_{key}", value)
     for key in ("NTASKS_PER_NODE", "ARRAY_JOB_ID"):
         monkeypatch.delenv(f"SLURM_{key}", raising=False)
