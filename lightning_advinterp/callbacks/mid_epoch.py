@@ -30,8 +30,12 @@ class MidEpochCallback(Checkpoint):
         self._termination = Termination()
         self._validation_ahead = False
 
-    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen to signals from here on; before, nothing would be lost."""
+        self._termination.listen(trainer)
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """The same, for runs without a sanity check."""
         self._termination.listen(trainer)
 
     def on_train_batch_end(

@@ -29,7 +29,7 @@ class Termination:
 
     def listen(self, trainer: pl.Trainer) -> None:
         """Take the place of Lightning's handlers; it puts the earlier ones back after the training."""
-        self._trainer, self.received = trainer, None
+        self._trainer = trainer
         if threading.current_thread() is not threading.main_thread():
             return  # signals reach the main thread alone
         for number in (signal.SIGTERM, _requeue_signal(trainer)):

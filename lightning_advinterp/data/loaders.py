@@ -124,11 +124,11 @@ class TrainLoader(DataLoader[Batch]):
         }
 
 
-def outlive_sigterm(worker: int) -> None:
-    """Let a worker process leave the first SIGTERM to the training process, which ends its workers itself.
+def leave_signals_alone(worker: int) -> None:
+    """Let a worker process leave signals to the training process, which ends its workers itself.
 
-    Job systems send the signal to all processes at once. A worker that followed it would break the step under way,
-    after which nothing could be saved.
+    Job systems signal all processes at once. A worker that ended at the first SIGTERM would break the step under way,
+    after which nothing could be saved; and it has inherited what the training process does at SLURM's signal.
 
     Args:
         worker: its number.
@@ -141,6 +141,9 @@ def outlive_sigterm(worker: int) -> None:
             os._exit(0)
 
     signal.signal(signal.SIGTERM, handle)
+    for name in ("SIGUSR1", "SIGUSR2"):  # absent on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def make_loader(
@@ -177,6 +180,6 @@ def make_loader(
         collate_fn=collate_batch,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
         persistent_workers=num_workers > 0,
-        worker_init_fn=outlive_sigterm,
+        worker_init_fn=leave_signals_alone,
         prefetch_factor=prefetch if num_workers > 0 else None,
     )

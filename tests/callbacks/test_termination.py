@@ -88,8 +88,8 @@ train(sys.argv[2:])
 """
 
 
-def test_a_signal_to_all_processes_at_once_leaves_the_step_whole(tmp_path, monkeypatch):
-    """The loaders' workers get it too; they leave the ending to the training process."""
+def test_signals_to_all_processes_at_once_leave_the_step_whole(tmp_path, monkeypatch, slurm):
+    """The loaders' workers get them too; they leave the saving, the queueing and the ending to the training process."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     flags = ["--config", str(tmp_path / "config.yaml"), "--data.init_args.num_workers", "2", "--output", str(tmp_path)]
     command = [sys.executable, "-c", CHILD, str(tmp_path / "mark"), *flags]
@@ -99,11 +99,13 @@ def test_a_signal_to_all_processes_at_once_leaves_the_step_whole(tmp_path, monke
         while not (tmp_path / "mark").exists():
             assert process.poll() is None, (tmp_path / "log").read_text()
             time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGTERM)
+        os.killpg(process.pid, signal.SIGUSR1)
+        os.killpg(process.pid, signal.SIGTERM)  # what follows when SLURM queues the job again
         status = process.wait(60)
     text = (tmp_path / "log").read_text()
-    assert status == 128 + signal.SIGTERM, text
-    assert "SIGTERM: saved" in text
+    assert status == 128 + signal.SIGUSR1, text
+    assert text.count("SIGUSR1: saved") == 1
+    assert slurm.read_text() == "requeue 77\n"
     assert "Traceback" not in text
     saved = torch.load(tmp_path / "run" / "mid.ckpt", weights_only=True)
     assert saved["ConceptWorldDataModule"]["order"]["batches"] == saved["global_step"] >= 1
