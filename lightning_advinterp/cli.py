@@ -8,14 +8,14 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 import yaml
-from jsonargparse import ArgumentParser
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
@@ -26,6 +26,7 @@ from lightning_advinterp.callbacks import (
     AccuracyCallback,
     DissectionCallback,
     EMACallback,
+    FiniteLossCallback,
     GuardCallback,
     PicturesCallback,
     TensorBoardCallback,
@@ -34,12 +35,17 @@ from lightning_advinterp.callbacks import (
 from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
+from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
+from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.preflight import check
 from lightning_advinterp.report.table import accuracy_table
+from lightning_advinterp.resume import Start
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
+from lightning_advinterp.suggestions import SuggestingParser
 
 _log = logging.getLogger(__name__)
 _console = Console()
@@ -57,6 +63,10 @@ FINAL_IMAGES = 1000
 
 DATA_MODULES = (ConceptWorldDataModule, ImageFolderDataModule, CIFAR10DataModule)
 """What a configuration may name without its path; any other data module by class path."""
+
+
+class TrainParser(SuggestingParser, LightningArgumentParser):
+    """Lightning's parser, naming the nearest key."""
 
 
 class TrainCLI(LightningCLI):
@@ -84,6 +94,7 @@ class TrainCLI(LightningCLI):
             run=False,
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
+            parser_class=TrainParser,
             parser_kwargs={"description": "Train an image classifier; see configs/ for complete examples."},
         )
 
@@ -95,7 +106,7 @@ class TrainCLI(LightningCLI):
             "--resume",
             type=str,
             default="auto",
-            help="auto: go on from the run's last checkpoint, if there is one; never; or a checkpoint file.",
+            help="auto: go on from the run's furthest whole checkpoint, if there is one; never; or a checkpoint file.",
         )
         parser.add_argument(
             "--compare_with_standard",
@@ -104,7 +115,7 @@ class TrainCLI(LightningCLI):
             help="Also train the standard objective, with the same budget and seed, and print both side by side.",
         )
         for key, kind, text in (
-            ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by."),
+            ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by, and checkpoints within an epoch."),
             ("accuracy", AccuracyCallback, "Accuracy under attack after every epoch."),
             ("guard", GuardCallback, "Guard against catastrophic overfitting and feature collapse."),
             ("pictures", PicturesCallback, "Real and adversarial images in TensorBoard."),
@@ -155,7 +166,14 @@ class TrainCLI(LightningCLI):
                 self.directory.path.parent, self.directory.path.name, version="", default_hp_metric=False
             )
         given["callbacks"] = [*_as_list(given["callbacks"]), *self._watchers()]
-        return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
+        given["plugins"] = [*_as_list(given["plugins"]), self.directory.checkpoint_io]
+        try:
+            return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
+        except MisconfigurationException as error:
+            raise ValueError(
+                f"trainer: {str(error).rstrip('.!')}. Asked for were accelerator={given['accelerator']!r} and "
+                f"devices={given['devices']!r}; this machine has a CPU and {torch.cuda.device_count()} CUDA devices."
+            ) from None
 
     def _watchers(self) -> list[pl.Callback]:
         """The callbacks of the top-level keys, in the order in which they act.
@@ -167,7 +185,11 @@ class TrainCLI(LightningCLI):
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
-        watchers += [ThroughputCallback(), TensorBoardCallback(chosen, attacks)]
+        watchers += [
+            FiniteLossCallback(self.directory.path),
+            ThroughputCallback(),
+            TensorBoardCallback(chosen, attacks),
+        ]
         if self.config.trainer.fast_dev_run or self.config.trainer.enable_checkpointing is False:
             return [watcher for watcher in watchers if watcher is not None]
         watchers += self.directory.checkpoint_callbacks(self.config_init.checkpoint)
@@ -179,12 +201,18 @@ class TrainCLI(LightningCLI):
         text: str = self.parser.dump(self.config, skip_unset=False)
         return text
 
-    def fit(self, checkpoint: Path | None = None) -> None:
+    def check(self) -> Start | None:
+        """See that the run can go through to its end, and return where it goes on; see :mod:`.preflight`."""
+        writes = self.trainer.is_global_zero and not self.config.trainer.fast_dev_run
+        return check(self.config_init, self.directory, writes=writes)
+
+    def fit(self, start: Start | None = None) -> None:
         """Train, or go on from a checkpoint."""
         if self.trainer.is_global_zero and not self.config.trainer.fast_dev_run:
             self.directory.save_config(self.config_text)
-        if checkpoint is not None:
-            _log.warning("Resuming from %s.", checkpoint)
+        if start is not None:
+            _log.warning("Resuming from %s.", start)
+        checkpoint = None if start is None else start.path
         with warnings.catch_warnings():
             for message in _EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
@@ -213,19 +241,6 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-@contextmanager
-def plain_errors() -> Iterator[None]:
-    """Turn a wrong setting into one line and exit status 2, before any work is done."""
-    try:
-        yield
-    except (ValueError, OSError) as error:
-        first: BaseException = error
-        while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
-            first = first.__cause__
-        print(f"error: {first}", file=sys.stderr)
-        sys.exit(2)
-
-
 def fit(args: Sequence[str] | None = None) -> TrainCLI:
     """Train as configured, or go on where the run stopped.
 
@@ -235,10 +250,11 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     Returns:
         What was built from it, trained.
     """
-    with plain_errors():
+    with plain_errors(MisconfigurationException):
         cli = TrainCLI.parse(args)
-        checkpoint = cli.directory.checkpoint_to_resume(cli.config.resume)
-    cli.fit(checkpoint)
+        start = cli.check()
+    with stops_explained(BadImageError):
+        cli.fit(start)
     return cli
 
 
@@ -288,15 +304,15 @@ def train(args: Sequence[str] | None = None) -> None:
         _console.print(line, soft_wrap=True)
 
 
-def evaluation_parser() -> ArgumentParser:
+def evaluation_parser() -> SuggestingParser:
     """Return the parser of the evaluation command: every field of :class:`Evaluation` is a flag."""
-    parser = ArgumentParser(description="Measure what a network does, and write tables, figures and a page.")
+    parser = SuggestingParser(description="Measure what a network does, and write tables, figures and a page.")
     parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
     parser.add_class_arguments(Evaluation)
     return parser
 
 
-def bare_flags(args: Sequence[str], parser: ArgumentParser) -> list[str]:
+def bare_flags(args: Sequence[str], parser: SuggestingParser) -> list[str]:
     """Let yes-or-no flags stand alone, and lists of files be written one after the other, as shells expand them.
 
     >>> bare_flags(["--dry_run", "--images", "a.jpg", "b.jpg"], evaluation_parser())
@@ -330,4 +346,6 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     with plain_errors():
         fields = vars(parser.instantiate(given))
         fields.pop("config")
-        run_evaluation(Evaluation(**fields), console=_console)
+        evaluation = Evaluation(**fields)
+    with stops_explained(BadImageError):
+        run_evaluation(evaluation, _console, checking=plain_errors)

@@ -1,5 +1,6 @@
 """Files and folders that are whole or absent: written beside their place, then moved there in one step."""
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -8,30 +9,45 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+_UNFINISHED = ".unfinished"
 
-def write_atomically(path: Path, write: Callable[[BinaryIO], object]) -> None:
+
+def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, keep: Path | None = None) -> None:
     """Let ``write`` fill a file that appears at ``path`` only once it is complete and on disk.
+
+    Killed at any moment, ``path`` holds the old content or the new one. The system's temporary folder is never used: it
+    may lie on another file system, to which nothing can be moved in one step.
 
     Args:
         path: the file; its folder is made where it is missing.
         write: receives the open binary file.
+        keep: where the file that is replaced goes on to exist.
 
     Raises:
-        OSError: naming the path, where the folder cannot be written to.
+        OSError: naming the path, where it cannot be written; what was there before is unchanged.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    beside = Path(name)
     try:
-        with os.fdopen(handle, "wb") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        beside.chmod(0o666 & ~_umask())  # mkstemp makes private files
-        beside.replace(path)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED)
+        beside = Path(name)
+        try:
+            with os.fdopen(handle, "wb") as file:
+                write(file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.chmod(0o666 & ~_umask())  # mkstemp makes private files
+            if keep is not None and path.exists():
+                _keep(path, keep)
+            beside.replace(path)
+            _sync_folder(path.parent)
+        except BaseException:
+            beside.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(
+            error.errno, f"cannot write the file ({reason}); what was there is unchanged", str(path)
+        ) from error
 
 
 def write_text(path: Path, text: str) -> None:
@@ -60,6 +76,36 @@ def whole_folder(path: Path) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
         raise
+
+
+def remove_unfinished(folder: Path) -> list[str]:
+    """Remove what killed processes left beside the files that they were writing; return the names."""
+    left = sorted(folder.glob(f".*{_UNFINISHED}"))
+    for path in left:
+        path.unlink(missing_ok=True)
+    return [path.name for path in left]
+
+
+def _keep(path: Path, keep: Path) -> None:
+    """Give the content of ``path`` a second name, so that at every moment at least one of the two is there."""
+    link = keep.with_name(f".{keep.name}{_UNFINISHED}")
+    link.unlink(missing_ok=True)
+    try:
+        os.link(path, link)
+    except OSError:  # a file system without hard links
+        path.replace(keep)
+    else:
+        link.replace(keep)
+
+
+def _sync_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk; not every file system can."""
+    with contextlib.suppress(OSError):
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(handle)
+        finally:
+            os.close(handle)
 
 
 def _umask() -> int:

@@ -2,33 +2,45 @@
 
 import difflib
 import logging
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
-from lightning_advinterp.files import write_text
+from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
+from lightning_advinterp.checkpoint_io import AtomicCheckpointIO
+from lightning_advinterp.files import remove_unfinished, write_text
+from lightning_advinterp.resume import Start, examine, newest
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class CheckpointConfig:
-    """Which checkpoint is kept as ``best.ckpt``, beside the ``last.ckpt`` that every epoch writes.
+    """Which checkpoint is kept as ``best.ckpt``, and what is written beside the ``last.ckpt`` of every epoch.
 
     Attributes:
-        monitor: the log key that decides, such as ``val/acc`` or ``val/pgd_acc``; it must be logged every epoch.
+        monitor: the log key that decides, such as ``val/acc`` or ``val/pgd_acc``; it must be logged every epoch. None:
+            no ``best.ckpt``.
         mode: whether it should rise (``max``) or fall (``min``).
+        every_n_steps: also write ``mid.ckpt`` every so many optimiser steps within an epoch (it is written before every
+            validation and on SIGTERM in any case): what a killed run loses at most.
     """
 
-    monitor: str = "val/acc"
+    monitor: str | None = "val/acc"
     mode: Literal["min", "max"] = "max"
+    every_n_steps: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.every_n_steps is not None and self.every_n_steps < 1:
+            raise ValueError(f"checkpoint.every_n_steps must be 1 or more, got {self.every_n_steps}; null: never.")
 
 
 @dataclass(frozen=True)
 class RunDirectory:
-    """``<output>/<name>``: config.yaml, last.ckpt, best.ckpt and TensorBoard's event files.
+    """``<output>/<name>``: config.yaml, last.ckpt, previous.ckpt, best.ckpt and TensorBoard's event files.
 
     Attributes:
         path: the folder.
@@ -46,17 +58,34 @@ class RunDirectory:
         """The checkpoint of the last finished epoch."""
         return self.path / "last.ckpt"
 
-    def checkpoint_to_resume(self, resume: str) -> Path | None:
-        """Return where to go on: ``auto`` means the last checkpoint, if there is one, and ``never`` none.
+    @property
+    def best(self) -> Path:
+        """The checkpoint that was best by what is monitored."""
+        return self.path / "best.ckpt"
+
+    @property
+    def previous(self) -> Path:
+        """The checkpoint of the epoch before that, for the case that the last one gets damaged."""
+        return self.path / "previous.ckpt"
+
+    @property
+    def mid_epoch(self) -> Path:
+        """The latest checkpoint from within the epoch under way."""
+        return self.path / "mid.ckpt"
+
+    def start(self, resume: str) -> Start | None:
+        """Return where to go on: ``auto`` means the furthest checkpoint that is whole, if any, and ``never`` none.
 
         Raises:
             FileNotFoundError: if ``resume`` names a file that does not exist.
-            ValueError: if ``never`` would overwrite the checkpoints of an earlier run.
+            ValueError: if that file cannot be read, or ``auto`` finds none that can be, or ``never`` would overwrite
+                the checkpoints of an earlier run.
         """
+        own = [self.last, self.mid_epoch, self.previous]
         if resume == "auto":
-            return self.last if self.last.exists() else None
+            return newest(own)
         if resume == "never":
-            if self.last.exists():
+            if any(path.exists() for path in own):
                 raise ValueError(
                     f"resume: never, but {self.path} holds an earlier run's checkpoints; "
                     "choose another name, or remove that folder."
@@ -65,7 +94,35 @@ class RunDirectory:
         path = Path(resume)
         if not path.is_file():
             raise FileNotFoundError(f"resume: expected auto, never or a checkpoint file, but there is no {path}.")
-        return path
+        return examine(path)
+
+    def prepare(self, checkpoint_bytes: int) -> None:
+        """Make the folder, clear what a killed process left half written, and see that there is room.
+
+        Args:
+            checkpoint_bytes: size of one checkpoint, roughly.
+
+        Raises:
+            OSError: if the folder cannot be written.
+            ValueError: if there is no room for the checkpoints.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            remove_unfinished(self.path)
+            write_text(self.path / ".writable", "")
+            (self.path / ".writable").unlink()
+        except OSError as error:
+            raise OSError(
+                f"output: cannot write to {self.path} ({error.strerror or error}); choose another output."
+            ) from error
+        # Each checkpoint that is kept, and one that is being written.
+        missing = [path for path in (self.last, self.previous, self.mid_epoch, self.best) if not path.exists()]
+        needed, free = (len(missing) + 1) * checkpoint_bytes, shutil.disk_usage(self.path).free
+        if free < needed:
+            raise ValueError(
+                f"output: {self.path} has {free / 1e6:,.0f} MB left, the checkpoints need about "
+                f"{needed / 1e6:,.0f} MB; make room, or choose another output."
+            )
 
     def save_config(self, text: str) -> None:
         """Write config.yaml; one that differs is kept as ``config.<n>.yaml``, and the differences are logged."""
@@ -81,11 +138,17 @@ class RunDirectory:
             _log.warning("The configuration differs from this run's earlier start:\n%s", "\n".join(changes))
         write_text(self.config, text)
 
-    def checkpoint_callbacks(self, config: CheckpointConfig | None) -> list[ModelCheckpoint]:
-        """Return what writes ``last.ckpt`` after every epoch, and ``best.ckpt`` where one is monitored."""
+    @property
+    def checkpoint_io(self) -> AtomicCheckpointIO:
+        """How the run's checkpoints are written and read."""
+        return AtomicCheckpointIO({self.last.name: self.previous.name})
+
+    def checkpoint_callbacks(self, config: CheckpointConfig | None) -> list[Checkpoint]:
+        """Return what writes ``last.ckpt`` after every epoch, ``mid.ckpt`` within, ``best.ckpt`` if monitored."""
         last = ModelCheckpoint(self.path, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
-        if config is None:
-            return [last]
+        within = MidEpochCallback(self.mid_epoch, None if config is None else config.every_n_steps)
+        if config is None or config.monitor is None:
+            return [last, within]
         best = ModelCheckpoint(
             self.path,
             filename="best",
@@ -95,4 +158,4 @@ class RunDirectory:
             enable_version_counter=False,
             save_on_train_epoch_end=True,
         )
-        return [best, last]
+        return [best, last, within]

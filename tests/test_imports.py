@@ -9,16 +9,16 @@ PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
     {"ablation"},
     {"cli"},
-    {"callbacks", "evaluation", "run_directory"},
+    {"callbacks", "evaluation", "preflight", "resume", "run_directory"},
     {"module", "report"},
     {"objectives", "analyses", "optimization"},
     {"attacks"},
     {"explanations", "metrics", "data"},
     {"networks", "wordnet"},
-    {"taxonomy"},
-    {"files", "memory", "randomness"},
+    {"checkpoint_io", "taxonomy"},
+    {"errors", "files", "memory", "randomness", "suggestions"},
 ]
-WITH_LIGHTNING = {"cli", "callbacks", "module", "run_directory"}
+WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "module", "run_directory"}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from jsonargparse import ArgumentParser
 from rich.console import Console
 
 from lightning_advinterp.ablation.masking import masking_markdown
@@ -24,15 +23,17 @@ from lightning_advinterp.ablation.table import (
 )
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
 from lightning_advinterp.analyses.analysis import REAL
-from lightning_advinterp.cli import bare_flags, plain_errors
+from lightning_advinterp.cli import bare_flags
+from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.report.save import to_csv
+from lightning_advinterp.suggestions import SuggestingParser
 
 
-def parser() -> ArgumentParser:
+def parser() -> SuggestingParser:
     """Return the parser: every field of :class:`Plan` is a flag."""
-    parser = ArgumentParser(
+    parser = SuggestingParser(
         description="Train and test every arm of an ablation from every seed, and write one table. Stopped at any "
         "moment and started again, it goes on; several may share the work by taking different --seeds."
     )
@@ -59,8 +60,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if plan.dry_run:
         _print_state(plan, console)
         return
-    run(plan, console)
-    write_table(plan, console)
+    with stops_explained():
+        run(plan, console)
+        write_table(plan, console)
 
 
 def write_table(plan: Plan, console: Console) -> None:

@@ -11,6 +11,7 @@ from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.cli import TrainCLI, fit
+from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.files import write_atomically
 
@@ -87,6 +88,7 @@ def _test(plan: Plan, arm: str, seed: int, name: str, console: Console) -> None:
             output=str(folder),
         ),
         console,
+        checking=plain_errors,
     )
 
 

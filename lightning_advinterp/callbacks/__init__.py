@@ -4,7 +4,9 @@ from lightning_advinterp.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.callbacks.dissection import DissectionCallback
 from lightning_advinterp.callbacks.ema import EMACallback
+from lightning_advinterp.callbacks.finite_loss import FiniteLossCallback
 from lightning_advinterp.callbacks.guard import GuardCallback
+from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
 from lightning_advinterp.callbacks.pictures import PicturesCallback
 from lightning_advinterp.callbacks.tensorboard import TensorBoardCallback
 from lightning_advinterp.callbacks.throughput import ThroughputCallback
@@ -14,7 +16,9 @@ __all__ = [
     "AnalysisCallback",
     "DissectionCallback",
     "EMACallback",
+    "FiniteLossCallback",
     "GuardCallback",
+    "MidEpochCallback",
     "PicturesCallback",
     "TensorBoardCallback",
     "ThroughputCallback",

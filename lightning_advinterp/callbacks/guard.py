@@ -1,7 +1,7 @@
 """Watches for the two ways in which single-step adversarial training fails silently."""
 
 import logging
-from typing import Any, final
+from typing import Any, cast, final
 
 import pytorch_lightning as pl
 import torch
@@ -11,6 +11,7 @@ from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.sampler import EpochDependent
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.objectives.consistency import squared_distance
@@ -64,12 +65,17 @@ class GuardCallback(pl.Callback):
         self._best_accuracy, self._first_norm = state_dict["best_accuracy"], state_dict["first_norm"]
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Load the batch; augmentation draws from a generator that is put back."""
-        loader: Any = trainer.train_dataloader
-        chosen = subset_indices(len(loader.dataset), self.images, self.seed)
+        """Load the batch, with the first epoch's augmentation also where a run goes on later.
+
+        What the augmentation draws comes from a generator that is put back.
+        """
+        data: Any = cast(Any, trainer.train_dataloader).dataset
+        if isinstance(data, EpochDependent):
+            data = data.at_epoch(0)
+        chosen = subset_indices(len(data), self.images, self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            batch = default_collate([loader.dataset[int(i)] for i in chosen])
+            batch = default_collate([data[int(i)] for i in chosen])
         self._batch = Batch(*(field.to(pl_module.device) for field in batch)).to_float()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
+from tensorboard.compat.proto import event_pb2
 from torch.utils.tensorboard.summary import hparams
 
 
@@ -22,11 +23,18 @@ class TensorBoardCallback(pl.Callback):
         self.settings, self.attacks = settings, attacks
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Write both on the first process; on a resumed run they are written again, unchanged."""
+        """Write both on the first process; on a resumed run they are written again, unchanged.
+
+        A resumed run also tells TensorBoard to forget what was logged after its checkpoint: it comes again.
+        """
         adversarial = [f"val/{name}_acc" for name in self.attacks]
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger) and trainer.is_global_zero:
                 writer: Any = logger.experiment
+                if trainer.global_step:
+                    messages: Any = event_pb2
+                    again = messages.SessionLog(status=messages.SessionLog.START)
+                    writer.file_writer.add_event(messages.Event(step=trainer.global_step, session_log=again))
                 writer.add_custom_scalars(_layout(adversarial))
                 metrics = dict.fromkeys(["val/acc", *adversarial, "val/loss"], 0.0)
                 for summary in hparams(_flat(self.settings), metrics):  # type: ignore[no-untyped-call]

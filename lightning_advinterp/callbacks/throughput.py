@@ -12,8 +12,15 @@ class ThroughputCallback(pl.Callback):
     def __init__(self) -> None:
         self._images, self._started, self._idle_since, self._waited = 0, 0.0, 0.0, 0.0
 
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Start the clock; an epoch that goes on where it was left has no start of its own."""
+        self._start()
+
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Start the clock."""
+        self._start()
+
+    def _start(self) -> None:
         self._images, self._waited = 0, 0.0
         self._started = self._idle_since = time.monotonic()
 

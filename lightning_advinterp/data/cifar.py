@@ -13,11 +13,11 @@ from lightning_advinterp.data.cifar_files import CLASS_NAMES, PICKLE_FOLDER, WNI
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.module_base import ImageDataModule
-from lightning_advinterp.data.sampler import shared_zeros
+from lightning_advinterp.data.sampler import EpochDependent
 from lightning_advinterp.randomness import mixed_seed
 
 
-class MemoryDataset(Dataset[Batch]):
+class MemoryDataset(EpochDependent, Dataset[Batch]):
     """Images that lie in memory, shifted and flipped at random where augmentation is wanted.
 
     The draws are a pure function of (seed, epoch, index).
@@ -48,7 +48,7 @@ class MemoryDataset(Dataset[Batch]):
         self.images, self.shift, self.seed = images, shift, seed
         self.indices = list(range(len(images)) if indices is None else indices)
         self.labels = [labels[i] for i in self.indices]
-        self._epoch = shared_zeros()
+        EpochDependent.__init__(self)
 
     def __len__(self) -> int:
         return len(self.indices)
@@ -65,10 +65,6 @@ class MemoryDataset(Dataset[Batch]):
             images = shift_and_flip(images, [mixed_seed(self.seed, int(self._epoch), i) for i in index], self.shift)
         labels = torch.tensor([self.labels[item] for item in items])
         return [Batch(*sample) for sample in zip(images, labels, torch.tensor(index), strict=True)]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose augmentation comes next."""
-        self._epoch.fill_(epoch)
 
 
 def shift_and_flip(images: Tensor, draws: Sequence[int], shift: int) -> Tensor:

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.decode import BadImageError, open_image
 from lightning_advinterp.data.labels import Outputs, balanced_subset, map_labels
-from lightning_advinterp.data.sampler import shared_zeros
+from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
 from lightning_advinterp.randomness import mixed_seed
@@ -22,7 +22,7 @@ from lightning_advinterp.randomness import mixed_seed
 OnBadImage = Literal["error", "skip"]
 
 
-class ImageFolderDataset(Dataset[Batch]):
+class ImageFolderDataset(EpochDependent, Dataset[Batch]):
     """Images of one split as uint8 tensors, with labels and their numbers in the split.
 
     Random augmentation is a pure function of (seed, epoch, index): it does not depend on batches, workers,
@@ -71,7 +71,7 @@ class ImageFolderDataset(Dataset[Batch]):
         self.paths = [split.paths[i] for i in self.indices]
         positions = [split.positions[i] for i in self.indices]
         self.labels = [UNLABELLED if p == UNLABELLED else mapping.labels[p] for p in positions]
-        self._epoch = shared_zeros()
+        EpochDependent.__init__(self)
         self._bad = shared_zeros(len(self.paths), dtype=torch.bool)
         self._reported = 0
 
@@ -173,7 +173,7 @@ class ImageFolderDataset(Dataset[Batch]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose augmentation comes next, and report images skipped since the last report."""
         self.report_bad_images()
-        self._epoch.fill_(epoch)
+        super().set_epoch(epoch)
 
     @property
     def bad_images(self) -> list[str]:

@@ -1,14 +1,17 @@
 """Data loaders whose order and batches are the same on every machine, and how many workers feed them."""
 
 import os
-from collections.abc import Iterator, Sequence
+import signal
+from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.sampler import EpochSampler
+from lightning_advinterp.errors import RunStoppedError
 
 Workers = int | Literal["auto"]
 _MOST_WORKERS = 8
@@ -52,13 +55,14 @@ def worker_count(num_workers: Workers = "auto", processes: int = 1) -> int:
     return num_workers
 
 
-class ReplayLoader(DataLoader[Batch]):
-    """A loader that gives each batch several times in a row; it is read and augmented once.
+class TrainLoader(DataLoader[Batch]):
+    """A loader that goes on within an epoch, and may give each batch several times in a row, read and augmented once.
 
-    A subclass rather than a wrapper, so that Lightning finds the sampler and tells it the epoch.
+    Every checkpoint keeps :meth:`state_dict`. The order is a function of (seed, epoch), so that a number of batches
+    says all. A subclass rather than a wrapper, so that Lightning finds the sampler and tells it the epoch.
 
     Args:
-        *args: as for a ``DataLoader``.
+        *args: as for a ``DataLoader``, whose sampler is an :class:`~lightning_advinterp.data.sampler.EpochSampler`.
         replays: how often a batch comes.
         **kwargs: as for a ``DataLoader``.
     """
@@ -66,14 +70,80 @@ class ReplayLoader(DataLoader[Batch]):
     def __init__(self, *args: Any, replays: int = 1, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.replays = replays
+        self._given, self._start = 0, 0
 
     def __len__(self) -> int:
         return self.replays * super().__len__()
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
-        for batch in super().__iter__():
-            for _ in range(self.replays):
+        start, self._start = self._start, 0
+        if isinstance(self.sampler, EpochSampler):
+            self.sampler.start = start // self.replays * cast(int, self.batch_size)
+        self._given = start
+        return self._replayed(super().__iter__(), start % self.replays)
+
+    def _replayed(self, batches: Iterator[Batch], given: int) -> Iterator[Batch]:
+        for batch in batches:
+            for _ in range(given, self.replays):
+                self._given += 1  # before the batch is worked on: a checkpoint is written after that
                 yield batch
+            given = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """Return how many batches of the epoch have been given out, and what that number depends on."""
+        return {"batches": self._given, **self._order()}
+
+    def load_state_dict(self, state: Mapping[str, int]) -> None:
+        """Let the next iteration go on after the batches that were given out.
+
+        Raises:
+            RunStoppedError: if the same number would now mean other samples.
+        """
+        own = self._order()
+        if state.get("epoch") != own.get("epoch"):  # a checkpoint of an epoch's end: the next one starts at its start
+            return
+        changed = [f"{key} was {state.get(key)}, is {value}" for key, value in own.items() if state.get(key) != value]
+        if changed:
+            raise RunStoppedError(
+                f"A checkpoint from within an epoch cannot be resumed with another order of the images: "
+                f"{', '.join(changed)}. Set it as it was, or resume from the end of an epoch (resume: RUN/last.ckpt)."
+            )
+        self._start = state["batches"]
+
+    def _order(self) -> dict[str, int]:
+        sampler = self.sampler
+        if not isinstance(sampler, EpochSampler):  # trainer.overfit_batches puts its own in
+            return {}
+        return {
+            "epoch": sampler.epoch,
+            "seed": sampler.seed,
+            "samples": len(sampler),
+            "processes": sampler.num_replicas,
+            "batch_size": cast(int, self.batch_size),
+            "replays": self.replays,
+        }
+
+
+def leave_signals_alone(worker: int) -> None:
+    """Let a worker process leave signals to the training process, which ends its workers itself.
+
+    Job systems signal all processes at once. A worker that ended at the first SIGTERM would break the step under way,
+    after which nothing could be saved; and it has inherited what the training process does at SLURM's signal.
+
+    Args:
+        worker: its number.
+    """
+    received = []
+
+    def handle(number: int, frame: object) -> None:
+        received.append(number)
+        if len(received) > 1:
+            os._exit(0)
+
+    signal.signal(signal.SIGTERM, handle)
+    for name in ("SIGUSR1", "SIGUSR2"):  # absent on Windows
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), signal.SIG_IGN)
 
 
 def make_loader(
@@ -87,7 +157,7 @@ def make_loader(
     prefetch: int = 2,
     replays: int = 1,
 ) -> "DataLoader[Batch]":
-    """Build a loader; without a ``sampler`` it goes through the data in order.
+    """Build a loader; without a ``sampler`` it goes through the data in order, with an ``EpochSampler`` it can resume.
 
     Args:
         data: the samples.
@@ -97,9 +167,9 @@ def make_loader(
         num_workers: worker processes; they stay alive between epochs.
         pin_memory: copy batches to page-locked memory; None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
-        replays: how often each batch comes in a row.
+        replays: how often each batch of an ``EpochSampler`` comes in a row.
     """
-    loader = DataLoader if replays == 1 else partial(ReplayLoader, replays=replays)
+    loader = partial(TrainLoader, replays=replays) if isinstance(sampler, EpochSampler) else DataLoader
     return loader(
         data,
         batch_size=batch_size,
@@ -110,5 +180,6 @@ def make_loader(
         collate_fn=collate_batch,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
         persistent_workers=num_workers > 0,
+        worker_init_fn=leave_signals_alone,
         prefetch_factor=prefetch if num_workers > 0 else None,
     )

@@ -7,7 +7,7 @@ import pytorch_lightning as pl
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.loaders import Workers, make_loader, worker_count
+from lightning_advinterp.data.loaders import TrainLoader, Workers, make_loader, worker_count
 from lightning_advinterp.data.sampler import EpochSampler
 
 
@@ -62,14 +62,31 @@ class ImageDataModule(pl.LightningDataModule):
         self.train_dataset: SizedDataset | None = None
         self.val_dataset: SizedDataset | None = None
         self.test_dataset: SizedDataset | None = None
+        self._train_loader: TrainLoader | None = None
+        self._resumed: dict[str, Any] | None = None
 
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Shuffled anew in each epoch."""
         data = self._dataset("train")
         rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         sampler = EpochSampler(data, self.seed, rank=rank, world_size=world_size)
-        sampler.set_epoch(_coming_epoch(self.trainer))
-        return self._loader(data, sampler, drop_last=len(sampler) >= self.batch_size, replays=self.replays)
+        sampler.set_epoch(_coming_epoch(self.trainer) if self._resumed is None else self._resumed["epoch"])
+        loader = self._loader(data, sampler, drop_last=len(sampler) >= self.batch_size, replays=self.replays)
+        self._train_loader = cast(TrainLoader, loader)
+        if self._resumed is not None:
+            self._train_loader.load_state_dict(self._resumed["order"])
+            self._resumed = None
+        return loader
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the epoch that comes next, and the place within the epoch under way."""
+        if self._train_loader is None:
+            return {}
+        return {"epoch": _coming_epoch(self.trainer), "order": self._train_loader.state_dict()}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Keep the place for the loader, which may be built before Lightning tells where the training goes on."""
+        self._resumed = state_dict
 
     def val_dataloader(self) -> "DataLoader[Batch]":
         """In order, every image once."""

@@ -1,7 +1,8 @@
 """The order of training samples: a pure function of (seed, epoch), on one process or several."""
 
+import copy
 from collections.abc import Iterator, Sized
-from typing import cast
+from typing import Self, cast
 
 import torch
 from torch import Tensor
@@ -13,6 +14,23 @@ from lightning_advinterp.randomness import mixed_seed
 def shared_zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
     """Return zeros in shared memory: what one process writes, a loader's workers see, and the reverse."""
     return cast(Tensor, torch.zeros(shape, dtype=dtype).share_memory_())  # type: ignore[no-untyped-call]
+
+
+class EpochDependent:
+    """A data set whose augmentation depends on the epoch, which lies in shared memory: living workers follow it."""
+
+    def __init__(self) -> None:
+        self._epoch = shared_zeros()
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation comes next."""
+        self._epoch.fill_(epoch)
+
+    def at_epoch(self, epoch: int) -> Self:
+        """Return the same data with an epoch of its own, whatever a training makes of this one's."""
+        view = copy.copy(self)
+        view._epoch = shared_zeros().fill_(epoch)
+        return view
 
 
 class EpochSampler(DistributedSampler[int]):
@@ -31,13 +49,16 @@ class EpochSampler(DistributedSampler[int]):
         seed: the run's seed.
         rank: this process's number.
         world_size: how many processes there are.
+
+    Attributes:
+        start: how many of this process's samples are passed over, in an epoch that goes on where it was left.
     """
 
     def __init__(self, data: Sized, seed: int = 0, *, rank: int = 0, world_size: int = 1) -> None:
         if world_size < 1 or not 0 <= rank < world_size:
             raise ValueError(f"rank must be in [0, world_size), got rank={rank} and world_size={world_size}")
         self.data = data
-        self.seed, self.epoch = seed, 0
+        self.seed, self.epoch, self.start = seed, 0, 0
         self.rank, self.num_replicas = rank, world_size
         self.shuffle, self.drop_last = True, True
 
@@ -47,7 +68,7 @@ class EpochSampler(DistributedSampler[int]):
     def __iter__(self) -> Iterator[int]:
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, self.epoch))
         order = torch.randperm(len(self.data), generator=generator)
-        return iter(order[self.rank :: self.num_replicas][: len(self)].tolist())
+        return iter(order[self.rank :: self.num_replicas][: len(self)][self.start :].tolist())
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next, for this sampler and for its data set."""

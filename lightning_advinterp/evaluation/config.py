@@ -13,6 +13,7 @@ from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.evaluation.registry import ANALYSES, PLANNED
 
+
 @dataclass(frozen=True)
 class TableRow:
     """One network of a paper's table.

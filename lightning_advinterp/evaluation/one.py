@@ -1,7 +1,8 @@
 """The evaluation of one network: its images, its attacks, its analyses, its folder."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, replace
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,8 @@ from torch.utils.data import Subset
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.analysis import Result
-from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.analyses.provenance import digest, provenance
-from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.calibration import Calibration
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.data.image_folder import ImageFolderDataset
@@ -22,18 +22,24 @@ from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.calibration import calibrate_attacks, most_passes, uncalibrated
 from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.evaluation.inputs import Images, Subject, load_concepts, load_images
 from lightning_advinterp.evaluation.context import Context
+from lightning_advinterp.evaluation.inputs import Images, Subject, load_concepts, load_images
 from lightning_advinterp.evaluation.registry import ANALYSES, Data
 from lightning_advinterp.report import save_results
 
+Checking = Callable[[], AbstractContextManager[None]]
+"""Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
 
-def evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, console: Console) -> dict[str, Result]:
+
+def evaluate_one(
+    evaluation: Evaluation, subject: Subject, folder: Path, console: Console, checking: Checking = nullcontext
+) -> dict[str, Result]:
     """Run the analyses on one network and write its folder; nothing in a dry run."""
     device = choose_device(evaluation.device)
     network = subject.network.to(device)
     open_weights = uncalibrated(evaluation.attack_configs())
-    groups = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0)
+    with checking():
+        groups = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0)
     console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
     if network.untrained:
         console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
@@ -68,8 +74,9 @@ def evaluate_one(evaluation: Evaluation, subject: Subject, folder: Path, console
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
         journal = folder / f".unfinished-{digest(origin, data, limit, names)}"
         context = Context(network, subject.title, subject.outputs, attacks, dataset, evaluation)
-        built = {name: ANALYSES[name].build(context) for name in names}
-        own = _run_group(evaluation, built, context, journal, console)
+        with checking():
+            built = {name: ANALYSES[name].build(context) for name in names}
+        own = _run_group(evaluation, built, context, journal, console, checking)
         for name in names if own else ():
             figures |= ANALYSES[name].figures(built[name], own, context)
         if isinstance(dataset, ImageFolderDataset):
@@ -110,22 +117,28 @@ def _some(dataset: Any, limit: int, seed: int) -> Any:
 
 
 def _run_group(
-    evaluation: Evaluation, built: Mapping[str, list[Any]], context: Context, journal: Path, console: Console
+    evaluation: Evaluation,
+    built: Mapping[str, list[Any]],
+    context: Context,
+    journal: Path,
+    console: Console,
+    checking: Checking,
 ) -> dict[str, Result]:
     """Run the analyses that look at the same images; in a dry run say what it would cost."""
     analyses = [analysis for own in built.values() for analysis in own]
-    runner = Runner(
-        context.network,
-        context.dataset,
-        attacks=context.attacks,
-        batch_size=evaluation.batch_size,
-        device=next(context.network.parameters()).device,
-        seed=evaluation.seed,
-        num_workers=worker_count(evaluation.num_workers),
-        progress=True,
-        journal=journal,
-    )
-    cost = runner.passes(analyses)
+    with checking():
+        runner = Runner(
+            context.network,
+            context.dataset,
+            attacks=context.attacks,
+            batch_size=evaluation.batch_size,
+            device=context.runner["device"],
+            seed=evaluation.seed,
+            num_workers=worker_count(evaluation.num_workers),
+            progress=True,
+            journal=journal,
+        )
+        cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())
     console.print(f"  {', '.join(built)}: {costs}")
     return {} if evaluation.dry_run else runner.run(analyses)
@@ -173,5 +186,3 @@ def choose_device(name: str) -> torch.device:
         there = ["cpu", *(f"cuda:{number}" for number in range(torch.cuda.device_count()))]
         raise ValueError(f"device {name!r} cannot be used here; there are {', '.join(there)}.") from None
     return device
-
-

@@ -2,22 +2,31 @@
 
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
 from lightning_advinterp.analyses.analysis import Result, Row
+from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
-from lightning_advinterp.evaluation.one import evaluate_one
+from lightning_advinterp.evaluation.one import Checking, choose_device, evaluate_one
 from lightning_advinterp.evaluation.registry import ANALYSES
 from lightning_advinterp.report import accuracy_table
 
 
-def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[str, Result]]:
+def run_evaluation(
+    evaluation: Evaluation, console: Console, checking: Checking = nullcontext
+) -> dict[str, dict[str, Result]]:
     """Evaluate every network asked for, write its files, and print the tables.
+
+    Args:
+        evaluation: what is asked for.
+        console: where to print.
+        checking: made anew around everything that looks at the input.
 
     Returns:
         Results by analysis, by network.
@@ -25,12 +34,39 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
     Raises:
         ValueError, FileNotFoundError: naming the argument, before any work is done for it.
     """
+    with checking():
+        subjects = _check(evaluation, console)
+    found: dict[str, dict[str, Result]] = {}
+    for name, one in subjects.items():
+        with checking():
+            try:
+                subject = load_subject(one)
+            except OSError as error:  # no such file, or weights that cannot be downloaded
+                if not evaluation.rows:
+                    raise
+                console.print(f"{name}: left out, {error}")
+                continue
+        output = Path(evaluation.output)
+        results = evaluate_one(one, subject, output / name if name else output, console, checking)
+        if results:
+            found[name or subject.title] = results
+    if found:
+        _print_tables(evaluation, found, console)
+        console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
+    return found
+
+
+def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
+    """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
     evaluation.analysis_names()
     evaluation.attack_configs()
-    output = Path(evaluation.output)
+    choose_device(evaluation.device)
+    worker_count(evaluation.num_workers)
     subjects = {"": evaluation}
     if evaluation.compare:
-        other = replace(evaluation, checkpoint=evaluation.compare, network=None, weights=None, num_classes=None, stem=None)
+        other = replace(
+            evaluation, checkpoint=evaluation.compare, network=None, weights=None, num_classes=None, stem=None
+        )
         load_subject(other)  # what is wrong with the second shows before the first is evaluated
         subjects["compare"] = other
     if evaluation.rows:
@@ -38,23 +74,8 @@ def run_evaluation(evaluation: Evaluation, console: Console) -> dict[str, dict[s
             row.name: replace(evaluation, network=row.network, weights=row.weights, checkpoint=row.checkpoint)
             for row in evaluation.rows
         }
-    _check_files(evaluation, output, console)
-    found: dict[str, dict[str, Result]] = {}
-    for name, one in subjects.items():
-        try:
-            subject = load_subject(one)
-        except OSError as error:  # no such file, or weights that cannot be downloaded
-            if not evaluation.rows:
-                raise
-            console.print(f"{name}: left out, {error}")
-            continue
-        results = evaluate_one(one, subject, output / name if name else output, console)
-        if results:
-            found[name or subject.title] = results
-    if found:
-        _print_tables(evaluation, found, console)
-        console.print(f"written to     {output}/ (tables, figures, results.json, index.html)")
-    return found
+    _check_files(evaluation, Path(evaluation.output), console)
+    return subjects
 
 
 def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None:

@@ -14,7 +14,7 @@ from lightning_advinterp.data.cifar import shift_and_flip
 from lightning_advinterp.data.concept_world.classes import CLASSES
 from lightning_advinterp.data.concept_world.farm import render_span, render_spans
 from lightning_advinterp.data.concept_world.rendering import label_for
-from lightning_advinterp.data.sampler import shared_zeros
+from lightning_advinterp.data.sampler import EpochDependent
 from lightning_advinterp.randomness import mixed_seed
 
 Split = Literal["train", "val", "test"]
@@ -24,7 +24,7 @@ OFFSETS: dict[str, int] = {"train": 0, "val": _SPAN, "test": 2 * _SPAN}
 """Number of the first picture of each split, for :func:`render`."""
 
 
-class ConceptWorld(Dataset[Batch]):
+class ConceptWorld(EpochDependent, Dataset[Batch]):
     """Labelled pictures of one split.
 
     Pictures are rendered when first asked for and then kept; :meth:`prepare` renders all of them at once.
@@ -67,7 +67,7 @@ class ConceptWorld(Dataset[Batch]):
         self.labels: list[int] = [label_for(self.offset + i, seed=seed) for i in range(n)]
         self._images: NDArray[np.uint8] | None = None
         self._ready: NDArray[np.bool_] = np.zeros(n, np.bool_)
-        self._epoch = shared_zeros()
+        EpochDependent.__init__(self)
 
     @property
     def classes(self) -> list[str]:
@@ -103,10 +103,6 @@ class ConceptWorld(Dataset[Batch]):
         rows = images if self.transform is None else [self.transform(image) for image in images]
         labels = torch.tensor([self.labels[i] for i in items])
         return [Batch(*sample) for sample in zip(rows, labels, torch.tensor(items), strict=True)]
-
-    def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch whose shifts and flips come next."""
-        self._epoch.fill_(epoch)
 
     def prepare(self, progress: bool = False) -> None:
         """Render every picture that is not there yet, on several cores where that is worth it.

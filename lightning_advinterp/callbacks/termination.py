@@ -1,0 +1,87 @@
+"""A request to stop: SIGTERM, or the signal by which SLURM announces that a job's time is over."""
+
+import logging
+import os
+import signal
+import subprocess
+import threading
+from types import FrameType
+from typing import NoReturn
+
+import pytorch_lightning as pl
+from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
+
+_log = logging.getLogger(__name__)
+
+
+class Termination:
+    """Notes signals, and says at a step's end, on all processes alike, whether to stop.
+
+    Lightning's own handlers raise wherever a process is (SIGTERM, ending with status 0) or save inside a step (SLURM's
+    signal). Here a signal only leaves a note, so that what is saved is the state between two steps.
+    """
+
+    def __init__(self) -> None:
+        self.received: int | None = None
+        self.at_once = False
+        """Nothing is to be saved at this moment: a signal ends the process where it is."""
+        self._trainer: pl.Trainer | None = None
+
+    def listen(self, trainer: pl.Trainer) -> None:
+        """Take the place of Lightning's handlers; it puts the earlier ones back after the training."""
+        self._trainer = trainer
+        if threading.current_thread() is not threading.main_thread():
+            return  # signals reach the main thread alone
+        for number in (signal.SIGTERM, _requeue_signal(trainer)):
+            if number is not None:
+                signal.signal(number, self._note)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        assert self._trainer is not None
+        launcher = self._trainer.strategy.launcher
+        if self.received is None and launcher is not None:
+            launcher.kill(number)  # the processes that this one started
+        self.received = self.received or number
+        if self.at_once:
+            self.stop("The last checkpoint holds everything")
+
+    def asked(self, trainer: pl.Trainer) -> bool:
+        """Whether any process received a signal; all processes must call this together."""
+        if trainer.world_size == 1:
+            return self.received is not None
+        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+
+    def stop(self, saved: str) -> NoReturn:
+        """End the process with the shells' status for a signal, 128 + its number, after asking SLURM for another turn.
+
+        Args:
+            saved: what was saved.
+        """
+        assert self._trainer is not None
+        number = self.received or int(signal.SIGTERM)
+        if self._trainer.is_global_zero:
+            _log.warning("%s: %s; the same command goes on from there.", signal.Signals(number).name, saved)
+            if number == _requeue_signal(self._trainer):
+                _requeue()
+        raise SystemExit(128 + number)
+
+
+def _requeue_signal(trainer: pl.Trainer) -> int | None:
+    """The signal that asks to save and to queue again; None outside SLURM, or where requeueing is switched off."""
+    environment = getattr(trainer.strategy, "cluster_environment", None)
+    if environment is None and SLURMEnvironment.detect():
+        environment = SLURMEnvironment()
+    if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
+        return None
+    return None if environment.requeue_signal is None else int(environment.requeue_signal)
+
+
+def _requeue() -> None:
+    """``scontrol requeue`` of this job, or of this task of an array of jobs."""
+    job = os.environ.get("SLURM_JOB_ID", "")
+    if "SLURM_ARRAY_JOB_ID" in os.environ:
+        job = f"{os.environ['SLURM_ARRAY_JOB_ID']}_{os.environ['SLURM_ARRAY_TASK_ID']}"
+    try:
+        subprocess.run(["scontrol", "requeue", job], check=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        _log.warning("The job %s could not be queued again (%s); start the same command again.", job, error)

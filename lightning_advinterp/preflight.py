@@ -1,0 +1,64 @@
+"""What is looked at before a training starts, so that it fails in its first second rather than after hours."""
+
+from typing import Any
+
+from lightning_advinterp.callbacks.accuracy import AccuracyCallback
+from lightning_advinterp.data.module_base import ImageDataModule
+from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.resume import Start, check_fits
+from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
+
+
+def check(settings: Any, directory: RunDirectory, *, writes: bool) -> Start | None:
+    """See that a run can go through to its end, and return where it goes on.
+
+    Args:
+        settings: the parsed configuration, with what was built from it.
+        directory: the run's folder.
+        writes: whether this process writes to it.
+
+    Raises:
+        FileNotFoundError, ValueError: if data, room or a checkpoint are missing, or that one is of another run.
+        OSError: if the folder cannot be written.
+    """
+    if settings.checkpoint is not None:
+        check_monitor(settings.checkpoint, settings.accuracy, bool(settings.trainer.callbacks))
+    start = directory.start(settings.resume)
+    if start is not None:
+        check_fits(start, settings.model, settings.trainer.max_epochs)
+    if isinstance(settings.data, ImageDataModule):
+        settings.data.setup("fit")
+        settings.data.train_dataloader()
+        settings.data.val_dataloader()
+    if writes:
+        directory.prepare(checkpoint_bytes(settings.model, averaged=settings.ema is not None))
+    return start
+
+
+def checkpoint_bytes(model: RobustClassifier, *, averaged: bool) -> int:
+    """Return the size of a checkpoint, roughly: the weights, what the optimiser keeps of each, and their average."""
+    weights: int = sum(tensor.nbytes for tensor in model.state_dict().values())
+    return weights * (1 + (2 if model.optimizer_config.name == "adamw" else 1) + averaged)
+
+
+def check_monitor(chosen: CheckpointConfig, accuracy: AccuracyCallback | None, own_callbacks: bool) -> None:
+    """Refuse a ``best.ckpt`` by a value that nothing logs, which would show after the first epoch.
+
+    Args:
+        chosen: says which value.
+        accuracy: logs the accuracies under attack.
+        own_callbacks: whether there are callbacks that may log anything.
+
+    Raises:
+        ValueError: naming the values that there are.
+    """
+    if chosen.monitor is None or not chosen.monitor.startswith("val/") or own_callbacks:
+        return
+    every_epoch = accuracy is not None and accuracy.every_n_epochs == 1
+    attacked = [f"val/{name}_acc" for name in accuracy.attacks()] if accuracy is not None and every_epoch else []
+    known = ["val/acc", "val/acc5", "val/loss", *attacked]
+    if chosen.monitor not in known:
+        raise ValueError(
+            f"checkpoint.monitor: {chosen.monitor} is not logged in every epoch; choose one of {', '.join(known)}, "
+            "or name that attack in accuracy.attacks, with accuracy.every_n_epochs: 1."
+        )

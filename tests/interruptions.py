@@ -1,0 +1,108 @@
+"""Small runs that are stopped at a named moment, for tests of what a second start makes of them."""
+
+import os
+import signal
+
+import torch
+
+from lightning_advinterp.cli import fit
+from lightning_advinterp.module import RobustClassifier
+
+CONFIG = """
+name: run
+seed_everything: 3
+trainer:
+  {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
+data:
+  class_path: ConceptWorldDataModule
+  init_args: {train_size: 32, val_size: 16, test_size: 12, image_size: 16, batch_size: 8}
+model:
+  network: helpers.SmallBackbone
+  network_options: {dropout: 0.5}
+  objective: {class_path: Consistency, init_args: {layers: relu2, attack: {type: fgsm, eps: [2/255, 8/255]}}}
+  optimizer: {lr: 0.05}
+accuracy: {attacks: [{type: fgsm, eps: 4/255}], limit: 8}
+guard: {images: 8, attack: {type: pgd, eps: 4/255, steps: 1}}
+pictures: null
+"""
+STEPS = 4
+
+
+class Runs:
+    """Runs in one folder; notes every batch that is trained on.
+
+    ``at(moment, action)``: moments are ("training", step) and ("validation", epoch).
+    """
+
+    def __init__(self, folder, monkeypatch, *flags):
+        self.folder, self.flags, self.actions, self.seen = folder, flags, {}, []
+        folder.mkdir(exist_ok=True)
+        (folder / "config.yaml").write_text(CONFIG)
+        training, validation = RobustClassifier.training_step, RobustClassifier.validation_step
+
+        def training_step(module, batch, number):
+            self.seen.append((module.current_epoch, number, tuple(batch.index.tolist())))
+            self._act("training", module.trainer.global_step)
+            return training(module, batch, number)
+
+        def validation_step(module, batch, number):
+            if not module.trainer.sanity_checking:
+                self._act("validation", module.current_epoch)
+            return validation(module, batch, number)
+
+        monkeypatch.setattr(RobustClassifier, "training_step", training_step)
+        monkeypatch.setattr(RobustClassifier, "validation_step", validation_step)
+
+    def _act(self, *moment):
+        action = self.actions.pop(moment, None)
+        if action is not None:
+            action()
+
+    def at(self, kind, number, action):
+        self.actions[kind, number] = action
+        return self
+
+    def start(self, name, *flags):
+        """Start the command; return what was built, or the status with which it ended."""
+        try:
+            return fit(
+                [
+                    *("--config", str(self.folder / "config.yaml"), "--output", str(self.folder / name)),
+                    *self.flags,
+                    *flags,
+                ]
+            )
+        except SystemExit as stop:
+            return stop.code
+
+    def path(self, name, checkpoint="last"):
+        return self.folder / name / "run" / f"{checkpoint}.ckpt"
+
+    def content(self, name, checkpoint="last"):
+        return torch.load(self.path(name, checkpoint), weights_only=True)
+
+    def files(self, name):
+        return sorted(path.name for path in (self.folder / name / "run").glob("*.ckpt"))
+
+
+def terminate(number=signal.SIGTERM):
+    os.kill(os.getpid(), number)
+
+
+class PowerCut(BaseException):
+    """Ends a run on the spot."""
+
+
+def cut():
+    raise PowerCut
+
+
+def assert_same(one, two):
+    """Weights and the optimiser's state, bit by bit."""
+    for part in ("state_dict", "current_model_state", "objective"):
+        assert one.get(part, {}).keys() == two.get(part, {}).keys()
+        assert all(torch.equal(value, two[part][key]) for key, value in one.get(part, {}).items())
+    states = [content["optimizer_states"][0]["state"] for content in (one, two)]
+    assert all(torch.equal(states[0][key]["momentum_buffer"], states[1][key]["momentum_buffer"]) for key in states[0])
+    assert one["lr_schedulers"] == two["lr_schedulers"]
+    assert one["global_step"] == two["global_step"]
