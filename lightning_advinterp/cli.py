@@ -35,6 +35,7 @@ from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
+from lightning_advinterp.layer_sync import SyncBatchNormPlugin
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.report.table import accuracy_table
@@ -137,6 +138,8 @@ class TrainCLI(LightningCLI):
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule: pl.LightningDataModule = self.config_init.data
         self.model: RobustClassifier = self.config_init.model
+        if self.config.trainer.sync_batchnorm:
+            self.model.objective.check_even_passes()
         self.directory = RunDirectory(Path(self.config.output) / self.config.name)
         self.trainer = self.instantiate_trainer()
 
@@ -148,6 +151,8 @@ class TrainCLI(LightningCLI):
                 self.directory.path.parent, self.directory.path.name, version="", default_hp_metric=False
             )
         given["callbacks"] = [*_as_list(given["callbacks"]), *self._watchers()]
+        if given["sync_batchnorm"]:
+            given["plugins"] = [*_as_list(given["plugins"]), SyncBatchNormPlugin()]
         return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
 
     def _watchers(self) -> list[pl.Callback]:

@@ -16,7 +16,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_advinterp.data.batch import Batch
@@ -78,6 +78,7 @@ class RobustClassifier(pl.LightningModule):
         self.class_names: list[str] = []
         self.resize: int | None = None
         outputs = self.network.num_classes
+        self.val_loss = MeanMetric()  # Lightning's own mean over processes cuts half an image off odd batches
         self.val_accuracy = MetricCollection(
             {
                 "acc": MulticlassAccuracy(outputs, top_k=1, average="micro"),
@@ -139,8 +140,8 @@ class RobustClassifier(pl.LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy on clean images."""
         logits = self.network(batch.image).float()
-        loss = F.cross_entropy(logits, batch.label)
-        self.log("val/loss", loss, batch_size=len(batch.label), sync_dist=True)
+        self.val_loss.update(F.cross_entropy(logits, batch.label), weight=len(batch.label))
+        self.log("val/loss", self.val_loss, batch_size=len(batch.label))
         self.val_accuracy.update(logits, batch.label)
         self.log_dict(dict(self.val_accuracy.items()), prog_bar=True, batch_size=len(batch.label))
 

@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
     {"ablation"},
     {"cli"},
-    {"callbacks", "evaluation", "run_directory"},
+    {"callbacks", "evaluation", "layer_sync", "run_directory"},
     {"module", "report"},
     {"objectives", "analyses", "optimization"},
     {"attacks"},
@@ -17,7 +17,7 @@ FLOORS = [
     {"networks", "wordnet"},
     {"files", "memory", "randomness"},
 ]
-WITH_LIGHTNING = {"cli", "callbacks", "module", "run_directory"}
+WITH_LIGHTNING = {"cli", "callbacks", "layer_sync", "module", "run_directory"}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import Workers, make_loader, worker_count
-from lightning_advinterp.data.sampler import EpochSampler
+from lightning_advinterp.data.sampler import EpochSampler, ShardSampler
 
 
 class SizedDataset(Protocol):
@@ -23,7 +23,7 @@ class ImageDataModule(pl.LightningDataModule):
     """Loaders over ``train_dataset``, ``val_dataset``, ``test_dataset``, which a subclass's ``setup`` sets.
 
     The training order is a pure function of (seed, epoch), also on several processes and after a resume;
-    an incomplete last training batch is left out unless it is the only one.
+    an incomplete last training batch is left out unless it is the only one. Evaluations see every image once.
 
     Args:
         batch_size: images per batch and process.
@@ -66,18 +66,18 @@ class ImageDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Shuffled anew in each epoch."""
         data = self._dataset("train")
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world_size = self._place
         sampler = EpochSampler(data, self.seed, rank=rank, world_size=world_size)
         sampler.set_epoch(_coming_epoch(self.trainer))
         return self._loader(data, sampler, drop_last=len(sampler) >= self.batch_size, replays=self.replays)
 
     def val_dataloader(self) -> "DataLoader[Batch]":
-        """In order, every image once."""
-        return self._loader(self._dataset("val"))
+        """In order, every image once, on one process or several."""
+        return self._evaluation_loader("val")
 
     def test_dataloader(self) -> "DataLoader[Batch]":
-        """In order, every image once."""
-        return self._loader(self._dataset("test"))
+        """In order, every image once, on one process or several."""
+        return self._evaluation_loader("test")
 
     def teardown(self, stage: str) -> None:
         """Report the images that were skipped."""
@@ -95,8 +95,17 @@ class ImageDataModule(pl.LightningDataModule):
     def _why_missing(self, name: str) -> str:
         return "call setup() first"
 
+    @property
+    def _place(self) -> tuple[int, int]:
+        """This process's number, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _evaluation_loader(self, name: str) -> "DataLoader[Batch]":
+        data, (rank, world_size) = self._dataset(name), self._place
+        return self._loader(data, ShardSampler(data, rank=rank, world_size=world_size) if world_size > 1 else None)
+
     def _loader(
-        self, data: SizedDataset, sampler: EpochSampler | None = None, drop_last: bool = False, replays: int = 1
+        self, data: SizedDataset, sampler: Sampler[int] | None = None, drop_last: bool = False, replays: int = 1
     ) -> "DataLoader[Batch]":
         processes = self.trainer.num_devices if self.trainer else 1
         return make_loader(
