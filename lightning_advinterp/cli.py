@@ -25,6 +25,7 @@ from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
     AccuracyCallback,
     EMACallback,
+    ExportCallback,
     GuardCallback,
     PicturesCallback,
     TensorBoardCallback,
@@ -113,6 +114,9 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
         )
+        parser.add_argument(
+            "--export", type=ExportCallback | None, default=None, help="Write the trained backbone for other programs."
+        )
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
@@ -161,7 +165,7 @@ class TrainCLI(LightningCLI):
         Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
         checkpoints come last, so that they see what the others log.
         """
-        watchers = [self.config_init[key] for key in ("accuracy", "guard", "pictures", "ema")]
+        watchers = [self.config_init[key] for key in ("accuracy", "guard", "pictures", "ema", "export")]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}

@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
-    {"ablation"},
+    {"ablation", "export"},
     {"cli"},
     {"callbacks", "evaluation", "layer_sync", "run_directory"},
     {"module", "report"},

@@ -3,6 +3,7 @@
 from lightning_advinterp.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.callbacks.ema import EMACallback
+from lightning_advinterp.callbacks.export import ExportCallback
 from lightning_advinterp.callbacks.guard import GuardCallback
 from lightning_advinterp.callbacks.pictures import PicturesCallback
 from lightning_advinterp.callbacks.tensorboard import TensorBoardCallback
@@ -12,6 +13,7 @@ __all__ = [
     "AccuracyCallback",
     "AnalysisCallback",
     "EMACallback",
+    "ExportCallback",
     "GuardCallback",
     "PicturesCallback",
     "TensorBoardCallback",
