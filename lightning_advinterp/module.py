@@ -114,8 +114,12 @@ class RobustClassifier(pl.LightningModule):
             )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Make float images on the device, after they travelled as uint8."""
-        image, label, index = Batch(*batch).to_float()
+        """Make float images on the device, after they travelled as uint8; augment them there if that was left to do."""
+        batch = Batch(*batch)
+        data: Any = getattr(self._trainer, "datamodule", None)
+        if getattr(data, "augment_on_device", False) and self.trainer.training:
+            batch = data.augment_batch(batch, self.current_epoch)
+        image, label, index = batch.to_float()
         return Batch(image.contiguous(memory_format=self.memory_format), label, index)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:

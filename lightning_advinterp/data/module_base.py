@@ -34,6 +34,7 @@ class ImageDataModule(pl.LightningDataModule):
         prefetch: batches that each worker prepares ahead.
         replays: how often each training batch comes in a row, the same images with the same augmentation, for the
             objective ``Free``. An epoch has so many times more steps; divide ``max_epochs`` by it.
+        augment_on_device: the loader leaves the random augmentation to :meth:`augment_batch`.
 
     Attributes:
         train_dataset: set by ``setup``; None where there is no such split.
@@ -50,6 +51,7 @@ class ImageDataModule(pl.LightningDataModule):
         pin_memory: bool | None = None,
         prefetch: int = 2,
         replays: int = 1,
+        augment_on_device: bool = False,
     ) -> None:
         super().__init__()
         if replays < 1:
@@ -59,6 +61,7 @@ class ImageDataModule(pl.LightningDataModule):
         worker_count(num_workers)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.pin_memory, self.prefetch, self.replays = pin_memory, prefetch, replays
+        self.augment_on_device = augment_on_device
         self.train_dataset: SizedDataset | None = None
         self.val_dataset: SizedDataset | None = None
         self.test_dataset: SizedDataset | None = None
@@ -78,6 +81,14 @@ class ImageDataModule(pl.LightningDataModule):
     def test_dataloader(self) -> "DataLoader[Batch]":
         """In order, every image once, on one process or several."""
         return self._evaluation_loader("test")
+
+    def augment_batch(self, batch: Batch, epoch: int) -> Batch:
+        """Augment a training batch (uint8) on its device; asked only with ``augment_on_device``.
+
+        All draws are a pure function of (seed, epoch, index): batch, process and resume do not matter, and the images
+        are those that the loader would have made.
+        """
+        raise NotImplementedError(f"{type(self).__name__} augments its images while it reads them")
 
     def teardown(self, stage: str) -> None:
         """Report the images that were skipped."""
