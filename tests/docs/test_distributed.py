@@ -54,7 +54,7 @@ def test_one_machine(parser, monkeypatch):
 def test_two_processes_on_a_cpu(parser, monkeypatch):
     config, before = parsed("cpu", parser, monkeypatch)
     assert before == ["python"]
-    assert (config.trainer.accelerator, config.trainer.devices, config.trainer.strategy) == ("cpu", 2, "ddp")
+    assert (config.trainer.accelerator, int(config.trainer.devices), config.trainer.strategy) == ("cpu", 2, "ddp")
     assert config.compare_with_standard is False
 
 
@@ -63,7 +63,7 @@ def test_torchrun(parser, monkeypatch):
     assert before[0] == "torchrun"
     launched = get_args_parser().parse_args([*before[1:], "train.py"])
     assert int(launched.nnodes) == config.trainer.num_nodes == 2
-    assert int(launched.nproc_per_node) == config.trainer.devices == 4
+    assert int(launched.nproc_per_node) == int(config.trainer.devices) == 4
     assert config.trainer.strategy == "ddp"
 
 
@@ -72,6 +72,6 @@ def test_slurm(parser, monkeypatch):
     assert before == ["srun", "python"]
     asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", COMMANDS["slurm"], re.MULTILINE))
     assert int(asked["nodes"]) == config.trainer.num_nodes == 2
-    assert int(asked["ntasks-per-node"]) == config.trainer.devices == 4
+    assert int(asked["ntasks-per-node"]) == int(config.trainer.devices) == 4
     assert asked["gres"] == f"gpu:{config.trainer.devices}"
     assert config.trainer.strategy == "ddp"
