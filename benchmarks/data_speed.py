@@ -1,4 +1,4 @@
-"""How fast images come: what a loader's process spends where, in microseconds per image, and what that means for a GPU.
+"""How fast images come: what a loader's process spends where, in microseconds of CPU time per image.
 
     python benchmarks/data_speed.py                                   # images in memory
     python benchmarks/data_speed.py --folder DIR --size 224           # and JPEG files, DIR/<class>/*.jpg
@@ -24,12 +24,12 @@ from lightning_advinterp.data.transforms import TrainTransform
 
 
 def microseconds(function, images, rounds):
-    """Median time per image of a call that treats so many images."""
+    """Median CPU time per image of a call that treats so many images."""
     times = []
     for _ in range(rounds + 1):
-        started = time.perf_counter()
+        started = time.process_time()
         function()
-        times.append(time.perf_counter() - started)
+        times.append(time.process_time() - started)
     return 1e6 * statistics.median(times[1:]) / images
 
 
