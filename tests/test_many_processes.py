@@ -5,6 +5,7 @@ import torch
 from helpers import small_batch, small_network
 from processes import on_processes
 from training_processes import (
+    COMPILED,
     PGD,
     STEPS,
     SYNCHRONISED,
@@ -54,14 +55,16 @@ def two(folder):
 
 
 @pytest.mark.ddp
-@pytest.mark.parametrize("name", OBJECTIVES)
-def test_gradients_are_the_mean_of_the_shares(two, folder, name):
+@pytest.mark.parametrize(
+    ("kind", "name"), [*(("alone", name) for name in OBJECTIVES), *(("compiled", name) for name in COMPILED)]
+)
+def test_gradients_are_the_mean_of_the_shares(two, folder, kind, name):
     """Also over several forward passes before the one backward pass; each step begins with process 0's buffers."""
     assert tuple(objectives(folder)) == OBJECTIVES
     seen, shares = by_hand(objectives(folder)[name])
     assert any((shares[0][key] - shares[1][key]).abs().max() > 1e-3 for key in shares[0])
     for rank in range(2):
-        ours = two[rank]["alone"][name]
+        ours = two[rank][kind][name]
         assert len(ours["gradients"]) == len(ours["buffers"]) == STEPS
         for number in range(STEPS):
             for part in ("gradients", "buffers"):

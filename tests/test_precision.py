@@ -1,6 +1,7 @@
 """bf16-mixed, channels_last and torch.compile train as float32 eager does, attacks included."""
 
 import copy
+from contextlib import nullcontext
 
 import pytest
 import pytorch_lightning as pl
@@ -11,6 +12,7 @@ from training_processes import QUIET
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.callbacks import EMACallback, GuardCallback
+from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks.compiled import compile_passes, compiled
 from lightning_advinterp.objectives import Consistency, Free, Madry, Standard, Trades
@@ -181,6 +183,17 @@ def test_compiled_attacks_ask_for_the_input_gradient_alone():
 def test_an_unknown_backend_is_refused():
     with pytest.raises(ValueError, match=r"compile must be true, false or a backend \(.*inductor.*\), got 'nvfuser'"):
         module_of(Standard(), compile="nvfuser")
+
+
+@pytest.mark.parametrize(("precision", "warns"), [("16-mixed", True), ("bf16-mixed", False), ("32-true", False)])
+def test_half_precision_warns(precision, warns):
+    class ParserOnly(TrainCLI):
+        def instantiate_classes(self):
+            pass
+
+    expected = pytest.warns(UserWarning, match="bf16-mixed has float32's range") if warns else nullcontext()
+    with expected:
+        ParserOnly.parse(["--data", "ConceptWorldDataModule", "--trainer.precision", precision])
 
 
 @pytest.mark.slow

@@ -71,7 +71,7 @@ def share(number, rank):
     return Batch(*(field[rank::2] for field in joint(number)))
 
 
-def module_of(objective):
+def module_of(objective, **settings):
     torch.manual_seed(0)
     module = RobustClassifier(
         "helpers.SmallBackbone",
@@ -82,6 +82,7 @@ def module_of(objective):
         optimizer=OptimizerConfig(lr=LR, momentum=0.0, weight_decay=0.0),
         schedule=ScheduleConfig("constant"),
         seed=3,
+        **settings,
     )
     return module.double()
 
@@ -122,14 +123,14 @@ def trainer_of(world_size, *callbacks, **settings):
     )
 
 
-def by_lightning(rank, world_size, folder, names=None, sync=False):
+def by_lightning(rank, world_size, folder, names=None, sync=False, **settings):
     """Gradients and buffers of each step of each objective, as this process sees them."""
     found = {}
     with launched_from_outside(rank, world_size):
         for name, objective in objectives(folder).items():
             if names is not None and name not in names:
                 continue
-            notes, module = Notes(), module_of(objective)
+            notes, module = Notes(), module_of(objective, **settings)
             kinds = [type(part) for part in module.network.modules()]
             extra = {"plugins": [SyncBatchNormPlugin()], "sync_batchnorm": True} if sync else {}
             images = [share(number, rank) for number in range(STEPS)]
@@ -227,6 +228,7 @@ def uneven_validation(rank, world_size):
 
 
 SYNCHRONISED = ("standard", "madry", "consistency", "consistency, pgd", "free", "trades")
+COMPILED = ("consistency", "madry")
 
 
 def everything(rank, world_size, folder):
@@ -236,5 +238,6 @@ def everything(rank, world_size, folder):
     return {
         "alone": by_lightning(rank, world_size, folder),
         "synchronised": by_lightning(rank, world_size, folder, SYNCHRONISED, sync=True),
+        "compiled": by_lightning(rank, world_size, folder, COMPILED, compile="aot_eager"),
         "uneven": uneven_validation(rank, world_size),
     }

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.cli import TrainCLI, train
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 
@@ -39,6 +40,7 @@ model:
 accuracy: {attacks: [{type: fgsm, eps: 4/255}], limit: null, batch_size: 4}
 guard: {images: 8, attack: {type: pgd, eps: 4/255, steps: 1}}
 pictures: {images: 2, attack: {type: fgsm, eps: 4/255}}
+export: {}
 """
 
 
@@ -54,7 +56,8 @@ def test_two_processes_train_and_one_writes(tmp_path):
 
     folder = tmp_path / "runs" / "two"
     names = sorted(path.name.partition(".tfevents")[0] for path in folder.iterdir())
-    assert {"best.ckpt", "config.yaml", "last.ckpt"} <= set(names)
+    assert {"best.ckpt", "config.yaml", "last.ckpt", "export"} <= set(names)
+    assert len(list((folder / "export").iterdir())) == 2
     assert names.count("events.out") == 1
     assert not [name for name in names if name.startswith((".", "config.0"))]
     content = torch.load(folder / "last.ckpt", weights_only=True)
@@ -75,3 +78,42 @@ def test_two_processes_train_and_one_writes(tmp_path):
     assert logged["val/acc"][-1] == pytest.approx((logits.argmax(1) == labels).float().mean().item(), abs=1e-6)
     assert logged["val/fgsm_acc"][-1] == pytest.approx(scalars["fgsm_acc"], abs=1e-6)
     assert logged["val/loss"][-1] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
+
+
+@pytest.fixture
+def one(tmp_path):
+    """The same run on one process, so that it can be parsed here."""
+    (tmp_path / "one.yaml").write_text(CONFIG.replace("devices: 2", "devices: 1").replace("strategy: ddp", ""))
+    return ["--config", str(tmp_path / "one.yaml"), "--output", str(tmp_path / "runs")]
+
+
+@pytest.mark.parametrize(
+    ("given", "backend"), [("true", "inductor"), ("false", None), ("aot_eager", "aot_eager"), (None, None)]
+)
+def test_compilation_is_a_switch_or_a_backend(one, given, backend):
+    flags = [] if given is None else ["--model.compile", given]
+    assert TrainCLI.parse([*one, *flags]).model.compile_backend == backend
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--model.compile", "nvfuser"], "compile must be true, false or a backend"),
+        (["--model.objective.init_args.attack", "{type: pgd, stop_after: 1}"], "set the objective's bn to eval"),
+    ],
+)
+def test_what_would_fail_or_hang_later_is_refused(one, capsys, flags, message):
+    with pytest.raises(SystemExit) as stop:
+        train([*one, *flags])
+    assert stop.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
+
+
+def test_synchronised_batch_norm_on_one_process_changes_nothing(one, tmp_path):
+    for name, flag in (("with", "true"), ("without", "false")):
+        train([*one, "--name", name, "--trainer.sync_batchnorm", flag, "--trainer.max_epochs", "1"])
+    states = [
+        torch.load(tmp_path / "runs" / name / "last.ckpt", weights_only=True)["state_dict"]
+        for name in ("with", "without")
+    ]
+    assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
