@@ -1,7 +1,8 @@
 """What a training step costs, as ratios of medians within one run.
 
     python benchmarks/train_step.py                    # ResNet-18, 96 px, 2 threads, as in docs/performance.md
-    python benchmarks/train_step.py --device cuda --batch 256 --size 224 --bf16 --channels_last
+    python benchmarks/train_step.py --device cuda      # the table of docs/performance.md, see gpu_table.py
+    python benchmarks/train_step.py --device cuda --network resnet18 --batch 256 --size 224 --bf16 --channels_last
 
 A standard step is a forward and a backward pass, 3 units of one forward pass. By arithmetic the consistent loss with a
 single-step attack needs 2 forward passes, 1 backward pass to the input and 2 full ones: 7 units, 7/3 of a standard
@@ -20,89 +21,15 @@ from itertools import pairwise
 
 import pytorch_lightning as pl
 import torch
-from torch.nn import functional as F
+from gpu_table import NETWORKS, print_table
+from steps import counted, plain_step, seconds, variants
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
-from lightning_advinterp.objectives import Consistency, Madry, Standard
+from lightning_advinterp.objectives import Standard
 from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
-
-
-def plain_step(network, batch, optimizer):
-    """The standard step of a bare loop."""
-    optimizer.zero_grad()
-    F.cross_entropy(network(batch.image), batch.label).backward()
-    optimizer.step()
-
-
-def naive_consistent_step(network, batch, optimizer, layer, *, full_backward=False):
-    """The consistent loss as one would write it first: an attack of its own, then both images again."""
-    x = batch.image.clone().requires_grad_()
-    loss = F.cross_entropy(network(x), batch.label)
-    if full_backward:
-        loss.backward()
-        gradient = x.grad
-    else:
-        (gradient,) = torch.autograd.grad(loss, x)
-    x_adv = (batch.image + 8 / 255 * gradient.sign()).clamp(0, 1)
-    optimizer.zero_grad()
-    logits, clean = network.forward_features(batch.image, [layer])
-    adv_logits, adversarial = network.forward_features(x_adv, [layer])
-    loss = 0.5 * F.cross_entropy(logits, batch.label) + 0.5 * F.cross_entropy(adv_logits, batch.label)
-    (loss + F.mse_loss(adversarial[layer], clean[layer])).backward()
-    optimizer.step()
-
-
-def forward_pass(network, batch, optimizer):
-    """One forward pass that records a graph."""
-    F.cross_entropy(network(batch.image), batch.label)
-
-
-def input_gradient(network, batch, optimizer):
-    """One forward pass, and a backward pass to the input alone."""
-    x = batch.image.clone().requires_grad_()
-    torch.autograd.grad(F.cross_entropy(network(x), batch.label), x)
-
-
-def objective_step(objective):
-    """A bare loop over one of this project's objectives."""
-
-    def step(network, batch, optimizer):
-        optimizer.zero_grad()
-        objective(network, batch, epoch=0).total.backward(inputs=list(network.parameters()))  # as the module does
-        optimizer.step()
-
-    return step
-
-
-def variants(layer):
-    """Name to step function."""
-    fgsm = AttackConfig("fgsm", "8/255")
-    return {
-        "forward pass": forward_pass,
-        "forward, input backward": input_gradient,
-        "plain loop": plain_step,
-        "standard": objective_step(Standard()),
-        "consistency": objective_step(Consistency(fgsm)),
-        "consistency, bn: eval": objective_step(Consistency(fgsm, bn="eval")),
-        "naive": lambda *args: naive_consistent_step(*args, layer),
-        "naive, .backward()": lambda *args: naive_consistent_step(*args, layer, full_backward=True),
-        "madry, 7 steps": objective_step(Madry(AttackConfig("pgd", "8/255", steps=7))),
-    }
-
-
-def seconds(step, device):
-    """Time of one call, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def build(arguments, device, objective=None):
@@ -196,28 +123,18 @@ def lightning_overhead(arguments, device):
     return bare, lightning
 
 
-def counted(medians):
-    """What each step's passes sum up to: forward, backward to the input, full backward with the update."""
-    forward = medians["forward pass"]
-    to_input = medians["forward, input backward"] - forward
-    full = medians["plain loop"] - forward
-    passes = {
-        "consistency": (2, 1, 2),
-        "consistency, bn: eval": (3, 1, 2),
-        "naive": (3, 1, 2),
-        "naive, .backward()": (3, 0, 3),
-        "madry, 7 steps": (8, 7, 1),
-    }
-    return {name: f * forward + i * to_input + b * full for name, (f, i, b) in passes.items()}
-
-
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--network", default="resnet18")
-    parser.add_argument("--size", type=int, default=96, help="side of the images in pixels")
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--network", help="time every kind of step of this one (resnet18, but on cuda the table)")
+    parser.add_argument("--size", type=int, help="side of the images in pixels (96; in the table each network's own)")
+    parser.add_argument("--batch", type=int, help="images per step (32; in the table each network's own)")
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--table", action="store_true", help="the table of networks on any device")
+    parser.add_argument("--networks", nargs="+", default=list(NETWORKS), choices=list(NETWORKS), help="of the table")
+    parser.add_argument("--backend", default="inductor", help="of torch.compile, in the table")
+    parser.add_argument("--folder", help="class folders of JPEG files for the table; rendered ones if left out")
+    parser.add_argument("--workers", default="auto", help="processes that load them")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--bf16", action="store_true")
@@ -230,6 +147,11 @@ def main():
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(arguments.threads)
     device = torch.device(arguments.device)
+    if arguments.table or (device.type == "cuda" and arguments.network is None):
+        print_table(arguments, device)
+        return
+    arguments.network, arguments.size = arguments.network or "resnet18", arguments.size or 96
+    arguments.batch = arguments.batch or 32
     times = compare_steps(arguments, device)
     medians = {name: statistics.median(values) for name, values in times.items()}
     base, sums = medians["plain loop"], counted(medians)

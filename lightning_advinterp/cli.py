@@ -26,6 +26,7 @@ from lightning_advinterp.callbacks import (
     AccuracyCallback,
     DissectionCallback,
     EMACallback,
+    ExportCallback,
     FiniteLossCallback,
     GuardCallback,
     PicturesCallback,
@@ -39,6 +40,7 @@ from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
 from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
+from lightning_advinterp.layer_sync import SyncBatchNormPlugin
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.preflight import check
@@ -130,6 +132,9 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
         )
+        parser.add_argument(
+            "--export", type=ExportCallback | None, default=None, help="Write the trained backbone for other programs."
+        )
         parser.link_arguments("seed_everything", "model.seed")
         parser.link_arguments("seed_everything", "data.init_args.seed")
         parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
@@ -155,6 +160,8 @@ class TrainCLI(LightningCLI):
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule: pl.LightningDataModule = self.config_init.data
         self.model: RobustClassifier = self.config_init.model
+        if self.config.trainer.sync_batchnorm:
+            self.model.objective.check_even_passes()
         self.directory = RunDirectory(Path(self.config.output) / self.config.name)
         self.trainer = self.instantiate_trainer()
 
@@ -167,6 +174,8 @@ class TrainCLI(LightningCLI):
             )
         given["callbacks"] = [*_as_list(given["callbacks"]), *self._watchers()]
         given["plugins"] = [*_as_list(given["plugins"]), self.directory.checkpoint_io]
+        if given["sync_batchnorm"]:
+            given["plugins"].append(SyncBatchNormPlugin())
         try:
             return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
         except MisconfigurationException as error:
@@ -181,7 +190,7 @@ class TrainCLI(LightningCLI):
         Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
         checkpoints come last, so that they see what the others log.
         """
-        watchers = [self.config_init[key] for key in ("accuracy", "dissection", "guard", "pictures", "ema")]
+        watchers = [self.config_init[key] for key in ("accuracy", "dissection", "guard", "pictures", "ema", "export")]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}

@@ -16,12 +16,13 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional as F
-from torchmetrics import MetricCollection
+from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
+from lightning_advinterp.networks.compiled import CompiledPasses, check_backend, compile_passes, compiled
 from lightning_advinterp.objectives import Free, Objective, Standard
 from lightning_advinterp.optimization import (
     OptimizerConfig,
@@ -46,6 +47,8 @@ class RobustClassifier(pl.LightningModule):
         optimizer: the optimiser and its settings.
         schedule: the learning rate's course.
         channels_last: memory format of weights and images; faster on GPUs with tensor cores.
+        compile: compile the passes of training and validation, attacks included; a string names a backend of
+            ``torch.compile``. Analyses and callbacks stay eager.
         seed: the samples' random draws derive from (seed, epoch, index).
     """
 
@@ -61,6 +64,7 @@ class RobustClassifier(pl.LightningModule):
         optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: ScheduleConfig = ScheduleConfig(),
         channels_last: bool = False,
+        compile: bool | str = False,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -72,12 +76,17 @@ class RobustClassifier(pl.LightningModule):
         self.optimizer_config, self.schedule_config = optimizer, schedule
         self.memory_format = torch.channels_last if channels_last else torch.contiguous_format
         self.network.to(memory_format=self.memory_format)
+        self.compile_backend = "inductor" if compile is True else compile or None
+        if self.compile_backend is not None:
+            check_backend(self.compile_backend)
+        self._passes: CompiledPasses | None = None
         self.seed = seed
         self._backward_inputs: tuple[Tensor, ...] = ()
         self.classes: list[str] = []
         self.class_names: list[str] = []
         self.resize: int | None = None
         outputs = self.network.num_classes
+        self.val_loss = MeanMetric()  # Lightning's own mean over processes cuts half an image off odd batches
         self.val_accuracy = MetricCollection(
             {
                 "acc": MulticlassAccuracy(outputs, top_k=1, average="micro"),
@@ -105,8 +114,12 @@ class RobustClassifier(pl.LightningModule):
             )
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
-        """Make float images on the device, after they travelled as uint8."""
-        image, label, index = Batch(*batch).to_float()
+        """Make float images on the device, after they travelled as uint8; augment them there if that was left to do."""
+        batch = Batch(*batch)
+        data: Any = getattr(self._trainer, "datamodule", None)
+        if getattr(data, "augment_on_device", False) and self.trainer.training:
+            batch = data.augment_batch(batch, self.current_epoch)
+        image, label, index = batch.to_float()
         return Batch(image.contiguous(memory_format=self.memory_format), label, index)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
@@ -116,9 +129,17 @@ class RobustClassifier(pl.LightningModule):
         """
         torch.manual_seed(mixed_seed(self.seed, self.current_epoch, self.global_rank, batch_idx))
 
+    @property
+    def passes(self) -> CompiledPasses | None:
+        """The compiled passes, made at the first step (a copy of the module makes its own); None without any."""
+        if self._passes is None and self.compile_backend is not None:
+            self._passes = compile_passes(self.network, self.compile_backend)
+        return self._passes
+
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Hand the batch to the objective and log what comes back."""
-        loss = self.objective(self.network, batch, epoch=self.current_epoch)
+        with compiled(self.network, self.passes):
+            loss = self.objective(self.network, batch, epoch=self.current_epoch)
         size = len(batch.label)
         self.log("train/loss", loss.total.detach(), prog_bar=True, batch_size=size)
         for name, value in loss.parts.items():
@@ -138,9 +159,10 @@ class RobustClassifier(pl.LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Loss and accuracy on clean images."""
-        logits = self.network(batch.image).float()
-        loss = F.cross_entropy(logits, batch.label)
-        self.log("val/loss", loss, batch_size=len(batch.label), sync_dist=True)
+        with compiled(self.network, self.passes):
+            logits = self.network(batch.image).float()
+        self.val_loss.update(F.cross_entropy(logits, batch.label), weight=len(batch.label))
+        self.log("val/loss", self.val_loss, batch_size=len(batch.label))
         self.val_accuracy.update(logits, batch.label)
         self.log_dict(dict(self.val_accuracy.items()), prog_bar=True, batch_size=len(batch.label))
 

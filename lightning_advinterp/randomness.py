@@ -65,6 +65,25 @@ def mixed_seed(*values: int) -> int:
     return state >> 1
 
 
+def mixed_seeds(*values: int | Tensor) -> Tensor:
+    """Return :func:`mixed_seed` of each sample, computed on the samples' device.
+
+    Args:
+        values: integers, and at least one int64 tensor ``[B]``.
+
+    Returns:
+        int64 ``[B]``.
+
+    Example:
+        >>> mixed_seeds(7, torch.tensor([3, 5])).tolist() == [mixed_seed(7, 3), mixed_seed(7, 5)]
+        True
+    """
+    state = torch.zeros_like(next(value for value in values if isinstance(value, Tensor)))
+    for value in values:
+        state = _finalise((state ^ value) + _GOLDEN)
+    return _shift_right(state, 1)
+
+
 def sample_keys(index: Tensor, *, seed: int = 0, epoch: int = 0, restart: int = 0) -> Tensor:
     """Return the key of every sample: a mix of (seed, epoch, index, restart).
 

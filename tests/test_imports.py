@@ -7,9 +7,9 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
-    {"ablation"},
+    {"ablation", "export"},
     {"cli"},
-    {"callbacks", "evaluation", "preflight", "resume", "run_directory"},
+    {"callbacks", "evaluation", "layer_sync", "preflight", "resume", "run_directory"},
     {"module", "report"},
     {"objectives", "analyses", "optimization"},
     {"attacks"},
@@ -18,7 +18,7 @@ FLOORS = [
     {"checkpoint_io", "taxonomy"},
     {"errors", "files", "memory", "randomness", "suggestions"},
 ]
-WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "module", "run_directory"}
+WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "layer_sync", "module", "run_directory"}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

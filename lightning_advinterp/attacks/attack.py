@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 
 from lightning_advinterp.attacks.prediction import Goal, LabelRule, TargetRule
 from lightning_advinterp.networks.modes import BatchNormMode, attack_mode, check_batch_norm_mode
@@ -178,7 +179,7 @@ class Attack(ABC):
         x = x.detach()
         if keys is None:
             keys = sample_keys(torch.arange(len(x), device=x.device))
-        with attack_mode(network, self.bn), torch.enable_grad():
+        with record_function("attack"), attack_mode(network, self.bn), torch.enable_grad():
             return self.search(network, x, self.goal(y, target, keys), keys, finish=finish)
 
 

@@ -4,6 +4,7 @@ from lightning_advinterp.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.callbacks.dissection import DissectionCallback
 from lightning_advinterp.callbacks.ema import EMACallback
+from lightning_advinterp.callbacks.export import ExportCallback
 from lightning_advinterp.callbacks.finite_loss import FiniteLossCallback
 from lightning_advinterp.callbacks.guard import GuardCallback
 from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
@@ -16,6 +17,7 @@ __all__ = [
     "AnalysisCallback",
     "DissectionCallback",
     "EMACallback",
+    "ExportCallback",
     "FiniteLossCallback",
     "GuardCallback",
     "MidEpochCallback",

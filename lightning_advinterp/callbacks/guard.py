@@ -82,7 +82,8 @@ class GuardCallback(pl.Callback):
         """Measure, log, warn, and stop if told to."""
         assert isinstance(pl_module, RobustClassifier)
         assert self._batch is not None
-        measured = self._measure(pl_module)
+        # Running statistics differ between processes, but all must come to one decision: else some would stop alone.
+        measured = {name: _mean_over_processes(trainer, value) for name, value in self._measure(pl_module).items()}
         for name, value in measured.items():
             pl_module.log(f"guard/{name}", value, sync_dist=trainer.world_size > 1)
         if measured["pgd_acc"] < self._best_accuracy - self.max_drop:
@@ -119,3 +120,9 @@ class GuardCallback(pl.Callback):
                 measured["phi_norm"] = float(phi.flatten(1).norm(dim=1).mean())
                 measured["phi_shift"] = float(shift.mean())
         return measured
+
+
+def _mean_over_processes(trainer: pl.Trainer, value: float) -> float:
+    if trainer.world_size == 1:
+        return value
+    return float(trainer.strategy.reduce(torch.tensor(value, device=trainer.strategy.root_device), reduce_op="mean"))

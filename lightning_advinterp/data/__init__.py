@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from lightning_advinterp.data.imagenet_classes import imagenet_index
     from lightning_advinterp.data.loaders import collate_batch
     from lightning_advinterp.data.module_base import ImageDataModule
-    from lightning_advinterp.data.sampler import EpochSampler
+    from lightning_advinterp.data.sampler import EpochSampler, ShardSampler
     from lightning_advinterp.data.scan import scan_folder
     from lightning_advinterp.data.transforms import EvalTransform, TrainTransform
 
@@ -30,6 +30,7 @@ _HOMES = {
     "ImageDataModule": "module_base",
     "ImageFolderDataModule": "image_folder_module",
     "ImageFolderDataset": "image_folder",
+    "ShardSampler": "sampler",
     "TrainTransform": "transforms",
     "collate_batch": "loaders",
     "image_tensor": "image_folder",
@@ -47,6 +48,7 @@ __all__ = [
     "ImageDataModule",
     "ImageFolderDataModule",
     "ImageFolderDataset",
+    "ShardSampler",
     "TrainTransform",
     "collate_batch",
     "image_tensor",

@@ -14,7 +14,7 @@ from lightning_advinterp.data.labels import balanced_subset, stratified_share
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.data.sampler import EpochDependent
-from lightning_advinterp.randomness import mixed_seed
+from lightning_advinterp.randomness import mixed_seed, mixed_seeds
 
 
 class MemoryDataset(EpochDependent, Dataset[Batch]):
@@ -29,6 +29,7 @@ class MemoryDataset(EpochDependent, Dataset[Batch]):
         shift: greatest shift in pixels in each direction (black comes in); with a flip half of the time.
             0: no augmentation at all.
         seed: of the augmentation.
+        later: leave the augmentation to the device, see :func:`augment_batch`.
     """
 
     def __init__(
@@ -39,13 +40,14 @@ class MemoryDataset(EpochDependent, Dataset[Batch]):
         indices: Sequence[int] | None = None,
         shift: int = 0,
         seed: int = 0,
+        later: bool = False,
     ) -> None:
         if images.dtype != torch.uint8 or len(images) != len(labels):
             raise ValueError(
                 f"expected uint8 images and as many labels, got {images.dtype} {list(images.shape)} "
                 f"and {len(labels)} labels"
             )
-        self.images, self.shift, self.seed = images, shift, seed
+        self.images, self.shift, self.seed, self.later = images, shift, seed, later
         self.indices = list(range(len(images)) if indices is None else indices)
         self.labels = [labels[i] for i in self.indices]
         EpochDependent.__init__(self)
@@ -61,32 +63,45 @@ class MemoryDataset(EpochDependent, Dataset[Batch]):
         """Return the samples of one batch."""
         index = [self.indices[item] for item in items]
         images = self.images[index]
-        if self.shift:
+        if self.shift and not self.later:
             images = shift_and_flip(images, [mixed_seed(self.seed, int(self._epoch), i) for i in index], self.shift)
         labels = torch.tensor([self.labels[item] for item in items])
         return [Batch(*sample) for sample in zip(images, labels, torch.tensor(index), strict=True)]
 
 
-def shift_and_flip(images: Tensor, draws: Sequence[int], shift: int) -> Tensor:
+def augment_batch(batch: Batch, shift: int, *, seed: int, epoch: int) -> Batch:
+    """Shift and flip a batch where it is, with the draws that its data set would have made.
+
+    Args:
+        batch: images uint8, not augmented yet.
+        shift: greatest shift in pixels; 0: nothing happens.
+        seed: of the augmentation.
+        epoch: the current one.
+    """
+    if not shift:
+        return batch
+    return batch._replace(image=shift_and_flip(batch.image, mixed_seeds(seed, epoch, batch.index), shift))
+
+
+def shift_and_flip(images: Tensor, draws: Sequence[int] | Tensor, shift: int) -> Tensor:
     """Move each image by up to ``shift`` pixels in both directions, and flip half of them.
 
     Args:
         images: ``[B, C, H, W]``; zeros come in at the borders.
-        draws: one random 63-bit number per image.
+        draws: one random 63-bit number per image; a tensor lies where the images do.
         shift: greatest shift in pixels.
 
     Returns:
         ``[B, C, H, W]``.
     """
     height, width = images.shape[-2:]
-    draw = torch.tensor(draws)
+    draw, device = torch.as_tensor(draws), images.device
     steps = 2 * shift + 1
-    rows = (draw % steps)[:, None] + torch.arange(height)
-    columns = ((draw >> 16) % steps)[:, None] + torch.arange(width)
-    flipped = ((draw >> 40) & 1).bool()
-    columns[flipped] = columns[flipped].flip(1)
+    rows = (draw % steps)[:, None] + torch.arange(height, device=device)
+    columns = ((draw >> 16) % steps)[:, None] + torch.arange(width, device=device)
+    columns = torch.where(((draw >> 40) & 1).bool()[:, None], columns.flip(1), columns)
     padded = pad(images, [shift] * 4).permute(0, 2, 3, 1)
-    batch = torch.arange(len(images))[:, None, None]
+    batch = torch.arange(len(images), device=device)[:, None, None]
     return padded[batch, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()
 
 
@@ -101,6 +116,7 @@ class CIFAR10DataModule(ImageDataModule):
         batch_size: images per batch and process.
         num_workers: worker processes per loader; ``auto``: the cores of this process, at most 8.
         augment: random shifts by up to 4 pixels and flips for training.
+        augment_on_device: shift and flip where the network is instead of in the loader, with the same draws.
         val_share: share of each class's training images set aside for validation; None: train on all of them
             and validate on the test images, as many papers do (choose no checkpoint by it then).
         limit_train: train on a seeded, class-balanced choice of this many images.
@@ -123,6 +139,7 @@ class CIFAR10DataModule(ImageDataModule):
         batch_size: int = 128,
         num_workers: Workers = "auto",
         augment: bool = True,
+        augment_on_device: bool = False,
         val_share: float | None = 0.1,
         limit_train: int | None = None,
         limit_val: int | None = None,
@@ -139,6 +156,7 @@ class CIFAR10DataModule(ImageDataModule):
             pin_memory=pin_memory,
             prefetch=prefetch,
             replays=replays,
+            augment_on_device=augment_on_device,
         )
         self.root, self.download, self.val_share = Path(root), download, val_share
         self.augment, self.limit_train, self.limit_val = augment, limit_train, limit_val
@@ -167,8 +185,14 @@ class CIFAR10DataModule(ImageDataModule):
             self.val_dataset = self._build(train, held_out, self.limit_val)
         self.train_dataset = self._build(train, used, self.limit_train, shift=4 if self.augment else 0)
 
+    def augment_batch(self, batch: Batch, epoch: int) -> Batch:
+        """See :class:`ImageDataModule`."""
+        assert isinstance(self.train_dataset, MemoryDataset)
+        return augment_batch(batch, self.train_dataset.shift, seed=self.seed, epoch=epoch)
+
     def _build(self, data: CIFARImages, indices: Sequence[int], limit: int | None, shift: int = 0) -> MemoryDataset:
         if limit is not None:
             kept = balanced_subset([data.labels[i] for i in indices], limit, self.seed)
             indices = [indices[i] for i in kept]
-        return MemoryDataset(data.images, data.labels, indices=indices, shift=shift, seed=self.seed)
+        later = self.augment_on_device
+        return MemoryDataset(data.images, data.labels, indices=indices, shift=shift, seed=self.seed, later=later)

@@ -4,11 +4,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import TrainLoader, Workers, make_loader, worker_count
-from lightning_advinterp.data.sampler import EpochSampler
+from lightning_advinterp.data.sampler import EpochSampler, ShardSampler
 
 
 class SizedDataset(Protocol):
@@ -23,7 +23,7 @@ class ImageDataModule(pl.LightningDataModule):
     """Loaders over ``train_dataset``, ``val_dataset``, ``test_dataset``, which a subclass's ``setup`` sets.
 
     The training order is a pure function of (seed, epoch), also on several processes and after a resume;
-    an incomplete last training batch is left out unless it is the only one.
+    an incomplete last training batch is left out unless it is the only one. Evaluations see every image once.
 
     Args:
         batch_size: images per batch and process.
@@ -34,6 +34,7 @@ class ImageDataModule(pl.LightningDataModule):
         prefetch: batches that each worker prepares ahead.
         replays: how often each training batch comes in a row, the same images with the same augmentation, for the
             objective ``Free``. An epoch has so many times more steps; divide ``max_epochs`` by it.
+        augment_on_device: the loader leaves the random augmentation to :meth:`augment_batch`.
 
     Attributes:
         train_dataset: set by ``setup``; None where there is no such split.
@@ -50,6 +51,7 @@ class ImageDataModule(pl.LightningDataModule):
         pin_memory: bool | None = None,
         prefetch: int = 2,
         replays: int = 1,
+        augment_on_device: bool = False,
     ) -> None:
         super().__init__()
         if replays < 1:
@@ -59,6 +61,7 @@ class ImageDataModule(pl.LightningDataModule):
         worker_count(num_workers)
         self.batch_size, self.num_workers, self.seed = batch_size, num_workers, seed
         self.pin_memory, self.prefetch, self.replays = pin_memory, prefetch, replays
+        self.augment_on_device = augment_on_device
         self.train_dataset: SizedDataset | None = None
         self.val_dataset: SizedDataset | None = None
         self.test_dataset: SizedDataset | None = None
@@ -68,7 +71,7 @@ class ImageDataModule(pl.LightningDataModule):
     def train_dataloader(self) -> "DataLoader[Batch]":
         """Shuffled anew in each epoch."""
         data = self._dataset("train")
-        rank, world_size = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        rank, world_size = self._place
         sampler = EpochSampler(data, self.seed, rank=rank, world_size=world_size)
         sampler.set_epoch(_coming_epoch(self.trainer) if self._resumed is None else self._resumed["epoch"])
         loader = self._loader(data, sampler, drop_last=len(sampler) >= self.batch_size, replays=self.replays)
@@ -89,12 +92,20 @@ class ImageDataModule(pl.LightningDataModule):
         self._resumed = state_dict
 
     def val_dataloader(self) -> "DataLoader[Batch]":
-        """In order, every image once."""
-        return self._loader(self._dataset("val"))
+        """In order, every image once, on one process or several."""
+        return self._evaluation_loader("val")
 
     def test_dataloader(self) -> "DataLoader[Batch]":
-        """In order, every image once."""
-        return self._loader(self._dataset("test"))
+        """In order, every image once, on one process or several."""
+        return self._evaluation_loader("test")
+
+    def augment_batch(self, batch: Batch, epoch: int) -> Batch:
+        """Augment a training batch (uint8) on its device; asked only with ``augment_on_device``.
+
+        All draws are a pure function of (seed, epoch, index): batch, process and resume do not matter, and the images
+        are those that the loader would have made.
+        """
+        raise NotImplementedError(f"{type(self).__name__} augments its images while it reads them")
 
     def teardown(self, stage: str) -> None:
         """Report the images that were skipped."""
@@ -112,8 +123,17 @@ class ImageDataModule(pl.LightningDataModule):
     def _why_missing(self, name: str) -> str:
         return "call setup() first"
 
+    @property
+    def _place(self) -> tuple[int, int]:
+        """This process's number, and how many there are."""
+        return (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+
+    def _evaluation_loader(self, name: str) -> "DataLoader[Batch]":
+        data, (rank, world_size) = self._dataset(name), self._place
+        return self._loader(data, ShardSampler(data, rank=rank, world_size=world_size) if world_size > 1 else None)
+
     def _loader(
-        self, data: SizedDataset, sampler: EpochSampler | None = None, drop_last: bool = False, replays: int = 1
+        self, data: SizedDataset, sampler: Sampler[int] | None = None, drop_last: bool = False, replays: int = 1
     ) -> "DataLoader[Batch]":
         processes = self.trainer.num_devices if self.trainer else 1
         return make_loader(

@@ -1,4 +1,4 @@
-"""The order of training samples: a pure function of (seed, epoch), on one process or several."""
+"""Which samples a process takes, in which order: a pure function of (seed, epoch), on one process or several."""
 
 import copy
 from collections.abc import Iterator, Sized
@@ -76,3 +76,42 @@ class EpochSampler(DistributedSampler[int]):
         forward = getattr(self.data, "set_epoch", None)
         if callable(forward):
             forward(epoch)
+
+
+class ShardSampler(DistributedSampler[int]):
+    """Every ``world_size``-th sample from ``rank`` on, in order: each sample once, on one process or several.
+
+    Lightning would put a ``DistributedSampler`` of its own into an evaluation's loader, which repeats samples until the
+    shares are even, so that metrics count some of them twice; one that is there already it leaves in place. Shares here
+    differ by up to one sample, and the numbers of batches with them. That is safe because no evaluation step waits for
+    the other processes, but for the first of a validation inside a training, whose buffers are those of process 0; so
+    every process needs one sample at least.
+
+    Args:
+        data: the data set, or anything with a length.
+        rank: this process's number.
+        world_size: how many processes there are.
+
+    Raises:
+        ValueError: if there are fewer samples than processes.
+    """
+
+    def __init__(self, data: Sized, *, rank: int = 0, world_size: int = 1) -> None:
+        if not 0 <= rank < world_size:
+            raise ValueError(f"rank must be in [0, world_size), got rank={rank} and world_size={world_size}")
+        if len(data) < world_size:
+            raise ValueError(
+                f"{len(data)} images cannot be shared out among {world_size} processes; take at most {len(data)} of "
+                "these, or more images."
+            )
+        self.data, self.rank, self.num_replicas = data, rank, world_size
+        self.shuffle, self.drop_last = False, False
+
+    def __len__(self) -> int:
+        return len(range(self.rank, len(self.data), self.num_replicas))
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(range(self.rank, len(self.data), self.num_replicas))
+
+    def set_epoch(self, epoch: int) -> None:
+        """The order is the same in every epoch."""

@@ -96,8 +96,8 @@ class Evaluation:
     calibration_images: int = 64
     seed: int = 0
     on_bad_image: OnBadImage = "error"
-    dissection: DissectionConfig = DissectionConfig()
-    curvature: CurvatureConfig = CurvatureConfig()
+    dissection: DissectionConfig = field(default_factory=DissectionConfig)
+    curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
     output: str = "evaluation"
     dry_run: bool = False
 
@@ -130,8 +130,8 @@ class Evaluation:
             for flag in ("eps", "steps"):
                 if getattr(self, flag) is not None:
                     raise ValueError(
-                        f"{flag}={getattr(self, flag)!r} belongs to an attack given by its name; where attack is a list, "
-                        f"each entry has {flag}: of its own."
+                        f"{flag}={getattr(self, flag)!r} belongs to an attack given by its name; where attack is a "
+                        f"list, each entry has {flag}: of its own."
                     )
             return named_attacks(self.attack or ())
         builder = builder_of(self.attack)

@@ -71,8 +71,8 @@ def load_subject(evaluation: Evaluation) -> Subject:
         title = evaluation.network
         if evaluation.weights is not None and network.untrained:
             raise ValueError(
-                f"num_classes={evaluation.num_classes}: the weights {evaluation.weights} have another number of classes, "
-                "so that the last layer would be random; leave num_classes out."
+                f"num_classes={evaluation.num_classes}: the weights {evaluation.weights} have another number of "
+                "classes, so that the last layer would be random; leave num_classes out."
             )
     _check_layers(evaluation, network)
     recipe = preprocessing(network.name, evaluation.weights).at(evaluation.crop or network.input_size)
@@ -146,15 +146,16 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data: {error}") from None
     if not everything.classes:
+        wanting = ", ".join(evaluation.analysis_names())
         raise ValueError(
-            f"data: the images in {evaluation.data!r} lie in no class folders, and {', '.join(evaluation.analysis_names())} "
-            "needs their labels; sort them into DIR/<class>/."
+            f"data: the images in {evaluation.data!r} lie in no class folders, and {wanting} needs their labels; "
+            "sort them into DIR/<class>/."
         )
     folders = everything.split.classes
     if not known and len(everything.classes) == len(folders) != outputs:
         raise ValueError(
-            f"data: {len(folders)} class folders ({shorten(folders)}) for a network of {outputs} outputs whose names are "
-            "unknown; name the folders by ImageNet's wnids, or have one folder for every output."
+            f"data: {len(folders)} class folders ({shorten(folders)}) for a network of {outputs} outputs whose names "
+            "are unknown; name the folders by ImageNet's wnids, or have one folder for every output."
         )
     reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
     return Images(everything.only(reported), everything.only(others) if others else None, taken)

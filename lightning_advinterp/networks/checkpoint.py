@@ -25,6 +25,7 @@ class LoadedCheckpoint:
         seed: the training run's seed.
         epoch: finished epochs.
         resize: shorter side of a validation image before its crop; None where the data were not resized.
+        averaged: whether the weights are a moving average of those that were trained.
     """
 
     network: Network
@@ -33,6 +34,7 @@ class LoadedCheckpoint:
     seed: int
     epoch: int
     resize: int | None = None
+    averaged: bool = False
 
 
 def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
@@ -72,4 +74,5 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         meta["seed"],
         int(content.get("epoch", -1)) + 1,
         meta.get("resize"),
+        "averaging_state" in content,
     )

@@ -47,7 +47,7 @@ def attack_mode(network: nn.Module, bn: BatchNormMode = "eval") -> Iterator[None
             ``eval`` and ``frozen`` by the running ones.
     """
     training = network.training
-    with _restored_modes(network):
+    with _restored_modes(network), _input_gradients_alone(network):
         network.eval()
         if bn != "train" or not training:
             yield
@@ -61,6 +61,25 @@ def attack_mode(network: nn.Module, bn: BatchNormMode = "eval") -> Iterator[None
         finally:
             for module, tracked in tracking:
                 module.track_running_stats = tracked
+
+
+@contextmanager
+def _input_gradients_alone(network: nn.Module) -> Iterator[None]:
+    """Take the parameters out of compiled passes, which compute every gradient that they could be asked for.
+
+    An eager backward pass leaves out by itself what nobody wants.
+    """
+    if getattr(network, "passes", None) is None:
+        yield
+        return
+    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    try:
+        for parameter in wanted:
+            parameter.requires_grad_(False)
+        yield
+    finally:
+        for parameter in wanted:
+            parameter.requires_grad_(True)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """The network of this framework: pixels in [0, 1] in, logits out, layers by name."""
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,8 +19,23 @@ from lightning_advinterp.networks.sites import (
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 
+Features = dict[str, Tensor]
+"""Activations by the layers' names."""
+
 ALIASES = ("phi", "penultimate", "logits")
 """Layers by role: the family's φ, the input of the classifier's last layer, and the network's output."""
+
+
+class Passes(Protocol):
+    """Other ways to compute what a network computes, see :mod:`~lightning_advinterp.networks.compiled`."""
+
+    @property
+    def logits(self) -> Callable[[Tensor], Tensor]:
+        """Return what computes :meth:`Network.forward`."""
+
+    @property
+    def features(self) -> Callable[[Tensor, tuple[str, ...]], tuple[Tensor, Features]]:
+        """Return what computes :meth:`Network.forward_features`."""
 
 
 class Network(nn.Module):
@@ -45,6 +60,7 @@ class Network(nn.Module):
 
     Attributes:
         backbone: as given; layers are named by its module paths, without a prefix.
+        passes: None, or the compiled passes that calls take for a while.
         untrained: what still has its random first values after loading: ``everything``, ``head``, or empty.
     """
 
@@ -78,6 +94,7 @@ class Network(nn.Module):
         self.register_buffer("_std", torch.tensor(self.std)[:, None, None], persistent=False)
         self._record = Record()
         self._prepared: set[str] = set()
+        self.passes: Passes | None = None
         self.untrained = ""
 
     def forward(self, x: Tensor) -> Tensor:
@@ -86,6 +103,10 @@ class Network(nn.Module):
         Raises:
             ValueError: if ``x`` has another shape or type. Its range is not checked here, for speed.
         """
+        return self.eager_logits(x) if self.passes is None else self.passes.logits(x)
+
+    def eager_logits(self, x: Tensor) -> Tensor:
+        """See :meth:`forward`; never compiled."""
         return logits_of(self.backbone(self.normalize(x)), self.name)
 
     def normalize(self, x: Tensor) -> Tensor:
@@ -100,14 +121,13 @@ class Network(nn.Module):
         normalized = (exact - self._mean) / self._std
         return normalized if parameter is None else normalized.to(parameter.dtype)
 
-    def forward_features(self, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, dict[str, Tensor]]:
+    def forward_features(self, x: Tensor, layers: Sequence[str]) -> tuple[Tensor, Features]:
         """Return logits and the activations of named layers, from one forward pass and part of its graph.
 
         A layer is read as it returns. One that is called several times in a pass gives its last call;
         ``path#0`` names the first. The aliases ``phi``, ``penultimate`` and ``logits`` are understood.
 
-        The hooks are set at the first request for a layer and stay. Under ``torch.compile`` compile this
-        method, after :meth:`prepare`: a hook set after the first compiled call never fires.
+        The hooks are set at the first request for a layer and stay.
 
         Args:
             x: images ``[B, C, H, W]`` in [0, 1].
@@ -121,10 +141,14 @@ class Network(nn.Module):
         """
         layers = (layers,) if isinstance(layers, str) else tuple(layers)
         self.prepare(layers)
+        return self.eager_features(x, layers) if self.passes is None else self.passes.features(x, layers)
+
+    def eager_features(self, x: Tensor, layers: tuple[str, ...]) -> tuple[Tensor, Features]:
+        """See :meth:`forward_features`; never compiled, and the layers must be prepared."""
         record = self._record
         record.values, record.wanted = {}, frozenset(layers)
         try:
-            logits = self.forward(x)
+            logits = self.eager_logits(x)
             if "logits" in record.wanted:
                 record.values["logits"] = logits
             return logits, select(record, layers)
@@ -132,7 +156,7 @@ class Network(nn.Module):
             record.values, record.wanted = None, frozenset()
 
     def prepare(self, layers: Sequence[str]) -> None:
-        """Set the hooks that :meth:`forward_features` needs; called by hand only before compiling it."""
+        """Set the hooks that :meth:`forward_features` needs; called by hand only before compiling what reads them."""
         new = [layer for layer in layers if layer not in self._prepared]
         if not new:
             return

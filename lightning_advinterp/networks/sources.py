@@ -116,11 +116,9 @@ class TorchvisionSource:
             recipe = Recipe(input_size=299, resize=342) if self.name == "inception_v3" else Recipe()
         return replace(recipe, mean=HALF, std=HALF) if self.name in _WITH_AUXILIARY else recipe
 
-    def build(self, request: Request) -> nn.Module:
-        """See :class:`Source`."""
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """Return what the constructor is given beside its name and the number of classes."""
         arguments = dict(request.options)
-        if request.num_classes is not None:
-            arguments["num_classes"] = request.num_classes
         if self.name in _WITH_AUXILIARY:
             for option in ("transform_input", "aux_logits"):
                 if arguments.pop(option, False):
@@ -133,6 +131,13 @@ class TorchvisionSource:
             arguments.setdefault("init_weights", request.init)
         if self.name.startswith("vit_") and request.input_size is not None:
             arguments.setdefault("image_size", request.input_size)
+        return arguments
+
+    def build(self, request: Request) -> nn.Module:
+        """See :class:`Source`."""
+        arguments = self.arguments(request)
+        if request.num_classes is not None:
+            arguments["num_classes"] = request.num_classes
         try:
             network: nn.Module = models.get_model(  # type: ignore[attr-defined]
                 self.name, weights=None, **arguments
@@ -187,20 +192,23 @@ class TimmSource:
             )
         return from_timm(self._config())
 
+    def arguments(self, request: Request) -> dict[str, Any]:
+        """Return what the constructor is given beside its name and the number of classes."""
+        arguments, config = dict(request.options), self._config()
+        if request.input_size not in (None, int(config.input_size[-1])) and config.fixed_input_size:
+            arguments.setdefault("img_size", request.input_size)
+        return arguments
+
     def build(self, request: Request) -> nn.Module:
         """See :class:`Source`."""
         import timm
 
-        arguments = dict(request.options)
-        config = self._config()
-        if request.input_size not in (None, int(config.input_size[-1])) and config.fixed_input_size:
-            arguments.setdefault("img_size", request.input_size)
         try:
             network: nn.Module = timm.create_model(
                 self.model,
                 pretrained=request.weights is not None,
                 num_classes=request.num_classes,
-                **arguments,
+                **self.arguments(request),
             )
         except TypeError as error:
             raise ValueError(f"options of {self.name}: {error}.") from error

@@ -5,6 +5,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.gradient import GradientAttack
@@ -150,9 +151,10 @@ class Consistency(AdversarialObjective):
 
 def _single_step(attack: GradientAttack, logits: Tensor, x: Tensor, label: Tensor, keys: Tensor) -> Tensor:
     """The attack's only step, from the gradient of a pass whose graph the loss will use again."""
-    gain = attack.gain(logits, attack.goal(label, None, keys)).sum()
-    (gradient,) = torch.autograd.grad(gain, x, retain_graph=True)
-    return attack.first_move(x.detach(), gradient, keys)
+    with record_function("attack"):
+        gain = attack.gain(logits, attack.goal(label, None, keys)).sum()
+        (gradient,) = torch.autograd.grad(gain, x, retain_graph=True)
+        return attack.first_move(x.detach(), gradient, keys)
 
 
 def _layer_weights(layers: str | Sequence[str] | Mapping[str, float]) -> dict[str, float]:

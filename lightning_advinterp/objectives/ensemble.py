@@ -76,6 +76,15 @@ class EnsembleAdversarial(AdversarialObjective):
         }
         return Loss(self.alpha * loss_clean + (1 - self.alpha) * loss_adv, parts)
 
+    def check_even_passes(self) -> None:
+        """See :class:`~lightning_advinterp.objectives.objective.Objective`; each process draws its own source."""
+        super().check_even_passes()
+        if self.bn == "train":
+            raise ValueError(
+                "sync_batchnorm with bn: train makes the attack on the trained network wait for all processes, some of "
+                "which attack another source; set the objective's bn to eval."
+            )
+
     def source_number(self, keys: Tensor) -> int:
         """Return which source attacks the batch of these keys (int64 ``[B]``, in any order); the last is f."""
         draw = uniform(keys.sum()[None], (), stream=_SOURCE_STREAM)

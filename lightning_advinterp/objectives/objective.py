@@ -59,6 +59,15 @@ class Objective(ABC):
     def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
         """Return the loss; BatchNorm is already in the mode that ``bn`` names."""
 
+    def check_even_passes(self) -> None:  # noqa: B027 (most objectives are even)
+        """Refuse settings by which processes may need different numbers of passes in one step.
+
+        A BatchNorm that is shared by all processes makes each pass wait for all of them, for ever.
+
+        Raises:
+            ValueError: naming the setting.
+        """
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run must remember beside the network; nothing, for most."""
         return {}
@@ -89,6 +98,15 @@ class AdversarialObjective(Objective):
         if not isinstance(inner, GradientAttack):
             raise ValueError(f"attack: {attack.type} is for evaluations; training takes one that climbs a gradient.")
         self.attack, self.eps_warmup_epochs = inner, eps_warmup_epochs
+
+    def check_even_passes(self) -> None:
+        """See :class:`Objective`; an attack may not leave off early where its passes wait for other processes."""
+        if self.bn == "train" and (self.attack.stop_after is not None or self.attack.restarts > 1):
+            raise ValueError(
+                "sync_batchnorm with bn: train makes every pass of the attack wait for all processes, but with "
+                f"stop_after or restarts (got {self.attack.stop_after} and {self.attack.restarts}) they may stop at "
+                "different times; leave these out, or set the objective's bn to eval."
+            )
 
     def attack_at(self, epoch: int) -> GradientAttack:
         """Return the attack of this epoch."""

@@ -85,3 +85,10 @@ def test_ensemble(tmp_path, attack, forward, from_source):
     network, batch = small_network().train(), small_batch()
     epoch = next(e for e in range(50) if (objective.source_number(objective.keys(batch, e)) == 0) == from_source)
     assert Counter(network, *objective._sources).count(objective, network, batch, epoch) == (forward, 1, 2)
+
+
+@pytest.mark.parametrize("objective", [Consistency(), Madry(AttackConfig("pgd", steps=1))])
+def test_a_profile_shows_the_attack(objective):
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+        objective(small_network().train(), small_batch(), epoch=0)
+    assert [event.count for event in profile.key_averages() if event.key == "attack"] == [1]

@@ -37,6 +37,7 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
         transform: applied to each image, a uint8 tensor ``[3, size, size]``, after shift and flip.
         shift: greatest random shift in pixels, with a flip half of the time; a pure function of
             (seed, epoch, index). 0: no augmentation at all.
+        later: leave the augmentation to the device, see :func:`~lightning_advinterp.data.cifar.augment_batch`.
 
     Example:
         >>> item = ConceptWorld("val", 24, size=32)[0]
@@ -53,6 +54,7 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
         seed: int = 0,
         transform: Callable[[Tensor], Tensor] | None = None,
         shift: int = 0,
+        later: bool = False,
     ) -> None:
         if split not in OFFSETS:
             raise ValueError(f"split must be one of {', '.join(OFFSETS)}, got {split!r}")
@@ -63,7 +65,7 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
         if not 0 <= shift < size:
             raise ValueError(f"shift must be in [0, size) = [0, {size}) pixels, got {shift}")
         self.split, self.n, self.size, self.seed = split, n, size, seed
-        self.transform, self.shift, self.offset = transform, shift, OFFSETS[split]
+        self.transform, self.shift, self.offset, self.later = transform, shift, OFFSETS[split], later
         self.labels: list[int] = [label_for(self.offset + i, seed=seed) for i in range(n)]
         self._images: NDArray[np.uint8] | None = None
         self._ready: NDArray[np.bool_] = np.zeros(n, np.bool_)
@@ -97,7 +99,7 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
         for i in items:
             self._render(i)
         images = torch.from_numpy(self._store()[list(items)])  # indexing copies: callers may write to it
-        if self.shift:
+        if self.shift and not self.later:
             draws = [mixed_seed(self.seed, int(self._epoch), i) for i in items]
             images = shift_and_flip(images, draws, self.shift)
         rows = images if self.transform is None else [self.transform(image) for image in images]

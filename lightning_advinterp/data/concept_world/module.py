@@ -1,5 +1,7 @@
 """The concept world as a Lightning data module."""
 
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.cifar import augment_batch
 from lightning_advinterp.data.concept_world.classes import CLASSES
 from lightning_advinterp.data.concept_world.dataset import ConceptWorld
 from lightning_advinterp.data.loaders import Workers, worker_count
@@ -19,6 +21,7 @@ class ConceptWorldDataModule(ImageDataModule):
         num_workers: worker processes per loader. The pictures lie in memory, so 0 (load in the main process)
             is fastest.
         augment: random shifts by up to a sixteenth of the width, and flips, for training.
+        augment_on_device: shift and flip where the network is instead of in the loader, with the same draws.
         pin_memory: None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
         replays: how often each training batch comes in a row, for the objective ``Free``.
@@ -44,6 +47,7 @@ class ConceptWorldDataModule(ImageDataModule):
         batch_size: int = 64,
         num_workers: Workers = 0,
         augment: bool = True,
+        augment_on_device: bool = False,
         pin_memory: bool | None = None,
         prefetch: int = 2,
         replays: int = 1,
@@ -56,6 +60,7 @@ class ConceptWorldDataModule(ImageDataModule):
             pin_memory=pin_memory,
             prefetch=prefetch,
             replays=replays,
+            augment_on_device=augment_on_device,
         )
         for name, value in (("train_size", train_size), ("val_size", val_size), ("test_size", test_size)):
             if value < 1:
@@ -78,12 +83,18 @@ class ConceptWorldDataModule(ImageDataModule):
         """Number of classes."""
         return len(CLASSES)
 
+    def augment_batch(self, batch: Batch, epoch: int) -> Batch:
+        """See :class:`~lightning_advinterp.data.module_base.ImageDataModule`."""
+        assert self.train_dataset is not None
+        return augment_batch(batch, self.train_dataset.shift, seed=self.seed, epoch=epoch)
+
     def setup(self, stage: str | None = None) -> None:
         """Make the three data sets, and render those that ``stage`` needs (all of them if it is None)."""
         if self.train_dataset is None:
             shift = max(1, self.image_size // 16) if self.augment else 0
             size, seed = self.image_size, self.seed
-            self.train_dataset = ConceptWorld("train", self.train_size, size=size, seed=seed, shift=shift)
+            later = self.augment_on_device
+            self.train_dataset = ConceptWorld("train", self.train_size, size=size, seed=seed, shift=shift, later=later)
             self.val_dataset = ConceptWorld("val", self.val_size, size=size, seed=seed)
             self.test_dataset = ConceptWorld("test", self.test_size, size=size, seed=seed)
         wanted = {

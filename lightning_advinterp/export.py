@@ -1,0 +1,45 @@
+"""``python -m lightning_advinterp.export RUN/last.ckpt --output DIR``: a run's network for other programs."""
+
+import argparse
+from collections.abc import Sequence
+
+from lightning_advinterp.errors import plain_errors
+from lightning_advinterp.networks.checkpoint import load_checkpoint
+from lightning_advinterp.networks.export import CONFIG_FILE, WEIGHTS_FILE, export_network
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command's parser."""
+    parser = argparse.ArgumentParser(
+        prog="python -m lightning_advinterp.export",
+        description=f"Write the bare backbone of a checkpoint as {WEIGHTS_FILE}, with {CONFIG_FILE} beside it, for "
+        "torchvision, timm and others. Where a run averaged its weights (ema), the average is written.",
+    )
+    parser.add_argument("checkpoint", help="RUN/last.ckpt or RUN/best.ckpt of a run of this project")
+    parser.add_argument("--output", required=True, help="the folder to write; made where it is missing")
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Export, and say what was written.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    given = parser().parse_args(args)
+    with plain_errors():
+        loaded = load_checkpoint(given.checkpoint)
+        files = export_network(
+            loaded.network,
+            given.output,
+            classes=loaded.classes,
+            class_names=loaded.class_names,
+            resize=loaded.resize,
+            averaged=loaded.averaged,
+        )
+    for file in files:
+        print(file)
+
+
+if __name__ == "__main__":
+    main()
