@@ -11,7 +11,7 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
-from lightning_advinterp.evaluation.registry import ANALYSES, PLANNED
+from lightning_advinterp.evaluation.registry import ANALYSES, PLANNED, Data
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Evaluation:
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         split: which split of such a folder.
         concepts: folder of a Broden-format set, for analyses that need one.
-        analyses: names, separated by commas, or "all".
+        analyses: names, separated by commas, or "all" (those that need concepts only where these are given).
         attack: the name of an attack, or a list of attacks, each {name, type, eps, steps, target, …}; null for none.
         eps: radius of an attack given by its name: a fraction of the pixel range, or a string such as 4/255; the
             attack's own by default.
@@ -101,8 +101,8 @@ class Evaluation:
     output: str = "evaluation"
     dry_run: bool = False
 
-    def analysis_names(self) -> list[str]:
-        """Return the analyses to run.
+    def analysis_names(self, data: Data | None = None) -> list[str]:
+        """Return the analyses to run, or those of them that look at one kind of data.
 
         Raises:
             ValueError: if a name is unknown, or belongs to a later version.
@@ -112,7 +112,7 @@ class Evaluation:
             raise ValueError(f"limit must be 1 or more images, got {self.limit}.")
         names = [name.strip() for name in given if name.strip()]
         if names == ["all"]:
-            return list(ANALYSES)
+            names = [name for name, entry in ANALYSES.items() if entry.data == "data" or self.concepts is not None]
         for name in names:
             if name in PLANNED:
                 raise ValueError(f"analyses: {name} is not part of this version, which has {', '.join(ANALYSES)}.")
@@ -120,7 +120,7 @@ class Evaluation:
                 raise ValueError(f"analyses must be among {', '.join(ANALYSES)}, or all; got {name!r}.")
         if not names:
             raise ValueError(f"analyses: expected at least one of {', '.join(ANALYSES)}, or all.")
-        return list(dict.fromkeys(names))
+        return [name for name in dict.fromkeys(names) if data in (None, ANALYSES[name].data)]
 
     def attack_configs(self) -> dict[str, AttackConfig]:
         """Return the attacks' settings by name."""

@@ -146,7 +146,7 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data: {error}") from None
     if not everything.classes:
-        wanting = ", ".join(evaluation.analysis_names())
+        wanting = ", ".join(evaluation.analysis_names("data"))
         raise ValueError(
             f"data: the images in {evaluation.data!r} lie in no class folders, and {wanting} needs their labels; "
             "sort them into DIR/<class>/."
@@ -170,7 +170,7 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
     """
     if evaluation.concepts is None:
         raise ValueError(
-            f"concepts: {', '.join(evaluation.analysis_names())} needs images with labels of concepts; give "
+            f"concepts: {', '.join(evaluation.analysis_names('concepts'))} needs images with labels of concepts; give "
             f"--concepts DIR, a set in Broden's format, or --concepts {CONCEPT_WORLD}."
         )
     count = (evaluation.limit or 1000) + calibration

@@ -196,7 +196,9 @@ def test_rows_of_a_table(checkpoint, tmp_path, capsys):
     ("flags", "message"),
     [
         (["--analyses", "acuracy"], "or all; got 'acuracy'"),
-        (["--analyses", "accuracy,dissection"], "dissection is not part of this version"),
+        (["--analyses", "accuracy,tracing"], "tracing is not part of this version"),
+        (["--analyses", "accuracy,dissection"], "concepts: dissection needs images with labels of concepts; give"),
+        (["--analyses", "dissection", "--concepts", "no_set"], "concepts: there is no 'no_set'"),
         (["--attack", "fgsn"], "got 'fgsn' (did you mean fgsm?)"),
         (["--eps", "4"], 'write "4/255"'),
         (["--network", "resnet18"], "Give either --checkpoint RUN/last.ckpt, or --network"),

@@ -12,7 +12,7 @@ from interruptions import STEPS, PowerCut, Runs, assert_same, cut
 
 from lightning_advinterp import checkpoint_io
 from lightning_advinterp.cli import evaluate
-from lightning_advinterp.evaluation import run as evaluation_run
+from lightning_advinterp.evaluation import one as evaluation_run
 from lightning_advinterp.objectives import Consistency
 
 
