@@ -88,7 +88,7 @@ def level_of_consistency(p: Tensor, similarity: Tensor) -> Tensor:
     Returns:
         ``[U]`` in (0, 1] (at least 1/k with k images), higher is more consistent; NaN for dead units.
     """
-    level: Tensor = ((p @ similarity) * p).sum(dim=1)
+    level: Tensor = ((p @ similarity.to(p)) * p).sum(dim=1)
     return level.clamp(max=1)  # rounding must not push it past
 
 
@@ -104,7 +104,7 @@ def consistency_of_semantics(p: Tensor, q: Tensor, similarity: Tensor) -> Tensor
         ``[U]``, at least 0, and at most 1 where C is positive semi-definite; NaN where either is dead.
     """
     own = level_of_consistency(p, similarity) * level_of_consistency(q, similarity)
-    return ((p @ similarity) * q).sum(dim=1) / own.sqrt()
+    return ((p @ similarity.to(p)) * q).sum(dim=1) / own.sqrt()
 
 
 def entropy(p: Tensor) -> Tensor:
