@@ -188,7 +188,8 @@ class SemanticsAnalysis:
 
     def result(self) -> Result:
         """Return the tables and scalars."""
-        if not self._top[REAL][0].seen + self._top[REAL][1].seen:
+        images = sum(half.seen for half in self._top[REAL])
+        if not images:
             return Result(self.name)
         seen = {}
         for kind, lists in self._top.items():
@@ -207,7 +208,7 @@ class SemanticsAnalysis:
                 for unit, width, signed in zip(self._units, self._widths, signs, strict=True)
             )
         )
-        setting = Setting(self.classes, self.share, self.seed, layers, self._true)
+        setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
         return build_result(self.name, setting, seen, self._sample)
 
     def _first(self, top: TopImages) -> Ranking:
