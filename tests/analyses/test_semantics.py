@@ -10,6 +10,7 @@ from processes import on_processes, units_on_a_share
 from reference import semantics as literal
 
 from lightning_advinterp.analyses import REAL, Runner, SemanticsAnalysis
+from lightning_advinterp.analyses.classes import aim_within, semantic_classes
 from lightning_advinterp.analyses.units import reduce_maps, unit_layers
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
@@ -239,3 +240,23 @@ def test_wrong_arguments_are_refused():
         SemanticsAnalysis(classes=SPACE, reduce="sum")
     with pytest.raises(ValueError, match="share must be in"):
         SemanticsAnalysis(classes=SPACE, share=2)
+
+
+def test_class_space_of_a_data_set():
+    wnids = ["n02958343", "n02084071", "n04490091", "n02121620"]  # car, dog, truck, cat
+    names = ["car", "dog", "truck", "cat"]
+    space = semantic_classes(wnids, names, labels=[2, 0, 2])
+    assert (space.members, space.names) == ((0, 2), ("car", "truck"))
+    assert space.similarity[0, 1].item() == pytest.approx(math.exp(-2))
+    everything = semantic_classes(wnids, labels=[2, 0], target_classes="all", sigma=2)
+    assert (everything.members, everything.names) == ((0, 1, 2, 3), tuple(wnids))
+    assert everything.similarity[1, 3].item() == pytest.approx(math.exp(-16 / 8)), "dog and cat are 4 apart"
+    with pytest.raises(ValueError, match=r"labels must be outputs of the network, 0 to 3, got \[7\]"):
+        semantic_classes(wnids, labels=[7])
+    with pytest.raises(ValueError, match="target_classes must be dataset or all"):
+        semantic_classes(wnids, target_classes="some")
+    attacks = create_attacks(ATTACKS)
+    aim_within(attacks, space, 4)
+    assert {attack.classes for attack in attacks.values()} == {(0, 2)}
+    aim_within(attacks, everything, 4)
+    assert {attack.classes for attack in attacks.values()} == {None}
