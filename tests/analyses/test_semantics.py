@@ -260,3 +260,26 @@ def test_class_space_of_a_data_set():
     assert {attack.classes for attack in attacks.values()} == {(0, 2)}
     aim_within(attacks, everything, 4)
     assert {attack.classes for attack in attacks.values()} == {None}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_handful_of_images(count):
+    """Halves without images, layers without curves: what cannot be said is missing, and nothing fails."""
+    batch = small_batch(n=count, dtype=torch.float64)
+    result, _ = run(Memory(batch))
+    row = next(row for row in result.tables["semantics"] if not row["dead"])
+    assert row["lc"] == 1
+    assert all(point["cs1"] != point["cs1"] for point in result.tables["semantics_curve"] if point["units"] < 5)
+
+
+def test_targets_that_all_lie_outside():
+    """Then there is no q̃ to compare with: CS2 is missing everywhere, CS1 is not."""
+    batch = small_batch(n=COUNT, dtype=torch.float64)
+    inside = batch.label != 2
+    part = Memory(type(batch)(*(field[inside] for field in batch)))
+    space = ClassSpace((0, 1, 3, 4), tuple("abde"), torch.eye(4))
+    result, _ = run(part, space=space, configs=[AttackConfig("pgd", "8/255", steps=1, target=2)])
+    rows = [row for row in result.tables["semantics"] if row["images"] == "pgd" and not row["dead"]]
+    assert all(missing(row["cs2"]) and not missing(row["cs1"]) for row in rows)
+    assert result.scalars["semantics/all/target_mass"] == 0
+    assert missing(result.scalars["semantics/all/cs2"])
