@@ -11,6 +11,8 @@ from torch.utils.data import Dataset
 from lightning_advinterp.analyses.provenance import digest
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.attack import Attack, distances
+from lightning_advinterp.attacks.ensemble import least_likely_targets
+from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
 from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, Manifest
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
@@ -69,11 +71,12 @@ def make_adversarial_set(
     if batch_size < 1 or part < 1:
         raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
     sources = subset_indices(len(dataset), limit, seed)  # type: ignore[arg-type]
-    many = targets or 1
+    many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
     manifest = Manifest(
         attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
         seed=seed,
-        network={"weights_sha256": weights_hash(network), "spec": network.spec()},
+        network={"weights_sha256": weights_hash(network), "spec": network.spec()}
+        | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
         data=digest(getattr(dataset, "fingerprint", None), sources.tolist()),
         items=many * len(sources),
         part=part,
@@ -126,7 +129,7 @@ def _attack(
         goal = attack.aim(x, clean, y, keys)
         wanted, targeted = goal.resolve(clean), goal.targeted
     else:
-        wanted, targeted = _least_likely(attack, network, x, clean, targets).gather(1, turn[:, None]).squeeze(1), True
+        wanted, targeted = _least_likely(attack, x, clean, targets).gather(1, turn[:, None]).squeeze(1), True
     x_adv = attack(network, x, y, target=wanted if targeted else None, keys=keys)
     stored = x_adv.mul(255).round().to(torch.uint8)
     seen = stored.float() / 255
@@ -140,10 +143,9 @@ def _attack(
     return stored.cpu(), [AdversarialRow(*row) for row in zip(*columns, strict=True)]
 
 
-def _least_likely(attack: Attack, network: Network, x: Tensor, clean: Tensor, count: int) -> Tensor:
+def _least_likely(attack: Attack, x: Tensor, clean: Tensor, count: int) -> Tensor:
     """Return the ``count`` least likely classes, int64 ``[B, count]``, the least first; of equals the first."""
-    judges = getattr(attack, "ensemble", None)
-    if judges is not None:
-        with torch.no_grad(), frozen_eval(judges):
-            clean = judges(x)
+    if isinstance(attack, EnsembleAttack):
+        with frozen_eval(attack.ensemble):
+            return least_likely_targets(attack.ensemble.to(x.device), x, count)
     return clean.argsort(dim=1, stable=True)[:, :count]

@@ -9,6 +9,7 @@ from helpers import Memory, assert_untouched, fingerprint, small_batch, small_ne
 
 from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks import AttackConfig, create_attack
+from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
 from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, Manifest
 
 COUNT, TARGETS = 7, 3
@@ -135,3 +136,12 @@ def test_wrong_arguments_are_refused(tmp_path, data, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
     with pytest.raises(OSError, match="the missing 4 images need up to"):
         AdversarialSetWriter(tmp_path / "z", manifest)
+
+
+def test_an_ensemble_chooses_the_targets(tmp_path, data):
+    members = [small_network(seed=1), small_network(seed=2)]
+    attack = EnsembleAttack(create_attack(AttackConfig("targeted_optimization", weight=1.0, steps=2)), members)
+    found = make_adversarial_set(small_network(), data, attack, tmp_path, targets=2)
+    scores = sum(member(data.batch.image).softmax(1) for member in members)
+    assert [row.target for row in found.rows] == scores.argsort(dim=1)[:, :2].flatten().tolist()
+    assert found.manifest["network"].keys() == {"weights_sha256", "spec", "ensemble_sha256"}
