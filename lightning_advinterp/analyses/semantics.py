@@ -111,7 +111,7 @@ class SemanticsAnalysis:
             for number in _HALVES:
                 own = (half == number).nonzero().squeeze(1)
                 if len(own):
-                    find = _Finder([part[own] for part in maps] if self._show else [], self._widths)
+                    find = _Finder(maps, self._widths, own)
                     self._top[kind][number].update(values[own], seen.index[own], notes[own], find)
         self._sample.update(seen.index, fields)
 
@@ -188,7 +188,8 @@ class SemanticsAnalysis:
 
     def result(self) -> Result:
         """Return the tables and scalars."""
-        if not self._top[REAL][0].seen + self._top[REAL][1].seen:
+        images = sum(half.seen for half in self._top[REAL])
+        if not images:
             return Result(self.name)
         seen = {}
         for kind, lists in self._top.items():
@@ -207,7 +208,7 @@ class SemanticsAnalysis:
                 for unit, width, signed in zip(self._units, self._widths, signs, strict=True)
             )
         )
-        setting = Setting(self.classes, self.share, self.seed, layers, self._true)
+        setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
         return build_result(self.name, setting, seen, self._sample)
 
     def _first(self, top: TopImages) -> Ranking:
@@ -215,10 +216,10 @@ class SemanticsAnalysis:
 
 
 class _Finder:
-    """Finds the strongest place in the maps of one batch, for few images and units at a time."""
+    """Finds the strongest place in the maps of some images of a batch, for few images and units at a time."""
 
-    def __init__(self, maps: Sequence[Tensor], widths: Sequence[int]) -> None:
-        self.maps, self.widths = maps, widths
+    def __init__(self, maps: Sequence[Tensor], widths: Sequence[int], own: Tensor) -> None:
+        self.maps, self.widths, self.own = maps, widths, own
 
     def __call__(self, image: Tensor, unit: Tensor) -> Tensor:
         """Return rows and columns ``[n, 2]`` (of equals the first); zeros for vectors."""
@@ -227,7 +228,7 @@ class _Finder:
         for maps, width in zip(self.maps, self.widths, strict=True):
             mine = ((unit >= first) & (unit < first + width)).nonzero().squeeze(1)
             if len(mine) and maps.dim() == 4:
-                flat = maps[image[mine], unit[mine] - first].flatten(1)
+                flat = maps[self.own[image[mine]], unit[mine] - first].flatten(1)
                 # argmax may return any of equals; the first is the same on every device
                 found = (flat == flat.amax(dim=1, keepdim=True)).int().argmax(dim=1)
                 places[mine] = torch.stack([found // maps.shape[3], found % maps.shape[3]], dim=1).int()

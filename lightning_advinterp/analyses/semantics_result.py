@@ -33,6 +33,7 @@ class Setting:
         seed: of chance level and bootstrap.
         layers: which units there are.
         true: int64 ``[K]``, images of each true class.
+        images: number of images seen, those of other classes included.
     """
 
     classes: ClassSpace
@@ -40,21 +41,17 @@ class Setting:
     seed: int
     layers: Layers
     true: Tensor
-
-    @property
-    def images(self) -> int:
-        """Number of images of the classes."""
-        return int(self.true.sum())
+    images: int
 
     @property
     def kept(self) -> int:
         """Number of top images per unit."""
-        return kept_count(self.share, max(self.images, 1))
+        return kept_count(self.share, self.images)
 
     @property
     def images_per_class(self) -> float:
         """Mean number of images of a class that has any."""
-        return self.images / max(int((self.true > 0).sum()), 1)
+        return int(self.true.sum()) / max(int((self.true > 0).sum()), 1)
 
     @property
     def readable(self) -> bool:

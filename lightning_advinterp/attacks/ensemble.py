@@ -90,18 +90,23 @@ def check_ensemble(count: int, weights: Sequence[float] | None, combine: str) ->
 
 
 @torch.no_grad()
-def least_likely_targets(ensemble: Ensemble, x: Tensor, n: int = 1) -> Tensor:
+def least_likely_targets(ensemble: Ensemble, x: Tensor, n: int = 1, classes: Sequence[int] | None = None) -> Tensor:
     """Return the n classes of the lowest average probability for every image, the least likely first.
 
     Args:
         ensemble: whose average probability decides.
         x: ``[B, C, H, W]`` in [0, 1].
         n: how many, 1 to K.
+        classes: outputs to choose among; None: all K.
 
     Returns:
         int64 ``[B, n]``.
     """
     probabilities = ensemble.probabilities(x)
+    outputs = torch.arange(probabilities.shape[1], device=x.device)
+    if classes is not None:
+        outputs = outputs[list(classes)]
+        probabilities = probabilities[:, outputs]
     if not 1 <= n <= probabilities.shape[1]:
         raise ValueError(f"targets must be 1 to {probabilities.shape[1]}, the number of classes, got {n}.")
-    return probabilities.sort(dim=1, stable=True).indices[:, :n]
+    return outputs[probabilities.sort(dim=1, stable=True).indices[:, :n]]

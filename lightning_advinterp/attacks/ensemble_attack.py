@@ -92,9 +92,10 @@ class EnsembleAttack(TransferAttack):
                 goal.resolve(self.ensemble(x))
             return goal
         if self.rank is None:
-            count = min(self.targets, self.ensemble.num_classes - 1)
+            known = self.ensemble.num_classes if self.classes is None else len(self.classes)
+            count = min(self.targets, known - 1)
             place = (uniform(keys, (), stream=_RANK_STREAM).double() * count).long()
         else:
             count, place = self.rank, torch.full_like(keys, self.rank - 1)
-        least = least_likely_targets(self.ensemble, x, count)
+        least = least_likely_targets(self.ensemble, x, count, self.classes)
         return Goal(None, least.gather(1, place[:, None]).squeeze(1), keys=keys)

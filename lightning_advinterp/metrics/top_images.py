@@ -65,7 +65,7 @@ class TopImages:
     """The strongest images of every unit, with notes on them, and where in them the first few are strongest.
 
     Memory is units × kept images (8 + 4 P bytes each), whatever the number of images seen. Equal activations are
-    ordered by image number, so neither batches nor processes change the result.
+    ordered by image number, so neither batches nor processes change the result; an image is to be shown only once.
 
     Args:
         keep: images per unit; None keeps all, for when their number is unknown beforehand.
@@ -80,8 +80,8 @@ class TopImages:
             raise ValueError(f"keep must be 1 or more images per unit, got {keep}.")
         self.keep, self.show = keep, show if keep is None else min(show, keep)
         self.seen = 0
-        self._keys: Tensor | None = None
-        self._notes = self._places = torch.empty(0)
+        self._keys = self._notes = self._first = self._places = torch.empty(0)
+        self._waiting: list[tuple[Tensor, Tensor]] = []
 
     def update(self, values: Tensor, index: Tensor, notes: Tensor, locate: Locate | None = None) -> None:
         """Take in one batch.
@@ -92,36 +92,43 @@ class TopImages:
             notes: integers ``[B, P]``, kept with each image (as int32).
             locate: finds the position of the strongest activation; needed where ``show`` is above 0.
         """
-        if self.show and locate is None:
-            raise ValueError(f"locate is needed to keep the positions of the first {self.show} images.")
         keys = to_keys(values, index).T.contiguous()
-        many = notes.to(torch.int32)[None].expand(len(keys), -1, -1)
+        if self.show:
+            if locate is None:
+                raise ValueError(f"locate is needed to keep the positions of the first {self.show} images.")
+            self._place(keys, locate)
         self.seen += len(index)
-        self._insert(keys, many, locate)
+        self._waiting.append((keys, notes.to(torch.int32)[None].expand(len(keys), -1, -1)))
+        # Ranking costs the length of the list, however few images come: let half a list gather before.
+        if self.keep is not None and sum(keys.shape[1] for keys, _ in self._waiting) >= max(64, self.keep // 2):
+            self._rank()
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's :meth:`state_dict`."""
-        self.seen += state["seen"]
-        if state["keys"] is None:
+        if not state["seen"]:
             return
-        places = state["places"]
+        self.seen += state["seen"]
+        self._waiting.append((state["keys"], state["notes"]))
+        self._rank()
+        if self.show:
 
-        def locate(image: Tensor, unit: Tensor) -> Tensor:
-            found: Tensor = places[unit, image]
-            return found
+            def locate(image: Tensor, unit: Tensor) -> Tensor:
+                found: Tensor = state["places"][unit, image]
+                return found
 
-        self._insert(state["keys"], state["notes"], locate)
+            self._place(state["first"], locate)
 
     def ranking(self, count: int) -> Ranking:
-        """Return the first ``count`` images of every unit, on the CPU.
+        """Return the first ``count`` images of every unit (all, if there are fewer), on the CPU.
 
         Raises:
             ValueError: if fewer are kept.
         """
-        if self._keys is None:
+        if not self.seen:
             raise ValueError("no images were seen yet.")
         if self.keep is not None and count > self.keep:
             raise ValueError(f"count must be at most the {self.keep} images kept per unit, got {count}.")
+        self._rank()
         values, index = from_keys(self._keys[:, :count].cpu())
         return Ranking(values, index, self._notes[:, :count].cpu().long())
 
@@ -131,46 +138,42 @@ class TopImages:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was kept."""
-        kept = self._keys is not None
-        return {
-            "seen": self.seen,
-            "keys": self._keys.cpu() if self._keys is not None else None,
-            "notes": self._notes.cpu() if kept else None,
-            "places": self._places.cpu() if kept else None,
-        }
+        self._rank()
+        kept = {"keys": self._keys, "notes": self._notes, "first": self._first, "places": self._places}
+        return {"seen": self.seen} | {name: tensor.cpu() for name, tensor in kept.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace what was kept."""
-        self.seen, self._keys = state["seen"], state["keys"]
-        if self._keys is not None:
-            self._notes, self._places = state["notes"], state["places"]
+        self.seen, self._waiting = state["seen"], []
+        self._keys, self._notes = state["keys"], state["notes"]
+        self._first, self._places = state["first"], state["places"]
 
-    def _insert(self, keys: Tensor, notes: Tensor, locate: Locate | None) -> None:
-        """Keep the best of what there is and of ``[U, B]`` new keys, with notes ``[U, B, P]``."""
-        units, device = len(keys), keys.device
-        if self._keys is None:
-            self._keys = keys.new_empty(units, 0)
-            self._notes = notes.new_empty(units, 0, notes.shape[2])
-            self._places = torch.empty(units, 0, 2, dtype=torch.int32, device=device)
-        old = self._keys.to(device)
-        together = torch.cat([old, keys], dim=1)
-        count = together.shape[1] if self.keep is None else min(self.keep, together.shape[1])
-        self._keys, order = together.topk(count, dim=1)
-        chosen = order[..., None].expand(-1, -1, notes.shape[2])
-        self._notes = torch.cat([self._notes.to(device), notes], dim=1).gather(1, chosen)
-        if self.show and locate is not None:
-            self._places = self._merged_places(order[:, : self.show], old.shape[1], locate)
+    def _rank(self) -> None:
+        """Keep the best of the list and of what has gathered beside it."""
+        if not self._waiting:
+            return
+        device = self._waiting[-1][0].device
+        parts = ([(self._keys, self._notes)] if self._keys.numel() else []) + self._waiting
+        keys = torch.cat([part.to(device) for part, _ in parts], dim=1)
+        notes = torch.cat([part.to(device) for _, part in parts], dim=1)
+        self._keys, order = keys.topk(keys.shape[1] if self.keep is None else min(self.keep, keys.shape[1]), dim=1)
+        self._notes = notes.gather(1, order[..., None].expand(-1, -1, notes.shape[2]))
+        self._waiting = []
 
-    def _merged_places(self, order: Tensor, old: int, locate: Locate) -> Tensor:
-        """Positions of the images in ``order``: known where they are old, found where they are new.
+    def _place(self, keys: Tensor, locate: Locate) -> None:
+        """Keep the positions of the first images: known where they are old, found where they are new.
 
-        An image can only fall in rank, so what is among the first now was among them when it came.
+        Args:
+            keys: int64 ``[U, B]``, of new images; their maps are gone after this batch.
+            locate: finds their positions.
         """
-        shown = self._places.to(order.device)
-        places = shown.new_zeros(*order.shape, 2)
-        is_new = order >= old
-        unit, rank = is_new.nonzero(as_tuple=True)
-        places[unit, rank] = locate(order[unit, rank] - old, unit).to(shown)
-        unit, rank = (~is_new).nonzero(as_tuple=True)
-        places[unit, rank] = shown[unit, order[unit, rank]]
-        return places
+        device, old = keys.device, self._first.shape[1] if self._first.dim() == 2 else 0
+        together = torch.cat([self._first.to(device), keys], dim=1) if old else keys
+        self._first, order = together.topk(min(self.show, together.shape[1]), dim=1)
+        places = torch.zeros(*order.shape, 2, dtype=torch.int32, device=device)
+        unit, rank = (order >= old).nonzero(as_tuple=True)
+        places[unit, rank] = locate(order[unit, rank] - old, unit).to(places)
+        unit, rank = (order < old).nonzero(as_tuple=True)
+        if old:
+            places[unit, rank] = self._places.to(device)[unit, order[unit, rank]]
+        self._places = places

@@ -10,6 +10,7 @@ from processes import on_processes, units_on_a_share
 from reference import semantics as literal
 
 from lightning_advinterp.analyses import REAL, Runner, SemanticsAnalysis
+from lightning_advinterp.analyses.classes import aim_within, semantic_classes
 from lightning_advinterp.analyses.units import reduce_maps, unit_layers
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
@@ -239,3 +240,46 @@ def test_wrong_arguments_are_refused():
         SemanticsAnalysis(classes=SPACE, reduce="sum")
     with pytest.raises(ValueError, match="share must be in"):
         SemanticsAnalysis(classes=SPACE, share=2)
+
+
+def test_class_space_of_a_data_set():
+    wnids = ["n02958343", "n02084071", "n04490091", "n02121620"]  # car, dog, truck, cat
+    names = ["car", "dog", "truck", "cat"]
+    space = semantic_classes(wnids, names, labels=[2, 0, 2])
+    assert (space.members, space.names) == ((0, 2), ("car", "truck"))
+    assert space.similarity[0, 1].item() == pytest.approx(math.exp(-2))
+    everything = semantic_classes(wnids, labels=[2, 0], target_classes="all", sigma=2)
+    assert (everything.members, everything.names) == ((0, 1, 2, 3), tuple(wnids))
+    assert everything.similarity[1, 3].item() == pytest.approx(math.exp(-16 / 8)), "dog and cat are 4 apart"
+    with pytest.raises(ValueError, match=r"labels must be outputs of the network, 0 to 3, got \[7\]"):
+        semantic_classes(wnids, labels=[7])
+    with pytest.raises(ValueError, match="target_classes must be dataset or all"):
+        semantic_classes(wnids, target_classes="some")
+    attacks = create_attacks(ATTACKS)
+    aim_within(attacks, space, 4)
+    assert {attack.classes for attack in attacks.values()} == {(0, 2)}
+    aim_within(attacks, everything, 4)
+    assert {attack.classes for attack in attacks.values()} == {None}
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_handful_of_images(count):
+    """Halves without images, layers without curves: what cannot be said is missing, and nothing fails."""
+    batch = small_batch(n=count, dtype=torch.float64)
+    result, _ = run(Memory(batch))
+    row = next(row for row in result.tables["semantics"] if not row["dead"])
+    assert row["lc"] == 1
+    assert all(point["cs1"] != point["cs1"] for point in result.tables["semantics_curve"] if point["units"] < 5)
+
+
+def test_targets_that_all_lie_outside():
+    """Then there is no q̃ to compare with: CS2 is missing everywhere, CS1 is not."""
+    batch = small_batch(n=COUNT, dtype=torch.float64)
+    inside = batch.label != 2
+    part = Memory(type(batch)(*(field[inside] for field in batch)))
+    space = ClassSpace((0, 1, 3, 4), tuple("abde"), torch.eye(4))
+    result, _ = run(part, space=space, configs=[AttackConfig("pgd", "8/255", steps=1, target=2)])
+    rows = [row for row in result.tables["semantics"] if row["images"] == "pgd" and not row["dead"]]
+    assert all(missing(row["cs2"]) and not missing(row["cs1"]) for row in rows)
+    assert result.scalars["semantics/all/target_mass"] == 0
+    assert missing(result.scalars["semantics/all/cs2"])

@@ -227,3 +227,15 @@ def test_members_that_do_not_fit_are_refused(members):
         Ensemble(members, (1.0, 0.5))
     with pytest.raises(ValueError, match=r"the same classes, got networks of \[3, 2\] classes"):
         Ensemble([members[0], linear_member(A[:2], 2, 0.5, 0.5)])
+
+
+def test_targets_among_some_classes(files):
+    """The least likely of the classes of a data set, not of all outputs."""
+    batch = small_batch(n=60, size=8)
+    attack, keys = attack_on(files, targets=2), sample_keys(batch.index)
+    attack.classes = (1, 4, 7)
+    chosen = attack.aim(batch.image, torch.zeros(60, 12), None, keys).resolve(torch.zeros(60, 12))
+    probabilities = attack.ensemble.probabilities(batch.image)[:, [1, 4, 7]]
+    likeliest = torch.tensor([1, 4, 7])[probabilities.argmax(1)]
+    assert set(chosen.tolist()) <= {1, 4, 7}
+    assert (chosen != likeliest).all(), "two of three: never the likeliest"

@@ -91,7 +91,7 @@ def test_memory_is_flat(stream):
     for round_ in range(5):
         top.update(values, index + 1000 * round_, notes, lambda image, unit: torch.zeros(len(image), 2))
         sizes.append(sum(part.numel() for part in top.state_dict().values() if isinstance(part, torch.Tensor)))
-    assert sizes == [UNITS * (4 + 4 * 2 + 2 * 2)] * 5
+    assert sizes == [UNITS * (4 + 4 * 2 + 2 + 2 * 2)] * 5
 
 
 def test_keys_order_as_floats_do():

@@ -1,0 +1,138 @@
+"""What LC, CS1 and CS2 of all convolutions cost beside a bare forward pass over the same images, in one run.
+
+    python benchmarks/semantics.py                        # ResNet-18, 224 px, 2 threads, as in docs/performance.md
+    python benchmarks/semantics.py --memory               # and what is kept of growing numbers of images
+
+Both go through the same data set and loader; they take turns, and the ratio is of medians. The analysis keeps as
+many images as of a set of ``--of`` images (1 %), and its lists are full of images that every new one displaces: that is
+the dearest time of a full run.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_advinterp.analyses import Runner, SemanticsAnalysis
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.memory import keep_freed_memory
+from lightning_advinterp.metrics.semantics import whole_space
+from lightning_advinterp.metrics.top_images import TopImages
+from lightning_advinterp.networks import create_network
+from lightning_advinterp.networks.conv_layers import conv_taps
+
+
+class Noise(Dataset):
+    """Images of noise, made beforehand."""
+
+    def __init__(self, count, size, classes):
+        generator = torch.Generator().manual_seed(0)
+        self.images = torch.randint(0, 256, (count, 3, size, size), generator=generator, dtype=torch.uint8)
+        self.labels = torch.randint(0, classes, (count,), generator=generator)
+
+    def __len__(self):
+        return len(self.labels)
+
+    def __getitem__(self, index):
+        return Batch(self.images[index], self.labels[index], torch.tensor(index))
+
+
+class Long(SemanticsAnalysis):
+    """Keeps as many images as a longer run would."""
+
+    of = 0
+
+    def expect(self, images):
+        """Make room for at least 1 % of ``of`` images."""
+        super().expect(max(images, self.of))
+
+
+def bare(network, data, batch, device):
+    """Logits of all images, and nothing else."""
+    with torch.no_grad():
+        for part in DataLoader(data, batch_size=batch, collate_fn=collate_batch):
+            network(Batch(*(field.to(device) for field in part)).to_float().image)
+
+
+def main():
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
+    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--of", type=int, default=50_000, help="length of the lists: 1 %% of so many images")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--memory", action="store_true", help="measure what is kept instead")
+    arguments = parser.parse_args()
+    keep_freed_memory()
+    torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
+    torch.manual_seed(0)
+    network = create_network(arguments.network).to(device).eval().requires_grad_(False)
+    classes = whole_space([str(k) for k in range(network.num_classes)], torch.eye(network.num_classes))
+    Long.of = arguments.of
+
+    def sweep(data, filled=False):
+        """What the runner does before the result is asked for: an image is shown to an analysis only once."""
+        analysis = Long(classes=classes)
+        runner = Runner(network, data, batch_size=arguments.batch, device=device)
+        needs = analysis.needs(network).sweeps[0]
+        analysis.expect(len(data))
+        for half in analysis._top["real"] if filled else ():
+            half.merge(full_list(half.keep, sum(one.channels for one in conv_taps(network)), analysis))
+        for _, seen in runner._sweep(needs, 0, "sweep"):
+            analysis.update(0, seen)
+        return analysis
+
+    if arguments.memory:
+        for count in (100, 200, 400):
+            kept = sweep(Noise(count, arguments.size, network.num_classes)).state_dict()["top"]
+            print(f"{count:6} images, {arguments.of // 100} kept per unit: {size_of(kept) / 2**20:.2f} MB of lists")
+        return
+    data = Noise(arguments.images, arguments.size, network.num_classes)
+    calls = {
+        "bare": lambda: bare(network, data, arguments.batch, device),
+        "semantics": lambda: sweep(data, filled=True),
+    }
+    times = {name: [] for name in calls}
+    for round_ in range(arguments.rounds + 1):
+        for name, call in calls.items():
+            started = time.perf_counter()
+            call()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            if round_:  # the first round warms up
+                times[name].append(time.perf_counter() - started)
+    base = statistics.median(times["bare"])
+    title = f"{arguments.network}, {arguments.size} px, {arguments.images} images in batches of {arguments.batch}"
+    print(f"{title}, lists of {arguments.of // 100}, {device}, torch {torch.__version__}")
+    for name, values in times.items():
+        low, _, high = (value / base for value in statistics.quantiles(values, n=4))
+        median = statistics.median(values)
+        print(f"{name:12} {1000 * median:9.1f} ms   {median / base:6.3f}   quartiles {low:.3f}..{high:.3f}")
+
+
+def full_list(keep, units, analysis):
+    """A list of images that drive no unit: every image to come that drives one displaces one of them."""
+    full = TopImages(keep, analysis._show)
+    nowhere = lambda image, unit: torch.zeros(len(image), 2)  # noqa: E731
+    full.update(torch.zeros(keep, units), torch.arange(keep) + 10**6, torch.zeros(keep, 3), nowhere)
+    return full.state_dict()
+
+
+def size_of(state):
+    """Bytes of all tensors in a nested state."""
+    if isinstance(state, torch.Tensor):
+        return state.numel() * state.element_size()
+    parts = state.values() if isinstance(state, dict) else state if isinstance(state, list) else ()
+    return sum(size_of(part) for part in parts)
+
+
+if __name__ == "__main__":
+    main()

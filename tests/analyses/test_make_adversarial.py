@@ -1,0 +1,147 @@
+"""Adversarial sets: what lies on disk is what the attack made, whatever the parts, processes and interruptions."""
+
+import json
+import pickle
+
+import pytest
+import torch
+from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
+
+from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
+from lightning_advinterp.attacks import AttackConfig, create_attack
+from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
+from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, Manifest
+
+COUNT, TARGETS = 7, 3
+
+
+@pytest.fixture
+def data():
+    batch = small_batch(n=COUNT)
+    return Memory(batch._replace(image=batch.image.mul(255).round() / 255))
+
+
+def make(folder, data, config="pgd", **options):
+    attack = create_attack(AttackConfig(config, "32/255", target="least_likely" if config == "pgd" else None))
+    options = {"targets": TARGETS, "batch_size": 4, "part": 5} | options
+    return make_adversarial_set(small_network(), data, attack, folder, **options)
+
+
+def content(folder):
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def test_rows_tell_what_the_images_are(tmp_path, data):
+    classes = 5  # all: the likeliest is the easiest target
+    found, network, batch = make(tmp_path, data, targets=classes), small_network(), data.batch
+    assert len(found) == COUNT * classes
+    least = network(batch.image).argsort(dim=1)[:, :classes]
+    for place, row in enumerate(found.rows):
+        image, label, item = found[place]
+        source, turn = divmod(place, classes)
+        assert (int(item), row.item, row.source) == (place, place, int(batch.index[source]))
+        assert int(label) == row.label == int(batch.label[source])
+        assert row.target == int(least[source, turn])
+        x = image.float() / 255
+        assert row.predicted == int(network(x[None]).argmax())
+        assert row.success == (row.predicted == row.target)
+        delta = x - batch.image[source]
+        assert row.linf == pytest.approx(float(delta.abs().max()), abs=1e-6)
+        assert row.l2 == pytest.approx(float(delta.norm()), rel=1e-5)
+        assert 0 < row.linf <= 32 / 255 + 1e-6
+    assert 0 < sum(row.success for row in found.rows) < len(found)
+    assert found.manifest["network"]["spec"]["name"] == "small"
+    assert found.verify() == []
+
+
+def test_an_untargeted_attack(tmp_path, data):
+    found = make(tmp_path, data, "fgsm", targets=None)
+    assert [row.target for row in found.rows] == data.batch.label.tolist()
+    assert all(row.success == (row.predicted != row.label) for row in found.rows)
+
+
+@pytest.mark.parametrize("options", [{"batch_size": 1}, {"batch_size": 21}])
+def test_does_not_depend_on_batches(tmp_path, data, options):
+    one, other = make(tmp_path / "a", data), make(tmp_path / "b", data, **options)
+    assert all(torch.equal(one[place].image, other[place].image) for place in range(len(one)))
+
+
+def test_processes_make_the_parts_of_one(tmp_path, data):
+    make(tmp_path / "alone", data)
+    for rank in (1, 0):
+        make(tmp_path / "shared", data, rank=rank, world_size=2)
+    assert content(tmp_path / "shared") == content(tmp_path / "alone")
+
+
+def test_an_interrupted_set_goes_on(tmp_path, data):
+    make(tmp_path / "whole", data)
+    with pytest.raises(OSError, match="power cut"):
+        make(tmp_path / "cut", Memory(data.batch, fails_at=5))
+    partial = AdversarialSet(tmp_path / "cut")
+    assert 0 < len(partial) < COUNT * TARGETS, "readable while it is being written"
+    done = {path.name for path in (tmp_path / "cut").glob("*.zip")}
+    times = {name: (tmp_path / "cut" / name).stat().st_mtime_ns for name in done}
+    make(tmp_path / "cut", data)
+    assert content(tmp_path / "cut") == content(tmp_path / "whole")
+    assert {name: (tmp_path / "cut" / name).stat().st_mtime_ns for name in done} == times, "nothing is made twice"
+    assert partial.refresh() == COUNT * TARGETS
+
+
+def test_damage_shows(tmp_path, data):
+    found = make(tmp_path, data)
+    path = tmp_path / "part-00002.zip"
+    damaged = bytearray(path.read_bytes())
+    damaged[100] ^= 1
+    path.write_bytes(damaged)
+    (tmp_path / "part-00000.zip").unlink()
+    assert found.verify() == ["part-00000.zip", "part-00002.zip"]
+
+
+def test_loads_in_workers_and_copies(tmp_path, data):
+    found = make(tmp_path, data)
+    first = found[6].image
+    assert torch.equal(pickle.loads(pickle.dumps(found))[6].image, first)
+    found.close()
+
+
+def test_nothing_is_touched(tmp_path, data):
+    network = small_network(dropout=0.5).train()
+    before, state = fingerprint(network), torch.get_rng_state()
+    attack = create_attack(AttackConfig("pgd", "32/255", target="least_likely"))
+    make_adversarial_set(network, data, attack, tmp_path)
+    assert_untouched(network, before)
+    assert torch.equal(state, torch.get_rng_state())
+
+
+def test_wrong_arguments_are_refused(tmp_path, data, monkeypatch):
+    make(tmp_path / "set", data)
+    with pytest.raises(ValueError, match="holds another adversarial set"):
+        make(tmp_path / "set", data, seed=1)
+    with pytest.raises(ValueError, match="between 1 and the network's 5 classes, got 6"):
+        make(tmp_path / "x", data, targets=6)
+    with pytest.raises(ValueError, match="batch_size and part must be 1 or more"):
+        make(tmp_path / "x", data, part=0)
+    with pytest.raises(FileNotFoundError, match="holds no adversarial set"):
+        AdversarialSet(tmp_path)
+    manifest = Manifest("none", 0, {}, "", 4, 2, (3, 8, 8))
+    writer = AdversarialSetWriter(tmp_path / "y", manifest)
+    rows = [AdversarialRow(item, item, 0, 1, 1, True, 0.0, 0.0) for item in (0, 1)]
+    with pytest.raises(ValueError, match="part 1 holds the items 2 to 3 as uint8"):
+        writer.write(1, torch.zeros(2, 3, 8, 8, dtype=torch.uint8), rows)
+    with pytest.raises(ValueError, match=r"must have the shape \(3, 8, 8\)"):
+        writer.write(0, torch.zeros(2, 3, 9, 8, dtype=torch.uint8), rows)
+    assert json.loads((tmp_path / "y" / "manifest.json").read_text())["items"] == 4
+    import shutil
+
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10, 10, 0))
+    with pytest.raises(OSError, match="the missing 4 images need up to"):
+        AdversarialSetWriter(tmp_path / "z", manifest)
+
+
+def test_an_ensemble_chooses_the_targets(tmp_path, data):
+    members = [small_network(seed=1), small_network(seed=2)]
+    attack = EnsembleAttack(create_attack(AttackConfig("targeted_optimization", weight=1.0, steps=2)), members)
+    found = make_adversarial_set(small_network(), data, attack, tmp_path, targets=2)
+    scores = sum(member(data.batch.image).softmax(1) for member in members)
+    assert [row.target for row in found.rows] == scores.argsort(dim=1)[:, :2].flatten().tolist()
+    assert found.manifest["network"].keys() == {"weights_sha256", "spec", "ensemble_sha256"}
