@@ -12,7 +12,7 @@ from interruptions import STEPS, PowerCut, Runs, assert_same, cut
 
 from lightning_advinterp import checkpoint_io
 from lightning_advinterp.cli import evaluate
-from lightning_advinterp.evaluation import one as evaluation_run
+from lightning_advinterp.evaluation import one
 from lightning_advinterp.objectives import Consistency
 
 
@@ -158,7 +158,7 @@ def test_only_the_checking_of_input_is_made_plain(checkpoint, tmp_path, monkeypa
         raise ValueError("shapes differ")
 
     flags = ["--checkpoint", str(checkpoint), "--limit", "4", "--output", str(tmp_path / "out")]
-    monkeypatch.setattr(evaluation_run.Runner, "run", broken)
+    monkeypatch.setattr(one.Runner, "run", broken)
     with pytest.raises(ValueError, match="shapes differ"):
         evaluate(flags)
     monkeypatch.setattr(Consistency, "loss", broken)
@@ -186,7 +186,7 @@ def test_results_that_cannot_be_written_are_said_plainly(checkpoint, tmp_path, c
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "accuracy.csv")
 
-    monkeypatch.setattr(evaluation_run, "save_results", full)
+    monkeypatch.setattr(one, "save_results", full)
     with pytest.raises(SystemExit) as stop:
         evaluate(["--checkpoint", str(checkpoint), "--limit", "4", "--output", str(tmp_path / "out")])
     assert stop.value.code == 1
