@@ -30,6 +30,7 @@ from lightning_advinterp.callbacks import (
     FiniteLossCallback,
     GuardCallback,
     PicturesCallback,
+    SemanticsCallback,
     TensorBoardCallback,
     ThroughputCallback,
 )
@@ -123,12 +124,11 @@ class TrainCLI(LightningCLI):
             ("pictures", PicturesCallback, "Real and adversarial images in TensorBoard."),
         ):
             parser.add_argument(f"--{key}", type=kind | None, default={}, help=f"{text} null: off.")
-        parser.add_argument(
-            "--dissection",
-            type=DissectionCallback | None,
-            default=None,
-            help="Network dissection after every few epochs, on real and adversarial concept images.",
-        )
+        for key, analysis, text in (
+            ("dissection", DissectionCallback, "Network dissection on real and adversarial concept images."),
+            ("semantics", SemanticsCallback, "Consistency of what units mean on real and adversarial images."),
+        ):
+            parser.add_argument(f"--{key}", type=analysis | None, default=None, help=f"{text} null: off.")
         parser.add_argument(
             "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
         )
@@ -190,7 +190,10 @@ class TrainCLI(LightningCLI):
         Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
         checkpoints come last, so that they see what the others log.
         """
-        watchers = [self.config_init[key] for key in ("accuracy", "dissection", "guard", "pictures", "ema", "export")]
+        watchers = [
+            self.config_init[key]
+            for key in ("accuracy", "dissection", "semantics", "guard", "pictures", "ema", "export")
+        ]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}

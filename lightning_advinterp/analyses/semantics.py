@@ -179,6 +179,13 @@ class SemanticsAnalysis:
         whole = self._whole(kind)
         return whole.ranking(count), whole.places()[:, :count]
 
+    def first_units(self) -> dict[str, int]:
+        """Return where each layer's units begin in :meth:`top`."""
+        first = [0]
+        for width in self._widths:
+            first.append(first[-1] + width)
+        return {unit.layer: place for unit, place in zip(self._units, first, strict=False)}
+
     def _whole(self, kind: str) -> TopImages:
         first, second = self._top[kind]
         whole = TopImages(first.keep, self._show)

@@ -9,6 +9,7 @@ from lightning_advinterp.callbacks.finite_loss import FiniteLossCallback
 from lightning_advinterp.callbacks.guard import GuardCallback
 from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
 from lightning_advinterp.callbacks.pictures import PicturesCallback
+from lightning_advinterp.callbacks.semantics import SemanticsCallback
 from lightning_advinterp.callbacks.tensorboard import TensorBoardCallback
 from lightning_advinterp.callbacks.throughput import ThroughputCallback
 
@@ -22,6 +23,7 @@ __all__ = [
     "GuardCallback",
     "MidEpochCallback",
     "PicturesCallback",
+    "SemanticsCallback",
     "TensorBoardCallback",
     "ThroughputCallback",
 ]

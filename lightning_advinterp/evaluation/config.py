@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from lightning_advinterp.analyses.curvature import CurvatureConfig
 from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.panels import PanelsConfig
+from lightning_advinterp.analyses.semantics_config import SemanticsConfig
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.config import AttackConfig
@@ -66,6 +68,8 @@ class Evaluation:
         seed: of that choice and of the attacks' random numbers.
         on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
         dissection: settings of the analysis dissection; layers and seed are those above where they are given.
+        semantics: settings of the analyses semantics and distances; layers are those above where they are given.
+        panels: settings of the analysis panels.
         curvature: settings of the analysis curvature, which looks at its own number of images.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
@@ -97,6 +101,8 @@ class Evaluation:
     seed: int = 0
     on_bad_image: OnBadImage = "error"
     dissection: DissectionConfig = field(default_factory=DissectionConfig)
+    semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    panels: PanelsConfig = field(default_factory=PanelsConfig)
     curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
     output: str = "evaluation"
     dry_run: bool = False

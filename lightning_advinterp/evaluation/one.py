@@ -78,7 +78,7 @@ def evaluate_one(
             built = {name: ANALYSES[name].build(context) for name in names}
         own = _run_group(evaluation, built, context, journal, console, checking)
         for name in names if own else ():
-            figures |= ANALYSES[name].figures(built[name], own, context)
+            figures |= ANALYSES[name].figures([one for some in built.values() for one in some], own, context)
         if isinstance(dataset, ImageFolderDataset):
             dataset.report_bad_images()
             origin[data]["skipped"] = sorted({*origin[data].get("skipped", []), *dataset.bad_images})

@@ -9,6 +9,14 @@ from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.evaluation.dissection import build_dissection, dissection_figures
+from lightning_advinterp.evaluation.semantics import (
+    build_distances,
+    build_panels,
+    build_semantics,
+    distances_figures,
+    panels_figures,
+    semantics_figures,
+)
 from lightning_advinterp.report import accuracy_bars
 
 if TYPE_CHECKING:
@@ -33,7 +41,7 @@ class Entry:
     Attributes:
         build: makes the analyses that it stands for, fresh.
         data: what they look at.
-        figures: draws what they found, from the analyses themselves and their results; figures by name.
+        figures: draws what was found, from all analyses that looked at the same images, and their results.
         limit: how many of the images they are shown at most, where they cost much for each; None for all.
         uses: flags of the command line that mean something to them, beside those that all share.
     """
@@ -55,6 +63,9 @@ ANALYSES: dict[str, Entry] = {
     "dissection": Entry(
         build_dissection, data="concepts", figures=dissection_figures, uses=frozenset({"concepts", "layers"})
     ),
+    "semantics": Entry(build_semantics, figures=semantics_figures, uses=frozenset({"layers"})),
+    "distances": Entry(build_distances, figures=distances_figures),
+    "panels": Entry(build_panels, figures=panels_figures, uses=frozenset({"layers"})),
     "curvature": Entry(
         lambda context: [CurvatureAnalysis(context.settings.curvature)],
         limit=lambda settings: settings.curvature.limit,
@@ -63,9 +74,6 @@ ANALYSES: dict[str, Entry] = {
 """Every analysis by its name on the command line."""
 
 PLANNED = (
-    "semantics",
-    "distances",
-    "panels",
     "fragility",
     "influence",
     "promotion",

@@ -1,0 +1,137 @@
+"""Panels of what units mean: the images that drive them most, real and adversarial (Dong et al. 2022, Fig. 2, 4-9)."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from lightning_advinterp.analyses.analysis import REAL, Row
+from lightning_advinterp.analyses.semantics import SemanticsAnalysis
+from lightning_advinterp.analyses.unit_images import Highlight, Pictures, Wanted, take_pictures
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.networks.network import Network
+
+_NEAR = 2
+"""A predicted class within so many WordNet edges of a unit's own counts as its concept."""
+
+
+@dataclass(frozen=True)
+class PanelsConfig:
+    """Which units are shown, and how.
+
+    Attributes:
+        units: these units of every layer, one figure each; empty: a contact sheet per layer instead, of its most and
+            its least consistent units.
+        count: so many of each on a contact sheet.
+        images: images per unit and kind.
+        highlight: ``activation``: the unit's map enlarged to the image, above half of its maximum; ``discrepancy``: the
+            discrepancy map of Zhou et al. 2015, above half of its maximum: 5,184 forward passes per image at 224 px.
+        layers: at most so many contact sheets, the last ones of the layers asked for.
+    """
+
+    units: list[int] = field(default_factory=list)
+    count: int = 4
+    images: int = 8
+    highlight: Highlight = "activation"
+    layers: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("count", "images", "layers"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if self.highlight not in ("activation", "discrepancy"):
+            raise ValueError(f"highlight must be activation or discrepancy, got {self.highlight!r}.")
+
+
+@dataclass(frozen=True)
+class UnitRow:
+    """One unit's images of one kind.
+
+    Attributes:
+        row: the unit's row of the table ``semantics``.
+        pictures: its images.
+        matching: which of them the network takes for the unit's concept (empty for real images).
+    """
+
+    row: Row
+    pictures: Pictures
+    matching: tuple[bool, ...]
+
+
+def chosen_units(rows: Sequence[Row], config: PanelsConfig) -> dict[str, list[int]]:
+    """Return for every layer that is shown its units: those asked for, or the most and the least consistent.
+
+    Args:
+        rows: the table ``semantics``.
+        config: which.
+
+    Raises:
+        ValueError: if a layer has no such unit.
+    """
+    layers = list(dict.fromkeys(row["layer"] for row in rows))[-config.layers :]
+    found: dict[str, list[int]] = {}
+    for layer in layers:
+        own = [row for row in rows if row["layer"] == layer and row["images"] == REAL]
+        if config.units:
+            if max(config.units) >= len(own) or min(config.units) < 0:
+                raise ValueError(f"panels.units: layer {layer!r} has units 0 to {len(own) - 1}, got {config.units}.")
+            found[layer] = list(config.units)
+            continue
+        alive = sorted((row for row in own if not row["dead"]), key=lambda row: (-row["lc"], row["unit"]))
+        ends = alive[: config.count] + alive[max(config.count, len(alive) - config.count) :]
+        found[layer] = [row["unit"] for row in ends]
+    return found
+
+
+def unit_rows(
+    network: Network,
+    dataset: Any,
+    attacks: Mapping[str, Attack],
+    analysis: SemanticsAnalysis,
+    rows: Sequence[Row],
+    units: Mapping[str, Sequence[int]],
+    config: PanelsConfig,
+    **options: Any,
+) -> dict[str, list[UnitRow]]:
+    """Return per layer the rows of its units, real images first, then every attack's.
+
+    Args:
+        network: the network.
+        dataset: the images that the analysis was shown.
+        attacks: name to attack.
+        analysis: which images drive the units most.
+        rows: the table ``semantics``.
+        units: layer to units.
+        config: how many images, and what is highlighted.
+        **options: of :func:`~lightning_advinterp.analyses.unit_images.take_pictures`.
+    """
+    numbers = analysis.first_units()
+    by = {(row["layer"], row["unit"], row["images"]): row for row in rows}
+    ranked = {kind: analysis.top(kind, config.images)[0].index for kind in (REAL, *attacks)}
+    chosen = [by[layer, unit, kind] for layer, some in units.items() for unit in some for kind in (REAL, *attacks)]
+    wanted = []
+    for row in chosen:
+        index = ranked[row["images"]][numbers[row["layer"]] + row["unit"]].tolist()
+        wanted.append(Wanted(row["tap"], row["unit"], row["images"], tuple(n for n in index if n >= 0)))
+    taken = take_pictures(network, dataset, attacks, wanted, highlight=config.highlight, **options)
+    found: dict[str, list[UnitRow]] = {layer: [] for layer in units}
+    for row, pictures in zip(chosen, taken, strict=True):
+        near = () if row["images"] == REAL else matches(analysis.classes, row["mode_index"], pictures.predicted)
+        found[row["layer"]].append(UnitRow(row, pictures, near))
+    return found
+
+
+def matches(space: ClassSpace, concept: int | None, predicted: Sequence[int]) -> tuple[bool, ...]:
+    """Tell which predictions are the unit's concept: classes at most two WordNet edges from its modal class.
+
+    Args:
+        space: the classes, with ``C = exp(−d²/2σ²)``; two edges are ``C(2)`` at σ = 1.
+        concept: the modal class, an output of the network; None for a dead unit.
+        predicted: outputs of the network.
+    """
+    if concept is None:
+        return tuple(False for _ in predicted)
+    place = {member: number for number, member in enumerate(space.members)}
+    least = math.exp(-(_NEAR**2) / 2) - 1e-12
+    return tuple(one in place and float(space.similarity[place[concept], place[one]]) >= least for one in predicted)

@@ -1,0 +1,124 @@
+"""What units mean, during training: LC, CS1, CS2 and distance ratios as live curves."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, final
+
+import pytorch_lightning as pl
+
+from lightning_advinterp.analyses.analysis import Analysis, Result
+from lightning_advinterp.analyses.classes import aim_within
+from lightning_advinterp.analyses.distances import DistancesAnalysis
+from lightning_advinterp.analyses.panels import PanelsConfig, chosen_units, unit_rows
+from lightning_advinterp.analyses.semantics import SemanticsAnalysis
+from lightning_advinterp.analyses.semantics_config import SemanticsConfig
+from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen, validation_set
+from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.report.semantics import curve, depth
+from lightning_advinterp.report.unit_rows import meaning_panel
+
+
+@final
+class SemanticsCallback(AnalysisCallback):
+    """Logs ``semantics/{layer}/{lc,cs1,cs2}`` and ``semantics/all/…``, ``distances/{images}/{ratio}``, and draws.
+
+    In TensorBoard: the curve of CS1 and CS2 against LC, the profile over depth, and the images of the last layer's
+    most and least consistent units.
+
+    Paste into a configuration::
+
+        semantics:
+          limit: 1000
+          settings: {layers: all_conv, share: 0.02}
+
+    Args:
+        attacks: whose images are compared with the real ones; the first one's scalars have the plain names.
+        settings: layers, share of top images, classes.
+        panels: which units are drawn; ``null`` for none.
+        every_n_epochs: how often.
+        limit: number of validation images, a seeded choice; ``null`` takes all.
+        batch_size: images at a time.
+        seed: draws the images, the attacks' random numbers, halves and bootstraps.
+    """
+
+    def __init__(
+        self,
+        attacks: tuple[AttackConfig, ...] = (AttackConfig("fgsm", "4/255"),),
+        settings: SemanticsConfig = SemanticsConfig(share=0.02),  # noqa: B008  # frozen
+        panels: PanelsConfig | None = PanelsConfig(count=3, layers=1),  # noqa: B008
+        every_n_epochs: int = 1,
+        limit: int | None = 1000,
+        batch_size: int = 100,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(every_n_epochs, limit, batch_size, seed)
+        self.settings, self.panels = settings, panels
+        self._attacks = create_attacks(attacks)
+        self._space: ClassSpace | None = None
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Find the classes' synsets before the first step, so that what is missing shows at once."""
+        assert isinstance(pl_module, RobustClassifier)
+        data: Any = getattr(trainer, "datamodule", None)
+        classes = list(getattr(data, "classes", pl_module.classes))
+        self._space = self.settings.classes(classes, list(pl_module.class_names), getattr(data, "val_dataset", None))
+        aim_within(self._attacks, self._space, pl_module.network.num_classes)
+
+    def analyses(self) -> Sequence[Analysis]:
+        """Return fresh analyses of meanings and of distances."""
+        assert self._space is not None
+        config = self.settings
+        semantics = SemanticsAnalysis(
+            self._attacks,
+            classes=self._space,
+            layers=config.layers,
+            share=config.share,
+            reduce=config.reduce,
+            show=8 if self.panels is None else self.panels.images,
+            sample=config.sample,
+            seed=self.seed,
+        )
+        return [semantics, DistancesAnalysis(self._attacks, classes=self._space, pool="mean", seed=self.seed)]
+
+    def attacks(self) -> Mapping[str, Attack]:
+        """Return the attacks by name."""
+        return self._attacks
+
+    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
+        """Return all scalars that have a value."""
+        every = results["semantics"].scalars | results["distances"].scalars
+        return {key: value for key, value in every.items() if value == value}
+
+    def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
+        """Draw the curve, the profile and the last layer's units."""
+        tables, step, title = (
+            seen.results["semantics"].tables,
+            trainer.global_step,
+            f"epoch {trainer.current_epoch + 1}",
+        )
+        figures = {"depth": depth(tables["semantics_layers"], title)}
+        if tables["semantics_curve"]:
+            figures["curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], title)
+        if self.panels is not None:
+            (analysis,) = (one for one in seen.analyses if isinstance(one, SemanticsAnalysis))
+            panels = replace(self.panels, highlight="activation")
+            units = chosen_units(tables["semantics"], panels)
+            options = {"seed": self.seed, "device": seen.module.device, "batch_size": self.batch_size}
+            shown = unit_rows(
+                seen.module.network,
+                validation_set(trainer),
+                seen.attacks,
+                analysis,
+                tables["semantics"],
+                units,
+                panels,
+                **options,
+            )
+            for layer, rows in shown.items():
+                figures[f"panels/{layer}"] = meaning_panel(rows, seen.module.class_names, f"{layer}, {title}")
+        for name, figure in figures.items():
+            writer.add_figure(f"semantics/{name}", figure, step, close=False)

@@ -1,0 +1,148 @@
+"""Figures of semantics and distances: Fig. 10 of Dong et al. 2022, its course over depth, and reference levels."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lightning_advinterp.analyses.analysis import REAL, Row
+
+_CS1, _CS2, _LC = "#3b6ea5", "#d1495b", "#444444"
+
+
+def _kinds(rows: Sequence[Row]) -> list[str]:
+    return [kind for kind in dict.fromkeys(row["images"] for row in rows) if kind != REAL]
+
+
+def _warning(row: Row) -> str:
+    return "" if row.get("readable", True) else " (too few images per class to read)"
+
+
+def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figure:
+    """CS1 and CS2 against LC: bins with their intervals, a kernel smoother, floor and chance; a panel per attack.
+
+    Args:
+        smooth: the table ``semantics_smooth``.
+        binned: the table ``semantics_curve``.
+        title: above the figure.
+    """
+    kinds = _kinds(binned)
+    figure = Figure(figsize=(4.6 * max(1, len(kinds)), 4.0), layout="constrained")
+    grid = figure.subplots(1, max(1, len(kinds)), squeeze=False, sharey=True)
+    for axes, kind in zip(grid[0], kinds, strict=False):
+        bins = [row for row in binned if row["images"] == kind and row["cs1"] == row["cs1"] and row["cs1"] is not None]
+        line = [row for row in smooth if row["images"] == kind and row["cs1"] is not None]
+        for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
+            if line:
+                axes.plot([row["lc"] for row in line], [row[name] for row in line], color=colour, lw=1.5)
+            centres = [(row["lc_low"] + row["lc_high"]) / 2 for row in bins]
+            means = np.array([row[name] for row in bins])
+            bounds = [[row[name] - row[f"{name}_low"], row[f"{name}_high"] - row[name]] for row in bins]
+            spread = np.array(bounds).T.clip(0) if bins else None
+            axes.errorbar(centres, means, spread, fmt="o", ms=3, color=colour, capsize=2, label=name.upper())
+        levels = next(row for row in binned if row["images"] == kind)
+        for name, colour in (("chance_cs1", _CS1), ("chance_cs2", _CS2)):
+            if levels[name] is not None:
+                axes.axhline(
+                    levels[name], color=colour, lw=0.8, ls=":", label=name.replace("_", " ").replace("cs", "CS")
+                )
+        axes.axvline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
+        axes.axvline(levels["chance_lc"], color=_LC, lw=0.8, ls=":", label="chance LC")
+        per_class = f"{levels['images_per_class']:.3g} images per class, {levels['kept']} top images{_warning(levels)}"
+        axes.set(xlabel="LC", title=f"{kind}\n{per_class}", ylim=(-0.02, 1.02), xlim=(0, 1))
+        axes.title.set_fontsize(8)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel("CS1, CS2")
+    grid[0, 0].legend(frameon=False, fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def depth(rows: Sequence[Row], title: str = "") -> Figure:
+    """LC, CS1 and CS2 of every layer in order of computation, with intervals and chance; a panel per attack.
+
+    Args:
+        rows: the table ``semantics_layers``.
+        title: above the figure.
+    """
+    kinds = _kinds(rows) or [REAL]
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    figure = Figure(figsize=((2.0 + 0.28 * len(layers)) * len(kinds), 4.4), layout="constrained")
+    grid = figure.subplots(1, len(kinds), squeeze=False, sharey=True)
+    real = {row["layer"]: row for row in rows if row["images"] == REAL}
+    for axes, kind in zip(grid[0], kinds, strict=True):
+        found = {row["layer"]: row for row in rows if row["images"] == kind}
+        _line(axes, [real[layer] for layer in layers], "lc", _LC)
+        if kind != REAL:
+            _line(axes, [found[layer] for layer in layers], "cs1", _CS1)
+            _line(axes, [found[layer] for layer in layers], "cs2", _CS2)
+        axes.axhline(real[layers[0]]["chance_lc"], color=_LC, lw=0.8, ls=":")
+        axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+        axes.set_title(f"{kind}{_warning(real[layers[0]])}", fontsize=8)
+        axes.set_ylim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].legend(frameon=False, fontsize=8)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str) -> None:
+    places = range(len(rows))
+    means = [np.nan if row[name] is None else row[name] for row in rows]
+    low, high = (
+        [np.nan if row[f"{name}_{side}"] is None else row[f"{name}_{side}"] for row in rows] for side in ("low", "high")
+    )
+    axes.plot(places, means, "o-", ms=3, color=colour, label=name.upper())
+    axes.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
+
+
+def scatter(rows: Sequence[Row], title: str = "") -> Figure:
+    """CS1 against CS2, a dot per unit, coloured by LC; the paper says that both are never high.
+
+    Args:
+        rows: the table ``semantics``.
+        title: above the figure.
+    """
+    kinds = _kinds(rows)
+    figure = Figure(figsize=(4.2 * max(1, len(kinds)), 3.8), layout="constrained")
+    grid = figure.subplots(1, max(1, len(kinds)), squeeze=False, sharey=True)
+    dots = None
+    for axes, kind in zip(grid[0], kinds, strict=False):
+        own = [row for row in rows if row["images"] == kind and row["cs1"] is not None and row["cs1"] == row["cs1"]]
+        x, y, colour = ([row[name] for row in own] for name in ("cs1", "cs2", "lc"))
+        dots = axes.scatter(x, y, c=colour, s=5, cmap="viridis", vmin=0, vmax=1)
+        axes.set(xlabel="CS1", title=kind, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel("CS2")
+    if dots is not None:
+        figure.colorbar(dots, ax=grid[0].tolist(), label="LC")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = "") -> Figure:
+    """Distance ratios of all images, a panel per ratio, attacks over each other, with their medians.
+
+    Args:
+        bars: the table ``distances_histogram``.
+        summary: the table ``distances``.
+        title: above the figure.
+    """
+    ratios = list(dict.fromkeys(row["ratio"] for row in summary))
+    figure = Figure(figsize=(3.4 * max(1, len(ratios)), 3.2), layout="constrained")
+    grid = figure.subplots(1, max(1, len(ratios)), squeeze=False)
+    for axes, ratio in zip(grid[0], ratios, strict=False):
+        for kind, colour in zip(_kinds(summary), (_CS1, _CS2, _LC, "#66a182"), strict=False):
+            own = [row for row in bars if (row["images"], row["ratio"]) == (kind, ratio) and np.isfinite(row["high"])]
+            (found,) = (row for row in summary if (row["images"], row["ratio"]) == (kind, ratio))
+            axes.stairs([row["n"] for row in own], [own[0]["low"], *(row["high"] for row in own)], color=colour)
+            label = f"{kind}: median {found['median']:.2f}, above 1: {100 * found['share_above_one']:.0f} %"
+            axes.axvline(found["median"], color=colour, lw=0.8, ls="--", label=label)
+        axes.axvline(1, color="#222222", lw=0.6)
+        axes.set(xlabel=ratio)
+        axes.legend(frameon=False, fontsize=6)
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel("images")
+    figure.suptitle(title, fontsize=10)
+    return figure
