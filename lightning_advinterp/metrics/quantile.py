@@ -59,8 +59,9 @@ class TopQuantile:
     Values are counted in bins of 20 bits of their float32, each with its exact smallest and largest value. Bins that
     the quantile cannot reach are dropped: given the number of images to come, only the highest (1 − q) share of all
     values counts, and a bin with that many above it is out. What remains depends on the values alone, not on their
-    order, batches or processes: states of parts, merged, equal the state of the whole. Relative error at most 2⁻¹¹
-    (below the normal numbers, 1e-38, an absolute error of at most 2⁻¹³⁷); exact where a bin holds one or two different values, as for constant and dead units.
+    order, batches or processes: states of parts, merged, equal the state of the whole. The relative error is at most
+    2⁻¹¹ (below the normal numbers, 1e-38, the absolute one at most 2⁻¹³⁷); there is none where a bin holds one or two
+    different values, as for constant and dead units.
 
     A unit keeps at most as many bins as its top share has values, and about 2,000 per factor of two between the
     quantile and the maximum, at 24 bytes each.

@@ -297,7 +297,7 @@ def test_a_control_knows_nothing_of_the_labels():
     (row,) = [row for row in result.tables["dissection_summary"] if row["category"] == "object"]
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (1, 1, 1)
     _, analysis = run(data, network, layers="last", quantile=0.8, controls=("shuffled",))
-    assert float(analysis._counts["shuffled"]["relu"].iou().max()) < 0.3
+    assert float(analysis._state.counts["shuffled"]["relu"].iou().max()) < 0.3
 
 
 @pytest.mark.parametrize(
