@@ -10,7 +10,7 @@ from rich.progress import Progress
 from lightning_advinterp.data.broden.dataset import BrodenDataset
 from lightning_advinterp.data.broden.findings import Findings, unusable
 from lightning_advinterp.data.broden.index import INDEX, Row, map_places
-from lightning_advinterp.data.broden.maps import read_map, unreadable
+from lightning_advinterp.data.broden.maps import read_map, unreadable, verify
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
 
 _CHUNK = 512
@@ -19,8 +19,8 @@ _CHUNK = 512
 def check_set(root: str | Path, *, progress: bool = False) -> BrodenDataset:
     """Open a set and decode all of it, on all cores.
 
-    Beyond what opening checks: images and maps can be decoded to their end and have the sizes of columns ih, iw and
-    sh, sw; maps hold only numbers of label.csv.
+    Beyond what opening checks: images and maps can be decoded to their end, match their check sums and have the sizes
+    of columns ih, iw and sh, sw; maps hold only numbers of label.csv.
 
     Args:
         root: the folder that holds index.csv.
@@ -56,6 +56,7 @@ def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]
         with open_image(dataset.file(row.image)) as image:
             width, height = image.size
             to_rgb(image)
+        verify(dataset.file(row.image))
     except BadImageError as error:
         yield "image", unreadable(row.image, error)
     else:
@@ -65,6 +66,7 @@ def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]
     for _, category, path in map_places(row, dataset.categories):
         try:
             problem = dataset.map_problem(read_map(dataset.file(path)))
+            verify(dataset.file(path))
         except BadImageError as error:
             yield category, unreadable(path, error)
         else:

@@ -120,8 +120,8 @@ class BrodenDataset(Dataset[Batch]):
         for category, cell in enumerate(row.cells):
             if cell:
                 numbers, paths = parse_cell(cell)
-                if labels := tuple(number for number in numbers if number):
-                    whole[category] = labels
+                if numbers:
+                    whole[category] = tuple(numbers)
                 if paths:
                     maps[category] = np.stack([self._map(row, category, path) for path in paths])
         return Segmentation(maps, whole)

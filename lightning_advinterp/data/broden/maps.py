@@ -23,7 +23,7 @@ class Segmentation(NamedTuple):
         maps: category number to int32 ``[L, Hs, Ws]``, label numbers, 0 = none; L layers, dominant first. A category
             without maps is absent.
         whole: category number to the numbers of the labels that hold for the whole image, dominant first. A category
-            without any is absent; 0 is left out.
+            without any is absent. Each number stands once, 0 not at all.
     """
 
     maps: dict[int, Labels]
@@ -51,6 +51,19 @@ def read_map(path: str | Path) -> Labels:
     numbers <<= 8
     numbers |= pixels[..., 0]
     return numbers
+
+
+def verify(path: str | Path) -> None:
+    """Compare the check sums of a PNG, which its decoder ignores once it has all pixels; other formats have none.
+
+    Raises:
+        BadImageError: a check sum is wrong, or the end is missing.
+    """
+    with open_image(path) as image:
+        try:
+            image.verify()
+        except (OSError, SyntaxError, ValueError) as error:
+            raise BadImageError(f"the file is damaged: {error}") from error
 
 
 def map_image(numbers: NDArray[np.integer]) -> Image.Image:

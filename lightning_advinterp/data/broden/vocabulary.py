@@ -1,7 +1,9 @@
 """The concepts of a set: category.csv, label.csv and the tables c_<category>.csv."""
 
+import math
 import re
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from lightning_advinterp.data.broden.tables import TableReader
 
@@ -76,14 +78,14 @@ def read_vocabulary(reader: TableReader) -> Vocabulary:
             if coverage[k] and number not in coverage[k]:  # a table that is missing altogether is one finding
                 lacking = f"names {categories[k]!r}, but c_{categories[k]}.csv does not list label {number}"
                 reader.findings.add(table.name, line, "category", lacking)
-        primary = max(((coverage[k].get(number, 0.0), k) for k in own), default=(0.0, 0))[1]
-        concepts[number] = Concept(number, name, primary)
-    if table.rows and not concepts:
+        covered = [(coverage[k][number].images if number in coverage[k] else 0.0, k) for k in own]
+        concepts[number] = Concept(number, name, max(covered, default=(0.0, 0))[1])
+    if not concepts:  # one finding says so already
         return Vocabulary(categories, concepts)
-    for k, name in enumerate(categories):
-        for number in coverage[k]:
+    for name, rows in zip(categories, coverage, strict=True):
+        for number, row in rows.items():
             if number not in lines:
-                reader.findings.add(f"c_{name}.csv", None, "number", f"label {number} is not in label.csv")
+                reader.findings.add(f"c_{name}.csv", row.line, "number", f"label {number} is not in label.csv")
     return Vocabulary(categories, concepts)
 
 
@@ -116,27 +118,41 @@ def _read_categories(reader: TableReader) -> tuple[str, ...]:
     return tuple(names)
 
 
-def _read_coverage(reader: TableReader, category: str) -> dict[int, float]:
-    """Return the pixels that each label covers as this category, in images."""
-    coverage: dict[int, float] = {}
+class _Coverage(NamedTuple):
+    """A row of c_<category>.csv: its line, and the pixels that the label covers, in images."""
+
+    line: int
+    images: float
+
+
+def _read_coverage(reader: TableReader, category: str) -> dict[int, _Coverage]:
+    """Return how much each label covers as this category, by its number."""
+    coverage: dict[int, _Coverage] = {}
     if (table := reader.read(f"c_{category}.csv", ("code", "number", "name", "frequency", "coverage"))) is None:
         return coverage
-    number_at, coverage_at = table.places(("number", "coverage"))
     for line, fields in table.rows:
-        number = whole_number(fields[number_at])
+        text, images = (fields[place] for place in table.places(("number", "coverage")))
+        number = whole_number(text)
         if number is None:
-            wanted = f"expected a label number, got {fields[number_at]!r}"
-            reader.findings.add(table.name, line, "number", wanted)
+            reader.findings.add(table.name, line, "number", f"expected a label number, got {text!r}")
             continue
         if number in coverage:
-            reader.findings.add(table.name, line, "number", f"label {number} stands in an earlier row already")
-        try:
-            coverage[number] = float(fields[coverage_at])
-        except ValueError:
-            coverage[number] = 0.0
-            wanted = f"expected a number of images, got {fields[coverage_at]!r}"
-            reader.findings.add(table.name, line, "coverage", wanted)
+            also = f"label {number} stands in row {coverage[number].line} already"
+            reader.findings.add(table.name, line, "number", also)
+        value = _share(images)
+        if value is None:
+            reader.findings.add(table.name, line, "coverage", f"expected a number of images, got {images!r}")
+        coverage[number] = _Coverage(line, value or 0.0)
     return coverage
+
+
+def _share(text: str) -> float | None:
+    """Return the number from 0 that a field stands for, None for any other field."""
+    try:
+        value = float(text)
+    except ValueError:
+        return None
+    return value if 0 <= value < math.inf else None
 
 
 def _own_categories(reader: TableReader, categories: tuple[str, ...], line: int, mentions: str) -> list[int]:
