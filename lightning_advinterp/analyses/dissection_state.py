@@ -48,8 +48,11 @@ class DissectionState:
     def count(self, view: View, layer: str, maps: Tensor) -> ConceptCounts:
         """Return the counts of a view's layer, zeros at first."""
         layers = self.counts.setdefault(view.name, {})
-        if layer not in layers:
+        known = layers.get(layer)
+        if known is None or known.images.device != maps.device:  # a loaded state lies in the main memory
             layers[layer] = self._zeros(maps.shape[1], view.groups, maps)
+            if known is not None:
+                layers[layer].load_state_dict(known.state_dict())
         return layers[layer]
 
     def _zeros(self, units: int, groups: int, like: Tensor) -> ConceptCounts:
@@ -96,7 +99,7 @@ class DissectionState:
                 self.reached[name][key] += value
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything as plain types and tensors."""
+        """Return everything as plain types and tensors in main memory, wherever another process' device may be."""
         parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
         parts = {"quantiles": self.quantiles, "refined": self.refined, "counts": self.counts}
         states = {
@@ -104,7 +107,10 @@ class DissectionState:
             for part, found in parts.items()
         }
         reached = {name: dict(values) for name, values in self.reached.items()}
-        return states | {"thresholds": self.thresholds, "reached": reached}
+        thresholds = {
+            view: {layer: one.cpu() for layer, one in found.items()} for view, found in self.thresholds.items()
+        }
+        return states | {"thresholds": thresholds, "reached": reached}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace everything."""

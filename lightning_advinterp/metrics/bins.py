@@ -34,6 +34,10 @@ class Bins(NamedTuple):
         """int64 ``[N]``."""
         return self.code // _UNIT
 
+    def to(self, device: torch.device) -> "Bins":
+        """Return the bins on a device."""
+        return self if self.code.device == device else Bins(*(column.to(device) for column in self))
+
     def select(self, kept: Tensor) -> "Bins":
         """Return the bins where ``kept``, bool ``[N]``, is true."""
         return Bins(*(column[kept] for column in self))

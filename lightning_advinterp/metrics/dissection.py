@@ -145,12 +145,12 @@ class ConceptCounts:
             own += value.to(own.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts."""
-        return {name: getattr(self, name) for name in ("intersection", "area", "truth", "images")}
+        """Return the counts in main memory."""
+        return {name: getattr(self, name).cpu() for name in ("intersection", "area", "truth", "images")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
-        for name, value in state.items():
+        for name, value in state.items():  # copies: what is loaded from stays as it is
             setattr(self, name, value.to(self.images.device, copy=True))
 
     def iou(self, weights: Tensor | None = None) -> Tensor:

@@ -99,6 +99,9 @@ class TopQuantile:
             )
         self._units, self._positions = units, height * width
         maps = maps.detach().float().reshape(images, units, -1)
+        self._bins = self._bins.to(maps.device)  # a loaded state lies in the main memory
+        if self._bound is not None:
+            self._bound = self._bound.to(maps.device)
         most = max(1, _CHUNK // (units * self._positions))
         start = 0
         while start < images:
@@ -204,14 +207,14 @@ class TopQuantile:
         self._settle()
         self._units, self._positions = state["units"], state["positions"]
         self.values += state["values"]
-        self._bins = join_bins(self._bins, Bins(*(column.to(self._bins.code.device) for column in state["bins"])))
+        self._bins = join_bins(self._bins, Bins(*state["bins"]).to(self._bins.code.device))
         self._prune()
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts as plain types and tensors: equal for equal values, however they came."""
+        """Return the counts as plain types and tensors in main memory: equal for equal values, however they came."""
         self._settle()
         sizes = {"units": self._units, "positions": self._positions, "values": self.values}
-        return {"bins": list(self._bins), **sizes}
+        return {"bins": [column.cpu() for column in self._bins], **sizes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
@@ -238,6 +241,8 @@ class RefinedQuantile:
     def update(self, maps: Tensor) -> None:
         """Count the activations ``[B, U, H, W]`` that lie between the bounds; units known exactly are passed over."""
         maps = maps.detach().float().flatten(2)
+        self.low, self.high, self.above = (one.to(maps.device) for one in (self.low, self.high, self.above))
+        self._bins = self._bins.to(maps.device)
         open_ = self.low < self.high
         units = open_.nonzero().squeeze(1)
         maps = maps[:, units]
@@ -256,12 +261,12 @@ class RefinedQuantile:
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's :meth:`state_dict`."""
-        self._bins = join_bins(self._bins, Bins(*(column.to(self.low.device) for column in state["bins"])))
+        self._bins = join_bins(self._bins, Bins(*state["bins"]).to(self.low.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return bounds and counts as plain types and tensors."""
-        bounds = {"low": self.low, "high": self.high, "above": self.above, "ranks": list(self._ranks)}
-        return bounds | {"bins": list(self._bins)}
+        """Return bounds and counts as plain types and tensors in main memory."""
+        bounds = {"low": self.low.cpu(), "high": self.high.cpu(), "above": self.above.cpu()}
+        return bounds | {"ranks": list(self._ranks), "bins": [column.cpu() for column in self._bins]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "RefinedQuantile":
