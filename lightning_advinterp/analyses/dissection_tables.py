@@ -265,6 +265,6 @@ class DissectionTables:
         total = 0
         for column, outcome in (("same_concept", "concept"), ("same_category", "category"), ("any", "other")):
             total += counts[outcome]
-            low, high = wilson_interval(total, n)
+            low, high = wilson_interval(total, n) if n else (None, None)
             row |= {column: total / n if n else None, f"{column}_low": low, f"{column}_high": high}
         return row | {"lost": counts["lost"] / n if n else None, "eps": self.eps.get(kind)}
