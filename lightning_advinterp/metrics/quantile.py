@@ -14,6 +14,7 @@ from lightning_advinterp.metrics.bins import (
     fill_bins,
     join_bins,
     lower_edge,
+    unit_blocks,
     value_at,
     value_codes,
 )
@@ -23,7 +24,7 @@ SHIFT = 12
 OFFICIAL = Fraction(994, 999)
 """The quantile that NetDissect's code reads for its 0.995: entry 994 of 1,000 points from 0 to 1."""
 _BUFFER = 1 << 18
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 
 
 def as_quantile(quantile: float | str | Fraction) -> Fraction:
@@ -126,7 +127,7 @@ class TopQuantile:
             unit, value = unit[finite], value[finite]
         self._buffer.append(value_codes(unit, value))
         waiting = sum(map(len, self._buffer))
-        if waiting > max(_BUFFER, len(self._bins.code)) or self._seen >= 2 * self._looked:
+        if waiting > min(max(_BUFFER, len(self._bins.code)), _CHUNK) or self._seen >= 2 * self._looked:
             self._settle()
 
     def _needed(self) -> int | None:
@@ -140,27 +141,32 @@ class TopQuantile:
         self._looked = self._seen
         if self._buffer:
             codes, self._buffer = torch.cat(self._buffer), []
-            self._bins = join_bins(self._bins, fill_bins(codes, SHIFT))
-        self._prune()
+            self._add(fill_bins(codes, SHIFT))
 
-    def _prune(self) -> None:
+    def _add(self, more: Bins) -> None:
         needed = self._needed()
-        if needed is None or not len(self._bins.code):
-            return
-        above = counts_above(self._bins)
-        bins = self._bins.select(above < needed)
-        above = above[above < needed]
+        if needed is not None:
+            self._bound = torch.full((self._units,), -torch.inf, device=more.code.device)
+        parts = []
+        for own, new in unit_blocks(self._units, self._bins, more):
+            joined = join_bins(own, new)
+            parts.append(joined if needed is None else self._pruned(joined, needed))
+        self._bins = Bins(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+    def _pruned(self, bins: Bins, needed: int) -> Bins:
+        """Return the bins that the quantile can reach, and note what can still come in."""
+        above = counts_above(bins)
+        bins, above = bins.select(above < needed), above[above < needed]
         # The lowest bin kept, where it completes the number needed, bounds what can still come in.
         first = torch.ones_like(bins.code, dtype=torch.bool)
         first[1:] = bins.unit[1:] != bins.unit[:-1]
         full = first & (above + bins.count >= needed)
-        edges = lower_edge(bins.code[full], SHIFT)
-        bound = torch.full((self._units,), -torch.inf, device=bins.code.device)
-        self._bound = bound.index_copy_(0, bins.unit[full], edges)
         # A unit that is mostly 0 shall not count its zeros for ever: beyond the number needed they tell nothing.
         zeros = full & (bins.low == 0) & (bins.high == 0)
-        self._bound[bins.unit[zeros]] = 0.0
-        self._bins = bins._replace(count=torch.where(zeros, needed - above, bins.count))
+        if self._bound is not None:
+            self._bound[bins.unit[full]] = lower_edge(bins.code[full], SHIFT)
+            self._bound[bins.unit[zeros]] = 0.0
+        return bins._replace(count=torch.where(zeros, needed - above, bins.count))
 
     def compute(self) -> Tensor:
         """Return the thresholds, float32 ``[U]``.
@@ -207,8 +213,7 @@ class TopQuantile:
         self._settle()
         self._units, self._positions = state["units"], state["positions"]
         self.values += state["values"]
-        self._bins = join_bins(self._bins, Bins(*state["bins"]).to(self._bins.code.device))
-        self._prune()
+        self._add(Bins(*state["bins"]).to(self._bins.code.device))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts as plain types and tensors in main memory: equal for equal values, however they came."""
@@ -221,7 +226,8 @@ class TopQuantile:
         self._bins, self._buffer, self._bound = Bins(*state["bins"]), [], None
         self._units, self._positions, self.values = state["units"], state["positions"], state["values"]
         self._seen = self._looked = self.values
-        self._prune()
+        if self._units:
+            self._add(empty_bins())
 
 
 class RefinedQuantile:
