@@ -11,6 +11,8 @@ Control = Literal["shuffled", "rotated", "random"]
 CONTROLS: tuple[Control, ...] = get_args(Control)
 NOISE = "~noise"
 """Ends the name of the view of an attack's noise."""
+PAIRED = "~real"
+"""Ends the name of the view of the real images, split by an attack's success."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,7 @@ class DissectionConfig:
             rotation of each layer's units), ``random`` (the network with random weights). At least one: a ratio that
             nothing is held against says nothing.
         noise: count images with random-sign noise as large as each attack's, beside its retention.
+        by_success: count images on which an attack succeeds apart from those on which it fails.
         groups: into so many random groups images are counted, from which intervals and split halves are read.
         replicates: of the bootstrap over groups of images; 0 for no intervals.
         keep: hold all activations between the sweeps instead of computing them twice: 4 bytes each, that is 100 kB
@@ -47,6 +50,7 @@ class DissectionConfig:
     threshold_source: Literal["real", "recompute"] = "real"
     controls: tuple[Control, ...] = CONTROLS
     noise: bool = True
+    by_success: bool = False
     groups: int = 20
     replicates: int = 200
     keep: bool = False

@@ -11,7 +11,9 @@
   ``noise_kept`` under random-sign noise as large, ``half_kept`` on one random half of the real images of what it
   detects on the other.
 - ``dissection_retention_summary``: shares of the detectors, per layer and ``change`` (``attack``, ``noise``,
-  ``split_half``), cumulative: the same concept, the same category, any, with Wilson intervals; and lost.
+  ``split_half``, and where asked for ``success`` and ``failure``: the attack on the images on which it succeeds or
+  fails, held against the same images without it), cumulative: the same concept, the same category, any, with Wilson
+  intervals; and lost.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Row
-from lightning_advinterp.analyses.dissection_config import NOISE, DissectionConfig
+from lightning_advinterp.analyses.dissection_config import NOISE, PAIRED, DissectionConfig
 from lightning_advinterp.metrics.concepts import Kept, UnitConcepts, best_concepts, count_detectors, retained
 from lightning_advinterp.metrics.detector_bootstrap import centred_interval, group_weights, resampled_detectors
 from lightning_advinterp.metrics.dissection import ConceptCounts
@@ -142,11 +144,13 @@ class DissectionTables:
     @cached_property
     def _resampled(self) -> dict[str, dict[str, NDArray[np.int64]]]:
         weights = group_weights(self.config.groups, self.config.replicates, mixed_seed(self.config.seed, _BOOTSTRAP))
-        counts = {kind: self.counts[kind] for kind in self.kinds}
-        return {
-            kind: {layer: resampled_detectors(layers[layer], weights, self.config.iou) for layer in self.taps}
-            for kind, layers in counts.items()
-        }
+        found: dict[str, dict[str, NDArray[np.int64]]] = {}
+        for kind in self.kinds:
+            for layer in self.taps:
+                counts = self.counts[kind][layer]
+                drawn = np.tile(weights, len(counts.images) // self.config.groups)  # groups split by success
+                found.setdefault(kind, {})[layer] = resampled_detectors(counts, drawn, self.config.iou)
+        return found
 
     @cached_property
     def _summary(self) -> list[Row]:
@@ -203,6 +207,13 @@ class DissectionTables:
     def _kept(self, view: str, layer: str) -> list[Kept | None]:
         return retained(self.concepts[REAL][layer], self.concepts[view][layer], self.config.iou)
 
+    def _kept_where(self, kind: str, layer: str, change: str) -> list[Kept | None]:
+        """The same on the images alone on which an attack fails, or succeeds."""
+        where = torch.tensor([change == "failure", change == "success"]).long()
+        real = self._concepts(self.counts[kind + PAIRED][layer], where)
+        found = self._concepts(self.counts[kind][layer], where.repeat_interleave(self.config.groups))
+        return retained(real, found, self.config.iou)
+
     @cached_property
     def _halves(self) -> dict[str, list[Kept | None]]:
         """Layer to what one half of the real images says of the detectors that the other half gives."""
@@ -241,6 +252,9 @@ class DissectionTables:
                 if self.config.noise:
                     noise = [one for part in layers for one in self._kept(kind + NOISE, part)]
                     yield self._shares(layer, kind, "noise", noise)
+                for change in ("failure", "success") if self.config.by_success else ():
+                    split = [one for part in layers for one in self._kept_where(kind, part, change)]
+                    yield self._shares(layer, kind, change, split)
             halves = [one for part in layers for one in self._halves[part]]
             yield self._shares(layer, REAL, "split_half", halves)
 
@@ -251,6 +265,6 @@ class DissectionTables:
         total = 0
         for column, outcome in (("same_concept", "concept"), ("same_category", "category"), ("any", "other")):
             total += counts[outcome]
-            low, high = wilson_interval(total, n)
+            low, high = wilson_interval(total, n) if n else (None, None)
             row |= {column: total / n if n else None, f"{column}_low": low, f"{column}_high": high}
         return row | {"lost": counts["lost"] / n if n else None, "eps": self.eps.get(kind)}

@@ -4,6 +4,7 @@ A float32's bits, read as an integer with its sign, grow with its value: its *ke
 bins of one relative width. A *code* joins unit and key in one int64, so that sorting codes sorts units first.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +13,7 @@ from torch import Tensor
 
 _UNIT = 1 << 33  # room for the keys of one unit
 _ZERO = 1 << 32  # where key 0 lies in that room
+_BLOCK = 1 << 18  # bins worked on at once
 
 
 class Bins(NamedTuple):
@@ -33,6 +35,10 @@ class Bins(NamedTuple):
     def unit(self) -> Tensor:
         """int64 ``[N]``."""
         return self.code // _UNIT
+
+    def to(self, device: torch.device) -> "Bins":
+        """Return the bins on a device."""
+        return self if self.code.device == device else Bins(*(column.to(device) for column in self))
 
     def select(self, kept: Tensor) -> "Bins":
         """Return the bins where ``kept``, bool ``[N]``, is true."""
@@ -79,6 +85,21 @@ def fill_bins(codes: Tensor, shift: int) -> Bins:
     found, count = torch.unique_consecutive(_bin_codes(codes, shift), return_counts=True)
     last = count.cumsum(0) - 1
     return Bins(found, count, _values(codes[last - count + 1]), _values(codes[last]))
+
+
+def unit_blocks(units: int, *several: Bins) -> Iterator[tuple[Bins, ...]]:
+    """Cut several bins of the same units into blocks of whole units, so that work on them takes little memory."""
+    count = max(1, sum(len(bins.code) for bins in several) // _BLOCK)
+    step = max(1, units // count)
+    cuts = []
+    for bins in several:
+        edges = torch.arange(step, units, step, device=bins.code.device) * _UNIT
+        cuts.append([0, *torch.searchsorted(bins.code, edges).tolist(), len(bins.code)])
+    for block in range(len(cuts[0]) - 1):
+        yield tuple(
+            Bins(*(column[cut[block] : cut[block + 1]] for column in bins))
+            for bins, cut in zip(several, cuts, strict=True)
+        )
 
 
 def join_bins(first: Bins, second: Bins) -> Bins:

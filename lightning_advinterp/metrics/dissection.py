@@ -23,6 +23,7 @@ from lightning_advinterp.metrics.label_maps import BatchLabels, Rule, Vocabulary
 from lightning_advinterp.metrics.masks import exceeding_pixels
 
 _LARGEST = 2**31 - 1
+_MOST = 1 << 23  # values interpolated at once
 
 
 class ConceptCounts:
@@ -82,8 +83,18 @@ class ConceptCounts:
             OverflowError: if a group's label totals no longer fit 32 bits: take more groups.
         """
         self._count_labels(labels, group)
+        self._count_units(maps, thresholds, labels, size, group)
+
+    def _count_units(
+        self, maps: Tensor, thresholds: Tensor, labels: BatchLabels, size: tuple[int, int], group: Tensor
+    ) -> None:
         units = maps.shape[1]
-        row, pixel = exceeding_pixels(maps, thresholds, size)
+        hits = exceeding_pixels(maps, thresholds, size, _MOST)
+        if hits is None:  # an attack can make units active nearly everywhere: bounded memory, then, by halves
+            for part in (slice(0, len(maps) // 2), slice(len(maps) // 2, None)):
+                self._count_units(maps[part], thresholds, labels.of(part), size, group[part])
+            return
+        row, pixel = hits
         # Rows that have hits, numbered through; a row's hits are counted by set of labels, and sets are few.
         active = torch.zeros(len(maps) * units, dtype=torch.int64, device=maps.device)
         active[row] = 1
@@ -134,12 +145,12 @@ class ConceptCounts:
             own += value.to(own.device)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts."""
-        return {name: getattr(self, name) for name in ("intersection", "area", "truth", "images")}
+        """Return the counts in main memory."""
+        return {name: getattr(self, name).cpu() for name in ("intersection", "area", "truth", "images")}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
-        for name, value in state.items():
+        for name, value in state.items():  # copies: what is loaded from stays as it is
             setattr(self, name, value.to(self.images.device, copy=True))
 
     def iou(self, weights: Tensor | None = None) -> Tensor:

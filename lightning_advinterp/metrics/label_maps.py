@@ -132,6 +132,11 @@ class BatchLabels(NamedTuple):
     present: Tensor
     most: int
 
+    def of(self, images: slice) -> "BatchLabels":
+        """Return the labels of some of the images."""
+        signature, first, present = (one[images] for one in (self.signature, self.first, self.present))
+        return self._replace(signature=signature, first=first, present=present)
+
 
 def batch_labels(
     images: Sequence[ImageLabels], vocabulary: Vocabulary, device: torch.device | None = None

@@ -61,7 +61,7 @@ def enlarged_axis(size: int, target: int, *, device: torch.device, dtype: torch.
     return Axis(ends[:-1], ends[1:], weights, pixels)
 
 
-def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Hits:
+def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], most: int | None = None) -> Hits | None:
     """Return the pixels at which upsampled maps are larger than their unit's threshold.
 
     Bilinear with half-pixel centres; where a map is larger than ``size``, it is shrunk with antialiasing, as PIL does.
@@ -72,10 +72,14 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) ->
         maps: float ``[B, U, H, W]``.
         thresholds: ``[U]``.
         size: height and width of the label maps.
+        most: interpolate at most so many values at once.
+
+    Returns:
+        The pixels, by row; None if several images need more than ``most`` values: show fewer at a time.
     """
-    units, height, width = maps.shape[1:]
+    images, units, height, width = maps.shape
     if height > size[0] or width > size[1]:
-        return _shrunk(maps, thresholds, size)
+        return _shrunk(maps, thresholds, size, most)
     thresholds = thresholds.to(maps.dtype)
     above = maps > thresholds[:, None, None]
     row = above.flatten(2).any(-1).flatten().nonzero().squeeze(1)
@@ -87,6 +91,8 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) ->
     if width != size[1]:
         above = torch.cat([above[:, :, :1], above], 2) | torch.cat([above, above[:, :, -1:]], 2)
     cell = above.flatten().nonzero().squeeze(1)
+    if most is not None and images > 1 and len(cell) * y.weight.shape[1] * x.weight.shape[1] > most:
+        return None
     cell_x = cell % len(x.low)
     rest = cell.div(len(x.low), rounding_mode="floor")
     cell_y, which = rest % len(y.low), rest.div(len(y.low), rounding_mode="floor")
@@ -109,10 +115,12 @@ def _between(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
     return low + weight * (high - low)
 
 
-def _shrunk(maps: Tensor, thresholds: Tensor, size: tuple[int, int]) -> Hits:
+def _shrunk(maps: Tensor, thresholds: Tensor, size: tuple[int, int], most: int | None) -> Hits | None:
     """The same for maps larger than the label maps, of which only those that exceed somewhere are resampled."""
     units = maps.shape[1]
     row = (maps.amax((2, 3)) > thresholds.to(maps.dtype)).flatten().nonzero().squeeze(1)
+    if most is not None and len(maps) > 1 and len(row) * size[0] * size[1] > most:
+        return None
     resampled = F.interpolate(
         maps.flatten(0, 1)[row][:, None], size=size, mode="bilinear", align_corners=False, antialias=True
     )

@@ -14,6 +14,7 @@ from lightning_advinterp.metrics.bins import (
     fill_bins,
     join_bins,
     lower_edge,
+    unit_blocks,
     value_at,
     value_codes,
 )
@@ -23,7 +24,7 @@ SHIFT = 12
 OFFICIAL = Fraction(994, 999)
 """The quantile that NetDissect's code reads for its 0.995: entry 994 of 1,000 points from 0 to 1."""
 _BUFFER = 1 << 18
-_CHUNK = 1 << 22
+_CHUNK = 1 << 20
 
 
 def as_quantile(quantile: float | str | Fraction) -> Fraction:
@@ -59,9 +60,9 @@ class TopQuantile:
     Values are counted in bins of 20 bits of their float32, each with its exact smallest and largest value. Bins that
     the quantile cannot reach are dropped: given the number of images to come, only the highest (1 − q) share of all
     values counts, and a bin with that many above it is out. What remains depends on the values alone, not on their
-    order, batches or processes: states of parts, merged, equal the state of the whole. Relative error at most 2⁻¹¹
-    (below the normal numbers, 1e-38, an absolute error of at most 2⁻¹³⁷); exact where a bin holds one or two different
-    values, as for constant and dead units.
+    order, batches or processes: states of parts, merged, equal the state of the whole. The relative error is at most
+    2⁻¹¹ (below the normal numbers, 1e-38, the absolute one at most 2⁻¹³⁷); there is none where a bin holds one or two
+    different values, as for constant and dead units.
 
     A unit keeps at most as many bins as its top share has values, and about 2,000 per factor of two between the
     quantile and the maximum, at 24 bytes each.
@@ -99,6 +100,9 @@ class TopQuantile:
             )
         self._units, self._positions = units, height * width
         maps = maps.detach().float().reshape(images, units, -1)
+        self._bins = self._bins.to(maps.device)  # a loaded state lies in the main memory
+        if self._bound is not None:
+            self._bound = self._bound.to(maps.device)
         most = max(1, _CHUNK // (units * self._positions))
         start = 0
         while start < images:
@@ -123,7 +127,7 @@ class TopQuantile:
             unit, value = unit[finite], value[finite]
         self._buffer.append(value_codes(unit, value))
         waiting = sum(map(len, self._buffer))
-        if waiting > max(_BUFFER, len(self._bins.code)) or self._seen >= 2 * self._looked:
+        if waiting > min(max(_BUFFER, len(self._bins.code)), _CHUNK) or self._seen >= 2 * self._looked:
             self._settle()
 
     def _needed(self) -> int | None:
@@ -137,27 +141,32 @@ class TopQuantile:
         self._looked = self._seen
         if self._buffer:
             codes, self._buffer = torch.cat(self._buffer), []
-            self._bins = join_bins(self._bins, fill_bins(codes, SHIFT))
-        self._prune()
+            self._add(fill_bins(codes, SHIFT))
 
-    def _prune(self) -> None:
+    def _add(self, more: Bins) -> None:
         needed = self._needed()
-        if needed is None or not len(self._bins.code):
-            return
-        above = counts_above(self._bins)
-        bins = self._bins.select(above < needed)
-        above = above[above < needed]
+        if needed is not None:
+            self._bound = torch.full((self._units,), -torch.inf, device=more.code.device)
+        parts = []
+        for own, new in unit_blocks(self._units, self._bins, more):
+            joined = join_bins(own, new)
+            parts.append(joined if needed is None else self._pruned(joined, needed))
+        self._bins = Bins(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+
+    def _pruned(self, bins: Bins, needed: int) -> Bins:
+        """Return the bins that the quantile can reach, and note what can still come in."""
+        above = counts_above(bins)
+        bins, above = bins.select(above < needed), above[above < needed]
         # The lowest bin kept, where it completes the number needed, bounds what can still come in.
         first = torch.ones_like(bins.code, dtype=torch.bool)
         first[1:] = bins.unit[1:] != bins.unit[:-1]
         full = first & (above + bins.count >= needed)
-        edges = lower_edge(bins.code[full], SHIFT)
-        bound = torch.full((self._units,), -torch.inf, device=bins.code.device)
-        self._bound = bound.index_copy_(0, bins.unit[full], edges)
         # A unit that is mostly 0 shall not count its zeros for ever: beyond the number needed they tell nothing.
         zeros = full & (bins.low == 0) & (bins.high == 0)
-        self._bound[bins.unit[zeros]] = 0.0
-        self._bins = bins._replace(count=torch.where(zeros, needed - above, bins.count))
+        if self._bound is not None:
+            self._bound[bins.unit[full]] = lower_edge(bins.code[full], SHIFT)
+            self._bound[bins.unit[zeros]] = 0.0
+        return bins._replace(count=torch.where(zeros, needed - above, bins.count))
 
     def compute(self) -> Tensor:
         """Return the thresholds, float32 ``[U]``.
@@ -204,21 +213,21 @@ class TopQuantile:
         self._settle()
         self._units, self._positions = state["units"], state["positions"]
         self.values += state["values"]
-        self._bins = join_bins(self._bins, Bins(*(column.to(self._bins.code.device) for column in state["bins"])))
-        self._prune()
+        self._add(Bins(*state["bins"]).to(self._bins.code.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the counts as plain types and tensors: equal for equal values, however they came."""
+        """Return the counts as plain types and tensors in main memory: equal for equal values, however they came."""
         self._settle()
         sizes = {"units": self._units, "positions": self._positions, "values": self.values}
-        return {"bins": list(self._bins), **sizes}
+        return {"bins": [column.cpu() for column in self._bins], **sizes}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
         self._bins, self._buffer, self._bound = Bins(*state["bins"]), [], None
         self._units, self._positions, self.values = state["units"], state["positions"], state["values"]
         self._seen = self._looked = self.values
-        self._prune()
+        if self._units:
+            self._add(empty_bins())
 
 
 class RefinedQuantile:
@@ -238,6 +247,8 @@ class RefinedQuantile:
     def update(self, maps: Tensor) -> None:
         """Count the activations ``[B, U, H, W]`` that lie between the bounds; units known exactly are passed over."""
         maps = maps.detach().float().flatten(2)
+        self.low, self.high, self.above = (one.to(maps.device) for one in (self.low, self.high, self.above))
+        self._bins = self._bins.to(maps.device)
         open_ = self.low < self.high
         units = open_.nonzero().squeeze(1)
         maps = maps[:, units]
@@ -256,12 +267,12 @@ class RefinedQuantile:
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's :meth:`state_dict`."""
-        self._bins = join_bins(self._bins, Bins(*(column.to(self.low.device) for column in state["bins"])))
+        self._bins = join_bins(self._bins, Bins(*state["bins"]).to(self.low.device))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return bounds and counts as plain types and tensors."""
-        bounds = {"low": self.low, "high": self.high, "above": self.above, "ranks": list(self._ranks)}
-        return bounds | {"bins": list(self._bins)}
+        """Return bounds and counts as plain types and tensors in main memory."""
+        bounds = {"low": self.low.cpu(), "high": self.high.cpu(), "above": self.above.cpu()}
+        return bounds | {"ranks": list(self._ranks), "bins": [column.cpu() for column in self._bins]}
 
     @classmethod
     def from_state(cls, state: dict[str, Any]) -> "RefinedQuantile":

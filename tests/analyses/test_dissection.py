@@ -297,7 +297,42 @@ def test_a_control_knows_nothing_of_the_labels():
     (row,) = [row for row in result.tables["dissection_summary"] if row["category"] == "object"]
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (1, 1, 1)
     _, analysis = run(data, network, layers="last", quantile=0.8, controls=("shuffled",))
-    assert float(analysis._counts["shuffled"]["relu"].iou().max()) < 0.3
+    assert float(analysis._state.counts["shuffled"]["relu"].iou().max()) < 0.3
+
+
+def test_successes_and_failures_are_counted_apart():
+    """Together they are the whole, for the attack and for the same images without it."""
+    data, network, attacks = FakeConcepts(9), small_network(seed=1).double(), [AttackConfig("fgsm", "128/255")]
+    result, analysis = run(data, network, attacks, by_success=True, noise=False)
+    whole, _ = run(data, network, attacks, noise=False)
+    assert result.tables["dissection"] == whole.tables["dissection"]
+    assert result.tables["dissection_summary"] == whole.tables["dissection_summary"]
+    counts, reached = analysis._state.counts, analysis._state.reached["fgsm"]
+    assert 0 < reached["success"] < 9
+    for layer in LAYERS:
+        real, paired, attacked = (counts[view][layer] for view in (REAL, "fgsm~real", "fgsm"))
+        assert paired.images.tolist() == [9 - reached["success"], reached["success"]]
+        assert attacked.images.view(2, 4).sum(1).tolist() == paired.images.tolist()
+        for name in ("intersection", "area", "truth"):
+            assert torch.equal(getattr(paired, name).sum(0), getattr(real, name).sum(0))
+    changes = [row["change"] for row in result.tables["dissection_retention_summary"] if row["layer"] == "all"]
+    assert changes == ["attack", "failure", "success", "split_half"]
+
+
+def test_retention_is_read_from_the_counts():
+    """An attack without effect keeps every concept; halves and thresholds are those of the real images."""
+    result, _ = run(FakeConcepts(9), attacks=[AttackConfig("fgsm", 0.0)], threshold_source="recompute")
+    (attack, noise) = [
+        row
+        for row in result.tables["dissection_retention_summary"]
+        if row["layer"] == "all" and row["change"] in ("attack", "noise")
+    ]
+    for row in (attack, noise):
+        assert row["detectors"] > 0
+        assert (row["same_concept"], row["same_category"], row["any"], row["lost"]) == (1, 1, 1, 0)
+    for row in result.tables["dissection_retention"]:
+        assert row["kept"] == row["noise_kept"] == ("concept" if row["real_iou"] >= 0.04 else None)
+        assert (row["label"], row["iou"]) == (row["real_label"], row["real_iou"])
 
 
 @pytest.mark.parametrize(

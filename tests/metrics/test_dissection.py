@@ -93,6 +93,25 @@ def test_shrinking_is_antialiased():
     assert sorted(hits.pixel.tolist()) == np.flatnonzero(expected.reshape(-1) > 0.5).tolist()
 
 
+@pytest.mark.parametrize("rule", RULES)
+def test_busy_units_are_counted_a_few_images_at_a_time(rule, monkeypatch):
+    """Halves of a batch, down to single images, where there is too much to interpolate at once."""
+    generator = np.random.default_rng(9)
+    maps = generator.normal(size=(7, 5, 4, 4)).astype(np.float32)
+    segmentations = [random_image(generator, (8, 8)) for _ in maps]
+    vocabulary, thresholds = Vocabulary(CATEGORIES_OF, NAMES), torch.full((5,), -0.5)
+    expected = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
+    seen = []
+    monkeypatch.setattr("lightning_advinterp.metrics.dissection._MOST", 300)
+    inner = ConceptCounts._count_units
+    monkeypatch.setattr(ConceptCounts, "_count_units", lambda self, *all: (seen.append(len(all[0])), inner(self, *all)))
+    found = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
+    assert seen[0] == 7
+    assert seen.count(1) == 7
+    for name, value in expected.state_dict().items():
+        assert torch.equal(value, found.state_dict()[name]), name
+
+
 def test_a_plateau_at_the_threshold_does_not_exceed_it():
     """0.1 has no exact weights: w₀·a + w₁·a would lie above a at some pixels."""
     plane = torch.full((1, 1, 13, 13), 0.1)

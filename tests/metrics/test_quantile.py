@@ -76,6 +76,15 @@ def test_the_state_knows_no_order_batch_or_process(images):
         assert same(second.state_dict(), expected)
 
 
+@pytest.mark.parametrize("block", [1, 40, 700])
+def test_the_state_knows_no_blocks(block, monkeypatch):
+    """Bins are worked on a few units at a time, down to single ones."""
+    maps = maps_of_many_kinds()
+    expected = stream(maps, 0.99, 60).state_dict()
+    monkeypatch.setattr("lightning_advinterp.metrics.bins._BLOCK", block)
+    assert same(stream(maps, 0.99, 60).state_dict(), expected)
+
+
 def test_a_resumed_stream_goes_on():
     maps = maps_of_many_kinds()
     half = TopQuantile(0.99, 60)

@@ -1,0 +1,135 @@
+"""What a dissection has counted so far: mergeable over processes, and saved where a run may be interrupted."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lightning_advinterp.analyses.analysis import REAL, Observation
+from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.dissection_views import View
+from lightning_advinterp.metrics.dissection import ConceptCounts
+from lightning_advinterp.metrics.label_maps import Vocabulary
+from lightning_advinterp.metrics.quantile import RefinedQuantile, TopQuantile
+
+
+class DissectionState:
+    """Quantiles, then thresholds, then counts, by view and layer.
+
+    Args:
+        config: how is counted.
+        vocabulary: the labels.
+        images: how many images come at most.
+        attacks: names.
+
+    Attributes:
+        quantiles: of the first sweep; empty once they are settled.
+        refined: of the second, if thresholds are to be exact.
+        thresholds: float32 ``[U]``, settled: the same in all processes.
+        counts: of the last sweep.
+        reached: attack to number of images ``n``, of successes ``success``, and the sum of ``linf``.
+    """
+
+    def __init__(self, config: DissectionConfig, vocabulary: Vocabulary, images: int, attacks: tuple[str, ...]) -> None:
+        self.config, self.vocabulary, self.images = config, vocabulary, images
+        self.quantiles: dict[str, dict[str, TopQuantile]] = {}
+        self.refined: dict[str, dict[str, RefinedQuantile]] = {}
+        self.thresholds: dict[str, dict[str, Tensor]] = {}
+        self.counts: dict[str, dict[str, ConceptCounts]] = {}
+        self.reached: dict[str, dict[str, float]] = {name: {"n": 0, "success": 0, "linf": 0.0} for name in attacks}
+
+    def quantile(self, view: str, layer: str) -> TopQuantile:
+        """Return the quantile of a view's layer, a new one at first."""
+        layers = self.quantiles.setdefault(view, {})
+        if layer not in layers:
+            layers[layer] = TopQuantile(self.config.quantile, self.images)
+        return layers[layer]
+
+    def count(self, view: View, layer: str, maps: Tensor) -> ConceptCounts:
+        """Return the counts of a view's layer, zeros at first."""
+        layers = self.counts.setdefault(view.name, {})
+        known = layers.get(layer)
+        if known is None or known.images.device != maps.device:  # a loaded state lies in the main memory
+            layers[layer] = self._zeros(maps.shape[1], view.groups, maps)
+            if known is not None:
+                layers[layer].load_state_dict(known.state_dict())
+        return layers[layer]
+
+    def _zeros(self, units: int, groups: int, like: Tensor) -> ConceptCounts:
+        return ConceptCounts(units, self.vocabulary, rule=self.config.rule, groups=groups, device=like.device)
+
+    def note_attacks(self, seen: Observation) -> None:
+        """Count successes, and how far the images are from the real ones."""
+        for name, reached in self.reached.items():
+            delta = (seen.images[name] - seen.images[REAL]).flatten(1)
+            reached["n"] += len(seen.index)
+            reached["success"] += int(seen.success[name].sum())
+            reached["linf"] += float(delta.abs().amax(1).double().sum())
+
+    def settle(self, sweep: int) -> bool:
+        """Turn a sweep's merged quantiles into refinements or thresholds; return whether thresholds are known now."""
+        if sweep == 0 and self.config.exact:
+            self.refined = {
+                view: {layer: one.refined() for layer, one in layers.items()} for view, layers in self.quantiles.items()
+            }
+            self.quantiles = {}
+            return False
+        source: Mapping[str, Mapping[str, TopQuantile | RefinedQuantile]] = self.refined or self.quantiles
+        if not source:
+            return False
+        self.thresholds = {
+            view: {layer: one.compute() for layer, one in layers.items()} for view, layers in source.items()
+        }
+        self.quantiles, self.refined = {}, {}
+        return True
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict` of the sweep under way."""
+        for view, layer, one in _entries(state["quantiles"]):
+            self.quantile(view, layer).merge(one)
+        for view, layer, one in _entries(state["refined"]):
+            self.refined[view][layer].merge(one)
+        for view, layer, one in _entries(state["counts"]):
+            if layer in self.counts.get(view, {}):
+                self.counts[view][layer].merge(one)
+            else:
+                self._load_counts(view, layer, one)
+        for name, reached in state["reached"].items():
+            for key, value in reached.items():
+                self.reached[name][key] += value
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as plain types and tensors in main memory, wherever another process' device may be."""
+        parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
+        parts = {"quantiles": self.quantiles, "refined": self.refined, "counts": self.counts}
+        states = {
+            part: {view: {layer: one.state_dict() for layer, one in layers.items()} for view, layers in found.items()}
+            for part, found in parts.items()
+        }
+        reached = {name: dict(values) for name, values in self.reached.items()}
+        thresholds = {
+            view: {layer: one.cpu() for layer, one in found.items()} for view, found in self.thresholds.items()
+        }
+        return states | {"thresholds": thresholds, "reached": reached}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace everything."""
+        self.quantiles, self.refined, self.counts = {}, {}, {}
+        self.thresholds = {view: dict(layers) for view, layers in state["thresholds"].items()}
+        self.reached = {name: dict(values) for name, values in state["reached"].items()}
+        for view, layer, one in _entries(state["quantiles"]):
+            self.quantile(view, layer).load_state_dict(one)
+        for view, layer, one in _entries(state["refined"]):
+            self.refined.setdefault(view, {})[layer] = RefinedQuantile.from_state(one)
+        for view, layer, one in _entries(state["counts"]):
+            self._load_counts(view, layer, one)
+
+    def _load_counts(self, view: str, layer: str, state: dict[str, Tensor]) -> None:
+        groups, units, _ = state["intersection"].shape
+        counts = self._zeros(units, groups, state["intersection"])
+        counts.load_state_dict(state)
+        self.counts.setdefault(view, {})[layer] = counts
+
+
+def _entries(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
+    return [(view, layer, one) for view, layers in found.items() for layer, one in layers.items()]
