@@ -7,12 +7,19 @@ from lightning_advinterp.attacks.carlini_wagner import CarliniWagnerAttack
 from lightning_advinterp.attacks.config import AttackConfig, Member
 from lightning_advinterp.attacks.ensemble import Ensemble, least_likely_targets
 from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
+from lightning_advinterp.attacks.explanation import ExplanationAttack
+from lightning_advinterp.attacks.explanation_presets import (
+    EXPLANATION_ATTACKS,
+    ExplanationAttackConfig,
+    create_explanation_attack,
+)
 from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.optimization import OptimizationAttack
 from lightning_advinterp.attacks.presets import bim, create_attack, fgsm, pgd
 from lightning_advinterp.randomness import sample_keys
 
 __all__ = [
+    "EXPLANATION_ATTACKS",
     "Attack",
     "AttackConfig",
     "AttackResult",
@@ -21,12 +28,15 @@ __all__ = [
     "CarliniWagnerAttack",
     "Ensemble",
     "EnsembleAttack",
+    "ExplanationAttack",
+    "ExplanationAttackConfig",
     "GradientAttack",
     "Member",
     "OptimizationAttack",
     "bim",
     "calibrate",
     "create_attack",
+    "create_explanation_attack",
     "fgsm",
     "least_likely_targets",
     "parse_budget",

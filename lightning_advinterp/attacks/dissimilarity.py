@@ -8,7 +8,7 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lightning_advinterp.metrics.heatmaps import centre, centre_shift, spearman, top_k_intersection
+from lightning_advinterp.metrics.heatmaps import centre, centre_shift, default_k, spearman, top_k_intersection
 
 Criterion = Literal["topk", "spearman", "center_shift", "gain"]
 """By what the best iterate is chosen: the least intersection, the least ρ, the largest shift, or the largest gain."""
@@ -22,12 +22,23 @@ class Dissimilarity(ABC):
     Attributes:
         name: what tables call it.
         criterion: by what the best iterate is chosen where the attack is not told.
-        k: places of the top-k criterion.
+        k: places of the top-k criterion; see :func:`~lightning_advinterp.metrics.heatmaps.default_k` when None.
     """
 
     name: str
     criterion: Criterion = "topk"
-    k: int = 1000
+    k: int | None = None
+
+    def places(self, maps: Tensor) -> int:
+        """Return k for maps ``[B, H, W]``.
+
+        Raises:
+            ValueError: if it is all their places or more, so that no attack could change anything.
+        """
+        k, every = default_k(maps) if self.k is None else self.k, maps.shape[1] * maps.shape[2]
+        if k >= every:
+            raise ValueError(f"k must be less than the number of places, {every}, got {k}.")
+        return k
 
     @abstractmethod
     def reference(self, maps: Tensor) -> Tensor:
@@ -40,8 +51,7 @@ class Dissimilarity(ABC):
     def score(self, maps: Tensor, original: Tensor, reference: Tensor, criterion: Criterion) -> Tensor:
         """Return how well an iterate does, ``[B]`` float64, the larger the better."""
         if criterion == "topk":
-            places = maps.shape[1] * maps.shape[2]
-            return -top_k_intersection(maps, original, min(self.k, places))
+            return -top_k_intersection(maps, original, self.places(maps))
         if criterion == "spearman":
             return -spearman(maps, original).nan_to_num(nan=1.0)
         if criterion == "center_shift":
@@ -54,7 +64,7 @@ class Undirected(Dissimilarity):
 
     name = "random_sign"
 
-    def __init__(self, k: int = 1000) -> None:
+    def __init__(self, k: int | None = None) -> None:
         self.k = _check_k(k)
 
     def reference(self, maps: Tensor) -> Tensor:
@@ -71,13 +81,13 @@ class TopK(Dissimilarity):
 
     name = "topk"
 
-    def __init__(self, k: int = 1000) -> None:
+    def __init__(self, k: int | None = None) -> None:
         self.k = _check_k(k)
 
     def reference(self, maps: Tensor) -> Tensor:
         """Return B_k as a mask ``[B, H, W]``."""
         flat = maps.flatten(1)
-        order = flat.argsort(dim=1, descending=True, stable=True)[:, : min(self.k, flat.shape[1])]
+        order = flat.argsort(dim=1, descending=True, stable=True)[:, : self.places(maps)]
         return torch.zeros_like(flat).scatter_(1, order, 1.0).view_as(maps)
 
     def gain(self, maps: Tensor, reference: Tensor) -> Tensor:
@@ -208,7 +218,7 @@ def written(text: str, height: int, width: int) -> Tensor:
     return (torch.frombuffer(bytearray(sheet.tobytes()), dtype=torch.uint8).view(height, width) > 127).float()
 
 
-def _check_k(k: int) -> int:
-    if k < 1:
+def _check_k(k: int | None) -> int | None:
+    if k is not None and k < 1:
         raise ValueError(f"k must be 1 or more, got {k}.")
     return k

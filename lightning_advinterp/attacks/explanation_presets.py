@@ -38,7 +38,7 @@ class ExplanationAttackConfig:
         step: ``sign`` or ``adam`` (the default of target_map).
         softplus: β of the surrogate, or [first, last] for a growing one; 0 for the ReLU network itself. Left out: 10
             (target_map: [10, 100]), and 0 for lrp and deeplift.
-        k: of topk and of the top-k criterion; 1000 when left out.
+        k: of topk and of the top-k criterion; 1,000 when left out, less for images below 100 pixels.
         region: of target_region, [top, left, height, width] in shares of the sides; the quadrant of least relevance
             when left out.
         target: of target_map, ``centre`` (the default), ``uniform``, ``inverted`` or ``text``; maps of other images
@@ -176,6 +176,8 @@ def create_explanation_attack(
 
 
 def _ghorbani(kind: str, **settings: Any) -> ExplanationAttackConfig:
+    if kind in ("random_sign", "topk"):
+        settings["k"] = 1000
     common: dict[str, Any] = {"eps": "8/255", "steps": 300, "step_size": "0.5/255", "label": "true"}
     surrogate: dict[str, Any] = {} if kind == "random_sign" else {"softplus": 1.0}
     return ExplanationAttackConfig(kind, **common | surrogate | settings)

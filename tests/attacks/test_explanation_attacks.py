@@ -15,7 +15,6 @@ from lightning_advinterp.attacks.explanation_presets import (
 )
 from lightning_advinterp.explanations import LRP, DeepLift, Gradient, IntegratedGradients
 from lightning_advinterp.metrics.heatmaps import centre_shift, pearson, top_k_intersection
-from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.randomness import sample_keys
 
 
@@ -58,7 +57,8 @@ def test_the_loop_of_ghorbani_image_by_image(kind, measure):
 def test_every_type_on_every_explanation(kind, explanation):
     network, x = wrap(Branches()), batch(6)[0]
     before = fingerprint(network)
-    attack = build(kind, explanation, **({"step_size": 2e-3} if kind == "target_map" else {}))
+    own = {"target_map": {"step_size": 2e-3}, "topk": {"k": 10}, "random_sign": {"k": 10}}
+    attack = build(kind, explanation, **own.get(kind, {}))
     result = attack.run(network, x)
     assert_untouched(network, before)
     label = network(x).argmax(1)
@@ -116,12 +116,12 @@ def test_wrongly_classified_images_are_left_out():
 
 
 def test_the_class_and_its_probability_are_kept():
-    """On a network that changes its mind easily: the last iterate would lose the class, the chosen one does not."""
     network, x = wrap(plain()), batch(16)[0]
     label = network(x).argmax(1)
-    result = build("topk", eps=1.0, step_size=0.1, k=10).run(network, x)
+    result = build("topk", eps=1.0, steps=1, step_size=1.0, k=10).run(network, x)
     assert torch.equal(network(result.x_adv).argmax(1), label)
-    assert not result.success.all()  # where every step lost the class
+    assert result.success.any()
+    assert not result.success.all()  # the step lost the class
     near = build("topk", step_size="4/255", k=10, most_delta_p=0.01).run(network, x)
     p, q = (network(image).softmax(1).gather(1, label[:, None]) for image in (x, near.x_adv))
     assert (p - q).abs().max() <= 0.01
@@ -169,9 +169,6 @@ def test_relu_alone_gives_the_gradient_map_no_derivative():
     assert not stuck.success.any()
     smoothed = build("topk", Gradient(softplus=3.0), k=10).run(network, x)
     assert smoothed.success.any()
-    with smoothed_relu(3.0):
-        label = network(x).argmax(1)
-    assert label.shape == (4,)
 
 
 def test_dissimilarities_by_hand():
