@@ -17,6 +17,7 @@ import warnings
 import torch
 from torch import fx, nn
 
+from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.explanations import (
     LRP,
     DeepLift,
@@ -32,6 +33,7 @@ from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.smoothing import smoothed_relu
 
 STEPS = 10
+ATTACK_STEPS = 20
 
 
 def passes(network, x, y, n=1):
@@ -55,6 +57,12 @@ def derivative(method, network, x, y):
     with smoothed_relu(10.0):
         maps = method.map(network, image, y, create_graph=True)
     torch.autograd.grad(maps.square().sum(), image)
+
+
+def attack(network, x, y, check_every):
+    """The top-k attack on the gradient map; ``check_every`` iterates the ReLU network is asked."""
+    config = ExplanationAttackConfig("topk", steps=ATTACK_STEPS, check_every=check_every)
+    create_explanation_attack(config, Gradient())(network, x)
 
 
 def one_relu_per_use(body):
@@ -121,6 +129,7 @@ def main():
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--attack", action="store_true", help="time attack steps too")
     arguments = parser.parse_args()
     warnings.filterwarnings("ignore", message="Setting (forward, )?backward hooks")
     keep_freed_memory()
@@ -136,6 +145,9 @@ def main():
         ("unit", "bare"): lambda: passes(network, x, y),
         ("double", "bare"): lambda: double_backward(network, x, y),
     }
+    if arguments.attack:
+        calls |= {("attack", every): (lambda every=every: attack(network, x, y, every)) for every in (1, ATTACK_STEPS)}
+        calls |= {("attack", "one image at a time"): lambda: [attack(network, image[None], y[:1], 1) for image in x]}
     calls |= {(name, "ours"): call for name, (call, _) in ours(network, x, y, patch).items()}
     if importlib.util.find_spec("captum"):
         calls |= {(name, "captum"): call for name, call in captums(network, x, y, patch).items()}
@@ -157,6 +169,10 @@ def main():
         per = f"{own / unit / need:9.3f}" if need else f"{own / double:7.3f} d" if "derivative" in name else f"{'':9}"
         other = best.get((name, "captum"))
         print(f"{name:30} {1000 * own:9.1f} {own / unit:8.3f} {per} {'' if other is None else f'{other / own:14.2f}'}")
+    for (name, how), taken in best.items():
+        if name == "attack":
+            what = how if isinstance(how, str) else f"checked every {how} steps"
+            print(f"attack step, {what}: {taken / ATTACK_STEPS / double:.3f} double backwards")
 
 
 if __name__ == "__main__":

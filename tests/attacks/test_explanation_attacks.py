@@ -14,7 +14,7 @@ from lightning_advinterp.attacks.explanation_presets import (
     create_explanation_attack,
 )
 from lightning_advinterp.explanations import LRP, DeepLift, Gradient, IntegratedGradients
-from lightning_advinterp.metrics.heatmaps import centre_shift, pearson, top_k_intersection
+from lightning_advinterp.metrics.heatmaps import centre_shift, default_k, pearson, top_k_intersection
 from lightning_advinterp.randomness import sample_keys
 
 
@@ -178,9 +178,11 @@ def test_dissimilarities_by_hand():
     assert float(top.gain(h, top.reference(h))) == pytest.approx(-0.8)
     region = TargetRegion()
     assert region.reference(h)[0, :2, 2:].sum() == 4  # the first of the empty quadrants
-    assert (
-        float(TargetRegion((0.5, 0.5, 0.5, 0.5)).gain(h, TargetRegion((0.5, 0.5, 0.5, 0.5)).reference(h))) == 0.2 * 1.0
-    )
+    corner = TargetRegion((0.5, 0.5, 0.5, 0.5))
+    assert float(corner.gain(h, corner.reference(h))) == pytest.approx(0.2)
+    with pytest.raises(ValueError, match="k must be less than the number of places, 16, got 16"):
+        TopK(16).reference(h)
+    assert [default_k(torch.zeros(1, n, n)) for n in (224, 32, 8)] == [1000, 100, 6]
     mass = MassCentre()
     moved = h.flip(1)
     assert mass.reference(h).tolist() == [[0.0, 0.0]]  # (0.6, 0.9) truncated
