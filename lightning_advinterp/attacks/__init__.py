@@ -7,6 +7,12 @@ from lightning_advinterp.attacks.carlini_wagner import CarliniWagnerAttack
 from lightning_advinterp.attacks.config import AttackConfig, Member
 from lightning_advinterp.attacks.ensemble import Ensemble, least_likely_targets
 from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
+from lightning_advinterp.attacks.explanation import ExplanationAttack
+from lightning_advinterp.attacks.explanation_presets import (
+    EXPLANATION_ATTACKS,
+    ExplanationAttackConfig,
+    create_explanation_attack,
+)
 from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.optimization import OptimizationAttack
 from lightning_advinterp.attacks.presets import bim, create_attack, fgsm, pgd
@@ -14,6 +20,7 @@ from lightning_advinterp.attacks.transfer import TransferAttack
 from lightning_advinterp.randomness import sample_keys
 
 __all__ = [
+    "EXPLANATION_ATTACKS",
     "Attack",
     "AttackConfig",
     "AttackResult",
@@ -22,6 +29,8 @@ __all__ = [
     "CarliniWagnerAttack",
     "Ensemble",
     "EnsembleAttack",
+    "ExplanationAttack",
+    "ExplanationAttackConfig",
     "GradientAttack",
     "Member",
     "OptimizationAttack",
@@ -29,6 +38,7 @@ __all__ = [
     "bim",
     "calibrate",
     "create_attack",
+    "create_explanation_attack",
     "fgsm",
     "least_likely_targets",
     "parse_budget",

@@ -11,6 +11,7 @@ from lightning_advinterp.attacks.threat import l2_norm
 from lightning_advinterp.randomness import normal
 
 _ZERO_STREAM = 0x7A65726F  # "zero"
+_SIGN_STREAM = 0x7369676E  # "sign"
 
 
 class Move:
@@ -63,6 +64,15 @@ class SignStep(Step):
     def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
         """Return the gradient's sign."""
         return gradient.sign()
+
+
+@dataclass(frozen=True)
+class RandomSignStep(Step):
+    """α·sign(N(0, 1)) of every value, whatever the gradient: the control of attacks on explanations."""
+
+    def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
+        """Return random signs."""
+        return normal(keys, gradient.shape[1:], stream=_SIGN_STREAM).sign().to(gradient.dtype)
 
 
 @dataclass(frozen=True)

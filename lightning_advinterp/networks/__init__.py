@@ -6,6 +6,7 @@ from lightning_advinterp.networks.families import default_phi
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.sites import check_layers
+from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.networks.taps import taps
 from lightning_advinterp.networks.weights import load_state_dict_file, weights_hash
 
@@ -19,6 +20,7 @@ __all__ = [
     "default_phi",
     "load_state_dict_file",
     "preprocessing",
+    "smoothed_relu",
     "taps",
     "weights_hash",
 ]
