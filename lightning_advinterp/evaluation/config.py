@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from lightning_advinterp.analyses.curvature import CurvatureConfig
 from lightning_advinterp.analyses.dissection_config import DissectionConfig
 from lightning_advinterp.analyses.panels import PanelsConfig
+from lightning_advinterp.analyses.patches import PatchesConfig
 from lightning_advinterp.analyses.semantics_config import SemanticsConfig
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
@@ -70,6 +71,7 @@ class Evaluation:
         dissection: settings of the analysis dissection; layers and seed are those above where they are given.
         semantics: settings of the analyses semantics and distances; layers are those above where they are given.
         panels: settings of the analysis panels.
+        patches: the top patches that the analysis panels pastes into other images, of the last layer by default.
         curvature: settings of the analysis curvature, which looks at its own number of images.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
@@ -103,6 +105,7 @@ class Evaluation:
     dissection: DissectionConfig = field(default_factory=DissectionConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     panels: PanelsConfig = field(default_factory=PanelsConfig)
+    patches: PatchesConfig = field(default_factory=PatchesConfig)
     curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
     output: str = "evaluation"
     dry_run: bool = False
