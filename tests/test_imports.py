@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
-    {"ablation", "export"},
+    {"ablation", "adversarial", "export"},
     {"cli"},
     {"callbacks", "evaluation", "layer_sync", "preflight", "resume", "run_directory"},
     {"module", "report"},
