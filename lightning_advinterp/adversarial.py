@@ -31,8 +31,8 @@ class SetPlan:
         num_classes: outputs of the network, where the weights do not tell.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         split: which split of such a folder.
-        attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. Of type ensemble, with its members, and targets 10 it
-            is the set of Dong et al. 2017.
+        attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. With the type ensemble, its members, and targets
+            10 this is the set of Dong et al. 2017.
         targets: aim at so many least likely classes of every image, one adversarial image each; null for the attack's
             own rule.
         limit: attack so many images, a seeded choice.
