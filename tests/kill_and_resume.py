@@ -106,7 +106,7 @@ def child(config: str, output: str, kill: Kill | None, mark: str) -> None:
 def _install(reached: Callable[[str], None]) -> None:
     """Let the program say where it is."""
     from lightning_advinterp import checkpoint_io
-    from lightning_advinterp.callbacks.analysis import AnalysisCallback
+    from lightning_advinterp.analyses.runner import Runner
     from lightning_advinterp.module import RobustClassifier
 
     def before(kind: type, name: str, moment: str) -> None:
@@ -121,15 +121,13 @@ def _install(reached: Callable[[str], None]) -> None:
 
     before(RobustClassifier, "training_step", "training")
     before(RobustClassifier, "validation_step", "validation")
-    analyses = AnalysisCallback.analyses
+    run = Runner.run
 
-    def noted_analyses(self):
+    def noted_run(self, analyses):
         reached("validation")
-        return analyses(self)
+        return run(self, analyses)
 
-    for kind in AnalysisCallback.__subclasses__():
-        analyses = kind.analyses
-        kind.analyses = noted_analyses
+    Runner.run = noted_run
     replace, save = Path.replace, checkpoint_io.save_plainly
 
     def noted_replace(self, target):
