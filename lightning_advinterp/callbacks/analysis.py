@@ -34,6 +34,25 @@ class AnalysisCallback(pl.Callback):
         self.every_n_epochs, self.limit = every_n_epochs, limit
         self.batch_size, self.seed = batch_size, seed
 
+    def prepare(self, module: RobustClassifier, data: Any) -> None:
+        """Open what the analyses look at, and see that they suit the network, before the first step.
+
+        Args:
+            module: with the network.
+            data: the data module, set up; None where there is none.
+
+        Raises:
+            ValueError, FileNotFoundError: saying what is missing or unknown.
+        """
+        for analysis in self.analyses():
+            for sweep in analysis.needs(module.network).sweeps:
+                module.network.check(sweep.layers)
+
+    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """See :meth:`prepare`."""
+        assert isinstance(pl_module, RobustClassifier)
+        self.prepare(pl_module, getattr(trainer, "datamodule", None))
+
     @abstractmethod
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses for one epoch."""

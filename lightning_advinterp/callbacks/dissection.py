@@ -65,12 +65,12 @@ class DissectionCallback(AnalysisCallback):
         self._attacks = {} if attack is None else create_attacks([attack])
         self._set: ConceptSet | None = None
 
-    def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """Open the set before the first step, so that what is wrong with it shows at once."""
+    def prepare(self, module: RobustClassifier, data: Any) -> None:
+        """Open the set, once."""
         if self._set is None:
-            assert isinstance(pl_module, RobustClassifier)
-            whole = open_concepts(self.concepts, pl_module.network.input_size, n=self.limit or 1000)
+            whole = open_concepts(self.concepts, module.network.input_size, n=self.limit or 1000)
             self._set = whole.only(subset_indices(len(whole), self.limit, self.seed).tolist())
+        super().prepare(module, data)
 
     def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> ConceptSet:
         """Return the chosen concept images."""

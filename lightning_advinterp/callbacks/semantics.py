@@ -60,13 +60,13 @@ class SemanticsCallback(AnalysisCallback):
         self._attacks = create_attacks(attacks)
         self._space: ClassSpace | None = None
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Find the classes' synsets before the first step, so that what is missing shows at once."""
-        assert isinstance(pl_module, RobustClassifier)
-        data: Any = getattr(trainer, "datamodule", None)
-        classes = list(getattr(data, "classes", pl_module.classes))
-        self._space = self.settings.classes(classes, list(pl_module.class_names), getattr(data, "val_dataset", None))
-        aim_within(self._attacks, self._space, pl_module.network.num_classes)
+    def prepare(self, module: RobustClassifier, data: Any) -> None:
+        """Find the classes' synsets."""
+        classes = list(getattr(data, "classes", module.classes))
+        names = list(getattr(data, "class_names", classes))
+        self._space = self.settings.classes(classes, names, getattr(data, "val_dataset", None))
+        aim_within(self._attacks, self._space, module.network.num_classes)
+        super().prepare(module, data)
 
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses of meanings and of distances."""
