@@ -30,6 +30,9 @@ def check(settings: Any, directory: RunDirectory, *, writes: bool) -> Start | No
         settings.data.setup("fit")
         settings.data.train_dataloader()
         settings.data.val_dataloader()
+        for watcher in (settings.accuracy, settings.dissection, settings.semantics):
+            if watcher is not None:
+                watcher.prepare(settings.model, settings.data)
     if writes:
         directory.prepare(checkpoint_bytes(settings.model, averaged=settings.ema is not None))
     return start

@@ -58,7 +58,7 @@ def semantic_classes(
     )
     shown = classes if names is None else names
     similarity = class_similarity(distances, sigma, psd_project=psd_project)
-    return ClassSpace(tuple(members), tuple(shown[label] for label in members), similarity)
+    return ClassSpace(tuple(members), tuple(shown[label] for label in members), similarity, distances)
 
 
 def aim_within(attacks: Mapping[str, Attack], space: ClassSpace, outputs: int) -> None:

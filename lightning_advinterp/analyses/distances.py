@@ -119,7 +119,14 @@ class DistancesAnalysis:
                 rows.append({"images": kind, "ratio": ratio} | summary._asdict() | {"eps": self.attacks[kind].eps})
                 scalars[f"distances/{kind}/{ratio}"] = summary.mean
                 bars += [
-                    {"images": kind, "ratio": ratio, "low": low, "high": high, "n": count}
+                    {
+                        "images": kind,
+                        "ratio": ratio,
+                        "low": low,
+                        "high": high,
+                        "n": count,
+                        "eps": self.attacks[kind].eps,
+                    }
                     for low, high, count in histogram(values)
                 ]
         return Result(self.name, scalars=scalars, tables={"distances": rows, "distances_histogram": bars})

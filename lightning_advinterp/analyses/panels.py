@@ -1,6 +1,5 @@
 """Panels of what units mean: the images that drive them most, real and adversarial (Dong et al. 2022, Fig. 2, 4-9)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -126,12 +125,18 @@ def matches(space: ClassSpace, concept: int | None, predicted: Sequence[int]) ->
     """Tell which predictions are the unit's concept: classes at most two WordNet edges from its modal class.
 
     Args:
-        space: the classes, with ``C = exp(−d²/2σ²)``; two edges are ``C(2)`` at σ = 1.
+        space: the classes; where their distances are unknown, only the modal class itself counts. Classes outside it
+            never do.
         concept: the modal class, an output of the network; None for a dead unit.
         predicted: outputs of the network.
     """
     if concept is None:
         return tuple(False for _ in predicted)
     place = {member: number for number, member in enumerate(space.members)}
-    least = math.exp(-(_NEAR**2) / 2) - 1e-12
-    return tuple(one in place and float(space.similarity[place[concept], place[one]]) >= least for one in predicted)
+    distances = space.distances
+    near = {
+        other
+        for other, number in place.items()
+        if other == concept or (distances is not None and float(distances[place[concept], number]) <= _NEAR)
+    }
+    return tuple(one in near for one in predicted)

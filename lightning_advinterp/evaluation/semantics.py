@@ -56,6 +56,12 @@ def build_distances(context: Context) -> list[Any]:
     return [DistancesAnalysis(context.attacks, classes=_classes(context), seed=context.settings.seed)]
 
 
+def panels_pictures(context: Context) -> int:
+    """Return how many images the panels need once more at most."""
+    panels = context.settings.panels
+    return panels.layers * (len(panels.units) or 2 * panels.count) * panels.images * (1 + len(context.attacks))
+
+
 def semantics_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:
     """Draw the curve, the profile over depth and the scatter of CS1 and CS2."""
     tables = results["semantics"].tables

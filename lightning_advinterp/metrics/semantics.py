@@ -25,11 +25,13 @@ class ClassSpace:
         members: K network outputs, in the order of ``similarity``.
         names: of the members.
         similarity: float64 ``[K, K]``, C of Eq. 10.
+        distances: float64 ``[K, K]``, from which C was made; None where that is unknown.
     """
 
     members: tuple[int, ...]
     names: tuple[str, ...]
     similarity: Tensor
+    distances: Tensor | None = None
 
     def __post_init__(self) -> None:
         count = len(self.members)

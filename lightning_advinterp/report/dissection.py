@@ -9,17 +9,11 @@ from matplotlib.figure import Figure
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.analyses.unit_images import Pictures
 from lightning_advinterp.report.panels import PanelRow, unit_panel
+from lightning_advinterp.report.table import summary_of
 
-ALL = "all"
+_ALL = "all"
 _COLOURS = ("#3b6ea5", "#d1495b", "#edae49", "#66a182", "#8d6a9f")
 _CONTROLS = {"shuffled": "x", "rotated": "+", "random": "."}
-
-
-def summary_of(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of all layers together, of the only layer where there is one."""
-    layers = dict.fromkeys(row["layer"] for row in rows)
-    chosen = ALL if ALL in layers else next(iter(layers), None)
-    return [row for row in rows if row["layer"] == chosen]
 
 
 def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
@@ -76,7 +70,7 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
         rows: the table ``dissection_summary`` of several layers.
         title: above the figure.
     """
-    own = [row for row in rows if row["layer"] != ALL and row["category"] == ALL]
+    own = [row for row in rows if row["layer"] != _ALL and row["category"] == _ALL]
     layers = list(dict.fromkeys(row["layer"] for row in own))
     figure = Figure(figsize=(max(5.0, 1.5 + 0.3 * len(layers)), 4.2), layout="constrained")
     axes: Axes = figure.subplots()
