@@ -188,16 +188,16 @@ def read_at(network: Network, layers: str | Sequence[str]) -> dict[str, str]:
     Raises:
         ValueError: if the network has no φ, no convolutions, or no such layer.
     """
-    if layers == "all_conv":
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if names == ["all_conv"]:
         taps = {one.layer: one.tap for one in conv_taps(network)}
         if not taps:
             raise ValueError(f"layers: {network.name} has no convolutions; name the layers to be dissected.")
         return taps
-    if layers == "last":
+    if names == ["last"]:
         if network.phi is None:
             raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
         return {network.phi: network.phi}
-    names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
         raise ValueError("layers must be last, all_conv, or names of layers, got none.")
     check_layers(network.backbone, [name for name in names if name not in ALIASES])

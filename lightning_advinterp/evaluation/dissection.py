@@ -20,9 +20,8 @@ def build_dissection(context: Context) -> list[Any]:
     settings = context.settings
     config = replace(settings.dissection, seed=settings.seed)
     if settings.layers is not None:
-        layers = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
-        names = tuple(name.strip() for name in layers)
-        config = replace(config, layers=names[0] if names in (("all_conv",), ("last",)) else names)
+        given = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
+        config = replace(config, layers=tuple(name.strip() for name in given))
     dissection = DissectionAnalysis(context.dataset, context.attacks, config)
     sweep = dissection.attacking_sweep
     return [dissection, UnitImages(context.attacks, config.layers, IMAGES, sweep, name="dissection_images")]

@@ -82,7 +82,8 @@ def load_subject(evaluation: Evaluation) -> Subject:
 def _check_layers(evaluation: Evaluation, network: Network) -> None:
     """Refuse layers that the network lacks, with the nearest that it has."""
     given = evaluation.layers.split(",") if isinstance(evaluation.layers, str) else evaluation.layers or []
-    check_layers(network.backbone, [name for name in given if name not in ("all_conv", "last", *ALIASES)])
+    names = [name.strip() for name in given]
+    check_layers(network.backbone, [name for name in names if name not in ("all_conv", "last", *ALIASES)])
 
 
 @dataclass(frozen=True)

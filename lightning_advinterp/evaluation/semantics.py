@@ -6,7 +6,7 @@ from typing import Any
 from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.classes import aim_within
 from lightning_advinterp.analyses.distances import DistancesAnalysis
-from lightning_advinterp.analyses.panels import chosen_units, unit_rows
+from lightning_advinterp.analyses.panels import check_units, chosen_units, unit_rows
 from lightning_advinterp.analyses.semantics import SemanticsAnalysis
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.metrics.semantics import ClassSpace
@@ -48,7 +48,11 @@ def build_semantics(context: Context) -> list[Any]:
 
 def build_panels(context: Context) -> list[Any]:
     """Return what panels are drawn from: the analysis of units' meanings, unless it runs anyway."""
-    return [] if "semantics" in context.settings.analysis_names() else build_semantics(context)
+    settings = context.settings
+    check_units(
+        context.network, settings.semantics.layers if settings.layers is None else settings.layers, settings.panels
+    )
+    return [] if "semantics" in settings.analysis_names() else build_semantics(context)
 
 
 def build_distances(context: Context) -> list[Any]:

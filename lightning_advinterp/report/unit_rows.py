@@ -25,7 +25,7 @@ def meaning_panel(rows: Sequence[UnitRow], names: Sequence[str], title: str = ""
         captions = [names[label] if label < len(names) else str(label) for label in one.pictures.predicted]
         short = [caption.split(",")[0][:18] for caption in captions]
         drawn.append(PanelRow(f"{head}\n{values}", one.pictures.pictures, one.pictures.masks, short, one.matching))
-    return unit_panel(drawn, title)
+    return unit_panel(drawn, f"{title}\nabove each image: the prediction; framed: it is the unit's class or near it")
 
 
 def _is_number(value: float | None) -> bool:
