@@ -26,7 +26,7 @@ def plain_defaults(config: Any) -> Any:
         return config
     if isinstance(config, tuple | list):
         return type(config)(
-            Namespace({field.name: getattr(item, field.name) for field in fields(item)})
+            Namespace({field.name: getattr(item, field.name) for field in fields(item)})  # type: ignore[no-untyped-call]
             if is_dataclass(item) and not isinstance(item, type)
             else plain_defaults(item)
             for item in config

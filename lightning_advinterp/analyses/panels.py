@@ -155,18 +155,13 @@ def matches(space: ClassSpace, concept: int | None, predicted: Sequence[int]) ->
     """Tell which predictions are the unit's concept: classes at most two WordNet edges from its modal class.
 
     Args:
-        space: the classes; where their distances are unknown, only the modal class itself counts. Classes outside it
-            never do.
+        space: knows the distances; where it does not, only the modal class itself counts.
         concept: the modal class, an output of the network; None for a dead unit.
         predicted: outputs of the network.
     """
     if concept is None:
         return tuple(False for _ in predicted)
-    place = {member: number for number, member in enumerate(space.members)}
     distances = space.distances
-    near = {
-        other
-        for other, number in place.items()
-        if other == concept or (distances is not None and float(distances[place[concept], number]) <= _NEAR)
-    }
-    return tuple(one in near for one in predicted)
+    return tuple(
+        one == concept or (distances is not None and float(distances[concept, one]) <= _NEAR) for one in predicted
+    )

@@ -25,7 +25,8 @@ class ClassSpace:
         members: K network outputs, in the order of ``similarity``.
         names: of the members.
         similarity: float64 ``[K, K]``, C of Eq. 10.
-        distances: float64 ``[K, K]``, from which C was made; None where that is unknown.
+        distances: float64 ``[outputs, outputs]``, edges between any two outputs of the network, members or not; NaN
+            where they are unknown. None: all are.
     """
 
     members: tuple[int, ...]

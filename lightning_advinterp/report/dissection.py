@@ -105,7 +105,9 @@ def detector_panel(shown: Sequence[tuple[Row, Pictures]], title: str) -> Figure:
     """Draw detectors' images, real ones first, then each attack's."""
     rows = []
     for row, pictures in shown:
-        what = f"{row['label']} ({row['category']}) {row['iou']:.2f}" if row["label"] else "nothing"
-        name = f"{row['layer']} : {row['unit']}" if row["images"] == REAL else row["images"]
+        what = f"{row['label']}\n{row['category']}, IoU {row['iou']:.2f}" if row["label"] else "nothing"
+        name = f"{row['layer']}, unit {row['unit']}" if row["images"] == REAL else row["images"]
         rows.append(PanelRow(f"{name}\n{what}", pictures.pictures, pictures.masks))
-    return unit_panel(rows, f"{title}: best detectors, most similar concept and its IoU")
+    return unit_panel(
+        rows, f"{title}: the units with the highest IoU, a concept each; bright: above the unit's threshold"
+    )

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 _DIMMED = 0.35
 """Brightness of what a unit does not look at."""
 _OUTLINE, _FRAME = "#ffd23f", "#d62728"
+_LINE = 28
+"""So many letters fit beside the pictures."""
 
 
 @dataclass(frozen=True)
@@ -43,18 +45,23 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
     columns = max((len(row.pictures) for row in rows), default=1)
     captioned = any(row.captions for row in rows)
     size = 1.25
-    figure = Figure(figsize=(1.3 + size * columns, 0.4 + (size + 0.28 * captioned) * len(rows)), layout="constrained")
+    figure = Figure(figsize=(1.8 + size * columns, 0.4 + (size + 0.28 * captioned) * len(rows)), layout="constrained")
     # One axes per row: one per picture would take ten times as long.
     for axes, row in zip(figure.subplots(max(1, len(rows)), 1, squeeze=False)[:, 0], rows, strict=False):
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
-        axes.set_ylabel(row.title, rotation=0, ha="right", va="center", fontsize=8)
+        axes.set_ylabel(_shortened(row.title), rotation=0, ha="right", va="center", fontsize=8)
         if len(row.pictures):
             _draw(axes, row, columns)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
+
+
+def _shortened(title: str) -> str:
+    """Cut lines that would reach beyond the figure."""
+    return "\n".join(line if len(line) <= _LINE else f"{line[: _LINE - 1]}…" for line in title.splitlines())
 
 
 def _draw(axes: Axes, row: PanelRow, columns: int) -> None:
