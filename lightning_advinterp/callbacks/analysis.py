@@ -38,7 +38,7 @@ class AnalysisCallback(pl.Callback):
         self.batch_size, self.seed = batch_size, seed
 
     def prepare(self, module: RobustClassifier, data: Any) -> None:
-        """Get ready before the first step, so that what is missing shows at once; more than once is as good as once.
+        """Get ready before the first step, so that what is missing shows at once; the first call counts.
 
         Args:
             module: with the network.
@@ -108,7 +108,7 @@ class AnalysisCallback(pl.Callback):
         for key, value in scalars.items():
             shown = key.startswith("val/") and not key.endswith("5")
             # The values agree already; sync_dist keeps Lightning from warning that they might not.
-            pl_module.log(key, value, prog_bar=shown, sync_dist=trainer.world_size > 1)
+            pl_module.log(key, value, prog_bar=shown, sync_dist=True)
 
 
 @dataclass(frozen=True)

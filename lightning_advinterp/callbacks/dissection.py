@@ -7,7 +7,7 @@ from typing import Any, final
 import pytorch_lightning as pl
 
 from lightning_advinterp.analyses.analysis import Analysis, Result
-from lightning_advinterp.analyses.dissection import DissectionAnalysis, read_at
+from lightning_advinterp.analyses.dissection import DissectionAnalysis
 from lightning_advinterp.analyses.dissection_config import DissectionConfig
 from lightning_advinterp.analyses.dissection_pictures import detector_pictures
 from lightning_advinterp.analyses.runner import subset_indices
@@ -78,7 +78,8 @@ class DissectionCallback(AnalysisCallback):
             except (ValueError, FileNotFoundError) as error:
                 raise type(error)(f"dissection.concepts: {error}") from None
             self._set = whole.only(subset_indices(len(whole), self.limit, self.seed).tolist())
-            read_at(module.network, self.settings.layers)
+            for analysis in self.analyses():
+                analysis.needs(module.network)
 
     def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> ConceptSet:
         """Return the chosen concept images."""

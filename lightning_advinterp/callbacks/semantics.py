@@ -12,7 +12,6 @@ from lightning_advinterp.analyses.distances import DistancesAnalysis
 from lightning_advinterp.analyses.panels import PanelsConfig, chosen_units, unit_rows
 from lightning_advinterp.analyses.semantics import SemanticsAnalysis
 from lightning_advinterp.analyses.semantics_config import SemanticsConfig
-from lightning_advinterp.analyses.units import unit_layers
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attacks
@@ -77,7 +76,8 @@ class SemanticsCallback(AnalysisCallback):
             validation = getattr(data, "val_dataset", None)
             self._space = self.settings.classes(classes, names, validation, key="semantics.settings")
             aim_within(self._attacks, self._space, outputs)
-            unit_layers(module.network, self.settings.layers)
+            for analysis in self.analyses():
+                analysis.needs(module.network)
 
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses of meanings and of distances."""
