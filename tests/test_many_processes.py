@@ -16,6 +16,7 @@ from training_processes import (
     module_of,
     objectives,
     save_source,
+    watched_validation,
 )
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
@@ -164,3 +165,14 @@ def test_uneven_numbers_of_passes_are_refused(folder):
     with pytest.raises(ValueError, match="set the objective's bn to eval"):
         objectives(folder)["ensemble"].check_even_passes()
     objectives(folder)["consistency"].check_even_passes()
+
+
+@pytest.mark.ddp
+def test_dissection_and_semantics_log_what_one_process_logs(two):
+    """In float64, where batches of other images round alike; the concept world's pictures are shared 4 to 3."""
+    expected = watched_validation(0, 1)
+    assert two[0]["watched"] == two[1]["watched"]
+    assert two[0]["watched"] == pytest.approx(expected, abs=1e-6)
+    kinds = {key.split("/")[1] for key in expected if key.startswith("dissection/")}
+    assert {"real", "fgsm", "bim", "retention"} <= kinds
+    assert {"semantics/conv1/cs1", "semantics/fgsm/conv2/cs2", "distances/bim/r_src"} <= expected.keys()

@@ -227,6 +227,35 @@ def uneven_validation(rank, world_size):
     return {"batches": seen.index, "logged": logged, "validate": alone, "state": state, "guard": guard.state_dict()}
 
 
+class Named(Uneven):
+    """The same images, of five classes of WordNet."""
+
+    classes = ("n02084071", "n02121808", "n02958343", "n04490091", "n01503061")
+    class_names = ("dog", "cat", "car", "truck", "bird")
+
+
+def watched_validation(rank, world_size):
+    """What dissection and semantics log of 7 concept images and 9 validation images."""
+    from lightning_advinterp.analyses.dissection_config import DissectionConfig
+    from lightning_advinterp.analyses.semantics_config import SemanticsConfig
+    from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
+
+    fgsm, twice = AttackConfig("fgsm", "32/255"), AttackConfig("bim", "16/255", steps=2, target="random")
+    watch = [
+        DissectionCallback(
+            attacks=(fgsm, twice),
+            settings=DissectionConfig("all_conv", quantile=0.9, groups=4, replicates=5),
+            limit=7,
+            batch_size=3,
+        ),
+        SemanticsCallback((twice, fgsm), SemanticsConfig(share=0.3), limit=9, batch_size=2),
+    ]
+    with launched_from_outside(rank, world_size) if world_size > 1 else contextlib.nullcontext():
+        trainer = trainer_of(world_size, *watch)
+        trainer.validate(module_of(Standard()), datamodule=Named(), verbose=False)
+        return {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")}
+
+
 SYNCHRONISED = ("standard", "madry", "consistency", "consistency, pgd", "free", "trades")
 COMPILED = ("consistency", "madry")
 
@@ -240,4 +269,5 @@ def everything(rank, world_size, folder):
         "synchronised": by_lightning(rank, world_size, folder, SYNCHRONISED, sync=True),
         "compiled": by_lightning(rank, world_size, folder, COMPILED, compile="aot_eager"),
         "uneven": uneven_validation(rank, world_size),
+        "watched": watched_validation(rank, world_size),
     }
