@@ -5,7 +5,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 Score = Callable[[Tensor], Tensor]
 """Images ``[B, C, H, W]`` to numbers ``[B]``; it brings the network's mode with it, since it is called again later."""
@@ -47,8 +46,11 @@ class _Recomputed(torch.autograd.Function):
         return _gradient(score, point.detach().requires_grad_(), create_graph=False)
 
     @staticmethod
-    @once_differentiable
     def backward(ctx: Any, *outer: Tensor) -> tuple[Tensor | None, ...]:
+        if torch.is_grad_enabled():  # the graph asked for would miss what is computed again
+            raise RuntimeError(
+                "a gradient that is computed again has one derivative: leave create_graph or recompute out."
+            )
         point, *parameters = ctx.saved_tensors
         device, dtype, enabled = ctx.autocast
         point = point.detach().requires_grad_()
