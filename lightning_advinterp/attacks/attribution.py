@@ -94,9 +94,9 @@ class AttributionAttack(GradientAttack):
 
     @property
     def passes(self) -> tuple[int, int]:
-        """For every point of every step a forward pass, a backward pass, and one through both."""
+        """For every point of every step a forward pass, a backward pass, and one back through either."""
         points = self.steps * self.path_steps
-        return points, 2 * points
+        return points, 3 * points
 
     def objective(self, network: nn.Module, x_adv: Tensor, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """Return what is climbed, ``[B]``, and the logits at ``x_adv``."""

@@ -90,6 +90,16 @@ class SmoothGrad(Gradient):
             total = total.index_add(0, images, slope)
         return self.in_space(total / self.samples, question)
 
+    def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
+        """See :class:`~lightning_advinterp.explanations.explanation.Method`; ``recompute`` makes the map twice."""
+        forward, backward = super().passes(size, derivative=derivative)
+        again = derivative and self.recompute
+        return (forward + self.samples, backward + self.samples) if again else (forward, backward)
+
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """One of each kind for every draw."""
+        return self.samples, self.samples
+
 
 class IntegratedGradients(Method):
     """(x − x̄) ⊙ 1/n Σ_{k=1..n} ∇F_c(x̄ + k/n (x − x̄)), a right Riemann sum (Sundararajan et al. 2017).
@@ -132,6 +142,16 @@ class IntegratedGradients(Method):
             slope = question.slope(point, self.output, question.target[images], recompute=self.recompute)
             total = total.index_add(0, images, slope)
         return (z - start) * total / self.steps
+
+    def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
+        """See :class:`~lightning_advinterp.explanations.explanation.Method`; ``recompute`` makes the map twice."""
+        forward, backward = super().passes(size, derivative=derivative)
+        again = derivative and self.recompute
+        return (forward + self.steps, backward + self.steps) if again else (forward, backward)
+
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """One of each kind for every step."""
+        return self.steps, self.steps
 
 
 def chunks(images: Tensor, times: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:
