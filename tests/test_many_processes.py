@@ -33,6 +33,7 @@ from lightning_advinterp.objectives import Consistency, Madry
 OBJECTIVES = (
     *("standard", "madry", "madry, bn: eval", "fast", "kurakin", "consistency", "consistency, bn: eval"),
     *("consistency, bn: frozen", "consistency, pgd", "free", "trades", "ensemble"),
+    *("hessian norm", "hessian norm, bn: eval", "ig norm", "ig norm, bn: eval", "ig sum norm"),
 )
 
 
@@ -164,6 +165,9 @@ def test_uneven_numbers_of_passes_are_refused(folder):
         Madry(attack, bn="eval").check_even_passes()
     with pytest.raises(ValueError, match="set the objective's bn to eval"):
         objectives(folder)["ensemble"].check_even_passes()
+    for name in ("hessian norm", "ig norm", "ig sum norm"):
+        with pytest.raises(ValueError, match="no second derivatives, which"):
+            objectives(folder)[name].check_even_passes()
     objectives(folder)["consistency"].check_even_passes()
 
 

@@ -22,6 +22,9 @@ from lightning_advinterp.objectives import (
     EnsembleAdversarial,
     Fast,
     Free,
+    HessianNorm,
+    IGNorm,
+    IGSumNorm,
     Kurakin,
     Madry,
     SourceNetwork,
@@ -59,6 +62,13 @@ def objectives(folder):
         "free": Free(),
         "trades": Trades(AttackConfig("trades", "16/255", steps=2)),
         "ensemble": EnsembleAdversarial([source]),
+        "hessian norm": HessianNorm(1e-2, Consistency()),
+        "hessian norm, bn: eval": HessianNorm(1e-2, bn="eval"),
+        "ig norm": IGNorm(attack=PGD, path_steps=3, attack_path_steps=2),
+        "ig norm, bn: eval": IGNorm(
+            0.5, Consistency(bn="eval"), PGD, path_steps=3, attack_path_steps=2, recompute=True
+        ),
+        "ig sum norm": IGSumNorm(attack=PGD, path_steps=3, attack_path_steps=2),
     }
 
 
@@ -257,6 +267,10 @@ def watched_validation(rank, world_size):
 
 
 SYNCHRONISED = ("standard", "madry", "consistency", "consistency, pgd", "free", "trades")
+SYNCHRONISED = (
+    *("standard", "madry", "consistency", "consistency, pgd", "free", "trades"),
+    *("hessian norm, bn: eval", "ig norm, bn: eval"),
+)
 COMPILED = ("consistency", "madry")
 
 

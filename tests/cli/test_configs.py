@@ -32,6 +32,7 @@ def test_there_are_configurations():
     names = {path.stem for path in EXPERIMENTS}
     assert {"quickstart", "standard", "kurakin", "madry", "consistency"} <= names
     assert {"fast", "free", "trades", "ensemble"} <= names
+    assert {"explanation_hessian", "explanation_ig_norm"} <= names
     assert {f"imagenet_{net}_consistency" for net in ("alexnet", "vgg16", "resnet18", "inception_v3")} <= names
     assert [path.stem for path in TRAINERS] == ["cpu", "ddp", "gpu", "slurm"]
 
