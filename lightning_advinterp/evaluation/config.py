@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from lightning_advinterp.analyses.curvature import CurvatureConfig
 from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
 from lightning_advinterp.analyses.panels import PanelsConfig
 from lightning_advinterp.analyses.semantics_config import SemanticsConfig
 from lightning_advinterp.attacks.attack import Attack
@@ -71,6 +72,8 @@ class Evaluation:
         semantics: settings of the analyses semantics and distances; layers are those above where they are given.
         panels: settings of the analysis panels.
         curvature: settings of the analysis curvature, which looks at its own number of images.
+        fragility: settings of the analysis fragility, which has attacks of its own and looks at its own number of
+            images; its seed is the one above.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
     """
@@ -104,6 +107,7 @@ class Evaluation:
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     panels: PanelsConfig = field(default_factory=PanelsConfig)
     curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
+    fragility: FragilityConfig = field(default_factory=FragilityConfig)
     output: str = "evaluation"
     dry_run: bool = False
 

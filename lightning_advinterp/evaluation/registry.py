@@ -9,6 +9,7 @@ from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.evaluation.dissection import build_dissection, dissection_figures
+from lightning_advinterp.evaluation.fragility import build_fragility, fragility_figures
 from lightning_advinterp.evaluation.semantics import (
     build_distances,
     build_panels,
@@ -70,11 +71,11 @@ ANALYSES: dict[str, Entry] = {
         lambda context: [CurvatureAnalysis(context.settings.curvature)],
         limit=lambda settings: settings.curvature.limit,
     ),
+    "fragility": Entry(build_fragility, figures=fragility_figures, limit=lambda settings: settings.fragility.limit),
 }
 """Every analysis by its name on the command line."""
 
 PLANNED = (
-    "fragility",
     "influence",
     "promotion",
     "sensitivity",
