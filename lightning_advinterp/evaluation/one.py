@@ -68,9 +68,9 @@ def evaluate_one(
         folder.mkdir(parents=True, exist_ok=True)
     results: dict[str, Result] = {}
     figures: dict[str, Figure] = {}
-    for (data, limit), names in _groups(evaluation).items():
-        whole = groups[data].reported
-        dataset = whole if limit is None or limit >= len(whole) else _some(whole, limit, evaluation.seed)
+    for (data, limit, _), names in _groups(evaluation).items():
+        with checking():
+            dataset = _chosen(evaluation, groups[data].reported, names[0], limit)
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
         journal = folder / f".unfinished-{digest(origin, data, limit, names)}"
         context = Context(network, subject.title, subject.outputs, attacks, dataset, evaluation)
@@ -99,21 +99,28 @@ def _open(evaluation: Evaluation, subject: Subject, calibration: int) -> dict[Da
     return opened
 
 
-def _groups(evaluation: Evaluation) -> dict[tuple[Data, int | None], list[str]]:
-    """Return the analyses by what they look at: the set, and how many of its images at most."""
-    found: dict[tuple[Data, int | None], list[str]] = {}
+def _groups(evaluation: Evaluation) -> dict[tuple[Data, int | None, str], list[str]]:
+    """Return the analyses by what they look at: the set, how many of its images at most, and whose own choice."""
+    found: dict[tuple[Data, int | None, str], list[str]] = {}
     for name in evaluation.analysis_names():
         entry = ANALYSES[name]
-        found.setdefault((entry.data, entry.limit(evaluation)), []).append(name)
+        found.setdefault((entry.data, entry.limit(evaluation), name if entry.choose else ""), []).append(name)
     return found
 
 
-def _some(dataset: Any, limit: int, seed: int) -> Any:
-    """Return a seeded choice of a data set's images, even over the classes where it has some."""
-    if hasattr(dataset, "only"):
+def _chosen(evaluation: Evaluation, dataset: Any, name: str, limit: int | None) -> Any:
+    """Return the images that an analysis chooses, or a seeded choice, even over the classes where there are some."""
+    choose = ANALYSES[name].choose
+    if choose is not None:
+        places = choose(evaluation, dataset)
+    elif limit is None or limit >= len(dataset):
+        return dataset
+    elif hasattr(dataset, "only"):
         labels = getattr(dataset, "labels", None) or [0] * len(dataset)
-        return dataset.only(balanced_subset(labels, limit, seed))
-    return Subset(dataset, subset_indices(len(dataset), limit, seed).tolist())
+        places = balanced_subset(labels, limit, evaluation.seed)
+    else:
+        places = subset_indices(len(dataset), limit, evaluation.seed).tolist()
+    return dataset.only(places) if hasattr(dataset, "only") else Subset(dataset, places)
 
 
 def _run_group(
