@@ -25,6 +25,7 @@ from lightning_advinterp.callbacks import (
     EMACallback,
     ExportCallback,
     FiniteLossCallback,
+    FragilityCallback,
     GuardCallback,
     PicturesCallback,
     SemanticsCallback,
@@ -122,6 +123,7 @@ class TrainCLI(LightningCLI):
         for key, analysis, text in (
             ("dissection", DissectionCallback, "Network dissection on real and adversarial concept images."),
             ("semantics", SemanticsCallback, "Consistency of what units mean on real and adversarial images."),
+            ("fragility", FragilityCallback, "How far explanations change while the prediction stays."),
         ):
             parser.add_argument(f"--{key}", type=analysis | None, default=None, help=f"{text} null: off.")
         parser.add_argument(
@@ -187,7 +189,7 @@ class TrainCLI(LightningCLI):
         """
         watchers = [
             self.config_init[key]
-            for key in ("accuracy", "dissection", "semantics", "guard", "pictures", "ema", "export")
+            for key in ("accuracy", "dissection", "semantics", "fragility", "guard", "pictures", "ema", "export")
         ]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)

@@ -36,7 +36,7 @@ def check(settings: Any, directory: RunDirectory, *, prepares: bool, writes: boo
         settings.data.setup("fit")
         settings.data.train_dataloader()
         settings.data.val_dataloader()
-        for watcher in (settings.accuracy, settings.dissection, settings.semantics):
+        for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
             if watcher is not None:
                 watcher.prepare(settings.model, settings.data)
     if writes:

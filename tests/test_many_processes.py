@@ -6,6 +6,7 @@ from helpers import small_batch, small_network
 from processes import on_processes
 from training_processes import (
     COMPILED,
+    FRAGILITY,
     PGD,
     STEPS,
     SYNCHRONISED,
@@ -20,6 +21,7 @@ from training_processes import (
 )
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
+from lightning_advinterp.analyses.fragility import FragilityAnalysis
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.data.sampler import ShardSampler
@@ -104,6 +106,9 @@ def test_an_odd_number_of_images_is_judged_as_by_one_process(two):
     attacks = create_attacks([PGD])
     table = Runner(network, data, attacks=attacks, limit=7).run([AccuracyAnalysis(attacks)])["accuracy"]
     expected_attack = {"val/pgd_acc": table.scalars["pgd_acc"]}
+    fragility = Runner(network, data).run([FragilityAnalysis(FRAGILITY)])["fragility"].scalars
+    assert fragility["fragility/images"] > 2
+    expected_attack |= fragility
     for result in results:
         for key, value in (expected | expected_attack).items():
             assert result["logged"][key] == pytest.approx(value, abs=1e-6), key

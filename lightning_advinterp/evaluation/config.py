@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 
 from lightning_advinterp.analyses.curvature import CurvatureConfig
 from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
+from lightning_advinterp.analyses.influence_config import InfluenceConfig
 from lightning_advinterp.analyses.panels import PanelsConfig
 from lightning_advinterp.analyses.patches import PatchesConfig
 from lightning_advinterp.analyses.semantics_config import SemanticsConfig
@@ -73,6 +75,10 @@ class Evaluation:
         panels: settings of the analysis panels.
         patches: the top patches that the analysis panels pastes into other images, of the last layer by default.
         curvature: settings of the analysis curvature, which looks at its own number of images.
+        fragility: settings of the analysis fragility, which has attacks of its own and looks at its own number of
+            images; its seed is the one above.
+        influence: settings of the analysis influence, which has attacks of its own and looks at images of few classes;
+            its seed is the one above.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
     """
@@ -107,6 +113,8 @@ class Evaluation:
     panels: PanelsConfig = field(default_factory=PanelsConfig)
     patches: PatchesConfig = field(default_factory=PatchesConfig)
     curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
+    fragility: FragilityConfig = field(default_factory=FragilityConfig)
+    influence: InfluenceConfig = field(default_factory=InfluenceConfig)
     output: str = "evaluation"
     dry_run: bool = False
 
