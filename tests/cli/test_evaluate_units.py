@@ -167,7 +167,7 @@ def test_the_concept_worlds_pictures_are_as_many_as_are_wanted(inputs):
     assert many.reported.fingerprint != many.calibration.fingerprint
 
 
-@pytest.mark.filterwarnings("ignore:no weight")
+@pytest.mark.filterwarnings("ignore:.*no weight")
 def test_each_set_has_a_calibration_of_its_own(inputs, tmp_path):
     """So that a dissection's attack has the same weight alone and beside other analyses."""
     config = "attack: [{name: adversarial, type: targeted_optimization, steps: 1}]\ncalibration_images: 2\n"
