@@ -43,8 +43,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
         if bad:
             raise RunStoppedError(
                 f"{path} is not written: {bad} holds NaN or infinity (epoch {checkpoint.get('epoch')}, step "
-                f"{checkpoint.get('global_step')}). The checkpoint before it is untouched; a smaller "
-                "model.optimizer.lr, gradient clipping (trainer.gradient_clip_val) or a longer warm-up help."
+                f"{checkpoint.get('global_step')}). The checkpoint before it is untouched; gradient clipping "
+                "(trainer.gradient_clip_val) helps, or a run of another name with a smaller model.optimizer.lr or a "
+                "longer warm-up."
             )
         kept = self.keep.get(path.name)
         write_atomically(

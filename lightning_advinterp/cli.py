@@ -1,12 +1,10 @@
 """The command lines: parsing and wiring only.
 
-``train.py`` and ``advinterp-train`` call :func:`train`, ``evaluate.py`` and ``advinterp-evaluate`` call
-:func:`evaluate`.
+``train.py`` and ``advinterp-train`` call :func:`train`; ``evaluate.py`` and ``advinterp-evaluate`` call
+:func:`~lightning_advinterp.evaluation.command.evaluate`.
 """
 
-import json
 import logging
-import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,7 +18,6 @@ from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCL
 from pytorch_lightning.loggers import TensorBoardLogger
 from rich.console import Console
 
-from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
     AccuracyCallback,
@@ -28,31 +25,32 @@ from lightning_advinterp.callbacks import (
     EMACallback,
     ExportCallback,
     FiniteLossCallback,
+    FragilityCallback,
     GuardCallback,
     PicturesCallback,
     SemanticsCallback,
     TensorBoardCallback,
     ThroughputCallback,
 )
-from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
 from lightning_advinterp.defaults import plain_defaults
 from lightning_advinterp.errors import plain_errors, stops_explained
-from lightning_advinterp.evaluation import Evaluation, run_evaluation
+from lightning_advinterp.evaluation.command import evaluate
 from lightning_advinterp.layer_sync import SyncBatchNormPlugin
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.outcome import final_accuracy, print_outcome
 from lightning_advinterp.preflight import check
-from lightning_advinterp.report.table import accuracy_table
 from lightning_advinterp.resume import Start
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 from lightning_advinterp.suggestions import SuggestingParser
 
+__all__ = ["TrainCLI", "evaluate", "fit", "train"]
+
 _log = logging.getLogger(__name__)
-_console = Console()
 
 _EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # the folder of a run is fixed, so that it can go on
@@ -61,9 +59,6 @@ _EXPECTED_WARNINGS = (
     ".*LeafSpec",  # pytorch-lightning 2.6.6 on torch 2.15
 )
 """Lightning's warnings about what is intended here."""
-
-FINAL_IMAGES = 1000
-"""At most so many validation images decide the table at the end of a training run."""
 
 DATA_MODULES = (ConceptWorldDataModule, ImageFolderDataModule, CIFAR10DataModule)
 """What a configuration may name without its path; any other data module by class path."""
@@ -128,6 +123,7 @@ class TrainCLI(LightningCLI):
         for key, analysis, text in (
             ("dissection", DissectionCallback, "Network dissection on real and adversarial concept images."),
             ("semantics", SemanticsCallback, "Consistency of what units mean on real and adversarial images."),
+            ("fragility", FragilityCallback, "How far explanations change while the prediction stays."),
         ):
             parser.add_argument(f"--{key}", type=analysis | None, default=None, help=f"{text} null: off.")
         parser.add_argument(
@@ -193,7 +189,7 @@ class TrainCLI(LightningCLI):
         """
         watchers = [
             self.config_init[key]
-            for key in ("accuracy", "dissection", "semantics", "guard", "pictures", "ema", "export")
+            for key in ("accuracy", "dissection", "semantics", "fragility", "guard", "pictures", "ema", "export")
         ]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
@@ -217,7 +213,7 @@ class TrainCLI(LightningCLI):
     def check(self) -> Start | None:
         """See that the run can go through to its end, and return where it goes on; see :mod:`.preflight`."""
         writes = self.trainer.is_global_zero and not self.config.trainer.fast_dev_run
-        return check(self.config_init, self.directory, writes=writes)
+        return check(self.config_init, self.directory, prepares=self.trainer.local_rank == 0, writes=writes)
 
     def fit(self, start: Start | None = None) -> None:
         """Train, or go on from a checkpoint."""
@@ -230,22 +226,6 @@ class TrainCLI(LightningCLI):
             for message in _EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
-
-    def final_accuracy(self) -> list[Row]:
-        """Accuracy of the trained network on the validation images, clean and under the configured attacks."""
-        callback: AccuracyCallback | None = self.config_init.accuracy
-        attacks = {} if callback is None else callback.attacks()
-        runner = Runner(
-            self.model.network.to(self.trainer.strategy.root_device),
-            validation_set(self.trainer),
-            attacks=attacks,
-            batch_size=100 if callback is None else callback.batch_size,
-            device=self.trainer.strategy.root_device,
-            seed=0 if callback is None else callback.seed,
-            limit=FINAL_IMAGES,
-            progress=True,
-        )
-        return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
 
 
 def _as_list(value: Any) -> list[Any]:
@@ -271,10 +251,6 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     return cli
 
 
-def _objective_name(cli: TrainCLI) -> str:
-    return type(cli.model.objective).__name__.lower()
-
-
 def train(args: Sequence[str] | None = None) -> None:
     """Train as configured, then print what came of it.
 
@@ -285,80 +261,32 @@ def train(args: Sequence[str] | None = None) -> None:
     cli = fit(args)
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
-    networks = {_objective_name(cli): cli.final_accuracy()}
+    networks = {_objective_name(cli): _judged(cli)}
     if cli.config.compare_with_standard and cli.trainer.world_size > 1:
         _log.warning(
             "compare_with_standard: only on one process; train the standard objective by a command of its own."
         )
     elif cli.config.compare_with_standard:
-        standard = fit(
-            [
-                *("--config", str(cli.directory.config)),
-                *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
-                *("--compare_with_standard", "false", "--model.objective", "Standard"),
-                *("--model.objective.init_args.bn", cli.model.objective.bn),
-            ]
-        )
-        networks[_objective_name(standard)] = standard.final_accuracy()
-    _console.print()
-    _console.print(accuracy_table(networks, "Accuracy on validation images"))
-    folder = cli.directory.path
-    checkpoints = [str(path) for path in (cli.directory.last, folder / "best.ckpt") if path.exists()]
-    lines = [f"\nconfiguration  {cli.directory.config}"]
-    if checkpoints:
-        lines.append(f"checkpoints    {', '.join(checkpoints)}")
-    lines.append(f"curves         tensorboard --logdir {folder.parent}")
-    if checkpoints:
-        lines.append(
-            f"next           python evaluate.py --checkpoint {checkpoints[0]} --analyses accuracy "
-            f"--attack pgd --eps 4/255 --steps 20 --output evaluations/{cli.config.name}"
-        )
-    for line in lines:
-        _console.print(line, soft_wrap=True)
+        standard = fit(_as_standard(cli))
+        networks[_objective_name(standard)] = _judged(standard)
+    print_outcome(networks, cli.directory, Console())
 
 
-def evaluation_parser() -> SuggestingParser:
-    """Return the parser of the evaluation command: every field of :class:`Evaluation` is a flag."""
-    parser = SuggestingParser(description="Measure what a network does, and write tables, figures and a page.")
-    parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
-    parser.add_class_arguments(Evaluation)
-    return parser
+def _as_standard(cli: TrainCLI) -> list[str]:
+    """The command line of the same run with the standard objective."""
+    return [
+        *("--config", str(cli.directory.config)),
+        *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
+        *("--compare_with_standard", "false", "--model.objective", "Standard"),
+        *("--model.objective.init_args.bn", cli.model.objective.bn),
+        # A folder that the configuration names holds the first network's files.
+        *(() if cli.config.export is None else ("--export.folder", "null")),
+    ]
 
 
-def bare_flags(args: Sequence[str], parser: SuggestingParser) -> list[str]:
-    """Let yes-or-no flags stand alone, and lists of files be written one after the other, as shells expand them.
-
-    >>> bare_flags(["--dry_run", "--images", "a.jpg", "b.jpg"], evaluation_parser())
-    ['--dry_run=true', '--images=["a.jpg", "b.jpg"]']
-    """
-    switches = {f"--{name}" for name, value in vars(parser.get_defaults()).items() if isinstance(value, bool)}
-    rewritten: list[str] = []
-    rest = list(args)
-    while rest:
-        flag = rest.pop(0)
-        if flag in switches and (not rest or rest[0].startswith("-")):
-            flag += "=true"
-        elif flag == "--images" and rest and not rest[0].startswith("["):
-            files = []
-            while rest and not rest[0].startswith("-"):
-                files.append(rest.pop(0))
-            flag += f"={json.dumps(files)}"
-        rewritten.append(flag)
-    return rewritten
+def _judged(cli: TrainCLI) -> list[Row]:
+    return final_accuracy(cli.trainer, cli.model, cli.config_init.accuracy)
 
 
-def evaluate(args: Sequence[str] | None = None) -> None:
-    """Evaluate a network, and write tables, figures and a page.
-
-    Args:
-        args: the command line, ``sys.argv`` if left out.
-    """
-    keep_freed_memory()
-    parser = evaluation_parser()
-    given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser))
-    with plain_errors():
-        fields = vars(parser.instantiate(given))
-        fields.pop("config")
-        evaluation = Evaluation(**fields)
-    with stops_explained(BadImageError):
-        run_evaluation(evaluation, _console, checking=plain_errors)
+def _objective_name(cli: TrainCLI) -> str:
+    return type(cli.model.objective).__name__.lower()

@@ -55,6 +55,26 @@ def write_text(path: Path, text: str) -> None:
     write_atomically(path, lambda file: file.write(text.encode()))
 
 
+def check_writable(folder: Path, argument: str) -> None:
+    """Make a folder, and see that files can be written there.
+
+    Args:
+        folder: which.
+        argument: what names it, for the message.
+
+    Raises:
+        OSError: if not.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        write_text(folder / ".writable", "")
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise OSError(
+            f"{argument}: cannot write to {folder} ({error.strerror or error}); choose another {argument}."
+        ) from error
+
+
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that appears at ``path`` only if the block ends well; else it is removed.

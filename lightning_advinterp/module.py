@@ -16,6 +16,7 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional as F
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -27,6 +28,7 @@ from lightning_advinterp.objectives import Free, Objective, Standard
 from lightning_advinterp.optimization import (
     OptimizerConfig,
     ScheduleConfig,
+    check_course,
     create_optimizer,
     create_schedule,
 )
@@ -82,6 +84,7 @@ class RobustClassifier(pl.LightningModule):
         self._passes: CompiledPasses | None = None
         self.seed = seed
         self._backward_inputs: tuple[Tensor, ...] = ()
+        self._resumed_schedules: list[dict[str, Any]] = []
         self.classes: list[str] = []
         self.class_names: list[str] = []
         self.resize: int | None = None
@@ -173,7 +176,23 @@ class RobustClassifier(pl.LightningModule):
         schedule = create_schedule(
             optimizer, self.schedule_config, total_steps=steps, epochs=self.trainer.max_epochs or 1
         )
-        return optimizer if schedule is None else {"optimizer": optimizer, "lr_scheduler": schedule}
+        if schedule is None:
+            return optimizer
+        if self._resumed_schedules:  # Lightning lets the schedule take up this state next
+            check_course(self._resumed_schedules[0], schedule["scheduler"])
+        return {"optimizer": optimizer, "lr_scheduler": schedule}
+
+    def on_train_epoch_end(self) -> None:
+        """Let a plateau schedule judge the epoch before its checkpoint is written, so that a resumed run knows."""
+        for schedule in self.trainer.lr_scheduler_configs:
+            value = self.trainer.callback_metrics.get(schedule.monitor or "")
+            if schedule.reduce_on_plateau and value is not None:
+                schedule.scheduler.step(value)  # type: ignore[arg-type]  # a plateau takes what it judges by
+
+    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
+        """Lightning's own time for a plateau comes after the checkpoint, when the epoch is judged already."""
+        if not isinstance(scheduler, ReduceLROnPlateau):
+            super().lr_scheduler_step(scheduler, metric)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that rebuilds the network from the file alone, and the objective's state, as plain types."""
@@ -193,3 +212,4 @@ class RobustClassifier(pl.LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take up the objective's state."""
         self.objective.load_state_dict(checkpoint.get("objective", {}))
+        self._resumed_schedules = checkpoint.get("lr_schedulers", [])

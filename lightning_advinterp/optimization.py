@@ -1,7 +1,7 @@
 """Optimisers and learning-rate schedules, as configurations say them."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -17,6 +17,24 @@ from torch.optim.lr_scheduler import (
     ReduceLROnPlateau,
     SequentialLR,
 )
+
+from lightning_advinterp.errors import RunStoppedError
+
+_KINDS = {
+    "_schedulers": "one with a warm-up",
+    "T_max": "cosine",
+    "milestones": "multistep",
+    "total_steps": "onecycle",
+    "factor": "plateau",
+    "start_factor": "constant",
+}
+"""What in a scheduler's state tells its kind."""
+
+_LAID_OUT = (
+    *("T_max", "total_steps", "total_iters", "milestones", "_milestones", "base_lrs", "eta_min", "gamma"),
+    *("factor", "patience", "mode", "start_factor"),
+)
+"""What in a scheduler's state stays from the first step to the last."""
 
 
 @dataclass(frozen=True)
@@ -128,6 +146,43 @@ def create_schedule(
         rise_first = LinearLR(optimizer, config.warmup_start, 1.0, total_iters=warmup)
         main = SequentialLR(optimizer, [rise_first, main], milestones=[warmup])
     return {"scheduler": main, "interval": "step"}
+
+
+def check_course(was: Mapping[str, Any], scheduler: LRScheduler) -> None:
+    """Refuse a checkpoint's schedule that was laid out otherwise than the one that would go on with its state.
+
+    Most courses depend on the number of steps of the whole training. Taking up the state of another would bend none:
+    the old course would run on, a cosine back up to the full rate.
+
+    Args:
+        was: state of the checkpoint's schedule.
+        scheduler: as configured now, before it takes up that state.
+
+    Raises:
+        RunStoppedError: saying what differs.
+    """
+    differs = _courses_differ(was, scheduler.state_dict())
+    if differs:
+        raise RunStoppedError(
+            f"The checkpoint's learning-rate schedule was laid out otherwise: {'; '.join(differs)}. Set "
+            "model.schedule, model.optimizer.lr, trainer.max_epochs and the size of epochs as they were; or start a "
+            "run of another name from the checkpoint's weights (model.weights)."
+        )
+
+
+def _courses_differ(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    kinds = [next((name for key, name in _KINDS.items() if key in state), "another") for state in (was, now)]
+    if kinds[0] != kinds[1]:
+        return [f"it was {kinds[0]}, is {kinds[1]}"]
+    parts = zip(was.get("_schedulers", []), now.get("_schedulers", []), strict=True)
+    return [
+        *(
+            f"{key} was {was[key]}, is {now[key]}"
+            for key in _LAID_OUT
+            if key in was and key in now and was[key] != now[key]
+        ),
+        *(difference for one, other in parts for difference in _courses_differ(one, other)),
+    ]
 
 
 def _main_schedule(

@@ -1,39 +1,47 @@
 """What is looked at before a training starts, so that it fails in its first second rather than after hours."""
 
+from pathlib import Path
 from typing import Any
 
 from lightning_advinterp.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.data.module_base import ImageDataModule
+from lightning_advinterp.files import check_writable
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.resume import Start, check_fits
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 
 
-def check(settings: Any, directory: RunDirectory, *, writes: bool) -> Start | None:
+def check(settings: Any, directory: RunDirectory, *, prepares: bool, writes: bool) -> Start | None:
     """See that a run can go through to its end, and return where it goes on.
 
     Args:
         settings: the parsed configuration, with what was built from it.
         directory: the run's folder.
-        writes: whether this process writes to it.
+        prepares: whether this process is the one of its machine that prepares the data (a download, for instance);
+            others would look for them too early.
+        writes: whether this process writes to the folder.
 
     Raises:
-        FileNotFoundError, ValueError: if data, room or a checkpoint are missing, or that one is of another run.
-        OSError: if the folder cannot be written.
+        FileNotFoundError, ValueError: if data, layers, room or a checkpoint are missing, or that one is of another run.
+        OSError: if a folder cannot be written.
     """
     if settings.checkpoint is not None:
         check_monitor(settings.checkpoint, settings.accuracy, bool(settings.trainer.callbacks))
     start = directory.start(settings.resume)
     if start is not None:
         check_fits(start, settings.model, settings.trainer.max_epochs)
-    if isinstance(settings.data, ImageDataModule):
+    settings.model.objective.check(settings.model.network)
+    if isinstance(settings.data, ImageDataModule) and prepares:
+        settings.data.prepare_data()
         settings.data.setup("fit")
         settings.data.train_dataloader()
         settings.data.val_dataloader()
-        for watcher in (settings.accuracy, settings.dissection, settings.semantics):
+        for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
             if watcher is not None:
                 watcher.prepare(settings.model, settings.data)
     if writes:
+        if settings.export is not None and settings.export.folder is not None:
+            check_writable(Path(settings.export.folder), "export.folder")
         directory.prepare(checkpoint_bytes(settings.model, averaged=settings.ema is not None))
     return start
 

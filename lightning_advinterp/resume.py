@@ -146,11 +146,20 @@ def _optimizer_differs(content: Mapping[str, Any], model: RobustClassifier) -> l
         return ["it has no optimizer state"]
     was = states[0]["param_groups"]
     now = create_optimizer(model.network, model.optimizer_config).state_dict()["param_groups"]
-    if set(was[0]) - {"initial_lr"} != set(now[0]) - {"initial_lr"}:
+    if ("betas" in was[0]) != ("betas" in now[0]):
         kind = {True: "adamw", False: "sgd"}
         return [f"model.optimizer.name was {kind['betas' in was[0]]}, is {kind['betas' in now[0]]}"]
     sizes = [[len(group["params"]) for group in groups] for groups in (was, now)]
-    return [f"the optimizer's groups had {sizes[0]} parameters, have {sizes[1]}"] if sizes[0] != sizes[1] else []
+    if sizes[0] != sizes[1]:
+        return [f"the optimizer's groups had {sizes[0]} parameters, have {sizes[1]}"]
+    # Of the checkpoint's groups, so that another value would be without effect. What a schedule moves is no setting:
+    # learning rates are compared with the schedule, and onecycle turns the momentum, too.
+    fixed = ("weight_decay", "nesterov", *(() if "max_momentum" in was[0] else ("momentum", "betas")))
+    return [
+        f"model.optimizer.{key} was {was[0][key]}, is {now[0][key]}"
+        for key in fixed
+        if key in now[0] and was[0][key] != now[0][key]
+    ]
 
 
 def _some(items: list[str]) -> list[str]:

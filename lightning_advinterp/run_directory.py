@@ -11,7 +11,7 @@ from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
 from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
 from lightning_advinterp.checkpoint_io import AtomicCheckpointIO
-from lightning_advinterp.files import remove_unfinished, write_text
+from lightning_advinterp.files import check_writable, remove_unfinished, write_text
 from lightning_advinterp.resume import Start, examine, newest
 
 _log = logging.getLogger(__name__)
@@ -106,15 +106,8 @@ class RunDirectory:
             OSError: if the folder cannot be written.
             ValueError: if there is no room for the checkpoints.
         """
-        try:
-            self.path.mkdir(parents=True, exist_ok=True)
-            remove_unfinished(self.path)
-            write_text(self.path / ".writable", "")
-            (self.path / ".writable").unlink()
-        except OSError as error:
-            raise OSError(
-                f"output: cannot write to {self.path} ({error.strerror or error}); choose another output."
-            ) from error
+        check_writable(self.path, "output")
+        remove_unfinished(self.path)
         # Each checkpoint that is kept, and one that is being written.
         missing = [path for path in (self.last, self.previous, self.mid_epoch, self.best) if not path.exists()]
         needed, free = (len(missing) + 1) * checkpoint_bytes, shutil.disk_usage(self.path).free

@@ -1,13 +1,14 @@
-"""Command lines that name the nearest key where one does not exist."""
+"""Command lines that name the nearest key where one does not exist, and that can be written down."""
 
 import difflib
 import re
 import sys
 from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
 from pydoc import locate
 from typing import Any, NoReturn, cast
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 _FLAG = re.compile(r"unrecognized arguments: --(?P<key>[\w.]+)")
 _OPTION = re.compile(r"Option '(?P<key>[^']+)' is not accepted")
@@ -31,6 +32,25 @@ class SuggestingParser(ArgumentParser):
         print(f"error: {message if suggestion is None else suggestion}", file=sys.stderr)
         print("tip: --help lists the keys", file=sys.stderr)
         self.exit(2)
+
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """Return a configuration as YAML that the parser takes; see ``jsonargparse``, which cannot write all of it."""
+        text: str = super().dump(written_out(namespace), *args, **kwargs)
+        return text
+
+
+def written_out(value: Any) -> Any:
+    """Return a configuration with dictionaries in the place of dataclasses, as lists have them by default."""
+    if isinstance(value, Namespace):
+        copy = Namespace()  # type: ignore[no-untyped-call]
+        for key, entry in vars(value).items():
+            setattr(copy, key, written_out(entry))
+        return copy
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: written_out(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, list | tuple):
+        return type(value)(map(written_out, value))
+    return value
 
 
 def keys(parser: ArgumentParser) -> list[str]:

@@ -62,10 +62,10 @@ class Runs:
         self.actions[kind, number] = action
         return self
 
-    def start(self, name, *flags):
-        """Start the command; return what was built, or the status with which it ended."""
+    def start(self, name, *flags, command=fit):
+        """Start the command; return what it returns, or the status with which it ended."""
         try:
-            return fit(
+            return command(
                 [
                     *("--config", str(self.folder / "config.yaml"), "--output", str(self.folder / name)),
                     *self.flags,

@@ -6,6 +6,7 @@ from helpers import small_batch, small_network
 from processes import on_processes
 from training_processes import (
     COMPILED,
+    FRAGILITY,
     PGD,
     STEPS,
     SYNCHRONISED,
@@ -20,6 +21,7 @@ from training_processes import (
 )
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
+from lightning_advinterp.analyses.fragility import FragilityAnalysis
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.data.sampler import ShardSampler
@@ -33,6 +35,7 @@ from lightning_advinterp.objectives import Consistency, Madry
 OBJECTIVES = (
     *("standard", "madry", "madry, bn: eval", "fast", "kurakin", "consistency", "consistency, bn: eval"),
     *("consistency, bn: frozen", "consistency, pgd", "free", "trades", "ensemble"),
+    *("hessian norm", "hessian norm, bn: eval", "ig norm", "ig norm, bn: eval", "ig sum norm"),
 )
 
 
@@ -103,6 +106,9 @@ def test_an_odd_number_of_images_is_judged_as_by_one_process(two):
     attacks = create_attacks([PGD])
     table = Runner(network, data, attacks=attacks, limit=7).run([AccuracyAnalysis(attacks)])["accuracy"]
     expected_attack = {"val/pgd_acc": table.scalars["pgd_acc"]}
+    fragility = Runner(network, data).run([FragilityAnalysis(FRAGILITY)])["fragility"].scalars
+    assert fragility["fragility/images"] > 2
+    expected_attack |= fragility
     for result in results:
         for key, value in (expected | expected_attack).items():
             assert result["logged"][key] == pytest.approx(value, abs=1e-6), key
@@ -164,6 +170,9 @@ def test_uneven_numbers_of_passes_are_refused(folder):
         Madry(attack, bn="eval").check_even_passes()
     with pytest.raises(ValueError, match="set the objective's bn to eval"):
         objectives(folder)["ensemble"].check_even_passes()
+    for name in ("hessian norm", "ig norm", "ig sum norm"):
+        with pytest.raises(ValueError, match="no second derivatives, which"):
+            objectives(folder)[name].check_even_passes()
     objectives(folder)["consistency"].check_even_passes()
 
 

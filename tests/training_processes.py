@@ -12,6 +12,7 @@ import torch
 from helpers import Memory, SmallBackbone, small_batch
 from torch.utils.data import DataLoader
 
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.module_base import ImageDataModule
@@ -22,6 +23,9 @@ from lightning_advinterp.objectives import (
     EnsembleAdversarial,
     Fast,
     Free,
+    HessianNorm,
+    IGNorm,
+    IGSumNorm,
     Kurakin,
     Madry,
     SourceNetwork,
@@ -33,6 +37,7 @@ from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
 SHARE, STEPS, LR = 4, 3, 0.05
 """Images per process and step, steps, and learning rate."""
 PGD = AttackConfig("pgd", "16/255", steps=2)
+FRAGILITY = FragilityConfig("quick", eps=("16/255",), steps=2, faithfulness=0, pool=2, seed=2)
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
@@ -59,6 +64,13 @@ def objectives(folder):
         "free": Free(),
         "trades": Trades(AttackConfig("trades", "16/255", steps=2)),
         "ensemble": EnsembleAdversarial([source]),
+        "hessian norm": HessianNorm(1e-2, Consistency()),
+        "hessian norm, bn: eval": HessianNorm(1e-2, bn="eval"),
+        "ig norm": IGNorm(attack=PGD, path_steps=3, attack_path_steps=2),
+        "ig norm, bn: eval": IGNorm(
+            0.5, Consistency(bn="eval"), PGD, path_steps=3, attack_path_steps=2, recompute=True
+        ),
+        "ig sum norm": IGSumNorm(attack=PGD, path_steps=3, attack_path_steps=2),
     }
 
 
@@ -197,7 +209,7 @@ class Uneven(ImageDataModule):
     def __init__(self, val=9):
         super().__init__(batch_size=4, num_workers=0, seed=3)
         self.train_dataset = Memory(small_batch(n=18, dtype=torch.float64))
-        self.val_dataset = Memory(small_batch(n=val, seed=8, dtype=torch.float64))
+        self.val_dataset = Memory(small_batch(n=val, seed=50, dtype=torch.float64))
 
 
 class Batches(pl.Callback):
@@ -213,13 +225,14 @@ class Batches(pl.Callback):
 
 def uneven_validation(rank, world_size):
     """Two epochs of training, each followed by a validation of 9 images: 5 in 2 batches, and 4 in 1."""
-    from lightning_advinterp.callbacks import AccuracyCallback, GuardCallback
+    from lightning_advinterp.callbacks import AccuracyCallback, FragilityCallback, GuardCallback
 
     seen, watch = Batches(), AccuracyCallback((PGD,), limit=7, batch_size=2)
     with launched_from_outside(rank, world_size) if world_size > 1 else contextlib.nullcontext():
         module = module_of(Consistency())
         guard = GuardCallback(8, AttackConfig("pgd", "16/255", steps=1))
-        trainer = trainer_of(world_size, seen, watch, guard, max_epochs=2)
+        fragility = FragilityCallback(FRAGILITY, limit=None, batch_size=2, seconds=None, seed=FRAGILITY.seed)
+        trainer = trainer_of(world_size, seen, watch, fragility, guard, max_epochs=2)
         trainer.fit(module, datamodule=Uneven())
         logged = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")}
         alone = trainer_of(world_size).validate(module, datamodule=Uneven(), verbose=False)[0]
@@ -259,6 +272,10 @@ def watched_validation(rank, world_size):
 
 
 SYNCHRONISED = ("standard", "madry", "consistency", "consistency, pgd", "free", "trades")
+SYNCHRONISED = (
+    *("standard", "madry", "consistency", "consistency, pgd", "free", "trades"),
+    *("hessian norm, bn: eval", "ig norm, bn: eval"),
+)
 COMPILED = ("consistency", "madry")
 
 

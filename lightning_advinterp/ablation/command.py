@@ -23,8 +23,8 @@ from lightning_advinterp.ablation.table import (
 )
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
 from lightning_advinterp.analyses.analysis import REAL
-from lightning_advinterp.cli import bare_flags
 from lightning_advinterp.errors import plain_errors, stops_explained
+from lightning_advinterp.evaluation.command import bare_flags
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.report.save import to_csv

@@ -38,15 +38,18 @@ class AnalysisCallback(pl.Callback):
         self.batch_size, self.seed = batch_size, seed
 
     def prepare(self, module: RobustClassifier, data: Any) -> None:
-        """Get ready before the first step, so that what is missing shows at once; the first call counts.
+        """Open what the analyses look at, and see that they suit the network, before the first step.
 
         Args:
             module: with the network.
             data: the data module, set up; None where there is none.
 
         Raises:
-            ValueError, OSError: naming the setting.
+            ValueError, OSError: naming what is missing or unknown.
         """
+        for analysis in self.analyses():
+            for sweep in analysis.needs(module.network).sweeps:
+                module.network.check(sweep.layers)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Get ready, where the command line has not done so."""

@@ -78,8 +78,7 @@ class DissectionCallback(AnalysisCallback):
             except (ValueError, FileNotFoundError) as error:
                 raise type(error)(f"dissection.concepts: {error}") from None
             self._set = whole.only(subset_indices(len(whole), self.limit, self.seed).tolist())
-            for analysis in self.analyses():
-                analysis.needs(module.network)
+        super().prepare(module, data)
 
     def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> ConceptSet:
         """Return the chosen concept images."""

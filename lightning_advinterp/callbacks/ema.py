@@ -2,6 +2,7 @@
 
 from typing import final
 
+import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EMAWeightAveraging
 
 
@@ -28,3 +29,7 @@ class EMACallback(EMAWeightAveraging):
         if update_every_n_steps < 1:
             raise ValueError(f"update_every_n_steps must be 1 or more, got {update_every_n_steps}.")
         super().__init__(decay=decay, update_every_n_steps=update_every_n_steps)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Leave the average in the network also where a run was complete already: no training came to an end then."""
+        self.on_train_end(trainer, pl_module)

@@ -80,5 +80,6 @@ class FiniteLossCallback(pl.Callback):
                 raise RunStoppedError(
                     f"the loss became {float(loss)} in epoch {epoch}, batch {step}; images {images}. "
                     + (f"Kept as they were: {kept}. " if kept else "No checkpoint had been written yet. ")
-                    + "Look at these images, or lower model.optimizer.lr, or set trainer.gradient_clip_val."
+                    + "Look at these images, set trainer.gradient_clip_val, or start a run of another name with a "
+                    "smaller model.optimizer.lr."
                 )

@@ -5,12 +5,12 @@ from typing import Any, cast, final
 
 import pytorch_lightning as pl
 import torch
-from torch.utils.data import default_collate
 
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.data.sampler import EpochDependent
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks.modes import frozen_eval
@@ -75,7 +75,7 @@ class GuardCallback(pl.Callback):
         chosen = subset_indices(len(data), self.images, self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            batch = default_collate([data[int(i)] for i in chosen])
+            batch = read_batch(data, chosen.tolist())
         self._batch = Batch(*(field.to(pl_module.device) for field in batch)).to_float()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

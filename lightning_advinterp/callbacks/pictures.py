@@ -5,13 +5,13 @@ from typing import Any, final
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
-from torch.utils.data import default_collate
 
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.randomness import sample_keys
@@ -47,7 +47,7 @@ class PicturesCallback(pl.Callback):
         assert isinstance(pl_module, RobustClassifier)
         dataset = validation_set(trainer)
         chosen = subset_indices(len(dataset), self.images, self.seed)
-        batch = Batch(*default_collate([dataset[int(i)] for i in chosen]))
+        batch = read_batch(dataset, chosen.tolist())
         batch = Batch(*(field.to(pl_module.device) for field in batch)).to_float()
         network = pl_module.network
         with frozen_eval(network), torch.no_grad():

@@ -76,8 +76,7 @@ class SemanticsCallback(AnalysisCallback):
             validation = getattr(data, "val_dataset", None)
             self._space = self.settings.classes(classes, names, validation, key="semantics.settings")
             aim_within(self._attacks, self._space, outputs)
-            for analysis in self.analyses():
-                analysis.needs(module.network)
+        super().prepare(module, data)
 
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses of meanings and of distances."""

@@ -33,6 +33,20 @@ def collate_batch(samples: Sequence[Batch | None]) -> Batch:
     return batch
 
 
+def read_batch(data: Any, items: Sequence[int]) -> Batch:
+    """Read some samples of a data set as one batch, without the unreadable ones where the set skips them.
+
+    Args:
+        data: the data set; its ``readable``, where it has one, reads many.
+        items: places in it.
+
+    Raises:
+        ValueError: no sample is left.
+    """
+    many = getattr(data, "readable", None)
+    return collate_batch([data[item] for item in items] if many is None else many(items))
+
+
 def worker_count(num_workers: Workers = "auto", processes: int = 1) -> int:
     """Return how many worker processes a loader gets.
 

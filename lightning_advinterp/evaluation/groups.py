@@ -24,22 +24,29 @@ class Group:
         data: which set they look at.
         limit: at how many of its images at most; None for all.
         aims: whether attacks choose their targets among the images' classes alone.
+        chooser: the analysis that chooses the images by itself; empty for none.
         names: the analyses.
     """
 
     data: Data
     limit: int | None
     aims: bool
+    chooser: str
     names: tuple[str, ...]
 
-    def images(self, whole: Any, seed: int) -> Any:
-        """Return the images of a set, or a seeded choice of them, even over the classes where it has some."""
-        if self.limit is None or self.limit >= len(whole):
+    def images(self, whole: Any, evaluation: Evaluation) -> Any:
+        """Return the images of a set, or a choice of them: seeded, and even over the classes where it has some."""
+        choose = ANALYSES[self.chooser].choose if self.chooser else None
+        if choose is not None:
+            places = choose(evaluation, whole)
+        elif self.limit is None or self.limit >= len(whole):
             return whole
-        if hasattr(whole, "only"):
+        elif hasattr(whole, "only"):
             labels = getattr(whole, "labels", None) or [0] * len(whole)
-            return whole.only(balanced_subset(labels, self.limit, seed))
-        return Subset(whole, subset_indices(len(whole), self.limit, seed).tolist())
+            places = balanced_subset(labels, self.limit, evaluation.seed)
+        else:
+            places = subset_indices(len(whole), self.limit, evaluation.seed).tolist()
+        return whole.only(places) if hasattr(whole, "only") else Subset(whole, places)
 
 
 def groups_of(
@@ -53,14 +60,15 @@ def groups_of(
         outputs: of the network.
         labels: of each set's images; None where it has none.
     """
-    found: dict[tuple[Data, int | None, bool], list[str]] = {}
+    found: dict[tuple[Data, int | None, bool, str], list[str]] = {}
     for name in evaluation.analysis_names():
         entry = ANALYSES[name]
         classes = set(labels[entry.data] or ())
         narrower = evaluation.semantics.target_classes == "dataset" and 0 < len(classes) < outputs
         aims = entry.aims and narrower and any(one.chooses_target for one in attacks[entry.data].values())
-        found.setdefault((entry.data, entry.limit(evaluation), aims), []).append(name)
-    return [Group(data, limit, aims, tuple(names)) for (data, limit, aims), names in found.items()]
+        chooser = name if entry.choose is not None else ""
+        found.setdefault((entry.data, entry.limit(evaluation), aims, chooser), []).append(name)
+    return [Group(*key, tuple(names)) for key, names in found.items()]
 
 
 class SkippedImages:

@@ -86,7 +86,8 @@ def evaluate_one(
     figures: dict[str, Figure] = {}
     labels = {data: getattr(images.reported, "labels", None) for data, images in opened.items()}
     for group in groups_of(evaluation, attacks, network.num_classes, labels):
-        dataset = group.images(opened[group.data].reported, evaluation.seed)
+        with checking():
+            dataset = group.images(opened[group.data].reported, evaluation)
         for attack in attacks[group.data].values():
             attack.classes = None  # a group before may have narrowed them
         context = Context(network, subject.title, subject.outputs, attacks[group.data], dataset, evaluation)

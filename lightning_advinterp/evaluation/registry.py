@@ -9,6 +9,8 @@ from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.evaluation.dissection import build_dissection, dissection_figures, dissection_pictures
+from lightning_advinterp.evaluation.fragility import build_fragility, fragility_figures
+from lightning_advinterp.evaluation.influence import build_influence, influence_figures, influence_images
 from lightning_advinterp.evaluation.semantics import (
     build_distances,
     build_panels,
@@ -48,6 +50,7 @@ class Entry:
         data: what they look at.
         figures: draws what was found, from all analyses that looked at the same images, and their results.
         limit: how many of the images they are shown at most, where they cost much for each; None for all.
+        choose: which of the images they are shown, by their places; None for those of ``limit``.
         uses: flags of the command line that mean something to them, beside those that all share.
         aims: whether they want attacks to choose targets among the images' classes alone.
         pictures: how many of the images the figures need once more at most, attacked as before.
@@ -57,6 +60,7 @@ class Entry:
     data: Data = "data"
     figures: Callable[[Sequence[Any], Mapping[str, Result], Context], Figures] = _no_figures
     limit: Callable[["Evaluation"], int | None] = _all_images
+    choose: Callable[["Evaluation", Any], list[int]] | None = None
     uses: frozenset[str] = frozenset()
     aims: bool = False
     pictures: Callable[[Context], int] = _none
@@ -85,12 +89,12 @@ ANALYSES: dict[str, Entry] = {
         lambda context: [CurvatureAnalysis(context.settings.curvature)],
         limit=lambda settings: settings.curvature.limit,
     ),
+    "fragility": Entry(build_fragility, figures=fragility_figures, limit=lambda settings: settings.fragility.limit),
+    "influence": Entry(build_influence, figures=influence_figures, choose=influence_images),
 }
 """Every analysis by its name on the command line."""
 
 PLANNED = (
-    "fragility",
-    "influence",
     "promotion",
     "sensitivity",
     "tracing",

@@ -1,6 +1,6 @@
 """The network of this framework: pixels in [0, 1] in, logits out, layers by name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -165,6 +165,16 @@ class Network(nn.Module):
         for path, reader in readers:
             board.site(self.backbone, path).readers.append(reader)
         self._prepared.update(new)
+
+    def check(self, layers: Iterable[str]) -> None:
+        """Refuse layers that :meth:`forward_features` does not know, without setting a hook.
+
+        Raises:
+            ValueError: naming the nearest ones.
+        """
+        for layer in layers:
+            if layer != "logits":
+                self._resolve(layer)
 
     def _resolve(self, layer: str) -> str:
         """Return the module path behind a layer's name or alias."""

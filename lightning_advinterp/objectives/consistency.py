@@ -103,6 +103,10 @@ class Consistency(AdversarialObjective):
         self.weight, self.distance, self.alpha = weight, distance, alpha
         self.detach_clean, self.trades_beta = detach_clean, trades_beta
 
+    def check(self, network: Network) -> None:
+        """Refuse a network without these layers."""
+        network.check(self.layers)
+
     def loss(self, network: Network, batch: Batch, *, epoch: int) -> Loss:  # type: ignore[override]
         """See the class; the network must offer ``forward_features``."""
         layers, attack, keys = tuple(self.layers), self.attack_at(epoch), self.keys(batch, epoch)

@@ -11,6 +11,7 @@ from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode, check_batch_norm_mode, frozen_batch_norm
+from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import sample_keys
 
 
@@ -58,6 +59,13 @@ class Objective(ABC):
     @abstractmethod
     def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
         """Return the loss; BatchNorm is already in the mode that ``bn`` names."""
+
+    def check(self, network: Network) -> None:  # noqa: B027 (most objectives suit any network)
+        """Refuse a network that lacks what the objective reads.
+
+        Raises:
+            ValueError: naming it.
+        """
 
     def check_even_passes(self) -> None:  # noqa: B027 (most objectives are even)
         """Refuse settings by which processes may need different numbers of passes in one step.

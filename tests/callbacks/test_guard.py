@@ -5,7 +5,7 @@ import types
 
 import pytest
 import torch
-from helpers import small_batch, small_network
+from helpers import Memory, small_batch, small_network
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.callbacks import GuardCallback
@@ -80,6 +80,18 @@ def test_a_resumed_guard_remembers(epochs, caplog):
     second.load_state_dict(first.state_dict())
     epochs(second, 1)
     assert "fell from 60.0 % to 30.0 %" in caplog.text
+
+
+def test_images_that_cannot_be_read_are_left_out_where_they_are_to_be_skipped():
+    class Skipping(Memory):
+        def readable(self, items):
+            return [self[item] for item in items if item != 2]
+
+    guard, data = GuardCallback(images=5), Skipping(small_batch(5), fails_at=2)
+    guard.on_train_start(
+        types.SimpleNamespace(train_dataloader=types.SimpleNamespace(dataset=data)), types.SimpleNamespace(device="cpu")
+    )
+    assert guard._batch.index.tolist() == [40, 41, 43, 44]
 
 
 def test_what_it_measures():

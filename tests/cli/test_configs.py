@@ -9,8 +9,9 @@ from jsonargparse import ArgumentParser
 from lightning_advinterp.ablation.command import parser as ablation_parser
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks import parse_pixels
-from lightning_advinterp.cli import TrainCLI, evaluation_parser
+from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.evaluation import Evaluation
+from lightning_advinterp.evaluation.command import evaluation_parser
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
@@ -31,6 +32,7 @@ def test_there_are_configurations():
     names = {path.stem for path in EXPERIMENTS}
     assert {"quickstart", "standard", "kurakin", "madry", "consistency"} <= names
     assert {"fast", "free", "trades", "ensemble"} <= names
+    assert {"explanation_hessian", "explanation_ig_norm"} <= names
     assert {f"imagenet_{net}_consistency" for net in ("alexnet", "vgg16", "resnet18", "inception_v3")} <= names
     assert [path.stem for path in TRAINERS] == ["cpu", "ddp", "gpu", "slurm"]
 

@@ -9,9 +9,10 @@ import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from lightning_advinterp.cli import bare_flags, evaluate, evaluation_parser, train
+from lightning_advinterp.cli import evaluate, train
 from lightning_advinterp.data.concept_world import CLASSES
 from lightning_advinterp.data.image_folder import image_tensor
+from lightning_advinterp.evaluation.command import bare_flags, evaluation_parser
 from lightning_advinterp.networks import create_network, weights_hash
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 

@@ -9,9 +9,11 @@ from collections import namedtuple
 import pytest
 import torch
 from interruptions import STEPS, PowerCut, Runs, assert_same, cut
+from PIL import Image
 
 from lightning_advinterp import checkpoint_io
 from lightning_advinterp.cli import evaluate
+from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.evaluation import one
 from lightning_advinterp.objectives import Consistency
 
@@ -121,6 +123,11 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path, monkeypatch):
         (("--accuracy.every_n_epochs", "2", "--checkpoint.monitor", "val/fgsm_acc"), "with accuracy.every_n_epochs: 1"),
         (("--checkpoint.every_n_steps", "0"), "every_n_steps must be 1 or more, got 0"),
         (("--resume", __file__), "test_faults.py is cut short, or no checkpoint at all"),
+        (("--model.objective.layers", "nope"), "module path of SmallBackbone, got 'nope'"),
+        (("--dissection.settings.layers", "nope"), "module path of SmallBackbone, got 'nope'"),
+        (("--semantics.settings.layers", "nope"), "module path of SmallBackbone, got 'nope'"),
+        (("--dissection.concepts", "no/such"), "found nothing at 'no/such'"),
+        (("--export.folder", "/dev/null/x"), r"export.folder: cannot write to /dev/null/x \(Not a directory\)"),
     ],
 )
 def test_what_would_fail_later_is_said_first(tmp_path, monkeypatch, capsys, flags, message):
@@ -131,6 +138,22 @@ def test_what_would_fail_later_is_said_first(tmp_path, monkeypatch, capsys, flag
     lines = capsys.readouterr().err.strip().splitlines()
     assert re.search(message, lines[-1] if lines[-1].startswith("error") else " ".join(lines))
     assert not runs.seen
+
+
+def test_data_are_prepared_before_they_are_looked_for(tmp_path, monkeypatch):
+    """A data set that is to be downloaded is not missing."""
+
+    def prepare(module):
+        for split, count in (("train", 4), ("test", 1)):
+            for name in module.class_names:
+                (module.root / split / name).mkdir(parents=True, exist_ok=True)
+                for number in range(count):
+                    Image.new("RGB", (32, 32), (9 * number, 0, 0)).save(module.root / split / name / f"{number}.jpg")
+
+    monkeypatch.setattr(CIFAR10DataModule, "prepare_data", prepare)
+    runs = Runs(tmp_path, monkeypatch, "--data", "CIFAR10DataModule", "--data.init_args.num_workers", "0")
+    runs.start("run", "--data.init_args.root", str(tmp_path / "data"), "--data.init_args.val_share", "null")
+    assert len(runs.seen) == 2 * (40 // 8)
 
 
 def test_a_folder_without_training_images_is_refused_first(tmp_path, monkeypatch, capsys):

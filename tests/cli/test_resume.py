@@ -15,8 +15,17 @@ WORKERS = ("--data.init_args.num_workers", "2")
 
 @pytest.mark.parametrize(
     ("flags", "step"),
-    [((), 1), ((), 6), (FREE, 4), (WORKERS, 5), (("--trainer.accumulate_grad_batches", "2"), 2)],
-    ids=["first", "second", "replays and average", "workers", "accumulated"],
+    [
+        ((), 1),
+        ((), 6),
+        (FREE, 4),
+        (WORKERS, 5),
+        (("--trainer.accumulate_grad_batches", "2"), 2),
+        (("--data.init_args.augment_on_device", "true"), 5),
+        (("--trainer.val_check_interval", "0.5", "--ema.decay", "0.5"), 2),
+        (("--trainer.limit_train_batches", "3"), 4),
+    ],
+    ids=["first", "second", "replays and average", "workers", "accumulated", "augmented", "validations", "limited"],
 )
 def test_sigterm_within_an_epoch_neither_repeats_nor_skips_a_sample(tmp_path, monkeypatch, caplog, flags, step):
     runs = Runs(tmp_path, monkeypatch, *flags)
@@ -165,6 +174,8 @@ def test_resuming_runs_no_code_from_a_checkpoint(tmp_path, monkeypatch, capsys, 
         (("--model.network_options", "{dropout: 0.1}"), "dropout was 0.5, is 0.1"),
         (("--model.optimizer.name", "adamw"), "model.optimizer.name was sgd, is adamw"),
         (("--model.optimizer.decay_norm_and_bias", "true"), r"groups had \[3, 7\] parameters, have \[10\]"),
+        (("--model.optimizer.momentum", "0.5"), "model.optimizer.momentum was 0.9, is 0.5"),
+        (("--model.optimizer.weight_decay", "0.1"), "model.optimizer.weight_decay was 5e-05, is 0.1"),
         (("--trainer.max_epochs", "1"), "has 2 epochs already, trainer.max_epochs is 1"),
     ],
 )

@@ -163,6 +163,16 @@ def test_configurations_layer(config, tmp_path):
     assert cli.datamodule.seed == 3
 
 
+def test_what_is_saved_is_a_configuration(tmp_path):
+    """Also where lists of attacks were left at their defaults; the comparison starts from this file."""
+    everything = [flag for key in ("dissection", "semantics", "ema", "export") for flag in (f"--{key}", "{}")]
+    cli = TrainCLI.parse(["--data", "ConceptWorldDataModule", *everything])
+    (tmp_path / "saved.yaml").write_text(cli.config_text)
+    assert TrainCLI.parse(["--config", str(tmp_path / "saved.yaml")]).config_text == cli.config_text
+    saved = yaml.safe_load(cli.config_text)
+    assert [attack["type"] for attack in saved["accuracy"]["attacks"]] == ["fgsm", "pgd"]
+
+
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
