@@ -177,6 +177,7 @@ def test_uneven_numbers_of_passes_are_refused(folder):
 
 
 @pytest.mark.ddp
+@pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`")
 def test_dissection_and_semantics_log_what_one_process_logs(two):
     """In float64, where batches of other images round alike; the concept world's pictures are shared 4 to 3."""
     expected = watched_validation(0, 1)

@@ -264,7 +264,9 @@ def watched_validation(rank, world_size):
         SemanticsCallback((twice, fgsm), SemanticsConfig(share=0.3), limit=9, batch_size=2),
     ]
     with launched_from_outside(rank, world_size) if world_size > 1 else contextlib.nullcontext():
-        trainer = trainer_of(world_size, *watch)
+        strategy = "ddp" if world_size > 1 else "auto"
+        common = {"accelerator": "cpu", "devices": world_size, "inference_mode": False, **QUIET}
+        trainer = pl.Trainer(strategy=strategy, callbacks=watch, use_distributed_sampler=False, **common)
         trainer.validate(module_of(Standard()), datamodule=Named(), verbose=False)
         return {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")}
 

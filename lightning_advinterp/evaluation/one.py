@@ -79,7 +79,7 @@ def evaluate_one(
             }
             for data, found in calibration.items()
         }
-    key = digest(origin)
+    key = digest(origin, subject.outputs, _member_files(evaluation))
     if not evaluation.dry_run:
         folder.mkdir(parents=True, exist_ok=True)
     done = Evaluated()
@@ -111,6 +111,13 @@ def evaluate_one(
         own_origins = {name: result.provenance for name, result in done.results.items() if result.provenance}
         save_results(folder, done.results, figures, origin | ({"analyses": own_origins} if own_origins else {}))
     return done
+
+
+def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
+    """Return size and time of the files of networks on which attacks are made, which only their paths name."""
+    members = [one for config in evaluation.attack_configs().values() for one in config.members or ()]
+    paths = [path for one in members for path in (one.weights, one.checkpoint) if path and Path(path).is_file()]
+    return [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in paths]
 
 
 def _open(evaluation: Evaluation, subject: Subject, calibration: int) -> dict[Data, Images]:

@@ -50,6 +50,8 @@ def run_evaluation(
         finished.append(evaluate_one(one, subject, output / name if name else output, console, checking))
         if finished[-1].results:
             found[name or subject.title] = finished[-1].results
+    if not finished:
+        console.print("none of the table's networks is here: nothing was evaluated")
     for each in finished:  # an interrupted table goes on where it stopped
         each.forget()
     if found:

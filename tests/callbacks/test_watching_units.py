@@ -150,7 +150,6 @@ def test_defaults_of_the_callbacks():
         (["--semantics.settings.layers", "relu3"], "relu3"),
         (["--semantics.settings.hierarchy", "no.csv"], "no.csv"),
         (["--semantics.every_n_epochs", "0"], "every_n_epochs must be 1 or more, got 0"),
-        (["--model.network_options.phi", "null", "--dissection", "null"], "has no known last feature layer"),
     ],
 )
 def test_what_would_fail_after_an_epoch_is_refused_before(runs, capsys, flags, message):

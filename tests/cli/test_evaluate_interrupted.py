@@ -160,6 +160,7 @@ def test_the_journals_name_depends_on_everything(inputs, tmp_path, monkeypatch):
             )
         return names.pop()
 
+    ensemble = f"attack: [{{type: ensemble, weight: 1, members: [{{checkpoint: {other / 'last.ckpt'}}}]}}]"
     plain = name_of()
     assert name_of() == plain
     changed = [
@@ -174,8 +175,11 @@ def test_the_journals_name_depends_on_everything(inputs, tmp_path, monkeypatch):
         name_of("--attack", "null"),
         name_of("--attack", "pgd", "--steps", "3"),
         name_of(config="attack: [{name: fgsm, type: fgsm, target: random}]"),
+        name_of(config=ensemble),
         *(name_of(f"--dissection.{key}", value) for key, value in SETTINGS.items()),
     ]
+    write_checkpoint(other / "last.ckpt", seed=2)
+    changed.append(name_of(config=ensemble))
     assert len({plain, *changed}) == 1 + len(changed)
 
 

@@ -167,7 +167,7 @@ def test_the_concept_worlds_pictures_are_as_many_as_are_wanted(inputs):
     assert many.reported.fingerprint != many.calibration.fingerprint
 
 
-@pytest.mark.filterwarnings("ignore:no weight")
+@pytest.mark.filterwarnings("ignore:.*no weight")
 def test_each_set_has_a_calibration_of_its_own(inputs, tmp_path):
     """So that a dissection's attack has the same weight alone and beside other analyses."""
     config = "attack: [{name: adversarial, type: targeted_optimization, steps: 1}]\ncalibration_images: 2\n"
@@ -178,6 +178,33 @@ def test_each_set_has_a_calibration_of_its_own(inputs, tmp_path):
     origins = [json.loads((tmp_path / name / "results.json").read_text())["provenance"] for name in ("both", "alone")]
     assert origins[0]["calibration"]["concepts"] == origins[1]["calibration"]["concepts"]
     assert origins[0]["calibration"]["data"]["images"] != origins[0]["calibration"]["concepts"]["images"]
+
+
+def test_measured_beside_printed(inputs, tmp_path, capsys):
+    config = (
+        f"rows:\n- name: Ours\n  checkpoint: {inputs / 'last.ckpt'}\n"
+        "  printed: {real: {color: 0.123, top1: 0.5}, adversarial: {object: 0.045, smell: 0.9}}\n"
+        "- {name: Theirs, checkpoint: no/such.ckpt, printed: {real: {color: 0.2}}}\n"
+        "attack: [{name: adversarial, type: fgsm, eps: 8/255}]\n"
+    )
+    run(inputs, tmp_path / "out", "dissection", "--concepts", str(inputs / "broden"), config=config)
+    lines = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    summary = rows((tmp_path / "out" / "Ours" / "dissection_summary.csv").read_text())
+
+    def measured(kind, column="ratio"):
+        return " ".join(f"{100 * float(row[column]):.1f}" for row in summary if row["images"] == kind)
+
+    start = lines.index("Ours: units that detect a concept, %")
+    assert lines[start + 2] == "images color object part scene all"
+    assert lines[start + 4 : start + 8] == [
+        f"real {measured('real')}",
+        "real, printed 12.3",
+        f"adversarial {measured('adversarial')}",
+        "adversarial, printed 4.5",
+    ]
+    assert f"control: shuffled {measured('real', 'shuffled')}" in lines
+    assert "Theirs: left out, checkpoint: no file no/such.ckpt." in lines
+    assert "Ours: nothing measured beside the printed top1 (real), smell (adversarial)" in lines
 
 
 NAMED = {"ape": "n02084071", "bee": "n02958343", "cow": "n04490091"}  # the shipped dog, car, truck
