@@ -6,12 +6,12 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
 
-from lightning_advinterp.callbacks.accuracy import AccuracyCallback
+from lightning_advinterp.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.files import check_writable
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.resume import Start, check_fits
-from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
+from lightning_advinterp.run_directory import RunDirectory
 
 
 def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start | None:
@@ -28,7 +28,7 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start 
         OSError: if a folder cannot be written.
     """
     if settings.checkpoint is not None:
-        check_monitor(settings.checkpoint, settings.accuracy, bool(settings.trainer.callbacks))
+        check_monitor(settings.checkpoint.monitor, settings)
     start = directory.start(settings.resume)
     if start is not None:
         averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
@@ -55,24 +55,32 @@ def checkpoint_bytes(model: RobustClassifier, *, averaged: bool) -> int:
     return weights * (1 + (2 if model.optimizer_config.name == "adamw" else 1) + averaged)
 
 
-def check_monitor(chosen: CheckpointConfig, accuracy: AccuracyCallback | None, own_callbacks: bool) -> None:
+def check_monitor(monitor: str | None, settings: Any) -> None:
     """Refuse a ``best.ckpt`` by a value that nothing logs, which would show after the first epoch.
 
     Args:
-        chosen: says which value.
-        accuracy: logs the accuracies under attack.
-        own_callbacks: whether there are callbacks that may log anything.
+        monitor: the value's log key.
+        settings: as in :func:`check`; callbacks of the user's own may log anything.
 
     Raises:
-        ValueError: naming the values that there are.
+        ValueError: naming the values that there are, or who would log this one.
     """
-    if chosen.monitor is None or not chosen.monitor.startswith("val/") or own_callbacks:
+    if monitor is None or settings.trainer.callbacks:
         return
-    every_epoch = accuracy is not None and accuracy.every_n_epochs == 1
-    attacked = [f"val/{name}_acc" for name in accuracy.attacks()] if accuracy is not None and every_epoch else []
-    known = ["val/acc", "val/acc5", "val/loss", *attacked]
-    if chosen.monitor not in known:
+    kind = monitor.partition("/")[0]
+    key = {"dissection": "dissection", "semantics": "semantics", "distances": "semantics"}.get(kind)
+    if key is not None and not _every_epoch(settings[key]):
         raise ValueError(
-            f"checkpoint.monitor: {chosen.monitor} is not logged in every epoch; choose one of {', '.join(known)}, "
+            f"checkpoint.monitor: {monitor} is not logged in every epoch; set {key}, with {key}.every_n_epochs: 1."
+        )
+    attacks = settings.accuracy.attacks() if _every_epoch(settings.accuracy) else ()
+    known = ["val/acc", "val/acc5", "val/loss", *(f"val/{name}_acc" for name in attacks)]
+    if kind == "val" and monitor not in known:
+        raise ValueError(
+            f"checkpoint.monitor: {monitor} is not logged in every epoch; choose one of {', '.join(known)}, "
             "or name that attack in accuracy.attacks, with accuracy.every_n_epochs: 1."
         )
+
+
+def _every_epoch(watcher: AnalysisCallback | None) -> bool:
+    return watcher is not None and watcher.every_n_epochs == 1

@@ -121,6 +121,11 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path, monkeypatch):
             "val/pgd_acc is not logged in every epoch; choose one of val/acc, .*val/fgsm_acc",
         ),
         (("--accuracy.every_n_epochs", "2", "--checkpoint.monitor", "val/fgsm_acc"), "with accuracy.every_n_epochs: 1"),
+        (("--checkpoint.monitor", "dissection/retention"), "set dissection, with dissection.every_n_epochs: 1"),
+        (
+            ("--semantics.every_n_epochs", "2", "--checkpoint.monitor", "distances/fgsm/r_src"),
+            "set semantics, with semantics.every_n_epochs: 1",
+        ),
         (("--checkpoint.every_n_steps", "0"), "every_n_steps must be 1 or more, got 0"),
         (("--resume", __file__), "test_faults.py is cut short, or no checkpoint at all"),
         (("--model.objective.layers", "nope"), "module path of SmallBackbone, got 'nope'"),
