@@ -79,7 +79,9 @@ def test_defaults_and_presets_parse(config):
     assert yaml.safe_load(TrainCLI.parse(config(BASE)).config_text)["fragility"] is None
 
 
-def test_a_method_that_does_not_fit_shows_before_the_first_step(config):
+def test_a_method_that_does_not_fit_shows_before_the_first_step(config, capsys):
     flags = ["--model.network", "timm/vit_tiny_patch16_224", "--model.network_options", "{img_size: 16, patch_size: 8}"]
-    with pytest.raises(ValueError, match=r"fragility\.methods: lrp"):
+    with pytest.raises(SystemExit) as stop:
         train([*config(BASE, FRAGILITY), *flags])
+    assert stop.value.code == 2
+    assert "fragility.methods: lrp" in capsys.readouterr().err
