@@ -26,6 +26,8 @@ from steps import counted, plain_step, seconds, variants
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.errors import plain_errors
+from lightning_advinterp.evaluation.one import choose_device
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.objectives import Standard
@@ -146,7 +148,8 @@ def main():
     warnings.simplefilter("ignore")
     logging.getLogger("pytorch_lightning").setLevel(logging.ERROR)
     torch.set_num_threads(arguments.threads)
-    device = torch.device(arguments.device)
+    with plain_errors():
+        device = choose_device(arguments.device)
     if arguments.table or (device.type == "cuda" and arguments.network is None):
         print_table(arguments, device)
         return

@@ -212,8 +212,7 @@ class TrainCLI(LightningCLI):
 
     def check(self) -> Start | None:
         """See that the run can go through to its end, and return where it goes on; see :mod:`.preflight`."""
-        writes = self.trainer.is_global_zero and not self.config.trainer.fast_dev_run
-        return check(self.config_init, self.directory, prepares=self.trainer.local_rank == 0, writes=writes)
+        return check(self.config_init, self.directory, self.trainer)
 
     def fit(self, start: Start | None = None) -> None:
         """Train, or go on from a checkpoint."""

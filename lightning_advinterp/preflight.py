@@ -3,6 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import pytorch_lightning as pl
+from pytorch_lightning.callbacks import WeightAveraging
+
 from lightning_advinterp.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.files import check_writable
@@ -11,15 +14,14 @@ from lightning_advinterp.resume import Start, check_fits
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 
 
-def check(settings: Any, directory: RunDirectory, *, prepares: bool, writes: bool) -> Start | None:
+def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start | None:
     """See that a run can go through to its end, and return where it goes on.
 
     Args:
         settings: the parsed configuration, with what was built from it.
         directory: the run's folder.
-        prepares: whether this process is the one of its machine that prepares the data (a download, for instance);
-            others would look for them too early.
-        writes: whether this process writes to the folder.
+        trainer: built from them. The first process of each machine looks at the data, since it alone prepares them (by
+            a download, for instance); the first of all writes to the folder.
 
     Raises:
         FileNotFoundError, ValueError: if data, layers, room or a checkpoint are missing, or that one is of another run.
@@ -29,9 +31,10 @@ def check(settings: Any, directory: RunDirectory, *, prepares: bool, writes: boo
         check_monitor(settings.checkpoint, settings.accuracy, bool(settings.trainer.callbacks))
     start = directory.start(settings.resume)
     if start is not None:
-        check_fits(start, settings.model, settings.trainer.max_epochs)
+        averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
+        check_fits(start, settings.model, settings.trainer.max_epochs, averaged=averaged)
     settings.model.objective.check(settings.model.network)
-    if isinstance(settings.data, ImageDataModule) and prepares:
+    if isinstance(settings.data, ImageDataModule) and trainer.local_rank == 0:
         settings.data.prepare_data()
         settings.data.setup("fit")
         settings.data.train_dataloader()
@@ -39,7 +42,7 @@ def check(settings: Any, directory: RunDirectory, *, prepares: bool, writes: boo
         for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
             if watcher is not None:
                 watcher.prepare(settings.model, settings.data)
-    if writes:
+    if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
         if settings.export is not None and settings.export.folder is not None:
             check_writable(Path(settings.export.folder), "export.folder")
         directory.prepare(checkpoint_bytes(settings.model, averaged=settings.ema is not None))

@@ -93,14 +93,24 @@ def examine(path: Path) -> Start:
         ) from None
 
 
-def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None) -> None:
+def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None, *, averaged: bool = False) -> None:
     """Refuse a checkpoint that the configured run cannot go on from.
+
+    Args:
+        start: the checkpoint.
+        model: as configured.
+        max_epochs: as configured.
+        averaged: whether the run keeps an average of its weights.
 
     Raises:
         ValueError: saying what differs, and what to do.
     """
     content = read_checkpoint(start.path, mmap=True)
     differs = [*_network_differs(content, model), *_optimizer_differs(content, model)]
+    if ("averaging_state" in content) != averaged:  # an average would be taken for the weights that are trained
+        differs.append(
+            "its weights were averaged (ema), now they are not" if not averaged else "it has no average (ema)"
+        )
     if differs:
         raise ValueError(
             f"resume: {start.path} does not fit the configuration: {'; '.join(differs)}. Set these as they were, or "

@@ -18,7 +18,7 @@ FLOORS = [
     {"checkpoint_io", "taxonomy"},
     {"defaults", "errors", "files", "memory", "randomness", "suggestions"},
 ]
-WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "layer_sync", "module", "outcome", "run_directory"}
+WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "layer_sync", "module", "outcome", "preflight", "run_directory"}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -11,7 +11,7 @@ SCRIPT = Path(__file__).with_name("kill_and_resume.py")
 
 @pytest.mark.slow
 def test_killed_runs_end_with_the_weights_of_one_that_was_not(tmp_path):
-    kills = "before_replace 4,half_written 1,after_replace 4,validation 7,training 8"
+    kills = "before_replace 4,half_written 1,after_replace 4,validation 8,training 8"
     command = [sys.executable, "-W", "ignore", str(SCRIPT), "--only", kills, "--folder", str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stdout + done.stderr

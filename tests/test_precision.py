@@ -7,6 +7,7 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from helpers import Memory, small_batch
+from torch._dynamo.utils import counters
 from torch.utils.data import DataLoader
 from training_processes import QUIET
 
@@ -79,6 +80,7 @@ class Losses(pl.Callback):
 
 def train(name, trainer=None, watch=False, **settings):
     torch._dynamo.reset()
+    counters.clear()
     data = small_batch(n=24, seed=4)
     module, losses = module_of(OBJECTIVES[name](), **settings), Losses(small_batch(n=6, seed=5), watch)
     pl.Trainer(accelerator="cpu", max_epochs=1, callbacks=[losses], **QUIET | (trainer or {})).fit(
@@ -104,6 +106,11 @@ def test_losses_and_features_are_those_of_float32(float32, name, format_):
     trainer, settings, tolerance = FORMATS[format_]
     module, ours = train(name, trainer, **settings)
     expected = float32[name][1]
+    weight = module.network.backbone.conv2.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == settings.get("channels_last", False)
+    if trainer:  # bfloat16 has three digits: the same numbers would mean that nothing was computed in it
+        assert difference(ours.phi[0], expected.phi[0]) > 1e-4
+    assert (counters["stats"]["unique_graphs"] > 0) == ("compile" in settings)
     assert len(ours.logged) == len(expected.logged) == 3
     for step, (logged, reference) in enumerate(zip(ours.logged, expected.logged, strict=True)):
         assert logged.keys() == reference.keys()

@@ -30,6 +30,12 @@ def spread(values: Iterable[Any]) -> tuple[float | None, float | None, float | N
     return low, middle, high
 
 
+def aligned(rows: Sequence[Row]) -> list[Row]:
+    """Give all rows the same columns: some measures exist for some attacks alone."""
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return [{key: row.get(key) for key in columns} for row in rows]
+
+
 def largest(cases: Sequence[Case]) -> list[int]:
     """Return the numbers of the cases at every attack's largest radius on its method."""
     best: dict[tuple[str, str], float] = {}

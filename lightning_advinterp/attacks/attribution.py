@@ -43,7 +43,7 @@ def path_attributions(
         again.
 
     Reference:
-        Chen, Wu, Rastogi, Liang, Jha, Robust Attribution Regularization, 2019, Section 3.
+        Chen, Wu, Rastogi, Liang, Jha, Robust Attribution Regularization, 2019.
     """
     last: list[Tensor] = []
 

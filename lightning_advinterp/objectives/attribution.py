@@ -44,7 +44,8 @@ class IGNorm(Extended, AdversarialObjective):
         bn: BatchNorm's statistics in attack and norm; the base's, and left out it is that.
 
     Reference:
-        Chen, Wu, Rastogi, Liang, Jha, Robust Attribution Regularization, 2019, Section 3 and Table 1.
+        Chen, Wu, Rastogi, Liang, Jha, Robust Attribution Regularization, 2019; settings and sums as in
+        the authors' code.
     """
 
     loss_weight = 0.0
@@ -126,7 +127,7 @@ class IGSumNorm(IGNorm):
     """``L(f(x*), y) + weight · ‖IG(x → x*)‖₁``, with x* that maximises just this: "IG-SUM-NORM"; or that beside a base.
 
     Adds to :class:`IGNorm` the loss's own forward pass of the adversarial images and its full backward pass, a standard
-    step, and needs no base.
+    step, and needs no base. Of log parts that a base has too (``loss_adv``, ``adv_acc``) the base's are kept.
 
     Args:
         weight: β; 0.1 for MNIST and flowers, 1 for GTSRB in the authors' configurations.
@@ -150,7 +151,7 @@ class IGSumNorm(IGNorm):
     def _classification(self, network: Network, batch: Batch, x_adv: Tensor, *, epoch: int) -> Loss:
         logits = network(x_adv)
         loss = cross_entropy(logits, batch.label).mean()
-        parts = {"adv_acc": accuracy(logits, batch.label)}
+        parts = {"loss_adv": loss.detach(), "adv_acc": accuracy(logits, batch.label)}
         if self.base is None:
             return Loss(loss, parts)
         base = self.base_loss(network, batch, epoch=epoch)

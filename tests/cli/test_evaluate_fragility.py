@@ -9,7 +9,8 @@ from helpers import SmallBackbone
 from PIL import Image
 from torch.nn import functional as F
 
-from lightning_advinterp.cli import evaluate, evaluation_parser
+from lightning_advinterp.cli import evaluate
+from lightning_advinterp.evaluation.command import evaluation_parser
 
 LEADING = ["image", "method", "attack", "eps", "topk", "spearman", "center_shift"]
 

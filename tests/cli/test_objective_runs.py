@@ -79,9 +79,10 @@ def test_a_resumed_run_of_an_extended_objective_equals_an_uninterrupted_one(conf
     assert_equal(whole["state_dict"], resumed["state_dict"])
 
 
-def test_free_without_replays_warns(config, tmp_path):
+@pytest.mark.parametrize("objective", ["Free", HESSIAN], ids=["alone", "extended"])
+def test_free_without_replays_warns(config, tmp_path, objective):
     with pytest.warns(UserWarning, match="each batch comes once: set data.init_args.replays"):
-        run(config, tmp_path, *FREE[:2], "--trainer.max_epochs", "1")
+        run(config, tmp_path, "--model.objective", objective, "--trainer.max_epochs", "1")
 
 
 class Trained(Callback):

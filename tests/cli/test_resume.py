@@ -176,6 +176,7 @@ def test_resuming_runs_no_code_from_a_checkpoint(tmp_path, monkeypatch, capsys, 
         (("--model.optimizer.decay_norm_and_bias", "true"), r"groups had \[3, 7\] parameters, have \[10\]"),
         (("--model.optimizer.momentum", "0.5"), "model.optimizer.momentum was 0.9, is 0.5"),
         (("--model.optimizer.weight_decay", "0.1"), "model.optimizer.weight_decay was 5e-05, is 0.1"),
+        (("--ema.decay", "0.5"), r"it has no average \(ema\)"),
         (("--trainer.max_epochs", "1"), "has 2 epochs already, trainer.max_epochs is 1"),
     ],
 )
@@ -188,6 +189,13 @@ def test_a_checkpoint_of_another_run_is_refused_by_what_differs(tmp_path, monkey
     assert "last.ckpt" in error
     assert re.search(message, error), error
     assert runs.path("run").read_bytes() == before
+
+
+def test_an_average_is_not_taken_for_trained_weights(tmp_path, monkeypatch, capsys):
+    runs = Runs(tmp_path, monkeypatch)
+    runs.start("run", "--ema.decay", "0.5")
+    assert runs.start("run") == 2
+    assert "its weights were averaged (ema), now they are not" in capsys.readouterr().err
 
 
 def test_another_batch_size_cannot_go_on_within_an_epoch(tmp_path, monkeypatch, capsys):

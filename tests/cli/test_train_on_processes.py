@@ -40,6 +40,8 @@ model:
 accuracy: {attacks: [{type: fgsm, eps: 4/255}], limit: null, batch_size: 4}
 guard: {images: 8, attack: {type: pgd, eps: 4/255, steps: 1}}
 pictures: {images: 2, attack: {type: fgsm, eps: 4/255}}
+dissection: {limit: 7, every_n_epochs: 2, units: 1, attack: {steps: 1}, settings: {layers: last, quantile: 0.9}}
+semantics: {limit: 13, every_n_epochs: 2, panels: {count: 1, images: 2}, settings: {layers: last, share: 0.2}}
 export: {}
 """
 
@@ -77,6 +79,9 @@ def test_two_processes_train_and_one_writes(tmp_path):
     assert len(logged["val/acc"]) == 2
     assert logged["val/acc"][-1] == pytest.approx((logits.argmax(1) == labels).float().mean().item(), abs=1e-6)
     assert logged["val/fgsm_acc"][-1] == pytest.approx(scalars["fgsm_acc"], abs=1e-6)
+    analysed = [key for key in logged if key.startswith(("dissection/", "semantics/", "distances/"))]
+    assert {"dissection/retention", "semantics/all/lc", "distances/fgsm/r_src"} <= set(analysed)
+    assert all(len(logged[key]) == 1 for key in analysed)
     assert logged["val/loss"][-1] == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-4)
 
 

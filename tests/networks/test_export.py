@@ -34,7 +34,7 @@ def run(code, folder, pixels):
     """Execute a snippet of the page as it stands, but for the folder's name."""
     found = {"pixels": pixels, "torch": torch, "json": json}
     with torch.no_grad():
-        exec(code.replace("exports/quickstart", str(folder)), found)
+        exec(code.replace("exports/NAME", str(folder)), found)
     return found
 
 
