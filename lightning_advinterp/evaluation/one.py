@@ -1,5 +1,6 @@
 """The evaluation of one network: its images, its attacks, its analyses, its folder."""
 
+import json
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, field
@@ -23,6 +24,7 @@ from lightning_advinterp.evaluation.context import Context
 from lightning_advinterp.evaluation.groups import SkippedImages, groups_of
 from lightning_advinterp.evaluation.inputs import Images, Subject, load_concepts, load_images
 from lightning_advinterp.evaluation.registry import ANALYSES, Data
+from lightning_advinterp.files import write_text
 from lightning_advinterp.networks import Network
 from lightning_advinterp.report import save_results
 
@@ -36,17 +38,27 @@ class Evaluated:
 
     Attributes:
         results: by analysis; none in a dry run.
-        journals: what an interrupted evaluation would go on from; to be deleted once the whole evaluation is done.
+        journals: what an interrupted evaluation would go on from.
+        note: says that this network is done with, and what was found; to be deleted once all networks are.
     """
 
     results: dict[str, Result] = field(default_factory=dict)
     journals: list[Path] = field(default_factory=list)
+    note: Path | None = None
 
-    def forget(self) -> None:
-        """Delete the journals."""
+    def finish(self) -> None:
+        """Put the results, which are small, into the place of the journals, which are not."""
+        if self.note is not None:
+            found = {name: {"scalars": one.scalars, "tables": one.tables} for name, one in self.results.items()}
+            write_text(self.note, json.dumps(found, default=float))
         for journal in self.journals:
             for path in journal.parent.glob(f"{journal.name}.*"):
                 path.unlink(missing_ok=True)
+
+    def forget(self) -> None:
+        """Delete the note."""
+        if self.note is not None:
+            self.note.unlink(missing_ok=True)
 
 
 def evaluate_one(
@@ -59,6 +71,15 @@ def evaluate_one(
     with checking():
         opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0)
     console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
+    settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
+    settings |= {"preparation": asdict(subject.recipe)}
+    origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
+    key = digest(origin, subject.outputs, _member_files(evaluation))
+    note = None if evaluation.dry_run else folder / f".unfinished-{key}.json"
+    if note is not None and note.exists():
+        console.print("  done already, before the interruption")
+        found = json.loads(note.read_text(encoding="utf-8"))
+        return Evaluated({name: Result(name, one["scalars"], one["tables"]) for name, one in found.items()}, note=note)
     if network.untrained:
         console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
     calibration = {data: _calibrate(evaluation, network, images, console) for data, images in opened.items()}
@@ -67,10 +88,8 @@ def evaluate_one(
         data: evaluation.attacks({name: one.weight for name, one in found.items()}) if found else shared
         for data, found in calibration.items()
     }
-    settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
-    settings |= {"attacks": {data: {name: repr(one) for name, one in some.items()} for data, some in attacks.items()}}
-    settings |= {"preparation": asdict(subject.recipe)}
-    origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
+    made = {data: {name: repr(one) for name, one in some.items()} for data, some in attacks.items()}
+    origin["settings"]["attacks"] = made
     if any(calibration.values()):
         origin["calibration"] = {
             data: {
@@ -79,10 +98,9 @@ def evaluate_one(
             }
             for data, found in calibration.items()
         }
-    key = digest(origin, subject.outputs, _member_files(evaluation))
     if not evaluation.dry_run:
         folder.mkdir(parents=True, exist_ok=True)
-    done = Evaluated()
+    done = Evaluated(note=note)
     figures: dict[str, Figure] = {}
     labels = {data: getattr(images.reported, "labels", None) for data, images in opened.items()}
     for group in groups_of(evaluation, attacks, network.num_classes, labels):
@@ -95,7 +113,7 @@ def evaluate_one(
             built = {name: ANALYSES[name].build(context) for name in group.names}
         skipped = [SkippedImages(dataset)] if isinstance(dataset, ImageFolderDataset) else []
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
-        journal = folder / f".unfinished-{digest(key, asdict(group))}"
+        journal = folder / f".unfinished-{digest(key, made, asdict(group))}"
         own = _run_group(evaluation, built, skipped, context, journal, console, checking)
         if evaluation.dry_run:
             continue
@@ -110,6 +128,7 @@ def evaluate_one(
     if done.results:
         own_origins = {name: result.provenance for name, result in done.results.items() if result.provenance}
         save_results(folder, done.results, figures, origin | ({"analyses": own_origins} if own_origins else {}))
+        done.finish()
     return done
 
 

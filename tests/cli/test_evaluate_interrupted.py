@@ -46,7 +46,7 @@ def updates(monkeypatch):
 
 
 def unfinished(folder):
-    return sorted(path.name for path in folder.rglob(".unfinished*"))
+    return [path.name for path in sorted(folder.rglob(".unfinished*"), key=str)]
 
 
 def test_a_dissection_goes_on_in_its_second_sweep(inputs, tmp_path, eager, updates):
@@ -92,7 +92,7 @@ def test_what_is_complete_is_not_done_again(inputs, tmp_path, monkeypatch, updat
     assert not unfinished(tmp_path)
 
 
-def test_rows_of_a_table_that_are_complete_are_not_done_again(inputs, tmp_path, updates):
+def test_rows_of_a_table_that_are_complete_are_not_done_again(inputs, tmp_path, updates, capsys):
     second = write_checkpoint(tmp_path / "second.ckpt", seed=1)
     config = f"rows:\n- {{name: a, checkpoint: {inputs / 'last.ckpt'}}}\n- {{name: b, checkpoint: {second}}}\n"
     flags = ("dissection", "--concepts", str(inputs / "broden"), "--batch_size", "5")
@@ -103,9 +103,14 @@ def test_rows_of_a_table_that_are_complete_are_not_done_again(inputs, tmp_path, 
     with pytest.raises(PowerCut):
         run(inputs, tmp_path / "parts", *flags, config=config)
     assert tables(tmp_path / "parts" / "a") == tables(tmp_path / "whole" / "a")
+    assert [name.rpartition(".")[2] for name in unfinished(tmp_path / "parts")] == ["json", "0"]  # results; thresholds
     updates.fails = None
+    capsys.readouterr()
     run(inputs, tmp_path / "parts", *flags, config=config)
     assert [sweep for sweep, _ in updates] == [0, 1, 0, 1]
+    printed = capsys.readouterr().out
+    assert printed.count("done already, before the interruption") == 1
+    assert printed.count("units that detect a concept, %") == 2
     for name in "ab":
         assert tables(tmp_path / "parts" / name) == tables(tmp_path / "whole" / name)
     assert tables(tmp_path / "whole" / "a")["dissection"] != tables(tmp_path / "whole" / "b")["dissection"]
