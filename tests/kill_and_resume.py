@@ -271,7 +271,9 @@ def main() -> int:
     parser.add_argument("--folder", type=Path, default=None, help="for the runs; a temporary one by default")
     given = parser.parse_args()
     kills = [kill for kill in KILLS if not given.only or {kill.moment, str(kill)} & set(given.only.split(","))]
-    folder = Path(tempfile.mkdtemp(dir=given.folder or Path.cwd(), prefix="kills-"))
+    place = given.folder or Path.cwd()
+    place.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(dir=place, prefix="kills-"))
     torch.set_num_threads(1)
     if not given.fresh:
         import lightning_advinterp.cli  # noqa: F401  (so that forks have it)
