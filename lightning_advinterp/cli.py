@@ -25,6 +25,7 @@ from lightning_advinterp.callbacks import (
     EMACallback,
     ExportCallback,
     FiniteLossCallback,
+    FragilityCallback,
     GuardCallback,
     PicturesCallback,
     SemanticsCallback,
@@ -35,6 +36,7 @@ from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
+from lightning_advinterp.defaults import plain_defaults
 from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation.command import evaluate
 from lightning_advinterp.layer_sync import SyncBatchNormPlugin
@@ -121,6 +123,7 @@ class TrainCLI(LightningCLI):
         for key, analysis, text in (
             ("dissection", DissectionCallback, "Network dissection on real and adversarial concept images."),
             ("semantics", SemanticsCallback, "Consistency of what units mean on real and adversarial images."),
+            ("fragility", FragilityCallback, "How far explanations change while the prediction stays."),
         ):
             parser.add_argument(f"--{key}", type=analysis | None, default=None, help=f"{text} null: off.")
         parser.add_argument(
@@ -136,7 +139,7 @@ class TrainCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse what would break a run later."""
-        self.config = parser.parse_args(args if args is None or isinstance(args, list) else list(args))
+        self.config = plain_defaults(parser.parse_args(args if args is None or isinstance(args, list) else list(args)))
         if self.config.trainer.inference_mode:
             parser.error(
                 "trainer.inference_mode must be false: attacks and explanations need gradients during validation, "
@@ -186,7 +189,7 @@ class TrainCLI(LightningCLI):
         """
         watchers = [
             self.config_init[key]
-            for key in ("accuracy", "dissection", "semantics", "guard", "pictures", "ema", "export")
+            for key in ("accuracy", "dissection", "semantics", "fragility", "guard", "pictures", "ema", "export")
         ]
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)

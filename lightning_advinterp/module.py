@@ -110,7 +110,8 @@ class RobustClassifier(pl.LightningModule):
         self.classes = list(getattr(data, "classes", []))
         self.class_names = list(getattr(data, "class_names", self.classes))
         self.resize = getattr(data, "resize", None)
-        if stage == "fit" and isinstance(self.objective, Free) and getattr(data, "replays", 1) == 1:
+        innermost = getattr(self.objective, "base", None) or self.objective
+        if stage == "fit" and isinstance(innermost, Free) and getattr(data, "replays", 1) == 1:
             rank_zero_warn(
                 "The objective is Free, but each batch comes once: set data.init_args.replays (8 in the paper, 4 on "
                 "ImageNet) and divide trainer.max_epochs by it."

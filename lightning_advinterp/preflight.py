@@ -39,7 +39,7 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start 
         settings.data.setup("fit")
         settings.data.train_dataloader()
         settings.data.val_dataloader()
-        for watcher in (settings.accuracy, settings.dissection, settings.semantics):
+        for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
             if watcher is not None:
                 watcher.prepare(settings.model, settings.data)
     if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]

@@ -49,7 +49,9 @@ model:
   schedule: {name: cosine}
 accuracy: {attacks: [{type: fgsm, eps: 4/255}], limit: 12}
 guard: {images: 8, attack: {type: pgd, eps: 4/255, steps: 1}}
-dissection: {limit: 6, every_n_epochs: 2, units: 0, attack: {steps: 1}, settings: {layers: relu2, quantile: 0.9}}
+dissection:
+  {limit: 6, every_n_epochs: 2, units: 0, attacks: [{type: targeted_optimization, weight: 0.1, steps: 1}],
+   settings: {layers: relu2, quantile: 0.9}}
 semantics: {limit: 12, every_n_epochs: 2, panels: null, settings: {layers: relu2, share: 0.2}}
 pictures: null
 ema: {decay: 0.5}

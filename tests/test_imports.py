@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
-    {"ablation", "export"},
+    {"ablation", "adversarial", "export"},
     {"cli"},
     {"callbacks", "evaluation", "layer_sync", "outcome", "preflight", "resume", "run_directory"},
     {"module", "report"},
@@ -16,7 +16,7 @@ FLOORS = [
     {"explanations", "metrics", "data"},
     {"networks", "wordnet"},
     {"checkpoint_io", "taxonomy"},
-    {"errors", "files", "memory", "randomness", "suggestions"},
+    {"defaults", "errors", "files", "memory", "randomness", "suggestions"},
 ]
 WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "layer_sync", "module", "outcome", "preflight", "run_directory"}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}

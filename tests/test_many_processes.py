@@ -6,6 +6,7 @@ from helpers import small_batch, small_network
 from processes import on_processes
 from training_processes import (
     COMPILED,
+    FRAGILITY,
     PGD,
     STEPS,
     SYNCHRONISED,
@@ -16,9 +17,11 @@ from training_processes import (
     module_of,
     objectives,
     save_source,
+    watched_validation,
 )
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
+from lightning_advinterp.analyses.fragility import FragilityAnalysis
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.data.sampler import ShardSampler
@@ -32,6 +35,7 @@ from lightning_advinterp.objectives import Consistency, Madry
 OBJECTIVES = (
     *("standard", "madry", "madry, bn: eval", "fast", "kurakin", "consistency", "consistency, bn: eval"),
     *("consistency, bn: frozen", "consistency, pgd", "free", "trades", "ensemble"),
+    *("hessian norm", "hessian norm, bn: eval", "ig norm", "ig norm, bn: eval", "ig sum norm"),
 )
 
 
@@ -102,6 +106,9 @@ def test_an_odd_number_of_images_is_judged_as_by_one_process(two):
     attacks = create_attacks([PGD])
     table = Runner(network, data, attacks=attacks, limit=7).run([AccuracyAnalysis(attacks)])["accuracy"]
     expected_attack = {"val/pgd_acc": table.scalars["pgd_acc"]}
+    fragility = Runner(network, data).run([FragilityAnalysis(FRAGILITY)])["fragility"].scalars
+    assert fragility["fragility/images"] > 2
+    expected_attack |= fragility
     for result in results:
         for key, value in (expected | expected_attack).items():
             assert result["logged"][key] == pytest.approx(value, abs=1e-6), key
@@ -163,4 +170,19 @@ def test_uneven_numbers_of_passes_are_refused(folder):
         Madry(attack, bn="eval").check_even_passes()
     with pytest.raises(ValueError, match="set the objective's bn to eval"):
         objectives(folder)["ensemble"].check_even_passes()
+    for name in ("hessian norm", "ig norm", "ig sum norm"):
+        with pytest.raises(ValueError, match="no second derivatives, which"):
+            objectives(folder)[name].check_even_passes()
     objectives(folder)["consistency"].check_even_passes()
+
+
+@pytest.mark.ddp
+@pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`")
+def test_dissection_and_semantics_log_what_one_process_logs(two):
+    """In float64, where batches of other images round alike; the concept world's pictures are shared 4 to 3."""
+    expected = watched_validation(0, 1)
+    assert two[0]["watched"] == two[1]["watched"]
+    assert two[0]["watched"] == pytest.approx(expected, abs=1e-6)
+    kinds = {key.split("/")[1] for key in expected if key.startswith("dissection/")}
+    assert {"real", "fgsm", "bim", "retention"} <= kinds
+    assert {"semantics/conv1/cs1", "semantics/fgsm/conv2/cs2", "distances/bim/r_src"} <= expected.keys()

@@ -16,7 +16,7 @@ from lightning_advinterp.callbacks import EMACallback, GuardCallback
 from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks.compiled import compile_passes, compiled
-from lightning_advinterp.objectives import Consistency, Free, Madry, Standard, Trades
+from lightning_advinterp.objectives import Consistency, Free, HessianNorm, IGNorm, Madry, Standard, Trades
 from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
 
 pytestmark = pytest.mark.filterwarnings(
@@ -29,6 +29,8 @@ OBJECTIVES = {
     "madry": lambda: Madry(AttackConfig("pgd", EPS, steps=2)),
     "trades": lambda: Trades(AttackConfig("trades", EPS, steps=2)),
     "free": lambda: Free(EPS),
+    "hessian norm": lambda: HessianNorm(1e-2, Consistency(AttackConfig("fgsm", EPS))),
+    "ig norm": lambda: IGNorm(attack=AttackConfig("pgd", EPS, steps=2), path_steps=3, recompute=True),
 }
 FORMATS = {
     "bf16-mixed": ({"precision": "bf16-mixed"}, {}, 2e-2),
@@ -37,7 +39,7 @@ FORMATS = {
     "all": ({"precision": "bf16-mixed"}, {"channels_last": True, "compile": "aot_eager"}, 2e-2),
 }
 """For each: settings of the trainer, of the module, and the tolerance of losses and of φ, relative."""
-COMPILED, EAGER = ("standard", "consistency", "madry"), ("bf16-mixed", "channels_last")
+COMPILED, EAGER = ("standard", "consistency", "madry", "hessian norm", "ig norm"), ("bf16-mixed", "channels_last")
 
 
 def module_of(objective, **settings):

@@ -12,6 +12,7 @@ import torch
 from helpers import Memory, SmallBackbone, small_batch
 from torch.utils.data import DataLoader
 
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.module_base import ImageDataModule
@@ -22,6 +23,9 @@ from lightning_advinterp.objectives import (
     EnsembleAdversarial,
     Fast,
     Free,
+    HessianNorm,
+    IGNorm,
+    IGSumNorm,
     Kurakin,
     Madry,
     SourceNetwork,
@@ -33,6 +37,7 @@ from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
 SHARE, STEPS, LR = 4, 3, 0.05
 """Images per process and step, steps, and learning rate."""
 PGD = AttackConfig("pgd", "16/255", steps=2)
+FRAGILITY = FragilityConfig("quick", eps=("16/255",), steps=2, faithfulness=0, pool=2, seed=2)
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
 
 
@@ -59,6 +64,13 @@ def objectives(folder):
         "free": Free(),
         "trades": Trades(AttackConfig("trades", "16/255", steps=2)),
         "ensemble": EnsembleAdversarial([source]),
+        "hessian norm": HessianNorm(1e-2, Consistency()),
+        "hessian norm, bn: eval": HessianNorm(1e-2, bn="eval"),
+        "ig norm": IGNorm(attack=PGD, path_steps=3, attack_path_steps=2),
+        "ig norm, bn: eval": IGNorm(
+            0.5, Consistency(bn="eval"), PGD, path_steps=3, attack_path_steps=2, recompute=True
+        ),
+        "ig sum norm": IGSumNorm(attack=PGD, path_steps=3, attack_path_steps=2),
     }
 
 
@@ -197,7 +209,7 @@ class Uneven(ImageDataModule):
     def __init__(self, val=9):
         super().__init__(batch_size=4, num_workers=0, seed=3)
         self.train_dataset = Memory(small_batch(n=18, dtype=torch.float64))
-        self.val_dataset = Memory(small_batch(n=val, seed=8, dtype=torch.float64))
+        self.val_dataset = Memory(small_batch(n=val, seed=50, dtype=torch.float64))
 
 
 class Batches(pl.Callback):
@@ -213,13 +225,14 @@ class Batches(pl.Callback):
 
 def uneven_validation(rank, world_size):
     """Two epochs of training, each followed by a validation of 9 images: 5 in 2 batches, and 4 in 1."""
-    from lightning_advinterp.callbacks import AccuracyCallback, GuardCallback
+    from lightning_advinterp.callbacks import AccuracyCallback, FragilityCallback, GuardCallback
 
     seen, watch = Batches(), AccuracyCallback((PGD,), limit=7, batch_size=2)
     with launched_from_outside(rank, world_size) if world_size > 1 else contextlib.nullcontext():
         module = module_of(Consistency())
         guard = GuardCallback(8, AttackConfig("pgd", "16/255", steps=1))
-        trainer = trainer_of(world_size, seen, watch, guard, max_epochs=2)
+        fragility = FragilityCallback(FRAGILITY, limit=None, batch_size=2, seconds=None, seed=FRAGILITY.seed)
+        trainer = trainer_of(world_size, seen, watch, fragility, guard, max_epochs=2)
         trainer.fit(module, datamodule=Uneven())
         logged = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")}
         alone = trainer_of(world_size).validate(module, datamodule=Uneven(), verbose=False)[0]
@@ -227,7 +240,42 @@ def uneven_validation(rank, world_size):
     return {"batches": seen.index, "logged": logged, "validate": alone, "state": state, "guard": guard.state_dict()}
 
 
+class Named(Uneven):
+    """The same images, of five classes of WordNet."""
+
+    classes = ("n02084071", "n02121808", "n02958343", "n04490091", "n01503061")
+    class_names = ("dog", "cat", "car", "truck", "bird")
+
+
+def watched_validation(rank, world_size):
+    """What dissection and semantics log of 7 concept images and 9 validation images."""
+    from lightning_advinterp.analyses.dissection_config import DissectionConfig
+    from lightning_advinterp.analyses.semantics_config import SemanticsConfig
+    from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
+
+    fgsm, twice = AttackConfig("fgsm", "32/255"), AttackConfig("bim", "16/255", steps=2, target="random")
+    watch = [
+        DissectionCallback(
+            attacks=(fgsm, twice),
+            settings=DissectionConfig("all_conv", quantile=0.9, groups=4, replicates=5),
+            limit=7,
+            batch_size=3,
+        ),
+        SemanticsCallback((twice, fgsm), SemanticsConfig(share=0.3), limit=9, batch_size=2),
+    ]
+    with launched_from_outside(rank, world_size) if world_size > 1 else contextlib.nullcontext():
+        strategy = "ddp" if world_size > 1 else "auto"
+        common = {"accelerator": "cpu", "devices": world_size, "inference_mode": False, **QUIET}
+        trainer = pl.Trainer(strategy=strategy, callbacks=watch, use_distributed_sampler=False, **common)
+        trainer.validate(module_of(Standard()), datamodule=Named(), verbose=False)
+        return {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")}
+
+
 SYNCHRONISED = ("standard", "madry", "consistency", "consistency, pgd", "free", "trades")
+SYNCHRONISED = (
+    *("standard", "madry", "consistency", "consistency, pgd", "free", "trades"),
+    *("hessian norm, bn: eval", "ig norm, bn: eval"),
+)
 COMPILED = ("consistency", "madry")
 
 
@@ -240,4 +288,5 @@ def everything(rank, world_size, folder):
         "synchronised": by_lightning(rank, world_size, folder, SYNCHRONISED, sync=True),
         "compiled": by_lightning(rank, world_size, folder, COMPILED, compile="aot_eager"),
         "uneven": uneven_validation(rank, world_size),
+        "watched": watched_validation(rank, world_size),
     }

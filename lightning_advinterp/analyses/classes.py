@@ -1,13 +1,17 @@
 """From the classes of a network and of a data set to the classes over which meanings are compared."""
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
+
+import torch
+from torch import Tensor
 
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.taxonomy.graph import Taxonomy
-from lightning_advinterp.wordnet import Tree, class_distances, class_similarity
+from lightning_advinterp.wordnet import Tree, class_distances, class_similarity, is_wnid
 
 TargetClasses = Literal["dataset", "all"]
 
@@ -58,7 +62,20 @@ def semantic_classes(
     )
     shown = classes if names is None else names
     similarity = class_similarity(distances, sigma, psd_project=psd_project)
-    return ClassSpace(tuple(members), tuple(shown[label] for label in members), similarity)
+    names = tuple(shown[label] for label in members)
+    return ClassSpace(tuple(members), names, similarity, _between_all(classes, members, distances, tree, hierarchy))
+
+
+def _between_all(
+    classes: Sequence[str], members: Sequence[int], known: Tensor, tree: Tree, hierarchy: object
+) -> Tensor:
+    """Return the distances between all outputs; where nobody has said what the others are, those of the members."""
+    if len(members) < len(classes) and hierarchy is None and all(map(is_wnid, classes)):
+        with suppress(LookupError, ValueError):  # others may be in no WordNet that is here
+            return class_distances(classes, tree)
+    found = torch.full((len(classes), len(classes)), torch.nan, dtype=torch.float64)
+    found[torch.tensor(members)[:, None], torch.tensor(members)] = known
+    return found
 
 
 def aim_within(attacks: Mapping[str, Attack], space: ClassSpace, outputs: int) -> None:

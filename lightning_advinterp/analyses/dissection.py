@@ -17,7 +17,8 @@ from lightning_advinterp.analyses.dissection_views import ViewReader, partners, 
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.metrics.label_maps import BatchLabels, ImageLabels, Vocabulary, batch_labels, image_labels
 from lightning_advinterp.networks.conv_layers import conv_taps
-from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.network import ALIASES, Network
+from lightning_advinterp.networks.sites import check_layers
 
 if TYPE_CHECKING:
     from lightning_advinterp.data.broden import ConceptSet
@@ -72,6 +73,11 @@ class DissectionAnalysis:
             return Needs((self._sweep(every), Sweep(kinds=(), labels=False)))
         first = self._sweep([name for name in every if self.views[name].own])
         return Needs((first,) * (1 + self.config.exact) + (self._sweep(every),))
+
+    @property
+    def attacking_sweep(self) -> int:
+        """The sweep that sees the images of all kinds."""
+        return 0 if self.config.keep or self.config.threshold_source == "recompute" else 1 + self.config.exact
 
     def _sweep(self, views: Sequence[str]) -> Sweep:
         return Sweep(
@@ -180,18 +186,19 @@ def read_at(network: Network, layers: str | Sequence[str]) -> dict[str, str]:
         layers: ``last``, ``all_conv``, or names.
 
     Raises:
-        ValueError: if the network has no φ, or no convolutions.
+        ValueError: if the network has no φ, no convolutions, or no such layer.
     """
-    if layers == "all_conv":
+    names = [layers] if isinstance(layers, str) else list(layers)
+    if names == ["all_conv"]:
         taps = {one.layer: one.tap for one in conv_taps(network)}
         if not taps:
             raise ValueError(f"layers: {network.name} has no convolutions; name the layers to be dissected.")
         return taps
-    if layers == "last":
+    if names == ["last"]:
         if network.phi is None:
             raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
         return {network.phi: network.phi}
-    names = [layers] if isinstance(layers, str) else list(layers)
     if not names:
         raise ValueError("layers must be last, all_conv, or names of layers, got none.")
+    check_layers(network.backbone, [name for name in names if name not in ALIASES])
     return {name: name for name in names}

@@ -54,7 +54,16 @@ class DistancesAnalysis:
         self._found: dict[str, dict[int, dict[str, float]]] = {kind: {} for kind in self.attacks}
 
     def needs(self, network: Network) -> Needs:
-        """One sweep over real images, and one with every attack's."""
+        """One sweep over real images, and one with every attack's.
+
+        Raises:
+            ValueError: if the network has no known φ, and that is the layer.
+        """
+        if self.layer == "phi" and network.phi is None:
+            raise ValueError(
+                f"distances: {network.name} has no known last feature layer, in which distances are taken; "
+                "give it one, create_network(..., phi=PATH)."
+            )
         return Needs((Sweep((self.layer,)), Sweep((self.layer,), (REAL, *self.attacks))))
 
     def update(self, sweep: int, seen: Observation) -> None:
@@ -119,7 +128,14 @@ class DistancesAnalysis:
                 rows.append({"images": kind, "ratio": ratio} | summary._asdict() | {"eps": self.attacks[kind].eps})
                 scalars[f"distances/{kind}/{ratio}"] = summary.mean
                 bars += [
-                    {"images": kind, "ratio": ratio, "low": low, "high": high, "n": count}
+                    {
+                        "images": kind,
+                        "ratio": ratio,
+                        "low": low,
+                        "high": high,
+                        "n": count,
+                        "eps": self.attacks[kind].eps,
+                    }
                     for low, high, count in histogram(values)
                 ]
         return Result(self.name, scalars=scalars, tables={"distances": rows, "distances_histogram": bars})

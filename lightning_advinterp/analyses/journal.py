@@ -15,7 +15,7 @@ class Journal:
     """Keeps the analyses' states beside the number of images they have seen.
 
     The file's name must carry everything that the states depend on (weights, data, settings), so that nothing
-    stale is ever taken up again. A finished run removes its file.
+    stale is ever taken up again. A finished run removes its file, unless its caller wants to.
 
     Args:
         path: the file; ``None`` keeps nothing.

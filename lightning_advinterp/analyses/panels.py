@@ -1,15 +1,18 @@
 """Panels of what units mean: the images that drive them most, real and adversarial (Dong et al. 2022, Fig. 2, 4-9)."""
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
+
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.analyses.semantics import SemanticsAnalysis
 from lightning_advinterp.analyses.unit_images import Highlight, Pictures, Wanted, take_pictures
+from lightning_advinterp.analyses.units import unit_layers
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 
 _NEAR = 2
@@ -59,6 +62,33 @@ class UnitRow:
     matching: tuple[bool, ...]
 
 
+def check_units(network: Network, layers: str | Sequence[str], config: PanelsConfig) -> None:
+    """Refuse units that a layer does not have, before any work is done.
+
+    Args:
+        network: with the layers.
+        layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`.
+        config: which units are asked for.
+
+    Raises:
+        ValueError: naming the layer and its units.
+    """
+    shown = unit_layers(network, layers)[-config.layers :]
+    if not config.units:
+        return
+    parameter = next(network.parameters())
+    image = parameter.new_zeros(1, 3, network.input_size, network.input_size)
+    with torch.no_grad(), frozen_eval(network):
+        _, maps = network.forward_features(image, [one.tap for one in shown])
+    for one in shown:
+        _check_units(one.layer, maps[one.tap].shape[1], config.units)
+
+
+def _check_units(layer: str, width: int, units: Sequence[int]) -> None:
+    if max(units) >= width or min(units) < 0:
+        raise ValueError(f"panels.units: layer {layer!r} has units 0 to {width - 1}, got {list(units)}.")
+
+
 def chosen_units(rows: Sequence[Row], config: PanelsConfig) -> dict[str, list[int]]:
     """Return for every layer that is shown its units: those asked for, or the most and the least consistent.
 
@@ -74,8 +104,7 @@ def chosen_units(rows: Sequence[Row], config: PanelsConfig) -> dict[str, list[in
     for layer in layers:
         own = [row for row in rows if row["layer"] == layer and row["images"] == REAL]
         if config.units:
-            if max(config.units) >= len(own) or min(config.units) < 0:
-                raise ValueError(f"panels.units: layer {layer!r} has units 0 to {len(own) - 1}, got {config.units}.")
+            _check_units(layer, len(own), config.units)
             found[layer] = list(config.units)
             continue
         alive = sorted((row for row in own if not row["dead"]), key=lambda row: (-row["lc"], row["unit"]))
@@ -126,12 +155,13 @@ def matches(space: ClassSpace, concept: int | None, predicted: Sequence[int]) ->
     """Tell which predictions are the unit's concept: classes at most two WordNet edges from its modal class.
 
     Args:
-        space: the classes, with ``C = exp(−d²/2σ²)``; two edges are ``C(2)`` at σ = 1.
+        space: knows the distances; where it does not, only the modal class itself counts.
         concept: the modal class, an output of the network; None for a dead unit.
         predicted: outputs of the network.
     """
     if concept is None:
         return tuple(False for _ in predicted)
-    place = {member: number for number, member in enumerate(space.members)}
-    least = math.exp(-(_NEAR**2) / 2) - 1e-12
-    return tuple(one in place and float(space.similarity[place[concept], place[one]]) >= least for one in predicted)
+    distances = space.distances
+    return tuple(
+        one == concept or (distances is not None and float(distances[concept, one]) <= _NEAR) for one in predicted
+    )

@@ -77,6 +77,8 @@ class Runner:
         world_size: number of processes.
         progress: draw a progress bar.
         journal: where an interrupted run left its states; see :class:`~lightning_advinterp.analyses.journal.Journal`.
+        keep_journal: leave the states there, complete, for the caller to delete: what is made of them afterwards may
+            be interrupted too.
     """
 
     def __init__(
@@ -94,6 +96,7 @@ class Runner:
         world_size: int = 1,
         progress: bool = False,
         journal: Path | None = None,
+        keep_journal: bool = False,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -102,7 +105,7 @@ class Runner:
         self.network, self.dataset, self.attacks = network, dataset, dict(attacks or {})
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.num_workers, self.progress = num_workers, progress and rank == 0
-        self.rank, self.world_size = rank, world_size
+        self.rank, self.world_size, self._keep = rank, world_size, keep_journal
         size = len(dataset)  # type: ignore[arg-type]
         self.indices = subset_indices(size, limit, seed)
         self._journal = Journal(journal.with_name(f"{journal.name}.{rank}") if journal else None)
@@ -115,11 +118,13 @@ class Runner:
                 analysis.expect(len(self.indices))
         last = max(map(len, needs), default=0) - 1
         self._agree()
+        ran = False
         for number in range(last + 1):
             due = [(a, sweeps[number]) for a, sweeps in zip(analyses, needs, strict=True) if number < len(sweeps)]
             first = self._journal.resume(number, analyses)
             if first is None:
                 continue
+            ran = True
             wants = _unite([sweep for _, sweep in due])
             for done, seen in self._sweep(wants, first, f"sweep {number + 1}"):
                 for analysis, _ in due:
@@ -131,9 +136,12 @@ class Runner:
             for analysis, _ in due:
                 if isinstance(analysis, Settling):
                     analysis.settle(number)
-            if number < last:
+            if number < last or self._keep:
                 self._journal.save(number + 1, 0, analyses, now=True)
-        self._journal.close()
+        if not self._keep:
+            self._journal.close()
+        elif not ran:
+            self._journal.resume(last + 1, analyses)
         return {analysis.name: analysis.result() for analysis in analyses}
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """The settings of semantics and distances."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from lightning_advinterp.analyses.classes import TargetClasses, semantic_classes
 from lightning_advinterp.analyses.units import Reduce
 from lightning_advinterp.metrics.semantics import ClassSpace
-from lightning_advinterp.wordnet import Tree
+from lightning_advinterp.wordnet import Tree, UnconfirmedGuess
 
 
 @dataclass(frozen=True)
@@ -47,27 +48,45 @@ class SemanticsConfig:
         if not self.sigma > 0:
             raise ValueError(f"sigma must be above 0, got {self.sigma}.")
 
-    def classes(self, classes: Sequence[str], names: Sequence[str], dataset: Any) -> ClassSpace:
+    def classes(
+        self, classes: Sequence[str], names: Sequence[str], dataset: Any, *, key: str = "semantics"
+    ) -> ClassSpace:
         """Return the classes that are compared.
 
         Args:
             classes: wnid or name of every output of the network.
             names: readable names; empty for none.
             dataset: its ``labels``, where it has such, say which outputs are classes of the images.
+            key: where a configuration holds these settings, for messages.
 
         Raises:
             ValueError: if classes have no synsets; says what to do.
         """
         labels = getattr(dataset, "labels", None)
-        return semantic_classes(
-            classes,
-            names or None,
-            labels=None if labels is None else {int(label) for label in labels},
-            target_classes=self.target_classes,
-            tree=self.tree,
-            sigma=self.sigma,
-            psd_project=self.psd_project,
-            hierarchy=self.hierarchy,
-            wnids=self.wnids,
-            accept_guesses=self.accept_guesses,
-        )
+        try:
+            return semantic_classes(
+                classes,
+                names or None,
+                labels=None if labels is None else {int(label) for label in labels},
+                target_classes=self.target_classes,
+                tree=self.tree,
+                sigma=self.sigma,
+                psd_project=self.psd_project,
+                hierarchy=self.hierarchy,
+                wnids=self.wnids,
+                accept_guesses=self.accept_guesses,
+            )
+        except UnconfirmedGuess as error:
+            shown = "\n".join(f"  {guess}" for guess in error.guesses)
+            example = json.dumps({error.guesses[0].name: "n02084071"})
+            raise ValueError(
+                f"{key}: {len(error.guesses)} classes are named by no wnid. WordNet says:\n{shown}\n"
+                f"If the first senses are right, give --{key}.accept_guesses true; else say which are meant, as in "
+                f"--{key}.wnids '{example}', or give distances of your own, --{key}.hierarchy FILE."
+            ) from None
+        except LookupError as error:
+            if isinstance(error, KeyError | IndexError):
+                raise
+            raise ValueError(  # nltk's corpus is not here
+                f"{key}: {error.args[0]} Or give the wnids, --{key}.wnids '{{…}}', or --{key}.hierarchy FILE."
+            ) from None

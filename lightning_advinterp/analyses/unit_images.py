@@ -32,6 +32,7 @@ class UnitImages:
         attacks: name to attack.
         layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`.
         count: images per unit and kind.
+        sweep: in which sweep it looks, where an analysis beside it attacks the images only in a later one.
         name: what the analysis is called beside others.
     """
 
@@ -40,20 +41,25 @@ class UnitImages:
         attacks: Mapping[str, Attack] | None = None,
         layers: str | Sequence[str] = "last",
         count: int = 8,
+        sweep: int = 0,
         name: str = "unit_images",
     ) -> None:
         self.kinds, self.layers, self.count, self.name = (REAL, *(attacks or {})), layers, count, name
+        self._sweep = sweep
         self.units: tuple[UnitLayer, ...] = ()
         self._widths: list[int] = []
         self._top = {kind: TopImages(count) for kind in self.kinds}
 
     def needs(self, network: Network) -> Needs:
-        """One sweep over all kinds of images."""
+        """One sweep over all kinds of images, maybe after others that are not its own."""
         self.units = unit_layers(network, self.layers)
-        return Needs((Sweep(tuple(dict.fromkeys(one.tap for one in self.units)), self.kinds, labels=False),))
+        own = Sweep(tuple(dict.fromkeys(one.tap for one in self.units)), self.kinds, labels=False)
+        return Needs((Sweep(kinds=(), labels=False),) * self._sweep + (own,))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch among the images so far."""
+        if sweep != self._sweep:
+            return
         for kind in self.kinds:
             parts = [reduce_maps(seen.activations[kind][one.tap], "max", one.layer) for one in self.units]
             self._widths = [part.shape[1] for part in parts]
@@ -183,13 +189,14 @@ class _Collector:
                     image = seen.images[one.kind][place]
                     activation = seen.activations[one.kind][one.tap][place, one.unit]
                     predicted = int(seen.logits[one.kind][place].argmax())
-                    self._found[one, number] = (image.cpu(), self._mask(one, image, activation, number), predicted)
+                    shown = (255 * image).round().clamp(0, 255).byte().cpu()
+                    self._found[one, number] = (shown, self._mask(one, image, activation, number), predicted)
 
     def _mask(self, one: Wanted, image: Tensor, activation: Tensor, number: int) -> Tensor:
         if self._highlight == "discrepancy":
             keys = sample_keys(torch.tensor([number], device=image.device), seed=self._seed)
             found = discrepancy_map(self._network, image[None], one.tap, torch.tensor([one.unit]), keys)[0]
-            return (found >= _SHARE * found.max()).cpu()
+            return (found > _SHARE * found.max()).cpu()
         if activation.dim() != 2:  # a vector has no places
             return torch.ones(image.shape[1:], dtype=torch.bool)
         enlarged = F.interpolate(activation[None, None].float(), image.shape[1:], mode="bilinear", align_corners=False)[
@@ -204,9 +211,7 @@ class _Collector:
             return Pictures(np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 1, 1), bool), ())
         images = torch.stack([image for image, _, _ in found]).permute(0, 2, 3, 1)
         masks = torch.stack([mask for _, mask, _ in found])
-        return Pictures(
-            (255 * images).round().clamp(0, 255).byte().numpy(), masks.numpy(), tuple(label for *_, label in found)
-        )
+        return Pictures(images.numpy(), masks.numpy(), tuple(label for *_, label in found))
 
     def merge(self, state: dict[str, Any]) -> None:
         self._found |= state["found"]

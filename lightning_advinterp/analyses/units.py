@@ -7,7 +7,7 @@ from typing import Literal
 from torch import Tensor
 
 from lightning_advinterp.networks.conv_layers import conv_taps
-from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.network import ALIASES, Network
 from lightning_advinterp.networks.sites import check_layers
 
 Reduce = Literal["max", "mean"]
@@ -47,7 +47,7 @@ def unit_layers(network: Network, layers: str | Sequence[str]) -> tuple[UnitLaye
         if network.phi is None:
             raise ValueError(f"layers: {network.name} has no known last layer; name module paths instead.")
         names = [network.phi]
-    check_layers(network.backbone, names)
+    check_layers(network.backbone, [name for name in names if name not in ALIASES])
     known = {one.tap: one.signed for one in convolutions}
     return tuple(UnitLayer(name, name, known.get(name)) for name in names)
 

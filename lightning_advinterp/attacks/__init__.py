@@ -14,6 +14,7 @@ from lightning_advinterp.attacks.explanation_presets import (
     create_explanation_attack,
 )
 from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.influence import InfluenceAttack
 from lightning_advinterp.attacks.optimization import OptimizationAttack
 from lightning_advinterp.attacks.presets import bim, create_attack, fgsm, pgd
 from lightning_advinterp.attacks.transfer import TransferAttack
@@ -32,6 +33,7 @@ __all__ = [
     "ExplanationAttack",
     "ExplanationAttackConfig",
     "GradientAttack",
+    "InfluenceAttack",
     "Member",
     "OptimizationAttack",
     "TransferAttack",

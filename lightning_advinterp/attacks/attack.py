@@ -89,6 +89,11 @@ class Attack(ABC):
         self.name = name
 
     @property
+    def chooses_target(self) -> bool:
+        """Whether it chooses the classes that it aims at, among :attr:`classes`."""
+        return self.label == "least_likely" or isinstance(self.target, str)
+
+    @property
     @abstractmethod
     def eps(self) -> float | None:
         """The largest distance allowed, in the attack's own norm; None where there is no bound but the box."""

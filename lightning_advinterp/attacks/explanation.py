@@ -105,6 +105,23 @@ class ExplanationAttack(GradientAttack):
         self.penalty, self.most_delta_p, self.check_every = penalty, most_delta_p, check_every
         self.criterion: Criterion = criterion or dissimilarity.criterion
 
+    @property
+    def passes(self) -> tuple[int, int]:
+        """The original's logits and map; every step's map and its derivative; and the checks: a forward pass and a map.
+
+        Maps cost what :meth:`~lightning_advinterp.explanations.explanation.Method.passes` says, for images of 224
+        pixels; the last point is looked at once more without a derivative.
+        """
+        undirected = isinstance(self.dissimilarity, Undirected)
+        one, climbing = self.explanation.passes(), self.explanation.passes(derivative=True)
+        checks = (self.steps - 1) // self.check_every + 1
+        own_maps = checks if self.softplus is not None or undirected else 0
+        maps = 1 + own_maps + (0 if undirected else 1)
+        penalties = 0 if undirected or not self.penalty else self.steps
+        climbs = 0 if undirected else self.steps
+        forward = 1 + maps * one[0] + climbs * climbing[0] + penalties + (penalties > 0) + checks
+        return forward, maps * one[1] + climbs * climbing[1] + penalties
+
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the question of one batch."""
         if target is not None:

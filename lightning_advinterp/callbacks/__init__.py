@@ -6,6 +6,7 @@ from lightning_advinterp.callbacks.dissection import DissectionCallback
 from lightning_advinterp.callbacks.ema import EMACallback
 from lightning_advinterp.callbacks.export import ExportCallback
 from lightning_advinterp.callbacks.finite_loss import FiniteLossCallback
+from lightning_advinterp.callbacks.fragility import FragilityCallback
 from lightning_advinterp.callbacks.guard import GuardCallback
 from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
 from lightning_advinterp.callbacks.pictures import PicturesCallback
@@ -20,6 +21,7 @@ __all__ = [
     "EMACallback",
     "ExportCallback",
     "FiniteLossCallback",
+    "FragilityCallback",
     "GuardCallback",
     "MidEpochCallback",
     "PicturesCallback",

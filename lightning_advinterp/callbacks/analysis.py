@@ -4,7 +4,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
@@ -28,6 +28,9 @@ class AnalysisCallback(pl.Callback):
         seed: draws the subset and the attacks' random numbers.
     """
 
+    announced: ClassVar[bool] = False
+    """Whether the time that it takes is printed every epoch."""
+
     def __init__(self, every_n_epochs: int = 1, limit: int | None = 500, batch_size: int = 100, seed: int = 0) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be 1 or more, got {every_n_epochs}.")
@@ -42,14 +45,14 @@ class AnalysisCallback(pl.Callback):
             data: the data module, set up; None where there is none.
 
         Raises:
-            ValueError, FileNotFoundError: saying what is missing or unknown.
+            ValueError, OSError: naming what is missing or unknown.
         """
         for analysis in self.analyses():
             for sweep in analysis.needs(module.network).sweeps:
                 module.network.check(sweep.layers)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
-        """See :meth:`prepare`."""
+        """Get ready, where the command line has not done so."""
         assert isinstance(pl_module, RobustClassifier)
         self.prepare(pl_module, getattr(trainer, "datamodule", None))
 
@@ -101,11 +104,14 @@ class AnalysisCallback(pl.Callback):
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     self.draw(logger.experiment, trainer, seen)
-        scalars = self.scalars(results) | {f"time/{type(self).__name__}": time.monotonic() - started}
+        seconds = time.monotonic() - started
+        if self.announced:
+            trainer.print(f"{type(self).__name__}: {len(runner.indices)} images in {seconds:.1f} s")
+        scalars = self.scalars(results) | {f"time/{type(self).__name__}": seconds}
         for key, value in scalars.items():
             shown = key.startswith("val/") and not key.endswith("5")
             # The values agree already; sync_dist keeps Lightning from warning that they might not.
-            pl_module.log(key, value, prog_bar=shown, sync_dist=trainer.world_size > 1)
+            pl_module.log(key, value, prog_bar=shown, sync_dist=True)
 
 
 @dataclass(frozen=True)

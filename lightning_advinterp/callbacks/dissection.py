@@ -1,6 +1,7 @@
 """Network dissection during training: Table 1 of Dong et al. 2022 as a live curve."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any, final
 
 import pytorch_lightning as pl
@@ -17,7 +18,8 @@ from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
 from lightning_advinterp.data.broden import ConceptSet, open_concepts
 from lightning_advinterp.module import RobustClassifier
-from lightning_advinterp.report.dissection import best_units, category_bars, detector_panel, summary_of
+from lightning_advinterp.report.dissection import best_units, category_bars, detector_panel
+from lightning_advinterp.report.table import summary_of
 
 DEFAULT = AttackConfig("targeted_optimization", name="adversarial", weight=0.1, steps=10)
 """P4's targeted attack; λ = 0.1 reaches 97 % on ResNet-18 (docs/results.md)."""
@@ -40,19 +42,22 @@ class DissectionCallback(AnalysisCallback):
 
     Args:
         concepts: folder of a set in Broden's format, or ``concept_world``.
-        attack: the attack, made on the network as it is; ``null`` for real images alone.
+        attacks: made on the network as it is; ``[]`` for real images alone. The first one's retention has the plain
+            names.
         settings: how is counted, and of which layers.
         units: so many detectors are drawn.
         every_n_epochs: how often.
         limit: number of concept images, a seeded choice; ``null`` takes all (1,000 of the concept world).
         batch_size: images at a time.
-        seed: draws the images, the attack's random numbers and the controls.
+        seed: draws the images, the attack's random numbers and the controls (``settings.seed`` is not looked at).
     """
+
+    announced = True
 
     def __init__(
         self,
         concepts: str = "concept_world",
-        attack: AttackConfig | None = DEFAULT,
+        attacks: tuple[AttackConfig, ...] = (DEFAULT,),
         settings: DissectionConfig = DissectionConfig(),  # noqa: B008  # frozen
         units: int = 6,
         every_n_epochs: int = 1,
@@ -62,13 +67,16 @@ class DissectionCallback(AnalysisCallback):
     ) -> None:
         super().__init__(every_n_epochs, limit, batch_size, seed)
         self.concepts, self.settings, self.units = concepts, settings, units
-        self._attacks = {} if attack is None else create_attacks([attack])
+        self._attacks = create_attacks(attacks)
         self._set: ConceptSet | None = None
 
     def prepare(self, module: RobustClassifier, data: Any) -> None:
-        """Open the set, once."""
+        """Open the set."""
         if self._set is None:
-            whole = open_concepts(self.concepts, module.network.input_size, n=self.limit or 1000)
+            try:
+                whole = open_concepts(self.concepts, module.network.input_size, n=self.limit or 1000)
+            except (ValueError, FileNotFoundError) as error:
+                raise type(error)(f"dissection.concepts: {error}") from None
             self._set = whole.only(subset_indices(len(whole), self.limit, self.seed).tolist())
         super().prepare(module, data)
 
@@ -80,11 +88,11 @@ class DissectionCallback(AnalysisCallback):
     def analyses(self) -> Sequence[Analysis]:
         """Return a fresh dissection, and what keeps the images of its units."""
         assert self._set is not None
-        dissection = DissectionAnalysis(self._set, self._attacks, self.settings)
-        return [dissection, UnitImages(self._attacks, self.settings.layers)]
+        dissection = DissectionAnalysis(self._set, self._attacks, replace(self.settings, seed=self.seed))
+        return [dissection, UnitImages(self._attacks, self.settings.layers, sweep=dissection.attacking_sweep)]
 
     def attacks(self) -> Mapping[str, Attack]:
-        """Return the attack by its name."""
+        """Return the attacks by name."""
         return self._attacks
 
     def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:

@@ -15,7 +15,7 @@ from lightning_advinterp.analyses.semantics_config import SemanticsConfig
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attacks
-from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen, validation_set
+from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.report.semantics import curve, depth
@@ -45,6 +45,8 @@ class SemanticsCallback(AnalysisCallback):
         seed: draws the images, the attacks' random numbers, halves and bootstraps.
     """
 
+    announced = True
+
     def __init__(
         self,
         attacks: tuple[AttackConfig, ...] = (AttackConfig("fgsm", "4/255"),),
@@ -62,10 +64,18 @@ class SemanticsCallback(AnalysisCallback):
 
     def prepare(self, module: RobustClassifier, data: Any) -> None:
         """Find the classes' synsets."""
-        classes = list(getattr(data, "classes", module.classes))
-        names = list(getattr(data, "class_names", classes))
-        self._space = self.settings.classes(classes, names, getattr(data, "val_dataset", None))
-        aim_within(self._attacks, self._space, module.network.num_classes)
+        if self._space is None:
+            classes = list(getattr(data, "classes", module.classes))
+            names = list(getattr(data, "class_names", module.class_names))
+            outputs = module.network.num_classes
+            if len(classes) != outputs:
+                raise ValueError(
+                    f"semantics: what the network's {outputs} outputs are called is unknown ({len(classes)} names); "
+                    "it needs a data module that names its classes, best by wnids."
+                )
+            validation = getattr(data, "val_dataset", None)
+            self._space = self.settings.classes(classes, names, validation, key="semantics.settings")
+            aim_within(self._attacks, self._space, outputs)
         super().prepare(module, data)
 
     def analyses(self) -> Sequence[Analysis]:
@@ -95,11 +105,8 @@ class SemanticsCallback(AnalysisCallback):
 
     def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
         """Draw the curve, the profile and the last layer's units."""
-        tables, step, title = (
-            seen.results["semantics"].tables,
-            trainer.global_step,
-            f"epoch {trainer.current_epoch + 1}",
-        )
+        tables, step = seen.results["semantics"].tables, trainer.global_step
+        title = f"epoch {trainer.current_epoch + 1}"
         figures = {"depth": depth(tables["semantics_layers"], title)}
         if tables["semantics_curve"]:
             figures["curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], title)
@@ -110,7 +117,7 @@ class SemanticsCallback(AnalysisCallback):
             options = {"seed": self.seed, "device": seen.module.device, "batch_size": self.batch_size}
             shown = unit_rows(
                 seen.module.network,
-                validation_set(trainer),
+                seen.dataset,
                 seen.attacks,
                 analysis,
                 tables["semantics"],

@@ -105,7 +105,9 @@ class ImageDataModule(pl.LightningDataModule):
         All draws are a pure function of (seed, epoch, index): batch, process and resume do not matter, and the images
         are those that the loader would have made.
         """
-        raise NotImplementedError(f"{type(self).__name__} augments its images while it reads them")
+        raise ValueError(
+            f"augment_on_device: {type(self).__name__} augments its images while it reads them; leave it out."
+        )
 
     def teardown(self, stage: str) -> None:
         """Report the images that were skipped."""

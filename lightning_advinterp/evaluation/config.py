@@ -5,7 +5,10 @@ from dataclasses import dataclass, field
 
 from lightning_advinterp.analyses.curvature import CurvatureConfig
 from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
+from lightning_advinterp.analyses.influence_config import InfluenceConfig
 from lightning_advinterp.analyses.panels import PanelsConfig
+from lightning_advinterp.analyses.patches import PatchesConfig
 from lightning_advinterp.analyses.semantics_config import SemanticsConfig
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
@@ -70,7 +73,12 @@ class Evaluation:
         dissection: settings of the analysis dissection; layers and seed are those above where they are given.
         semantics: settings of the analyses semantics and distances; layers are those above where they are given.
         panels: settings of the analysis panels.
+        patches: the top patches that the analysis panels pastes into other images, of the last layer by default.
         curvature: settings of the analysis curvature, which looks at its own number of images.
+        fragility: settings of the analysis fragility, which has attacks of its own and looks at its own number of
+            images; its seed is the one above.
+        influence: settings of the analysis influence, which has attacks of its own and looks at images of few classes;
+            its seed is the one above.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
     """
@@ -103,7 +111,10 @@ class Evaluation:
     dissection: DissectionConfig = field(default_factory=DissectionConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     panels: PanelsConfig = field(default_factory=PanelsConfig)
+    patches: PatchesConfig = field(default_factory=PatchesConfig)
     curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
+    fragility: FragilityConfig = field(default_factory=FragilityConfig)
+    influence: InfluenceConfig = field(default_factory=InfluenceConfig)
     output: str = "evaluation"
     dry_run: bool = False
 

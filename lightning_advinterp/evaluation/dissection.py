@@ -11,22 +11,25 @@ from lightning_advinterp.analyses.unit_images import UnitImages
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.report.dissection import best_units, category_bars, depth_profile, detector_panel
 
-UNITS = 8
-"""So many detectors are shown in the figure."""
+UNITS, IMAGES = 8, 8
+"""So many detectors are shown in the figure, and so many images of each."""
 
 
 def build_dissection(context: Context) -> list[Any]:
-    """Return the dissection, and what keeps the images of its units."""
+    """Return the dissection, and what keeps the images of its units, from the sweep that attacks them anyway."""
     settings = context.settings
     config = replace(settings.dissection, seed=settings.seed)
     if settings.layers is not None:
-        layers = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
-        names = tuple(name.strip() for name in layers)
-        config = replace(config, layers=names[0] if names in (("all_conv",), ("last",)) else names)
-    return [
-        DissectionAnalysis(context.dataset, context.attacks, config),
-        UnitImages(context.attacks, config.layers, name="dissection_images"),
-    ]
+        given = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
+        config = replace(config, layers=tuple(name.strip() for name in given))
+    dissection = DissectionAnalysis(context.dataset, context.attacks, config)
+    sweep = dissection.attacking_sweep
+    return [dissection, UnitImages(context.attacks, config.layers, IMAGES, sweep, name="dissection_images")]
+
+
+def dissection_pictures(context: Context) -> int:
+    """Return how many images the detectors' figure needs once more at most."""
+    return UNITS * IMAGES * (1 + len(context.attacks))
 
 
 def dissection_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:

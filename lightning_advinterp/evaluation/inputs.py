@@ -82,7 +82,8 @@ def load_subject(evaluation: Evaluation) -> Subject:
 def _check_layers(evaluation: Evaluation, network: Network) -> None:
     """Refuse layers that the network lacks, with the nearest that it has."""
     given = evaluation.layers.split(",") if isinstance(evaluation.layers, str) else evaluation.layers or []
-    check_layers(network.backbone, [name for name in given if name not in ("all_conv", "last", *ALIASES)])
+    names = [name.strip() for name in given]
+    check_layers(network.backbone, [name for name in names if name not in ("all_conv", "last", *ALIASES)])
 
 
 @dataclass(frozen=True)
@@ -173,14 +174,17 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
             f"concepts: {', '.join(evaluation.analysis_names('concepts'))} needs images with labels of concepts; give "
             f"--concepts DIR, a set in Broden's format, or --concepts {CONCEPT_WORLD}."
         )
-    count = (evaluation.limit or 1000) + calibration
+    limit = evaluation.limit or (1000 if evaluation.concepts == CONCEPT_WORLD else None)
     try:
-        everything = open_concepts(evaluation.concepts, subject.recipe.input_size, n=count)
+        everything = open_concepts(evaluation.concepts, subject.recipe.input_size, n=(limit or 0) + calibration)
     except ValueError as error:
         raise ValueError(f"concepts: {error}") from None
     except FileNotFoundError as error:
         raise FileNotFoundError(f"concepts: {error}") from None
-    reported, others, taken = share_out([0] * len(everything), evaluation.limit, calibration, evaluation.seed)
+    if evaluation.concepts == CONCEPT_WORLD:  # has as many pictures as are wanted
+        reported, others, taken = list(range(limit or 0)), list(range(limit or 0, len(everything))), 0
+    else:
+        reported, others, taken = share_out([0] * len(everything), limit, calibration, evaluation.seed)
     return Images(everything.only(reported), everything.only(others) if others else None, taken)
 
 

@@ -8,13 +8,16 @@ from lightning_advinterp.analyses import AccuracyAnalysis, PredictionsAnalysis
 from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis
 from lightning_advinterp.evaluation.context import Context, Figures
-from lightning_advinterp.evaluation.dissection import build_dissection, dissection_figures
+from lightning_advinterp.evaluation.dissection import build_dissection, dissection_figures, dissection_pictures
+from lightning_advinterp.evaluation.fragility import build_fragility, fragility_figures
+from lightning_advinterp.evaluation.influence import build_influence, influence_figures, influence_images
 from lightning_advinterp.evaluation.semantics import (
     build_distances,
     build_panels,
     build_semantics,
     distances_figures,
     panels_figures,
+    panels_pictures,
     semantics_figures,
 )
 from lightning_advinterp.report import accuracy_bars
@@ -30,6 +33,10 @@ def _all_images(settings: "Evaluation") -> int | None:
     return None
 
 
+def _none(context: Context) -> int:
+    return 0
+
+
 def _no_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:
     return {}
 
@@ -43,14 +50,20 @@ class Entry:
         data: what they look at.
         figures: draws what was found, from all analyses that looked at the same images, and their results.
         limit: how many of the images they are shown at most, where they cost much for each; None for all.
+        choose: which of the images they are shown, by their places; None for those of ``limit``.
         uses: flags of the command line that mean something to them, beside those that all share.
+        aims: whether they want attacks to choose targets among the images' classes alone.
+        pictures: how many of the images the figures need once more at most, attacked as before.
     """
 
     build: Callable[[Context], list[Any]]
     data: Data = "data"
     figures: Callable[[Sequence[Any], Mapping[str, Result], Context], Figures] = _no_figures
     limit: Callable[["Evaluation"], int | None] = _all_images
+    choose: Callable[["Evaluation", Any], list[int]] | None = None
     uses: frozenset[str] = frozenset()
+    aims: bool = False
+    pictures: Callable[[Context], int] = _none
 
 
 def _accuracy_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:
@@ -61,21 +74,27 @@ ANALYSES: dict[str, Entry] = {
     "accuracy": Entry(lambda context: [AccuracyAnalysis(context.attacks)], figures=_accuracy_figures),
     "predictions": Entry(lambda context: [PredictionsAnalysis(context.attacks)]),
     "dissection": Entry(
-        build_dissection, data="concepts", figures=dissection_figures, uses=frozenset({"concepts", "layers"})
+        build_dissection,
+        data="concepts",
+        figures=dissection_figures,
+        uses=frozenset({"concepts", "layers"}),
+        pictures=dissection_pictures,
     ),
-    "semantics": Entry(build_semantics, figures=semantics_figures, uses=frozenset({"layers"})),
-    "distances": Entry(build_distances, figures=distances_figures),
-    "panels": Entry(build_panels, figures=panels_figures, uses=frozenset({"layers"})),
+    "semantics": Entry(build_semantics, figures=semantics_figures, uses=frozenset({"layers"}), aims=True),
+    "distances": Entry(build_distances, figures=distances_figures, aims=True),
+    "panels": Entry(
+        build_panels, figures=panels_figures, uses=frozenset({"layers"}), aims=True, pictures=panels_pictures
+    ),
     "curvature": Entry(
         lambda context: [CurvatureAnalysis(context.settings.curvature)],
         limit=lambda settings: settings.curvature.limit,
     ),
+    "fragility": Entry(build_fragility, figures=fragility_figures, limit=lambda settings: settings.fragility.limit),
+    "influence": Entry(build_influence, figures=influence_figures, choose=influence_images),
 }
 """Every analysis by its name on the command line."""
 
 PLANNED = (
-    "fragility",
-    "influence",
     "promotion",
     "sensitivity",
     "tracing",

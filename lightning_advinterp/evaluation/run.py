@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 
@@ -13,9 +12,9 @@ from lightning_advinterp.analyses.analysis import Result, Row
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
-from lightning_advinterp.evaluation.one import Checking, choose_device, evaluate_one
+from lightning_advinterp.evaluation.one import Checking, Evaluated, choose_device, evaluate_one
 from lightning_advinterp.evaluation.registry import ANALYSES
-from lightning_advinterp.report import accuracy_table
+from lightning_advinterp.report import accuracy_table, dissection_table
 
 
 def run_evaluation(
@@ -37,6 +36,7 @@ def run_evaluation(
     with checking():
         subjects = _check(evaluation, console)
     found: dict[str, dict[str, Result]] = {}
+    finished: list[Evaluated] = []
     for name, one in subjects.items():
         with checking():
             try:
@@ -47,9 +47,13 @@ def run_evaluation(
                 console.print(f"{name}: left out, {error}")
                 continue
         output = Path(evaluation.output)
-        results = evaluate_one(one, subject, output / name if name else output, console, checking)
-        if results:
-            found[name or subject.title] = results
+        finished.append(evaluate_one(one, subject, output / name if name else output, console, checking))
+        if finished[-1].results:
+            found[name or subject.title] = finished[-1].results
+    if not finished:
+        console.print("none of the table's networks is here: nothing was evaluated")
+    for each in finished:  # an interrupted table goes on where it stopped
+        each.forget()
     if found:
         _print_tables(evaluation, found, console)
         console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
@@ -95,16 +99,25 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
 
 
 def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]], console: Console) -> None:
-    tables: dict[str, list[Row]] = {
+    """Print what the tables say first, with the papers' values beside the measured ones."""
+    accuracies: dict[str, list[Row]] = {
         name: results["accuracy"].tables["accuracy"] for name, results in found.items() if "accuracy" in results
     }
-    if not tables:
-        return
-    console.print(accuracy_table(tables))
-    printed: dict[str, Any] = {row.name: row.printed for row in evaluation.rows if row.printed}
-    for name, kinds in printed.items():
-        for row in tables.get(name, []):
-            values = kinds.get(row["images"], {})
-            text = ", ".join(f"{key} {100 * row[key]:.2f} (printed {100 * value:.2f})" for key, value in values.items())
+    if accuracies:
+        console.print(accuracy_table(accuracies))
+    printed = {row.name: row.printed for row in evaluation.rows}
+    for name, results in found.items():
+        values, known = printed.get(name, {}), set()
+        for row in accuracies.get(name, []):
+            own = {key: value for key, value in values.get(row["images"], {}).items() if key in row}
+            known |= {(row["images"], key) for key in own}
+            text = ", ".join(f"{key} {100 * row[key]:.2f} (printed {100 * value:.2f})" for key, value in own.items())
             if text:
                 console.print(f"{name}, {row['images']}: {text}")
+        if "dissection" in results:
+            rows = results["dissection"].tables["dissection_summary"]
+            known |= {(row["images"], row["category"]) for row in rows}
+            console.print(dissection_table(rows, f"{name}: units that detect a concept, %", values))
+        missing = [f"{key} ({kind})" for kind, some in values.items() for key in some if (kind, key) not in known]
+        if missing:
+            console.print(f"{name}: nothing measured beside the printed {', '.join(missing)}")

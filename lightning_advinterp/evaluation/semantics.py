@@ -6,7 +6,8 @@ from typing import Any
 from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.classes import aim_within
 from lightning_advinterp.analyses.distances import DistancesAnalysis
-from lightning_advinterp.analyses.panels import chosen_units, unit_rows
+from lightning_advinterp.analyses.panels import check_units, chosen_units, unit_rows
+from lightning_advinterp.analyses.patches import PatchesAnalysis
 from lightning_advinterp.analyses.semantics import SemanticsAnalysis
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.metrics.semantics import ClassSpace
@@ -47,13 +48,25 @@ def build_semantics(context: Context) -> list[Any]:
 
 
 def build_panels(context: Context) -> list[Any]:
-    """Return what panels are drawn from: the analysis of units' meanings, unless it runs anyway."""
-    return [] if "semantics" in context.settings.analysis_names() else build_semantics(context)
+    """Return what panels are drawn from: the analysis of units' meanings, unless it runs anyway, and top patches."""
+    settings = context.settings
+    layers = "last" if settings.layers is None else settings.layers
+    patches = PatchesAnalysis(context.dataset, layers, settings.patches, settings.seed)
+    check_units(
+        context.network, settings.semantics.layers if settings.layers is None else settings.layers, settings.panels
+    )
+    return [patches] if "semantics" in settings.analysis_names() else [*build_semantics(context), patches]
 
 
 def build_distances(context: Context) -> list[Any]:
     """Return the analysis of distances in feature space."""
     return [DistancesAnalysis(context.attacks, classes=_classes(context), seed=context.settings.seed)]
+
+
+def panels_pictures(context: Context) -> int:
+    """Return how many images the panels need once more at most."""
+    panels = context.settings.panels
+    return panels.layers * (len(panels.units) or 2 * panels.count) * panels.images * (1 + len(context.attacks))
 
 
 def semantics_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:

@@ -55,6 +55,10 @@ class CAM(Method):
     def __init__(self, **common: Any) -> None:
         super().__init__(**{"name": "cam"} | common)
 
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """Return one forward pass."""
+        return 1, 0
+
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
         layer = feature_layer(question, None, self.name)

@@ -24,6 +24,7 @@ class ExplanationConfig:
         samples: of smoothgrad; 50 when left out.
         sigma: noise of smoothgrad, in pixels of the [0, 1] range; 0.15 when left out.
         chunk: the most images in one pass; 32 when left out.
+        recompute: whether smoothgrad and integrated_gradients keep one pass's graph instead of all, for more time.
         start: guided_backprop starts with ``one`` (the default) or the output's ``value``.
         pool: deeplift's rule for max-pools, ``complete`` (the default) or ``winner``.
         rule: of lrp, ``alpha_beta`` (the default), ``epsilon`` or ``gamma``.
@@ -49,6 +50,7 @@ class ExplanationConfig:
     samples: int | None = None
     sigma: float | None = None
     chunk: int | None = None
+    recompute: bool | None = None
     start: Literal["one", "value"] | None = None
     pool: Literal["complete", "winner"] | None = None
     rule: Literal["alpha_beta", "epsilon", "gamma"] | None = None

@@ -47,6 +47,10 @@ class DeepLift(Method):
             raise ValueError(f"pool must be complete or winner, got {pool!r}.")
         self.baseline, self.pool = baseline, pool
 
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """A forward pass of the image and of its reference, and one back."""
+        return 2, 1
+
     def signed(self, question: Question) -> Tensor:
         """Return the attributions."""
         program = program_of(question.body, self.name)

@@ -37,6 +37,10 @@ class Explanation(Protocol):
         """Return maps ``[B, H, W]`` of signed ones; see :meth:`Method.reduce`."""
         ...
 
+    def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
+        """Return the passes of an image; see :meth:`Method.passes`."""
+        ...
+
 
 class Method(ABC):
     """An explanation method.
@@ -93,6 +97,23 @@ class Method(ABC):
         A map that is zero everywhere stays zero.
         """
         return unit_sum(signed.abs().sum(1))
+
+    def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
+        """Return the forward and the backward passes that a map takes, of one image.
+
+        Propagation through the layers counts as a backward pass, and through layers with other weights as one more of
+        either kind. The derivative goes back through every pass of the map.
+
+        Args:
+            size: the image's side in pixels, on which the number of occlusion's patches depends.
+            derivative: count the derivative of the map by the image too.
+        """
+        forward, backward = self.map_passes(size)
+        return (forward, forward + 2 * backward) if derivative else (forward, backward)
+
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """Return the forward and the backward passes of a map alone; one of each, if nothing else is said."""
+        return 1, 1
 
     @abstractmethod
     def signed(self, question: Question) -> Tensor:

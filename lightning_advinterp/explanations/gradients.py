@@ -66,14 +66,18 @@ class SmoothGrad(Gradient):
         sigma: σ in pixels of the [0, 1] range; 0.15 is in the paper's range of 10 to 20 %.
         samples: n.
         chunk: the most images in one pass.
+        recompute: with ``create_graph``, keep one pass's graph instead of all, as for :class:`IntegratedGradients`.
         **settings: as for :class:`Gradient`.
     """
 
-    def __init__(self, *, sigma: float = 0.15, samples: int = 50, chunk: int = 32, **settings: Any) -> None:
+    def __init__(
+        self, *, sigma: float = 0.15, samples: int = 50, chunk: int = 32, recompute: bool = False, **settings: Any
+    ) -> None:
         super().__init__(**{"name": "smoothgrad"} | settings)
         if not 0 <= sigma < float("inf"):
             raise ValueError(f"sigma must be 0 or more (pixel units), got {sigma}.")
         self.sigma, self.samples, self.chunk = sigma, check_count("samples", samples), check_count("chunk", chunk)
+        self.recompute = recompute
 
     def signed(self, question: Question) -> Tensor:
         """Return the mean gradient."""
@@ -82,9 +86,19 @@ class SmoothGrad(Gradient):
             keys = mix(question.keys[images], draws)
             noise = normal(keys, z.shape[1:], stream=_NOISE_STREAM).to(z.dtype) * (self.sigma / question.std).to(z)
             point = z[images] + noise
-            score = question.score(point, self.output, question.target[images])
-            total = total.index_add(0, images, question.gradient(score, point))
+            slope = question.slope(point, self.output, question.target[images], recompute=self.recompute)
+            total = total.index_add(0, images, slope)
         return self.in_space(total / self.samples, question)
+
+    def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
+        """See :class:`~lightning_advinterp.explanations.explanation.Method`; ``recompute`` makes the map twice."""
+        forward, backward = super().passes(size, derivative=derivative)
+        again = derivative and self.recompute
+        return (forward + self.samples, backward + self.samples) if again else (forward, backward)
+
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """One of each kind for every draw."""
+        return self.samples, self.samples
 
 
 class IntegratedGradients(Method):
@@ -97,7 +111,9 @@ class IntegratedGradients(Method):
         steps: n; 30 in Dombrowski's code, 100 in Ghorbani's.
         output: F; the probability in both codes.
         baseline: x̄; the mean image in both codes. A tensor holds pixels in [0, 1].
-        chunk: the most images in one pass, which bounds the memory (not with ``create_graph``, which keeps n graphs).
+        chunk: the most images in one pass, which bounds the memory; with ``create_graph`` only if ``recompute``.
+        recompute: with ``create_graph``, keep one pass's graph instead of all, and compute each again in the backward
+            pass: a fifth more time for the derivative by the image, if no parameter asks for one.
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
 
@@ -108,11 +124,12 @@ class IntegratedGradients(Method):
         output: Output = "softmax",
         baseline: Baseline | Tensor = "mean",
         chunk: int = 32,
+        recompute: bool = False,
         **common: Any,
     ) -> None:
         super().__init__(**{"name": "integrated_gradients"} | common)
         self.steps, self.chunk = check_count("steps", steps), check_count("chunk", chunk)
-        self.output, self.baseline = check_output(output), baseline
+        self.output, self.baseline, self.recompute = check_output(output), baseline, recompute
 
     def signed(self, question: Question) -> Tensor:
         """Return the sum."""
@@ -122,9 +139,19 @@ class IntegratedGradients(Method):
         for images, step in chunks(z, self.steps, self.chunk):
             share = ((step + 1).to(z.dtype) / self.steps)[:, None, None, None]
             point = start[images] + share * (z - start)[images]
-            score = question.score(point, self.output, question.target[images])
-            total = total.index_add(0, images, question.gradient(score, point))
+            slope = question.slope(point, self.output, question.target[images], recompute=self.recompute)
+            total = total.index_add(0, images, slope)
         return (z - start) * total / self.steps
+
+    def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
+        """See :class:`~lightning_advinterp.explanations.explanation.Method`; ``recompute`` makes the map twice."""
+        forward, backward = super().passes(size, derivative=derivative)
+        again = derivative and self.recompute
+        return (forward + self.steps, backward + self.steps) if again else (forward, backward)
+
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """One of each kind for every step."""
+        return self.steps, self.steps
 
 
 def chunks(images: Tensor, times: int, size: int) -> Iterator[tuple[Tensor, Tensor]]:

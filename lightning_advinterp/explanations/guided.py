@@ -96,6 +96,10 @@ class GuidedBackprop(Method):
                 raise ValueError(f"{argument} must be {' or '.join(known)}, got {value!r}.")
         self.output, self.start, self.space = check_output(output), start, space
 
+    def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
+        """See :class:`~lightning_advinterp.explanations.explanation.Method`; a derivative takes two forwards."""
+        return (2, 4) if derivative else (1, 1)
+
     def signed(self, question: Question) -> Tensor:
         """Return the guided gradient."""
         true: list[Tensor] | None = None

@@ -71,6 +71,10 @@ class LastLayerInfluence:
         p = (inputs @ self.theta.to(inputs).T).softmax(1)
         return p - torch.nn.functional.one_hot(labels, len(self.theta)).to(p)
 
+    def logits(self, features: Tensor) -> Tensor:
+        """Return the layer's logits ``[B, K]`` of features ``[B, F]``, as part of their graph."""
+        return _with_one(features) @ self.theta.to(features).T
+
     def influence(self, features: Tensor, labels: Tensor) -> Tensor:
         """Return I(i, t), float64 ``[T, N]``.
 

@@ -80,6 +80,10 @@ class LRP(Method):
         self.rule, self.dense_rule, self.first, self.bounds = rule, dense_rule or rule, first, bounds
         self.alpha, self.epsilon, self.gamma = alpha, epsilon, gamma
 
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """A forward pass, one more of the weights that share R, and theirs back; with α > 1 both for either sign."""
+        return (3, 2) if self.rule == "alpha_beta" and self.alpha > 1 else (2, 1)
+
     def signed(self, question: Question) -> Tensor:
         """Return the pixels' relevance."""
         program = program_of(question.body, self.name)

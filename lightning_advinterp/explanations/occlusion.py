@@ -42,6 +42,10 @@ class Occlusion(Method):
             raise ValueError(f"stride must be at most size={size}, or pixels between patches are never covered.")
         self.baseline, self.output = baseline, check_output(output)
 
+    def map_passes(self, size: int) -> tuple[int, int]:
+        """Return a forward pass of the image and of every patch's."""
+        return 1 + len(_starts(size, self.size, self.stride)) ** 2, 0
+
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
         z = question.z

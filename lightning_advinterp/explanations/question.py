@@ -8,9 +8,11 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.explanations.recomputation import recomputed_gradient
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import attack_mode, frozen_eval
 from lightning_advinterp.networks.network import logits_of
+from lightning_advinterp.networks.smoothing import active_beta, smoothed_relu
 from lightning_advinterp.networks.taps import backbone_of
 
 Output = Literal["logit", "softmax"]
@@ -64,6 +66,26 @@ class Question:
         """Return ∂ Σ ``of`` / ∂ ``by``, with a graph where one is wanted."""
         (gradient,) = torch.autograd.grad(of.sum(), by, create_graph=self.create_graph)
         return gradient
+
+    def slope(self, z: Tensor, output: Output, target: Tensor, *, recompute: bool = False) -> Tensor:
+        """Return the gradient of the explained output at normalised images, by these.
+
+        Args:
+            z: ``[b, C, H, W]``.
+            output: what is explained.
+            target: int64 ``[b]``.
+            recompute: where a graph is wanted, keep no more of it than ``z``, see
+                :func:`~lightning_advinterp.explanations.recomputation.recomputed_gradient`.
+        """
+        if not (recompute and self.create_graph):
+            return self.gradient(self.score(z, output, target), z)
+        beta = active_beta()
+
+        def score(point: Tensor) -> Tensor:
+            with attack_mode(self.network), smoothed_relu(beta):  # again, long after this question was put
+                return self.score(point, output, target)
+
+        return recomputed_gradient(score, z, list(self.network.parameters()))
 
     def normalise(self, pixels: Tensor) -> Tensor:
         """Return images of pixels in [0, 1] as the network's first layer makes them."""

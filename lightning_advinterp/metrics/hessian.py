@@ -31,13 +31,17 @@ class Hessian:
     Args:
         score: the function.
         x: images ``[B, C, H, W]``.
+        create_graph: make the products differentiable with respect to the parameters, for training objectives. The
+            third derivative of batch statistics needs
+            :func:`~lightning_advinterp.networks.batch_norm.composed_batch_norm`.
 
     Attributes:
         value: the score, ``[B]``.
         gradient: ∇ of the score, ``[B, D]`` with D = C·H·W.
     """
 
-    def __init__(self, score: Score, x: Tensor) -> None:
+    def __init__(self, score: Score, x: Tensor, *, create_graph: bool = False) -> None:
+        self._create_graph = create_graph
         self._x = x.detach().clone().requires_grad_()
         with torch.enable_grad():
             value = score(self._x)
@@ -51,7 +55,9 @@ class Hessian:
             return torch.zeros_like(v)
         inner = (self._gradient * v.view_as(self._gradient)).sum()
         product: Tensor | None
-        (product,) = torch.autograd.grad(inner, self._x, retain_graph=True, allow_unused=True)
+        (product,) = torch.autograd.grad(
+            inner, self._x, retain_graph=True, create_graph=self._create_graph, allow_unused=True
+        )
         return torch.zeros_like(v) if product is None else product.flatten(1)
 
     def level_set(self) -> Product:
@@ -146,15 +152,30 @@ def frobenius_norm(product: Product, like: Tensor, keys: Tensor, *, probes: int 
     """
     if probes < 2:
         raise ValueError(f"probes must be 2 or more, for there to be a standard error, got {probes}.")
-    squares = torch.stack(
-        [
-            product(normal(mix(keys, probe), like.shape[1:], stream=_PROBES).to(like)).double().square().sum(1)
-            for probe in range(probes)
-        ]
-    )
+    squares = _probed_squares(product, like, keys, probes).double()
     mean, spread = squares.mean(0), squares.std(0) / math.sqrt(probes)
     norm = mean.sqrt()
     return norm, torch.where(norm > 0, spread / (2 * norm), 0.0)
+
+
+def squared_frobenius_norm(product: Product, like: Tensor, keys: Tensor, *, probes: int = 1) -> Tensor:
+    """Estimate ‖A‖²_F without bias from few random probes, for training objectives: the mean of ‖A v‖², v ~ N(0, 1).
+
+    Arguments as for :func:`frobenius_norm`, of which this is the square; one probe will do. Differentiable if the
+    product is.
+
+    Returns:
+        ``[B]``.
+    """
+    if probes < 1:
+        raise ValueError(f"probes must be 1 or more, got {probes}.")
+    return _probed_squares(product, like, keys, probes).mean(0)
+
+
+def _probed_squares(product: Product, like: Tensor, keys: Tensor, probes: int) -> Tensor:
+    """‖A v‖² of every probe v ~ N(0, 1), ``[P, B]``."""
+    draws = (normal(mix(keys, probe), like.shape[1:], stream=_PROBES).to(like) for probe in range(probes))
+    return torch.stack([product(v).square().sum(1) for v in draws])
 
 
 def smoothgrad_sigma(beta: float) -> float:

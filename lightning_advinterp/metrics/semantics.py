@@ -25,11 +25,14 @@ class ClassSpace:
         members: K network outputs, in the order of ``similarity``.
         names: of the members.
         similarity: float64 ``[K, K]``, C of Eq. 10.
+        distances: float64 ``[outputs, outputs]``, edges between any two outputs of the network, members or not; NaN
+            where they are unknown. None: all are.
     """
 
     members: tuple[int, ...]
     names: tuple[str, ...]
     similarity: Tensor
+    distances: Tensor | None = None
 
     def __post_init__(self) -> None:
         count = len(self.members)

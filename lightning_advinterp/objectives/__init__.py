@@ -1,8 +1,10 @@
 """Training objectives: what a training step minimises."""
 
 from lightning_advinterp.objectives.adversarial import Fast, Kurakin, Madry
+from lightning_advinterp.objectives.attribution import IGNorm, IGSumNorm
 from lightning_advinterp.objectives.consistency import Consistency, squared_distance
 from lightning_advinterp.objectives.ensemble import EnsembleAdversarial
+from lightning_advinterp.objectives.explanation import HessianNorm
 from lightning_advinterp.objectives.free import Free
 from lightning_advinterp.objectives.objective import Loss, Objective
 from lightning_advinterp.objectives.source_network import SourceNetwork
@@ -14,6 +16,9 @@ __all__ = [
     "EnsembleAdversarial",
     "Fast",
     "Free",
+    "HessianNorm",
+    "IGNorm",
+    "IGSumNorm",
     "Kurakin",
     "Loss",
     "Madry",

@@ -9,17 +9,11 @@ from matplotlib.figure import Figure
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.analyses.unit_images import Pictures
 from lightning_advinterp.report.panels import PanelRow, unit_panel
+from lightning_advinterp.report.table import summary_of
 
-ALL = "all"
+_ALL = "all"
 _COLOURS = ("#3b6ea5", "#d1495b", "#edae49", "#66a182", "#8d6a9f")
 _CONTROLS = {"shuffled": "x", "rotated": "+", "random": "."}
-
-
-def summary_of(rows: Sequence[Row]) -> list[Row]:
-    """Return the rows of all layers together, of the only layer where there is one."""
-    layers = dict.fromkeys(row["layer"] for row in rows)
-    chosen = ALL if ALL in layers else next(iter(layers), None)
-    return [row for row in rows if row["layer"] == chosen]
 
 
 def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
@@ -76,7 +70,7 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
         rows: the table ``dissection_summary`` of several layers.
         title: above the figure.
     """
-    own = [row for row in rows if row["layer"] != ALL and row["category"] == ALL]
+    own = [row for row in rows if row["layer"] != _ALL and row["category"] == _ALL]
     layers = list(dict.fromkeys(row["layer"] for row in own))
     figure = Figure(figsize=(max(5.0, 1.5 + 0.3 * len(layers)), 4.2), layout="constrained")
     axes: Axes = figure.subplots()
@@ -111,7 +105,9 @@ def detector_panel(shown: Sequence[tuple[Row, Pictures]], title: str) -> Figure:
     """Draw detectors' images, real ones first, then each attack's."""
     rows = []
     for row, pictures in shown:
-        what = f"{row['label']} ({row['category']}) {row['iou']:.2f}" if row["label"] else "nothing"
-        name = f"{row['layer']} : {row['unit']}" if row["images"] == REAL else row["images"]
+        what = f"{row['label']}\n{row['category']}, IoU {row['iou']:.2f}" if row["label"] else "nothing"
+        name = f"{row['layer']}, unit {row['unit']}" if row["images"] == REAL else row["images"]
         rows.append(PanelRow(f"{name}\n{what}", pictures.pictures, pictures.masks))
-    return unit_panel(rows, f"{title}: best detectors, most similar concept and its IoU")
+    return unit_panel(
+        rows, f"{title}: the units with the highest IoU, a concept each; bright: above the unit's threshold"
+    )

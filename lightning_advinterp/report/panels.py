@@ -6,11 +6,14 @@ from dataclasses import dataclass, field
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 from numpy.typing import NDArray
 
 _DIMMED = 0.35
 """Brightness of what a unit does not look at."""
 _OUTLINE, _FRAME = "#ffd23f", "#d62728"
+_LINE = 28
+"""So many letters fit beside the pictures."""
 
 
 @dataclass(frozen=True)
@@ -42,28 +45,40 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
     columns = max((len(row.pictures) for row in rows), default=1)
     captioned = any(row.captions for row in rows)
     size = 1.25
-    figure = Figure(figsize=(1.3 + size * columns, 0.4 + (size + 0.28 * captioned) * len(rows)), layout="constrained")
-    grid = figure.subplots(max(1, len(rows)), max(1, columns), squeeze=False)
-    for axes, row in zip(grid, rows, strict=False):
-        for place, axis in enumerate(axes):
-            axis.set_xticks([])
-            axis.set_yticks([])
-            axis.spines[:].set_visible(False)
-            if place < len(row.pictures):
-                _draw(axis, row, place)
-        axes[0].set_ylabel(row.title, rotation=0, ha="right", va="center", fontsize=8)
+    figure = Figure(figsize=(1.8 + size * columns, 0.4 + (size + 0.28 * captioned) * len(rows)), layout="constrained")
+    # One axes per row: one per picture would take ten times as long.
+    for axes, row in zip(figure.subplots(max(1, len(rows)), 1, squeeze=False)[:, 0], rows, strict=False):
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.spines[:].set_visible(False)
+        axes.set_ylabel(_shortened(row.title), rotation=0, ha="right", va="center", fontsize=8)
+        if len(row.pictures):
+            _draw(axes, row, columns)
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _draw(axis: Axes, row: PanelRow, place: int) -> None:
-    mask = row.masks[place]
-    shown = row.pictures[place] * np.where(mask, 1.0, _DIMMED)[..., None]
-    axis.imshow(shown.astype(np.uint8), interpolation="nearest")
-    if mask.any() and not mask.all():
-        axis.contour(mask, levels=[0.5], colors=_OUTLINE, linewidths=0.8)
-    if row.captions:
-        axis.set_title(row.captions[place], fontsize=6, pad=2)
-    if row.framed and row.framed[place]:
-        axis.spines[:].set(visible=True, color=_FRAME, linewidth=2)
+def _shortened(title: str) -> str:
+    """Cut lines that would reach beyond the figure."""
+    return "\n".join(line if len(line) <= _LINE else f"{line[: _LINE - 1]}…" for line in title.splitlines())
+
+
+def _draw(axes: Axes, row: PanelRow, columns: int) -> None:
+    count, height, width = row.masks.shape
+    step = width + max(1, width // 16)
+    strip = np.full((height, columns * step, 3), 255, np.uint8)
+    outlined = np.zeros((height, columns * step), np.bool_)
+    for place in range(count):
+        mask, own = row.masks[place], slice(place * step, place * step + width)
+        strip[:, own] = row.pictures[place] * np.where(mask, 1.0, _DIMMED)[..., None]
+        outlined[:, own] = mask & (not mask.all())
+        if row.captions:
+            middle = place * step + width / 2
+            axes.text(middle, -height / 32, row.captions[place], fontsize=6, ha="center", va="bottom")
+        if row.framed and row.framed[place]:
+            corner = (place * step - 0.5, -0.5)
+            axes.add_patch(Rectangle(corner, width, height, fill=False, ec=_FRAME, lw=2, clip_on=False))
+    axes.imshow(strip)
+    if outlined.any():
+        axes.contour(outlined, levels=[0.5], colors=_OUTLINE, linewidths=0.8)

@@ -60,7 +60,10 @@ def save_results(
         figures: by name.
         provenance: settings, seed, hashes and versions, common to all.
     """
-    tables = {name: rows for result in results.values() for name, rows in result.tables.items()}
+    every = {name: rows for result in results.values() for name, rows in result.tables.items()}
+    for name in [name for name, rows in every.items() if not rows]:  # nothing to say: no attack, for instance
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+    tables = {name: rows for name, rows in every.items() if rows}
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", to_csv(rows))
     for name, figure in figures.items():
@@ -83,6 +86,5 @@ def _page(tables: Mapping[str, Sequence[Row]], figures: Sequence[str], provenanc
     shown = {
         name: ([*rows[0]], [[_cell(value) for value in row.values()] for row in rows[:200]], len(rows))
         for name, rows in tables.items()
-        if rows
     }
     return template.render(tables=shown, figures=figures, provenance=json.dumps(provenance, indent=2))

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from lightning_advinterp.analyses.analysis import Row
+from lightning_advinterp.analyses.analysis import REAL, Row
 
 
 def percent(share: float, low: float | None = None, high: float | None = None) -> str:
@@ -53,4 +53,42 @@ def accuracy_table(networks: Mapping[str, Sequence[Row]], title: str = "") -> Ta
         for row in rows:
             cells += [percent(row["top1"], row["top1_low"], row["top1_high"]), percent(row["top5"])]
         table.add_row(_condition(rows[0]), str(rows[0]["n"]), *cells)
+    return table
+
+
+def summary_of(rows: Sequence[Row]) -> list[Row]:
+    """Return a dissection's rows of all layers together, of the only layer where there is one."""
+    layers = dict.fromkeys(row["layer"] for row in rows)
+    chosen = "all" if "all" in layers else next(iter(layers), None)
+    return [row for row in rows if row["layer"] == chosen]
+
+
+def dissection_table(
+    rows: Sequence[Row], title: str = "", printed: Mapping[str, Mapping[str, float]] | None = None
+) -> Table:
+    """Share of units that detect a concept of each category, per kind of images, with the controls below.
+
+    Args:
+        rows: the table ``dissection_summary``.
+        title: above the table.
+        printed: kind of images to category to a paper's value, shown in a row below the measured ones.
+    """
+    own = summary_of(rows)
+    categories = list(dict.fromkeys(row["category"] for row in own))
+    table = Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    table.add_column("images")
+    for category in categories:
+        table.add_column(category, justify="right")
+    for kind in dict.fromkeys(row["images"] for row in own):
+        found = {row["category"]: row for row in own if row["images"] == kind}
+        table.add_row(kind, *(percent(found[category]["ratio"]) for category in categories))
+        values = (printed or {}).get(kind, {})
+        if values:
+            shown = [percent(values[category]) if category in values else "" for category in categories]
+            table.add_row(f"{kind}, printed", *shown, style="italic")
+    real = {row["category"]: row for row in own if row["images"] == REAL}
+    for control in ("shuffled", "rotated", "random"):
+        shares = [real[category].get(control) for category in categories]
+        if None not in shares:
+            table.add_row(f"control: {control}", *(percent(float(share)) for share in shares if share is not None))
     return table

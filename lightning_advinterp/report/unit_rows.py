@@ -20,12 +20,13 @@ def meaning_panel(rows: Sequence[UnitRow], names: Sequence[str], title: str = ""
     drawn = []
     for one in rows:
         row = one.row
-        values = ", ".join(f"{key.upper()} {row[key]:.2f}" for key in ("lc", "cs1", "cs2") if _is_number(row[key]))
+        keys = ("lc",) if row["images"] == REAL else ("cs1", "cs2")
+        values = ", ".join(f"{key.upper()} {row[key]:.2f}" for key in keys if _is_number(row[key]))
         head = f"unit {row['unit']}: {row['mode_class'] or 'dead'}" if row["images"] == REAL else row["images"]
         captions = [names[label] if label < len(names) else str(label) for label in one.pictures.predicted]
         short = [caption.split(",")[0][:18] for caption in captions]
         drawn.append(PanelRow(f"{head}\n{values}", one.pictures.pictures, one.pictures.masks, short, one.matching))
-    return unit_panel(drawn, title)
+    return unit_panel(drawn, f"{title}\nabove each image: the prediction; framed: it is the unit's class or near it")
 
 
 def _is_number(value: float | None) -> bool:

@@ -140,3 +140,11 @@ def test_histogram_and_summary():
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="pool must be none, mean or max"):
         DistancesAnalysis(classes=SPACE, pool="sum")
+
+
+def test_a_network_without_a_known_feature_layer_is_refused_before_any_work():
+    network = small_network()
+    network.phi = None
+    with pytest.raises(ValueError, match="distances: small has no known last feature layer"):
+        DistancesAnalysis(classes=SPACE).needs(network)
+    DistancesAnalysis(classes=SPACE, layer="relu1").needs(network)

@@ -11,8 +11,9 @@ from interruptions import PowerCut, Runs, cut
 from lightning_advinterp.callbacks import AnalysisCallback, DissectionCallback, PicturesCallback, SemanticsCallback
 from lightning_advinterp.callbacks.guard import GuardCallback
 
+ATTACKS = "[{type: targeted_optimization, weight: 0.1, steps: 1}]"
 WATCH = (
-    *("--dissection", "{limit: 8, attack: {steps: 1}, settings: {layers: relu2, quantile: 0.9}, units: 1}"),
+    *("--dissection", f"{{limit: 8, attacks: {ATTACKS}, settings: {{layers: relu2, quantile: 0.9}}, units: 1}}"),
     *("--semantics", "{limit: 12, settings: {layers: relu2, share: 0.2}, panels: {count: 1, images: 2}}"),
     *("--pictures", "{images: 2, attack: {type: pgd, eps: 4/255, steps: 1}}", "--ema.decay", "0.5"),
 )

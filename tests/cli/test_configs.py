@@ -32,6 +32,7 @@ def test_there_are_configurations():
     names = {path.stem for path in EXPERIMENTS}
     assert {"quickstart", "standard", "kurakin", "madry", "consistency"} <= names
     assert {"fast", "free", "trades", "ensemble"} <= names
+    assert {"explanation_hessian", "explanation_ig_norm"} <= names
     assert {f"imagenet_{net}_consistency" for net in ("alexnet", "vgg16", "resnet18", "inception_v3")} <= names
     assert [path.stem for path in TRAINERS] == ["cpu", "ddp", "gpu", "slurm"]
 
@@ -65,6 +66,35 @@ def test_paper_tables_parse(path):
         assert set(row.printed) <= kinds
 
 
+def test_table_1_is_the_papers():
+    """Shares in percent as printed by Dong, Su & Zhu 2022: colour, texture, material, scene, part, object."""
+    parser: ArgumentParser = evaluation_parser()
+    given = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "paper" / "table1.yaml")]))
+    assert (given.analyses, given.layers) == ("dissection", "all_conv")
+    (attack,) = given.attack
+    assert (attack.name, attack.type, attack.calibrated) == ("adversarial", "targeted_optimization", True)
+    found = {
+        row.name: [[round(100 * share, 1) for share in row.printed[kind].values()] for kind in ("real", "adversarial")]
+        for row in given.rows
+    }
+    assert found == {
+        "AlexNet": [[0.5, 13.4, 0.4, 0.4, 4.1, 6.1], [0.5, 10.3, 0.1, 0.0, 1.6, 2.3]],
+        "AlexNet-Adv": [[0.5, 12.7, 0.3, 0.6, 5.5, 7.8], [0.5, 11.6, 0.3, 0.2, 4.8, 6.3]],
+        "VGG-16": [[0.6, 13.2, 0.4, 1.3, 6.8, 14.7], [0.5, 9.5, 0.0, 0.0, 2.3, 5.2]],
+        "VGG-16-Adv": [[0.6, 13.0, 0.4, 1.6, 8.0, 16.2], [0.5, 11.4, 0.3, 0.9, 6.9, 14.8]],
+        "ResNet-18": [[0.3, 14.2, 0.3, 1.9, 4.1, 14.1], [0.3, 8.2, 0.1, 0.6, 2.1, 4.8]],
+        "ResNet-18-Adv": [[0.3, 14.0, 0.3, 2.1, 5.3, 17.2], [0.3, 10.8, 0.3, 1.5, 4.7, 15.3]],
+        "Inc-v3": [[0.4, 11.2, 0.6, 4.0, 8.1, 23.6], [0.4, 7.6, 0.3, 0.2, 2.9, 6.7]],
+        "Adv-Inc-v3": [[0.4, 10.7, 0.5, 4.5, 8.6, 25.3], [0.4, 8.6, 0.4, 2.5, 5.3, 15.4]],
+        "VGG-16-Place": [[0.6, 12.4, 0.5, 7.0, 5.9, 16.7], [0.6, 9.3, 0.0, 1.3, 2.1, 6.8]],
+    }
+    categories = ["color", "texture", "material", "scene", "part", "object"]
+    assert all(list(values) == categories for row in given.rows for values in row.printed.values())
+    trained = {row.checkpoint.split("/")[1] for row in given.rows if row.checkpoint}
+    assert trained <= {path.stem for path in EXPERIMENTS}
+    assert all(row.checkpoint.startswith("runs/") for row in given.rows if row.checkpoint)
+
+
 @pytest.mark.parametrize("path", sorted((CONFIGS / "ablation").glob("*.yaml")), ids=lambda path: path.stem)
 def test_ablation_plans_name_arms_that_parse_over_their_base(path, parser, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)
@@ -73,7 +103,7 @@ def test_ablation_plans_name_arms_that_parse_over_their_base(path, parser, monke
     fields.pop("config")
     plan = Plan(**fields)
     plan.check()
-    assert len(plan.arms) == 9
+    assert len(plan.arms) == (13 if path.stem == "concept_world_tune" else 8)
     for arm in plan.arms:
         parsed = parser.parse_args(plan.command(arm, 3))
         assert parsed.seed_everything == 3
@@ -82,4 +112,5 @@ def test_ablation_plans_name_arms_that_parse_over_their_base(path, parser, monke
         assert objective.bn == ("frozen" if path.stem == "imagenette" else "train")
         if arm != "standard":
             attack = objective.attack
-            assert parse_pixels(attack.eps) == parse_pixels(plan.attack[0].eps)
+            radius = "8/255" if path.stem == "concept_world_tune" else plan.attack[0].eps
+            assert parse_pixels(attack.eps) == parse_pixels(radius)

@@ -51,13 +51,13 @@ def run(setup, output, *flags):
 def test_the_weight_is_found_on_other_images(setup, tmp_path, capsys):
     flags = ("--attack", "optimization", "--limit", "9", "--calibration_images", "6")
     results = run(setup, tmp_path / "out", *flags)
-    found = results["provenance"]["calibration"]["attacks"]["optimization"]
+    found = results["provenance"]["calibration"]["data"]["attacks"]["optimization"]
     labels = [label for label in range(3) for _ in range(8)]
     reported = balanced_subset(labels, 9, 3)
     others = sorted(set(balanced_subset(labels, 15, 3)) - set(reported))
     assert len(others) == 6
     dataset = ImageFolderDataset.from_folder(setup / "data", "val", transform=EvalTransform(32, 32))
-    assert results["provenance"]["calibration"]["images"] == dataset.only(others).fingerprint
+    assert results["provenance"]["calibration"]["data"]["images"] == dataset.only(others).fingerprint
     assert results["provenance"]["data"] == {
         "fingerprint": dataset.only(reported).fingerprint,
         "images": 9,
@@ -70,7 +70,7 @@ def test_the_weight_is_found_on_other_images(setup, tmp_path, capsys):
     assert (found["weight"], found["success"], found["reached"]) == (expected.weight, expected.success, True)
     assert found["images"] == 6
     assert [trial["weight"] for trial in found["trials"]] == [trial.weight for trial in expected.trials]
-    assert f"weight={expected.weight}" in results["provenance"]["settings"]["attacks"]["optimization"]
+    assert f"weight={expected.weight}" in results["provenance"]["settings"]["attacks"]["data"]["optimization"]
     printed = " ".join(capsys.readouterr().out.split())
     assert f"optimization: λ = {expected.weight:g}: success 100.0 % on 6 other images" in printed
     assert "taken from" not in printed
@@ -93,7 +93,7 @@ def test_no_weight_is_good_enough(setup, tmp_path, capsys):
     (tmp_path / "attack.yaml").write_text("attack:\n- {type: targeted_optimization, eps: 0.01/255, steps: 1}\n")
     with pytest.warns(UserWarning, match="no weight from 0.0001 to 100000 reaches 95 % success"):
         results = run(setup, tmp_path / "out", "--config", str(tmp_path / "attack.yaml"), "--limit", "6")
-    assert results["provenance"]["calibration"]["attacks"]["targeted_optimization"]["reached"] is False
+    assert results["provenance"]["calibration"]["data"]["attacks"]["targeted_optimization"]["reached"] is False
     assert "but not enough" in " ".join(capsys.readouterr().out.split())
 
 
@@ -112,7 +112,7 @@ def test_an_ensemble_and_cw_in_a_configuration(setup, tmp_path):
         "- {type: cw, steps: 3, search_steps: 2, initial_weight: 1e-1}\n"
     )
     results = run(setup, tmp_path / "out", "--config", str(tmp_path / "attack.yaml"), "--limit", "4")
-    assert set(results["provenance"]["settings"]["attacks"]) == {"ensemble", "cw"}
+    assert set(results["provenance"]["settings"]["attacks"]["data"]) == {"ensemble", "cw"}
     assert {"ensemble_acc", "cw_acc"} <= set(results["scalars"]["accuracy"])
 
 

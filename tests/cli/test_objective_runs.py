@@ -61,9 +61,28 @@ def test_a_resumed_free_run_equals_an_uninterrupted_one(config, tmp_path):
     assert load_checkpoint(tmp_path / "whole" / "small" / "last.ckpt").epoch == 2
 
 
-def test_free_without_replays_warns(config, tmp_path):
+HESSIAN = "{class_path: HessianNorm, init_args: {weight: 1.0e-6, base: {class_path: Free}}}"
+PATH = "{class_path: IGNorm, init_args: {attack: {type: pgd, steps: 1}, path_steps: 2, attack_path_steps: 1, base: %s}}"
+CONSISTENT = "{class_path: Consistency, init_args: {bn: eval}}"
+
+
+@pytest.mark.parametrize("objective", [HESSIAN, PATH % CONSISTENT], ids=["hessian", "path"])
+def test_a_resumed_run_of_an_extended_objective_equals_an_uninterrupted_one(config, tmp_path, objective):
+    """Probes and starting points come from (seed, epoch, image), and the other objective's state is kept."""
+    flags = ("--model.objective", objective, "--data.init_args.replays", "2", "--data.init_args.train_size", "16")
+    flags += ("--accuracy", "null", "--pictures", "null")
+    whole = run(config, tmp_path / "whole", *flags)
+    run(config, tmp_path / "parts", *flags, "--trainer.max_epochs", "1")
+    resumed = run(config, tmp_path / "parts", *flags)
+    assert ("objective" in whole) == (objective is HESSIAN)
+    assert_equal(whole.get("objective", {}), resumed.get("objective", {}))
+    assert_equal(whole["state_dict"], resumed["state_dict"])
+
+
+@pytest.mark.parametrize("objective", ["Free", HESSIAN], ids=["alone", "extended"])
+def test_free_without_replays_warns(config, tmp_path, objective):
     with pytest.warns(UserWarning, match="each batch comes once: set data.init_args.replays"):
-        run(config, tmp_path, *FREE[:2], "--trainer.max_epochs", "1")
+        run(config, tmp_path, "--model.objective", objective, "--trainer.max_epochs", "1")
 
 
 class Trained(Callback):

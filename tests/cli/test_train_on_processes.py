@@ -40,7 +40,9 @@ model:
 accuracy: {attacks: [{type: fgsm, eps: 4/255}], limit: null, batch_size: 4}
 guard: {images: 8, attack: {type: pgd, eps: 4/255, steps: 1}}
 pictures: {images: 2, attack: {type: fgsm, eps: 4/255}}
-dissection: {limit: 7, every_n_epochs: 2, units: 1, attack: {steps: 1}, settings: {layers: last, quantile: 0.9}}
+dissection:
+  {limit: 7, every_n_epochs: 2, units: 1, attacks: [{type: targeted_optimization, weight: 0.1, steps: 1}],
+   settings: {layers: last, quantile: 0.9}}
 semantics: {limit: 13, every_n_epochs: 2, panels: {count: 1, images: 2}, settings: {layers: last, share: 0.2}}
 export: {}
 """

@@ -6,7 +6,13 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from lightning_advinterp.metrics.hessian import Hessian, frobenius_norm, largest_eigenvalue, smoothgrad_sigma
+from lightning_advinterp.metrics.hessian import (
+    Hessian,
+    frobenius_norm,
+    largest_eigenvalue,
+    smoothgrad_sigma,
+    squared_frobenius_norm,
+)
 from lightning_advinterp.randomness import sample_keys
 
 KEYS = sample_keys(torch.arange(2))
@@ -68,6 +74,18 @@ def test_the_frobenius_norm_within_its_standard_error():
     assert (fewer > error).all()
 
 
+def test_the_squared_norm_is_the_mean_of_the_same_probes_and_differentiable():
+    a, _, score, x = quadric()
+    scale = torch.tensor(2.0, dtype=torch.float64, requires_grad=True)
+    hessian = Hessian(lambda image: scale * score(image), x, create_graph=True)
+    squares = squared_frobenius_norm(hessian, hessian.gradient, KEYS, probes=256)
+    norm, error = frobenius_norm(hessian, hessian.gradient, KEYS, probes=256)
+    torch.testing.assert_close(squares.detach(), norm.detach().square())
+    assert ((squares.sqrt() - 2 * a.square().sum((1, 2)).sqrt()).abs() < 4 * error).all()
+    (slope,) = torch.autograd.grad(squares.sum(), scale)
+    torch.testing.assert_close(slope, squares.sum().detach())  # d(s² ‖A‖²)/ds = 2 s ‖A‖² at s = 2
+
+
 @pytest.mark.parametrize("radius", [0.5, 4.0])
 def test_a_sphere_has_the_curvature_of_its_radius(radius):
     """Level sets of ‖x‖² are spheres: all principal curvatures are 1/R."""
@@ -118,6 +136,7 @@ def test_sigma_matches_softplus_at_zero():
     [
         (lambda h: largest_eigenvalue(h, h.gradient, KEYS, steps=0), "steps must be 1 or more"),
         (lambda h: frobenius_norm(h, h.gradient, KEYS, probes=1), "probes must be 2 or more"),
+        (lambda h: squared_frobenius_norm(h, h.gradient, KEYS, probes=0), "probes must be 1 or more"),
         (lambda h: smoothgrad_sigma(0.0), "beta must be above 0"),
     ],
 )

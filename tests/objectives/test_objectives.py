@@ -1,5 +1,7 @@
 """Every objective against a literal transcription, gradients included; costs and side effects."""
 
+from functools import partial
+
 import pytest
 import torch
 from helpers import small_batch, small_network
@@ -8,7 +10,19 @@ from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.objectives import Consistency, Fast, Free, Kurakin, Madry, Standard, Trades, squared_distance
+from lightning_advinterp.objectives import (
+    Consistency,
+    Fast,
+    Free,
+    HessianNorm,
+    IGNorm,
+    IGSumNorm,
+    Kurakin,
+    Madry,
+    Standard,
+    Trades,
+    squared_distance,
+)
 
 EPS = 8 / 255
 
@@ -164,14 +178,18 @@ def test_fewest_passes(monkeypatch, objective, expected):
     assert count_passes(monkeypatch, objective, small_network().train(), small_batch()) == expected
 
 
-@pytest.mark.parametrize("objective", [Standard, Consistency, Kurakin, Madry, Fast, Free, Trades])
+EXPLANATION = [HessianNorm, partial(IGNorm, path_steps=2), partial(IGSumNorm, path_steps=2, recompute=True)]
+
+
+@pytest.mark.parametrize("objective", [Standard, Consistency, Kurakin, Madry, Fast, Free, Trades, *EXPLANATION])
 @pytest.mark.parametrize("bn", ["train", "eval", "frozen"])
 def test_batch_norm_statistics(objective, bn):
     """Only the loss's own forwards update the running statistics: as many as it has, none when frozen."""
     network, batch = small_network().train(), small_batch()
     network.backbone.bn1.eval()
     statistics = {key: value.clone() for key, value in network.state_dict().items() if "running" in key}
-    objective(bn=bn)(network, batch, epoch=0)
+    loss = objective(bn=bn)(network, batch, epoch=0)
+    loss.total.backward(inputs=[*network.parameters(), *loss.inputs])
     assert network.backbone.bn2.training
     assert not network.backbone.bn1.training
     updates = int(network.backbone.bn2.num_batches_tracked)
@@ -202,10 +220,11 @@ def test_draws_follow_seed_and_epoch(monkeypatch):
     assert not torch.equal(images(1, 2), images(2, 2))
 
 
-@pytest.mark.parametrize("objective", [Consistency, Madry, Kurakin, Trades])
+@pytest.mark.parametrize("objective", [Consistency, Madry, Kurakin, Trades, IGNorm, IGSumNorm])
 def test_eps_warm_up(objective):
     """ε is 0 in the first epoch, grows by equal parts, and stays."""
-    one = objective(AttackConfig("pgd", "8/255", steps=2, step_size="2/255"), eps_warmup_epochs=4)
+    attack = AttackConfig("pgd", "8/255", steps=2, step_size="2/255")
+    one = objective(attack=attack, eps_warmup_epochs=4)
     radii = [one.attack_at(epoch).threat.budget.high * 255 for epoch in (0, 1, 2, 4, 9)]
     assert radii == pytest.approx([0, 2, 4, 8, 8])
     assert [one.attack_at(epoch).step.size * 255 for epoch in (1, 4)] == pytest.approx([0.5, 2])

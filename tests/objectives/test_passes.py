@@ -5,14 +5,20 @@ from fractions import Fraction
 import pytest
 import torch
 from helpers import small_batch, small_network
+from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import flop_registry
 
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.networks import create_network
+from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.objectives import (
     Consistency,
     EnsembleAdversarial,
     Fast,
     Free,
+    HessianNorm,
+    IGNorm,
+    IGSumNorm,
     Kurakin,
     Madry,
     SourceNetwork,
@@ -92,3 +98,63 @@ def test_a_profile_shows_the_attack(objective):
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
         objective(small_network().train(), small_batch(), epoch=0)
     assert [event.count for event in profile.key_averages() if event.key == "attack"] == [1]
+
+
+class Work(TorchDispatchMode):
+    """Multiplications of convolutions and matrix products, at every order of differentiation."""
+
+    def __init__(self):
+        super().__init__()
+        self.total = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        result = func(*args, **kwargs or {})
+        if func.overloadpacket in flop_registry:
+            self.total += flop_registry[func.overloadpacket](*args, **kwargs or {}, out_val=result)
+        return result
+
+
+def deep_network():
+    """Equal convolutions behind a first one that costs next to nothing, as in large networks."""
+    torch.manual_seed(0)
+    layers = []
+    for number in range(7):
+        layers += [nn.Conv2d(32 if number else 3, 32, 3, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
+    body = nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(32, 5))
+    return Network(body, name="deep", num_classes=5, input_size=8, phi="20", head="23").train()
+
+
+def work(objective):
+    network, batch = deep_network(), small_batch(n=2, size=8)
+    forwards = []
+    network.backbone.register_forward_hook(lambda *_: forwards.append(1))
+    with Work() as counted:
+        loss = objective(network, batch, epoch=0)
+        loss.total.backward(inputs=[*network.parameters(), *loss.inputs])
+    return len(forwards), counted.total
+
+
+PATH = {"attack": AttackConfig("pgd", "8/255", steps=3), "path_steps": 4, "attack_path_steps": 2}
+
+
+@pytest.mark.parametrize(
+    ("objective", "forwards", "cost"),
+    [
+        (Madry(AttackConfig("pgd", steps=3)), 4, 3),  # what the other test derives from counts, measured
+        (HessianNorm(), 2, 1 + Fraction(13, 3)),
+        (HessianNorm(probes=3), 2, 1 + 2 + 3 * Fraction(7, 3)),
+        (HessianNorm(bn="frozen"), 2, 1 + Fraction(13, 3)),
+        (HessianNorm(base=Consistency()), 3, Fraction(7, 3) + Fraction(13, 3)),
+        (IGNorm(**PATH), 1 + 3 * 2 + 4, 1 + 3 * 2 * Fraction(5, 3) + 4 * 2),
+        (IGNorm(**PATH, bn="eval"), 1 + 3 * 2 + 4, 1 + 3 * 2 * Fraction(5, 3) + 4 * 2),
+        (IGNorm(**PATH, maximise="loss"), 1 + 3 + 4, 1 + 3 * Fraction(2, 3) + 4 * 2),
+        (IGNorm(**PATH, recompute=True), 1 + 3 * 2 + 4 + 4, 1 + 3 * 2 * Fraction(5, 3) + 4 * (2 + Fraction(2, 3))),
+        (IGNorm(**PATH, base=Consistency()), 2 + 3 * 2 + 4, Fraction(7, 3) + 3 * 2 * Fraction(5, 3) + 4 * 2),
+        (IGSumNorm(**PATH), 1 + 3 * 2 + 4, 1 + 3 * 2 * Fraction(5, 3) + 4 * 2),
+    ],
+)
+def test_work_where_gradients_are_differentiated(objective, forwards, cost):
+    """Measured in multiplications: convolutions are all that counts here, and a backward pass is not one piece."""
+    found, total = work(objective)
+    assert found == forwards
+    assert total / work(Standard())[1] == pytest.approx(float(cost), rel=0.02)

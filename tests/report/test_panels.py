@@ -1,5 +1,7 @@
 """What a panel shows: bright inside the mask, dim outside, a frame where one is asked for."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -16,21 +18,34 @@ def row():
 
 def test_a_picture_is_bright_where_the_unit_looks(row):
     figure = unit_panel([row], "layer4")
-    first, second = figure.axes
-    shown = first.images[0].get_array()
-    assert (shown[:, 3:] == 200).all()
+    (axes,) = figure.axes
+    shown = axes.images[0].get_array()
+    assert shown.shape == (6, 14, 3)  # two pictures, each with a gap after it
+    assert (shown[:, 3:6] == 200).all()
     assert (shown[:, :3] == 70).all()
-    assert len(first.collections) == 1  # the outline
-    assert not second.collections  # an empty mask has none
-    assert first.get_title() == "dog"
-    assert not first.spines["left"].get_visible()
-    assert second.spines["left"].get_visible()
-    assert first.get_ylabel() == "unit 7"
+    assert (shown[:, 7:13] == 70).all()
+    assert (shown[:, [6, 13]] == 255).all()
+    (outline,) = axes.collections
+    (box,) = [path.get_extents() for path in outline.get_paths()]
+    assert (box.x0, box.x1) == (2.5, 5.5)  # an empty mask has no outline
+    assert [text.get_text() for text in axes.texts] == ["dog", "cat"]
+    (frame,) = axes.patches
+    assert (frame.get_x(), frame.get_width(), frame.get_height()) == (6.5, 6, 6)
+    assert axes.get_ylabel() == "unit 7"
     assert figure.get_suptitle() == "layer4"
 
 
-def test_rows_may_have_fewer_pictures(row):
+def test_rows_may_have_fewer_pictures_or_none(row):
     short = PanelRow("fgsm", row.pictures[:1], row.masks[:1])
-    figure = unit_panel([row, short])
-    assert [len(axis.images) for axis in figure.axes] == [1, 1, 1, 0]
+    none = PanelRow("pgd", row.pictures[:0], row.masks[:0])
+    figure = unit_panel([row, short, none])
+    assert [axis.images[0].get_array().shape[1] if axis.images else 0 for axis in figure.axes] == [14, 14, 0]
+    figure.savefig(io.BytesIO())
     unit_panel([])  # no unit at all is no error
+
+
+def test_a_picture_that_is_wholly_looked_at_has_no_outline(row):
+    whole = PanelRow("unit 8", row.pictures, np.ones((2, 6, 6), bool))
+    (axes,) = unit_panel([whole]).axes
+    assert not axes.collections
+    assert (axes.images[0].get_array()[:, :6] == 200).all()

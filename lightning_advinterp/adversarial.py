@@ -1,0 +1,124 @@
+"""``python -m lightning_advinterp.adversarial``: a set of adversarial images on disk."""
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rich.console import Console
+
+from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
+from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.attacks.presets import create_attack
+from lightning_advinterp.errors import plain_errors
+from lightning_advinterp.evaluation.config import Evaluation
+from lightning_advinterp.evaluation.inputs import load_images, load_subject
+from lightning_advinterp.evaluation.one import choose_device
+from lightning_advinterp.memory import keep_freed_memory
+from lightning_advinterp.suggestions import SuggestingParser
+
+_EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
+
+
+@dataclass(frozen=True)
+class SetPlan:
+    """What is attacked, how, and where it is written.
+
+    Attributes:
+        checkpoint: last.ckpt or best.ckpt of a run of this project; it says which network it holds.
+        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path.
+        weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
+        num_classes: outputs of the network, where the weights do not tell.
+        data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
+        split: which split of such a folder.
+        attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. With the type ensemble, its members, and targets
+            10 this is the set of Dong et al. 2017.
+        targets: aim at so many least likely classes of every image, one adversarial image each; null for the attack's
+            own rule.
+        limit: attack so many images, a seeded choice.
+        crop: side of the images.
+        batch_size: images at a time.
+        part: adversarial images per file.
+        device: auto, cpu, cuda, …
+        seed: of the choice and of the attack's random numbers.
+        process: this process's number, from 0, where several share the work.
+        processes: how many share the work.
+        output: folder of the set; what is in it already is not made again.
+    """
+
+    checkpoint: str | None = None
+    network: str | None = None
+    weights: str | None = None
+    num_classes: int | None = None
+    data: str | None = None
+    split: str = "val"
+    attack: AttackConfig | None = None
+    targets: int | None = 1
+    limit: int | None = None
+    crop: int | None = None
+    batch_size: int = 64
+    part: int = 512
+    device: str = "auto"
+    seed: int = 0
+    process: int = 0
+    processes: int = 1
+    output: str = "adversarial_set"
+
+
+def parser() -> SuggestingParser:
+    """Return the parser: every field of :class:`SetPlan` is a flag."""
+    parser = SuggestingParser(
+        description="Write adversarial images as lossless files with a manifest; an interrupted set goes on."
+    )
+    parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
+    parser.add_class_arguments(SetPlan)
+    return parser
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Make what is missing of the set, verify its files, and say what it holds.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    keep_freed_memory()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    console, command = Console(), parser()
+    given = command.parse_args(list(sys.argv[1:] if args is None else args))
+    with plain_errors():
+        fields = vars(command.instantiate(given))
+        fields.pop("config")
+        plan = SetPlan(**fields)
+        if not 0 <= plan.process < plan.processes:
+            raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
+        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "crop")
+        asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
+        subject = load_subject(asked)
+        device = choose_device(plan.device)
+        images = load_images(asked, subject).reported
+        attack = create_attack(plan.attack or _EQUATION_4)
+    found = make_adversarial_set(
+        subject.network.to(device),
+        images,
+        attack,
+        plan.output,
+        targets=plan.targets,
+        limit=plan.limit,
+        batch_size=plan.batch_size,
+        part=plan.part,
+        device=device,
+        seed=plan.seed,
+        rank=plan.process,
+        world_size=plan.processes,
+    )
+    rows, wrong = found.rows, found.verify()
+    if wrong:
+        raise SystemExit(
+            f"error: {', '.join(wrong)} in {plan.output} is not what was written; remove it and start again."
+        )
+    reached = 100 * sum(row.success for row in rows) / max(1, len(rows))
+    console.print(f"{plan.output}: {len(rows)} adversarial images, {reached:.1f} % reach their goal, checksums right")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,236 @@
+"""How far explanations can be changed while the prediction stays: methods × attacks × radii (Ghorbani et al. 2019)."""
+
+import time
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Row, Sweep
+from lightning_advinterp.analyses.fragility_config import Case, FragilityConfig
+from lightning_advinterp.analyses.fragility_cost import cost
+from lightning_advinterp.analyses.fragility_others import OtherImages
+from lightning_advinterp.analyses.fragility_state import FragilityState, Picture, as_grey, as_image
+from lightning_advinterp.analyses.fragility_tables import largest, tables_of
+from lightning_advinterp.attacks.dissimilarity import Dissimilarity, TargetMap, Undirected
+from lightning_advinterp.attacks.explanation import ExplanationAttack
+from lightning_advinterp.attacks.explanation_presets import create_explanation_attack
+from lightning_advinterp.explanations import Gradient, IntegratedGradients, Method, Occlusion, create_explanations
+from lightning_advinterp.metrics.faithfulness import deletion_insertion
+from lightning_advinterp.metrics.heatmaps import compare_inputs, compare_maps
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.randomness import mixed_seed, sample_keys, uniform
+
+_POOL = 0x706F6F6C  # "pool"
+FIRST = ("topk", "spearman", "center_shift")
+"""The measures that stand first in the table."""
+INPUTS = ("label_kept", "linf", "l2", "delta_p")
+TO_TARGET = ("spearman", "pcc", "ssim", "mse")
+"""Similarities to the target map that attacks of type target_map report."""
+
+
+class FragilityAnalysis:
+    """Attacks every explanation of correctly classified images, and compares maps, inputs and predictions.
+
+    Tables: ``fragility``, a row per image, method, attack and radius; ``fragility_summary``, their medians and 10 and
+    90 % quantiles beside the similarity of two different images' maps; ``fragility_methods``, deletion and insertion of
+    every method and of a random map, and why a preset's method was left out; ``fragility_convergence``, the course of
+    the attacks' objectives. See ``docs/fragility.md`` for the columns.
+
+    Scalars are medians at an attack's largest radius, ``fragility/{method}/{attack}/{measure}``, with the attack
+    ``other_image`` for the reference level, and ``fragility/images``, ``fragility/skipped`` (classified wrongly) and
+    ``fragility/left`` (no time).
+
+    The first run over the data chooses a few other images, the second one measures. All numbers belong to an image and
+    do not depend on batches or processes, unless a time limit leaves images out.
+
+    Args:
+        config: what is measured.
+    """
+
+    name = "fragility"
+
+    def __init__(self, config: FragilityConfig | None = None) -> None:
+        self.config = config or FragilityConfig()
+        self.methods: dict[str, Method] = create_explanations(self.config.chosen_methods())
+        self.cases: list[Case] = self.config.cases()
+        self.state = FragilityState(self.config.pool, self.config.show)
+        self.refused: dict[str, str] = {}
+        self._network: Network | None = None
+        self._attacks: dict[int, ExplanationAttack] = {}
+        self._others: OtherImages | None = None
+        self._drawn: set[int] = set()
+        self._started: float | None = None
+        self._longest = 0.0
+
+    def needs(self, network: Network) -> Needs:
+        """Two sweeps over real images; the attacks are its own.
+
+        Raises:
+            ValueError: if an explanation that was asked for refuses the network.
+        """
+        if network is not self._network:
+            self._network = network
+            self._try_methods(network)
+        return Needs((Sweep(), Sweep()), passes=cost(self.cases, self.methods, self.config, network.input_size))
+
+    def _try_methods(self, network: Network) -> None:
+        """Leave out a preset's methods that refuse the network; those that were asked for must fit."""
+        for name, method in list(self.methods.items()):
+            if isinstance(method, Gradient | IntegratedGradients | Occlusion):
+                continue  # they fit everywhere
+            parameter = next(network.parameters())
+            size = (1, len(network.mean), network.input_size, network.input_size)
+            x = torch.full(size, 0.5, device=parameter.device, requires_grad=True)
+            try:
+                method.explain(network, x, torch.zeros(1, dtype=torch.int64, device=x.device), create_graph=True)
+            except ValueError as error:
+                if self.config.methods is not None:
+                    raise ValueError(f"fragility.methods: {name}: {error}") from None
+                self.refused[name] = str(error)
+                del self.methods[name]
+        self.cases = [case for case in self.cases if case.method in self.methods]
+        self._drawn = set(largest(self.cases))
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Choose other images, or measure."""
+        images = seen.images[REAL]
+        correct = seen.logits[REAL].argmax(1) == seen.label
+        self.state.skipped |= set(seen.index[~correct].tolist())
+        index, x, y = seen.index[correct], images[correct], seen.label[correct]
+        if sweep == 0:
+            for number, label, image in zip(index.tolist(), y.tolist(), x, strict=True):
+                self.state.offer(number, mixed_seed(self.config.seed, number, _POOL), label, image)
+            return
+        for start in range(0, len(index), self.config.batch_size):
+            part = slice(start, start + self.config.batch_size)
+            if self._late():
+                self.state.left |= set(index[part].tolist())
+                continue
+            began = time.monotonic()
+            self._measure(index[part], x[part], y[part])
+            self._longest = max(self._longest, time.monotonic() - began)
+
+    def _late(self) -> bool:
+        """Whether another batch would go past the time limit; the first one is always taken."""
+        if self.config.seconds is None:
+            return False
+        if self._started is None:
+            self._started = time.monotonic()
+            return False
+        return time.monotonic() - self._started + self._longest > self.config.seconds
+
+    def _measure(self, index: Tensor, x: Tensor, y: Tensor) -> None:
+        network, numbers, state = self._network, index.tolist(), self.state
+        assert network is not None
+        if self._others is None:
+            self._others = OtherImages(network, state.pool, self.methods, self.config.seed)
+        keys = sample_keys(index, seed=self.config.seed)
+        with torch.no_grad():
+            logits = network(x)
+        for number, image in zip(numbers, x, strict=True):
+            state.rows.setdefault(number, {})
+            if state.shows(number):
+                state.pictures[number] = Picture(as_image(image))
+        state.trim()
+        for name, method in self.methods.items():
+            maps = method.map(network, x, y, keys=keys)
+            for number, heatmap in zip(numbers, maps, strict=True):
+                if number in state.pictures:
+                    state.pictures[number].maps[name] = as_grey(heatmap)
+                similar = self._others.similarity(name, number, heatmap, self.config.k)
+                if similar is not None:
+                    state.others.setdefault(number, {})[name] = similar
+            self._judge(name, numbers, x, y, maps)
+            for case in (case for case, one in enumerate(self.cases) if one.method == name):
+                self._attack(case, numbers, x, y, keys, maps, logits)
+        self._judge("random", numbers, x, y, uniform(keys, x.shape[2:]))
+
+    def _attack(
+        self, number: int, numbers: list[int], x: Tensor, y: Tensor, keys: Tensor, maps: Tensor, logits: Tensor
+    ) -> None:
+        case, network, attack = self.cases[number], self._network, self._attack_of(number)
+        assert network is not None
+        if attack is None:
+            return
+        found = attack.run(network, x, y, keys=keys)
+        with torch.no_grad():
+            after = network(found.x_adv)
+        moved = self.methods[case.method].map(network, found.x_adv, y, keys=keys)
+        columns = compare_maps(maps, moved, k=self.config.k)
+        columns = {name: columns[name] for name in FIRST} | columns
+        inputs = compare_inputs(x, found.x_adv, logits, after, y)
+        columns |= {name: inputs[name] for name in INPUTS} | {"success": found.success}
+        columns |= _towards(attack.dissimilarity, maps, moved, self.config.k)
+        values = {name: column.tolist() for name, column in columns.items()}
+        head: Row = {"method": case.method, "attack": case.attack.label_name, "eps": case.eps}
+        for place, image in enumerate(numbers):
+            self.state.rows[image][number] = head | {name: column[place] for name, column in values.items()}
+            if not isinstance(attack.dissimilarity, Undirected):
+                self.state.courses.setdefault(image, {})[number] = found.trace[:, place].float().cpu()
+            if image in self.state.pictures and number in self._drawn:
+                pair = (as_image(found.x_adv[place]), as_grey(moved[place]))
+                self.state.pictures[image].cases[number] = pair
+
+    def _attack_of(self, number: int) -> ExplanationAttack | None:
+        """Return a case's attack; None where it aims at other images' maps and there are none."""
+        if number not in self._attacks:
+            case, target = self.cases[number], None
+            assert self._others is not None
+            if case.attack.type == "target_map" and case.attack.target is None:
+                if len(self._others) < 2:
+                    return None
+                target = self._others.maps(case.method)
+            self._attacks[number] = create_explanation_attack(case.attack, self.methods[case.method], target=target)
+        return self._attacks[number]
+
+    def _judge(self, method: str, numbers: list[int], x: Tensor, y: Tensor, maps: Tensor) -> None:
+        """Note the areas under the deletion and insertion curves of the class' probability."""
+        network = self._network
+        assert network is not None
+        if not self.config.faithfulness:
+            return
+
+        def score(images: Tensor) -> Tensor:
+            logits: Tensor = network(images)
+            return logits.float().softmax(1).gather(1, y[:, None])[:, 0]
+
+        mean = torch.tensor(network.mean, device=x.device, dtype=x.dtype)[:, None, None]
+        areas = deletion_insertion(score, x, maps, mean, self.config.faithfulness)
+        for number, deletion, insertion in zip(numbers, *(values.tolist() for values in areas), strict=True):
+            found = {"deletion": deletion, "insertion": insertion}
+            self.state.faithfulness.setdefault(number, {})[method] = found
+
+    def settle(self, sweep: int) -> None:
+        """The choice of other images is final."""
+        self._attacks, self._others = {}, None
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's images."""
+        self.state.merge(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was found so far."""
+        return self.state.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace what was found so far."""
+        self.state.load_state_dict(state)
+
+    def result(self) -> Result:
+        """Return the tables and the scalars."""
+        tables, scalars = tables_of(self.state, self.cases, self.refused)
+        return Result(self.name, scalars, tables)
+
+
+def _towards(aim: Dissimilarity, maps: Tensor, moved: Tensor, k: int | None) -> dict[str, Tensor]:
+    """Return what an attack maximises, before and after, on the network itself, and how near it came to its target."""
+    if isinstance(aim, Undirected):
+        return {}
+    reference = aim.reference(maps)
+    columns = {"aim_before": aim.gain(maps, reference), "aim": aim.gain(moved, reference)}
+    if isinstance(aim, TargetMap):
+        for when, heatmaps in (("_before", maps), ("", moved)):
+            similar = compare_maps(heatmaps, reference, k=k)
+            columns |= {f"target_{name}{when}": similar[name] for name in TO_TARGET}
+    return columns

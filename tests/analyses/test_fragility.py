@@ -1,0 +1,348 @@
+"""Fragility against the attacks and measures called by hand, merging, budgets and presets."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from analyses.tables import assert_same_tables
+from helpers import Memory, SmallBackbone, assert_untouched, fingerprint, small_batch, small_network
+from torch import nn
+
+from lightning_advinterp.analyses import Observation, Runner
+from lightning_advinterp.analyses.fragility import FragilityAnalysis
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
+from lightning_advinterp.analyses.fragility_tables import spread
+from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients
+from lightning_advinterp.metrics.faithfulness import deletion_insertion
+from lightning_advinterp.metrics.heatmaps import compare_inputs, compare_maps
+from lightning_advinterp.metrics.intervals import wilson_interval
+from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.randomness import sample_keys
+
+CONFIG = FragilityConfig(
+    methods=(ExplanationConfig("gradient"), ExplanationConfig("integrated_gradients", name="ig", steps=3)),
+    attacks=(
+        ExplanationAttackConfig("random_sign", eps="8/255", k=20),
+        ExplanationAttackConfig("topk", softplus=5.0),
+        ExplanationAttackConfig("target_map", name="other", eps="16/255", step_size="2/255", softplus=5.0),
+    ),
+    eps=("4/255", "16/255"),
+    steps=3,
+    faithfulness=4,
+    pool=3,
+    show=2,
+    batch_size=2,
+    seed=5,
+)
+
+
+def network_and_batch(n=7):
+    """All images but numbers 42 and 43 are classified correctly."""
+    network, batch = small_network().double(), small_batch(n=n, size=12, dtype=torch.float64)
+    label = network(batch.image).argmax(1)
+    label[2:4] = (label[2:4] + 1) % 5
+    return network, Batch(batch.image, label, batch.index)
+
+
+@pytest.fixture(scope="module")
+def found():
+    network, batch = network_and_batch()
+    before = fingerprint(network)
+    analysis = FragilityAnalysis(CONFIG)
+    result = Runner(network, Memory(batch), batch_size=3).run([analysis])["fragility"]
+    assert_untouched(network, before)
+    return network.eval(), batch, analysis, result
+
+
+def rows_of(result, **wanted):
+    return [row for row in result.tables["fragility"] if all(row[key] == value for key, value in wanted.items())]
+
+
+def test_rows_are_what_attack_and_measures_say(found):
+    network, batch, _, result = found
+    right = [0, 1, 4, 5, 6]
+    x, y, keys = batch.image[right], batch.label[right], sample_keys(batch.index[right], seed=5)
+    for name, method in (("gradient", Gradient()), ("ig", IntegratedGradients(steps=3))):
+        maps = method.map(network, x, y, keys=keys)
+        for eps in (4 / 255, 16 / 255):
+            config = ExplanationAttackConfig("topk", eps=eps, steps=3, step_size=2.5 * eps / 3, softplus=5.0)
+            attack = create_explanation_attack(config, method).run(network, x, y, keys=keys)
+            after = method.map(network, attack.x_adv, y, keys=keys)
+            expected = compare_maps(maps, after)
+            expected |= compare_inputs(x, attack.x_adv, network(x), network(attack.x_adv), y)
+            rows = [row for row in rows_of(result, method=name, attack="topk") if row["eps"] == pytest.approx(eps)]
+            assert [row["image"] for row in rows] == batch.index[right].tolist()
+            for place, row in enumerate(rows):
+                for measure, values in expected.items():
+                    assert row[measure] == pytest.approx(values[place].item(), abs=1e-9), measure
+                assert row["success"] == attack.success[place]
+                assert row["linf"] <= eps + 1e-12
+            assert attack.success.any()
+
+
+def test_columns_of_the_contract(found):
+    *_, result = found
+    first = ["image", "method", "attack", "eps", "topk", "spearman", "center_shift"]
+    for row in result.tables["fragility"]:
+        keys = list(row)
+        assert keys[:7] == first
+        assert keys.index("label_kept") + 1 == keys.index("linf") > 7
+        assert isinstance(row["label_kept"], bool)
+    assert len(result.tables["fragility"]) == 5 * 2 * (1 + 2 + 1)
+
+
+def test_summary_has_quantiles_shares_and_reference_levels(found):
+    _, _, analysis, result = found
+    assert result.scalars["fragility/images"] == 5
+    assert result.scalars["fragility/skipped"] == 2
+    for row in result.tables["fragility_summary"]:
+        own = rows_of(result, method=row["method"], attack=row["attack"], eps=row["eps"])
+        assert row["n"] == len(own) == 5
+        for measure in ("topk", "spearman", "center_shift", "linf"):
+            low, middle, high = np.quantile([one[measure] for one in own], (0.1, 0.5, 0.9))
+            assert (row[f"{measure}_q10"], row[measure], row[f"{measure}_q90"]) == pytest.approx((low, middle, high))
+        kept = sum(one["label_kept"] for one in own)
+        assert (row["label_kept"], row["label_kept_low"], row["label_kept_high"]) == pytest.approx(
+            (kept / 5, *wilson_interval(kept, 5))
+        )
+        level = np.median([own[row["method"]]["spearman"] for own in analysis.state.others.values()])
+        assert row["spearman_other"] == pytest.approx(level)
+        largest = max(one["eps"] for one in rows_of(result, method=row["method"], attack=row["attack"]))
+        if row["eps"] == largest:
+            key = f"fragility/{row['method']}/{row['attack']}"
+            assert result.scalars[f"{key}/spearman"] == row["spearman"]
+            assert result.scalars[f"{key}/label_kept"] == row["label_kept"]
+    assert result.scalars["fragility/ig/other_image/topk"] == pytest.approx(
+        np.median([own["ig"]["topk"] for own in analysis.state.others.values()])
+    )
+
+
+def test_reference_levels_are_of_other_images(found):
+    network, batch, analysis, _ = found
+    maps = Gradient().map(network, batch.image, batch.label)
+    numbers, pool = batch.index.tolist(), sorted(analysis.state.pool)
+    assert len(pool) == 3
+    for number, own in analysis.state.others.items():
+        place = numbers.index(number)
+        possible = [
+            float(compare_maps(maps[place][None], maps[numbers.index(other)][None])["pcc"])
+            for other in pool
+            if other != number
+        ]
+        assert min(abs(own["gradient"]["pcc"] - value) for value in possible) < 1e-9
+
+
+def test_target_maps_are_the_least_similar_of_the_pool(found):
+    network, batch, analysis, result = found
+    numbers, pool = batch.index.tolist(), sorted(analysis.state.pool)
+    maps = Gradient().map(network, batch.image, batch.label)
+    for row in rows_of(result, method="gradient", attack="other"):
+        place = numbers.index(row["image"])
+        values = [np.corrcoef(maps[place].flatten(), maps[numbers.index(one)].flatten())[0, 1] for one in pool]
+        assert row["target_pcc_before"] == pytest.approx(min(values), abs=1e-9)
+        assert row["aim"] >= row["aim_before"] - 1e-15
+        assert row["success"] == (row["aim"] > row["aim_before"])
+
+
+def test_faithfulness(found):
+    network, batch, analysis, result = found
+    place = 4
+    maps = Gradient().map(network, batch.image, batch.label)
+
+    def score(images):
+        return network(images).softmax(1)[:, batch.label[place]]
+
+    mean = torch.tensor(network.mean, dtype=torch.float64)[:, None, None]
+    x = batch.image[place][None]
+    expected = [float(value) for value in deletion_insertion(score, x, maps[place][None], mean, 4)]
+    own = analysis.state.faithfulness[int(batch.index[place])]["gradient"]
+    assert [own["deletion"], own["insertion"]] == pytest.approx(expected, abs=1e-6)  # probabilities are float32
+    rows = {row["method"]: row for row in result.tables["fragility_methods"]}
+    assert list(rows) == ["gradient", "ig", "random"]
+    assert rows["random"]["deletion"] is not None
+
+
+def test_courses_begin_at_zero_and_leave_out_the_control(found):
+    *_, result = found
+    rows = result.tables["fragility_convergence"]
+    assert {row["attack"] for row in rows} == {"topk", "other"}
+    assert all(row["gain"] == 0 for row in rows if row["step"] == 0)
+    assert max(row["step"] for row in rows) == 3
+
+
+def test_pictures_are_of_the_first_images_at_the_largest_radius(found):
+    _, _, analysis, _ = found
+    assert sorted(analysis.state.pictures) == [40, 41]
+    picture = analysis.state.pictures[41]
+    assert picture.image.shape == (12, 12, 3)
+    assert set(picture.maps) == {"gradient", "ig"}
+    assert {analysis.cases[number].eps for number in picture.cases} == {8 / 255, 16 / 255}
+
+
+def test_parts_merge_to_the_whole(found):
+    network, batch, _, result = found
+    parts = [FragilityAnalysis(CONFIG) for _ in range(2)]
+    shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
+    for sweep in range(2):
+        for part, share in zip(parts, shares, strict=True):
+            part.needs(network)
+            with frozen_eval(network):
+                part.update(sweep, observation(network, share))
+        states = [part.state_dict() for part in parts]
+        for part in parts:
+            part.load_state_dict(states[0])
+            part.merge(states[1])
+            part.settle(sweep)
+    for part in parts:
+        assert_same_tables(part.result().tables, result.tables, 1e-7)
+        assert sorted(part.state.pictures) == [40, 41]
+
+
+def observation(network, batch):
+    return Observation(batch.index, batch.label, {"real": batch.image}, {"real": network(batch.image)}, {}, {}, {})
+
+
+def test_an_interrupted_run_goes_on(found, tmp_path):
+    network, batch, _, result = found
+    journal = tmp_path / "journal"
+    analysis = FragilityAnalysis(CONFIG)
+
+    class Stops(FragilityAnalysis):
+        def update(self, sweep, seen):
+            if sweep == 1 and 44 in seen.index.tolist():
+                raise KeyboardInterrupt
+            super().update(sweep, seen)
+
+    runner = Runner(network, Memory(batch), batch_size=2, journal=journal)
+    runner._journal._every = 0.0
+    with pytest.raises(KeyboardInterrupt):
+        runner.run([Stops(CONFIG)])
+    again = Runner(network, Memory(batch), batch_size=2, journal=journal).run([analysis])["fragility"]
+    assert_same_tables(again.tables, result.tables, 1e-7)
+
+
+def test_a_time_limit_leaves_images_out_and_says_how_many():
+    network, batch = network_and_batch()
+    config = replace(CONFIG, seconds=1e-9, attacks=CONFIG.attacks[:1])
+    result = Runner(network, Memory(batch), batch_size=7).run([FragilityAnalysis(config)])["fragility"]
+    assert result.scalars["fragility/images"] == 2  # the first batch is always taken
+    assert result.scalars["fragility/left"] == 3
+    assert {row["image"] for row in result.tables["fragility"]} == {40, 41}
+
+
+def test_nothing_is_classified_correctly():
+    network, batch = network_and_batch()
+    wrong = Batch(batch.image, (network(batch.image).argmax(1) + 1) % 5, batch.index)
+    result = Runner(network, Memory(wrong)).run([FragilityAnalysis(CONFIG)])["fragility"]
+    assert result.tables["fragility"] == []
+    assert result.scalars == {"fragility/images": 0, "fragility/skipped": 7, "fragility/left": 0}
+
+
+def test_one_image_has_no_others():
+    network, batch = network_and_batch()
+    only = Batch(*(field[:1] for field in batch))
+    result = Runner(network, Memory(only)).run([FragilityAnalysis(CONFIG)])["fragility"]
+    assert {row["attack"] for row in result.tables["fragility"]} == {"random_sign", "topk"}
+    assert all(row["spearman_other"] is None for row in result.tables["fragility_summary"])
+
+
+class Gated(SmallBackbone):
+    """A network that propagation rules refuse."""
+
+    def __init__(self):
+        super().__init__()
+        self.relu2 = nn.Sigmoid()
+
+
+def test_methods_that_refuse_a_network():
+    torch.manual_seed(0)
+    network = Network(Gated(), name="gated", num_classes=5, input_size=12).eval()
+    preset = FragilityAnalysis(FragilityConfig(steps=1))
+    preset.needs(network)
+    assert set(preset.methods) == {"gradient", "integrated_gradients"}
+    assert "relu2" in preset.refused["lrp"]
+    assert {case.method for case in preset.cases} == set(preset.methods)
+    assert {row["method"] for row in preset.result().tables["fragility_methods"] if row.get("refused")} == {
+        "deeplift",
+        "lrp",
+    }
+    asked = FragilityAnalysis(FragilityConfig(methods=(ExplanationConfig("lrp"),), steps=1))
+    with pytest.raises(ValueError, match=r"fragility\.methods: lrp: .*relu2"):
+        asked.needs(network)
+
+
+def test_presets():
+    ghorbani = FragilityConfig("ghorbani2019").cases()
+    assert {case.method for case in ghorbani} == {"gradient", "integrated_gradients", "deeplift"}
+    for case in ghorbani:
+        deeplift = case.method == "deeplift"
+        assert case.eps == pytest.approx((16 if deeplift else 8) / 255)
+        assert (case.attack.steps, case.attack.criterion) == (300, "topk")
+        assert case.attack.step_size == ("0.1/255" if deeplift else "0.5/255")
+        if case.attack.type != "random_sign":
+            assert case.attack.softplus == (0.0 if deeplift else 1.0)
+    swept = FragilityConfig("ghorbani2019", eps=("1/255", "2/255"), steps=10).cases()
+    assert {round(255 * case.eps) for case in swept} == {1, 2}
+    assert {case.attack.steps for case in swept} == {10}
+    dombrowski = {case.method: case for case in FragilityConfig("dombrowski2019").cases()}
+    assert len(dombrowski) == 5
+    assert all(case.eps == 1.0 and case.attack.penalty == 5e-4 for case in dombrowski.values())
+    assert dombrowski["lrp"].attack.step_size == pytest.approx(4.5e-5)
+    assert dombrowski["lrp"].attack.softplus == 0.0
+    assert (dombrowski["integrated_gradients"].attack.steps, dombrowski["gradient"].attack.steps) == (500, 1500)
+    assert dombrowski["gradient"].attack.softplus == (10.0, 100.0)
+    recommended = FragilityConfig().cases()
+    assert len(recommended) == 4 * 4 * 4
+    assert {case.attack.steps for case in recommended} == {20}
+    for case in recommended:
+        assert case.attack.step_size == pytest.approx(case.eps / 8)
+
+
+def test_a_single_step_is_one_shot():
+    (case,) = FragilityConfig(
+        methods=(ExplanationConfig(),), attacks=(ExplanationAttackConfig("random_sign"),), eps=("4/255",), steps=1
+    ).cases()
+    assert case.attack.step_size is None
+    assert case.attack.steps == 1
+
+
+def test_cost_counts_the_passes():
+    network = small_network()
+    config = FragilityConfig(
+        methods=(ExplanationConfig("integrated_gradients", steps=3),),
+        attacks=(ExplanationAttackConfig("topk"),),
+        eps=("4/255",),
+        steps=5,
+        faithfulness=0,
+    )
+    forwards, backwards = FragilityAnalysis(config).needs(network).passes
+    # predictions and the map; 5 steps with a map each; first, checked and last maps with predictions
+    assert forwards == 1 + 3 + 5 * 3 + (5 + 2) * (3 + 1)
+    assert backwards == 3 + 5 * (3 + 3 + 3) + (5 + 2) * 3
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"preset": "ghorbani"}, "preset must be one of"),
+        ({"pool": 1}, "pool must be 2"),
+        ({"seconds": 0.0}, "seconds must be above 0"),
+        ({"attacks": ()}, "attacks: expected at least one"),
+        ({"eps": ("8",)}, "in 0-255 units"),
+        ({"attacks": (ExplanationAttackConfig("topk"),) * 2}, "needs a name of its own"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        FragilityConfig(**wrong)
+
+
+def test_a_constant_map_has_no_correlation():
+    """NaN is missing, and medians leave it out."""
+    assert spread([math.nan, 1.0, None, 3.0]) == pytest.approx((1.2, 2.0, 2.8))
+    assert spread([math.nan]) == (None, None, None)

@@ -1,0 +1,171 @@
+"""Influence before and after attacks, against a literal loop; the choice of images; parts of a run."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from analyses.tables import assert_same_tables
+from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
+from scipy.stats import spearmanr
+
+from lightning_advinterp.analyses import Observation, Runner
+from lightning_advinterp.analyses.influence import InfluenceAnalysis
+from lightning_advinterp.analyses.influence_config import InfluenceConfig, Task, choose_images, make_task
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.explanations.influence import LastLayerInfluence
+from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate
+from lightning_advinterp.metrics.intervals import wilson_interval
+from lightning_advinterp.networks import create_network
+from lightning_advinterp.networks.modes import frozen_eval
+
+CONFIG = InfluenceConfig(training=16, test=8, steps=3, eps="4/255", overlap=4, show=2, batch_size=3, seed=1)
+
+
+@pytest.fixture(scope="module")
+def found():
+    network, batch = small_network().double(), small_batch(n=30, size=8, dtype=torch.float64)
+    label = (batch.image[:, 0].mean((1, 2)) > batch.image[:, 0].mean()).long() * 3 + 1  # classes 1 and 4
+    batch = Batch(batch.image, label, batch.index)
+    task = make_task(label.tolist(), batch.index.tolist(), CONFIG)
+    before = fingerprint(network)
+    analysis = InfluenceAnalysis(CONFIG, task)
+    result = Runner(network, Memory(batch), batch_size=7).run([analysis])["influence"]
+    assert_untouched(network, before)
+    return network.eval(), batch, task, analysis, result
+
+
+def test_rows_are_what_a_loop_finds(found):
+    network, batch, task, analysis, result = found
+    numbers = batch.index.tolist()
+    training = [numbers.index(number) for number in sorted(task.training)]
+    y = (batch.label == 4).long()
+    with torch.no_grad():
+        features = penultimate(network, batch.image)
+    weight, bias = fit_last_layer(features[training], y[training], 2)
+    influence = LastLayerInfluence(features[training], y[training], weight, bias)
+    right = [n for n in sorted(task.test) if int((features[numbers.index(n)] @ weight.T + bias).argmax()) == y[n - 40]]
+    assert result.scalars["influence/images"] == len(right) > 2
+    assert result.scalars["influence/skipped"] == len(task.test) - len(right)
+    rows = [row for row in result.tables["influence"] if row["attack"] == "iterated"]
+    assert [row["image"] for row in rows] == right
+    attack = analysis._attacks(influence)["iterated"]
+    for row in rows:
+        place = numbers.index(row["image"])
+        x, label = batch.image[place][None], y[place][None]
+        x_adv = attack(network, x, label)
+        with torch.no_grad():
+            vectors = [-influence.influence(penultimate(network, z), label)[0].numpy() for z in (x, x_adv)]
+        assert row["spearman"] == pytest.approx(spearmanr(*vectors).statistic, abs=1e-9)
+        first, second = (set(np.argsort(-vector)[:4].tolist()) for vector in vectors)
+        assert row["overlap"] == len(first & second) / 4
+        assert row["linf"] == pytest.approx(float((x_adv - x).abs().max()))
+        assert row["class"] == int(batch.label[place])
+        assert list(row)[:4] == ["image", "attack", "eps", "spearman"]
+    assert {row["attack"] for row in result.tables["influence"]} == {"sign", "iterated", "random_sign"}
+    exemplars = analysis.exemplars[sorted(analysis.exemplars)[0]]
+    assert set(exemplars.after) == {"sign", "iterated", "random_sign"}
+    assert set(exemplars.before) <= task.training
+    assert len(analysis.exemplars) == 2
+
+
+def test_summary(found):
+    *_, analysis, result = found
+    for row in result.tables["influence_summary"]:
+        own = [one for one in result.tables["influence"] if one["attack"] == row["attack"]]
+        assert row["n"] == len(own)
+        assert row["spearman"] == pytest.approx(np.median([one["spearman"] for one in own]))
+        kept = [one["spearman"] for one in own if one["label_kept"]]
+        assert row["spearman_kept"] == pytest.approx(np.median(kept))
+        share = len(kept) / len(own)
+        assert (row["label_kept"], row["label_kept_low"], row["label_kept_high"]) == pytest.approx(
+            (share, *wilson_interval(len(kept), len(own)))
+        )
+        assert result.scalars[f"influence/{row['attack']}/overlap"] == row["overlap"]
+        assert row["training"] == 20
+    vectors = {place: [] for place in (0, 1)}
+    for number in sorted(analysis._vectors):
+        place, vector = analysis._vectors[number]
+        vectors[place].append(vector.numpy())
+    values = [
+        spearmanr(own[n], own[n - 1]).statistic for own in vectors.values() if len(own) > 1 for n in range(len(own))
+    ]
+    assert row["spearman_other"] == pytest.approx(np.median(values), abs=1e-6)
+
+
+def test_parts_merge_to_the_whole(found):
+    network, batch, task, _, result = found
+    parts = [InfluenceAnalysis(CONFIG, task) for _ in range(2)]
+    shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
+    for sweep in range(2):
+        for part, share in zip(parts, shares, strict=True):
+            part.needs(network)
+            with frozen_eval(network), torch.no_grad():
+                logits, activations = network.forward_features(share.image, ("penultimate",))
+                seen = Observation(
+                    share.index, share.label, {"real": share.image}, {"real": logits}, {"real": activations}, {}, {}
+                )
+                with torch.enable_grad():
+                    part.update(sweep, seen)
+        states = [part.state_dict() for part in parts]
+        for part in parts:
+            part.load_state_dict(states[0])
+            part.merge(states[1])
+            part.settle(sweep)
+    for part in parts:
+        assert_same_tables(part.result().tables, result.tables, 1e-7)
+
+
+def test_the_networks_own_layer(found):
+    network, batch, task, *_ = found
+    label = network(batch.image).argmax(1)
+    batch = Batch(batch.image, label, batch.index)
+    analysis = InfluenceAnalysis(replace(CONFIG, layer="own"), task)
+    result = Runner(network, Memory(batch)).run([analysis])["influence"]
+    assert result.scalars["influence/skipped"] == 0
+    torch.testing.assert_close(analysis.influence().theta[:, :-1], network.backbone.fc.weight)
+    assert {row["class"] for row in result.tables["influence"]} <= set(label.tolist())
+
+
+def test_an_own_layer_that_is_not_linear():
+    analysis = InfluenceAnalysis(replace(CONFIG, layer="own"), Task((0, 1), frozenset({0}), frozenset({1})))
+    with pytest.raises(ValueError, match=r"influence\.layer: .* is not linear \(Conv2d\)"):
+        analysis.needs(create_network("squeezenet1_0", num_classes=4))
+
+
+def test_the_choice_of_images():
+    labels = [0] * 5 + [7] * 12 + [3] * 12 + [2] * 9
+    names = list("abcdefgh")
+    config = InfluenceConfig(training=12, test=4)
+    places = choose_images(labels, names, config)
+    chosen = [labels[place] for place in places]
+    assert (chosen.count(3), chosen.count(7), len(chosen)) == (8, 8, 16)  # of equal ones the lowest labels
+    named = choose_images(labels, names, replace(config, classes=["a", "c"]))
+    assert sorted({labels[place] for place in named}) == [0, 2]
+    task = make_task(chosen, places, config)
+    assert task.classes == (3, 7)
+    assert not task.training & task.test
+    assert task.training | task.test == set(places)
+    for label in (3, 7):
+        assert sum(labels[place] == label for place in task.test) == 2
+    with pytest.raises(ValueError, match="x is no class of the data"):
+        choose_images(labels, names, replace(config, classes=["a", "x"]))
+    with pytest.raises(ValueError, match="two images of each of two classes"):
+        choose_images([0, 0, 1], names, config)
+    with pytest.raises(ValueError, match="leave 2 for training, fewer than 6"):
+        make_task([0, 0, 1, 1], range(4), config)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"layer": "first"}, "layer must be retrained or own"),
+        ({"classes": 1}, "classes must be 2 or more"),
+        ({"damping": 0.0}, "damping must be above 0"),
+        ({"test": 0}, "test must be 1"),
+        ({"eps": 8}, "in 0-255 units"),
+    ],
+)
+def test_wrong_settings_are_refused(wrong, message):
+    with pytest.raises(ValueError, match=message):
+        InfluenceConfig(**wrong)

@@ -1,0 +1,147 @@
+"""Which units panels show, which images they frame, and what stands in their rows."""
+
+import pytest
+import torch
+from helpers import Memory, small_batch, small_network
+
+from lightning_advinterp.analyses import Runner, SemanticsAnalysis
+from lightning_advinterp.analyses.classes import semantic_classes
+from lightning_advinterp.analyses.panels import PanelsConfig, check_units, chosen_units, matches, unit_rows
+from lightning_advinterp.attacks import AttackConfig
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
+from lightning_advinterp.report.unit_rows import meaning_panel
+
+DOG, WOLF, CAT, CAR, TRUCK = "n02084071", "n02114100", "n02121808", "n02958343", "n04490091"
+
+
+def table(layer, levels, images="real"):
+    return [
+        {"layer": layer, "unit": unit, "images": images, "lc": level, "dead": level is None}
+        for unit, level in enumerate(levels)
+    ]
+
+
+ROWS = [
+    *table("a", [0.1, 0.9, None, 0.5, 0.5, 0.2]),
+    *table("a", [0.9] * 6, "fgsm"),
+    *table("b", [0.3, None]),
+    *table("c", [None]),
+]
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"count": 1}, {"a": [1, 0], "b": [0], "c": []}),
+        ({"count": 2}, {"a": [1, 3, 5, 0], "b": [0], "c": []}),  # 3 before 4: equal, and it comes first
+        ({"count": 4}, {"a": [1, 3, 4, 5, 0], "b": [0], "c": []}),
+        ({"count": 9}, {"a": [1, 3, 4, 5, 0], "b": [0], "c": []}),
+        ({"count": 1, "layers": 2}, {"b": [0], "c": []}),
+        ({"units": [0], "layers": 3}, {"a": [0], "b": [0], "c": [0]}),
+    ],
+)
+def test_the_most_and_the_least_consistent(settings, expected):
+    assert chosen_units(ROWS, PanelsConfig(**settings)) == expected
+
+
+@pytest.mark.parametrize("units", [[1], [-1], [0, 7]])
+def test_units_that_are_not_there(units):
+    with pytest.raises(ValueError, match=r"panels.units: layer 'c' has units 0 to 0, got \["):
+        chosen_units(ROWS, PanelsConfig(units=units, layers=1))
+
+
+def test_units_are_checked_before_any_work():
+    network = small_network()  # 6 units, then 8
+    check_units(network, "all_conv", PanelsConfig(units=[5]))
+    check_units(network, "all_conv", PanelsConfig(units=[7], layers=1))
+    check_units(network, "last", PanelsConfig())
+    with pytest.raises(ValueError, match="layer 'conv1' has units 0 to 5, got"):
+        check_units(network, "all_conv", PanelsConfig(units=[7]))
+
+
+@pytest.mark.parametrize("key", ["count", "images", "layers"])
+def test_settings_out_of_range(key):
+    with pytest.raises(ValueError, match=f"{key} must be 1 or more, got 0"):
+        PanelsConfig(**{key: 0})
+    with pytest.raises(ValueError, match="highlight must be activation or discrepancy, got 'cam'"):
+        PanelsConfig(highlight="cam")
+
+
+@pytest.mark.parametrize("sigma", [1.0, 3.0])
+def test_framed_is_what_is_two_edges_away_at_most(sigma):
+    """A car and a truck are siblings, two edges; a dog and a wolf are not as near, whatever σ is."""
+    space = semantic_classes([DOG, CAR, TRUCK, CAT], sigma=sigma)
+    assert matches(space, 1, (0, 1, 2, 3)) == (False, True, True, False)
+    assert matches(space, None, (0, 1)) == (False, False)
+    assert matches(space, 0, ()) == ()
+
+
+def test_predictions_outside_the_sets_classes_are_near_too():
+    space = semantic_classes([DOG, CAR, TRUCK, CAT], labels=[0, 1])
+    assert space.members == (0, 1)
+    assert matches(space, 1, (2, 3)) == (True, False)
+    named = semantic_classes(["dog", "car", "truck", "d"], labels=[0, 1], wnids={"dog": DOG, "car": CAR})
+    assert matches(named, 1, (0, 1, 2, 3)) == (False, True, False, False)  # nobody has said what the others are
+    assert torch.equal(named.distances[:2, :2], space.distances[:2, :2])
+
+
+def test_without_distances_only_the_class_itself_counts():
+    space = whole_space("abc", torch.eye(3))
+    assert matches(space, 1, (0, 1, 2)) == (False, True, False)
+
+
+@pytest.fixture(scope="module")
+def seen():
+    """A small network on 24 images, with the rows of two of its units."""
+    network, batch = small_network(), small_batch(n=24)
+    with torch.no_grad():
+        network.backbone.fc.weight.mul_(30)
+        network.backbone.fc.bias.sub_(network(batch.image).mean(0))  # so that predictions differ
+    data = Memory(batch._replace(index=torch.arange(24)))
+    attacks = create_attacks([AttackConfig("fgsm", "64/255")])
+    distances = 2 * (torch.arange(5.0)[:, None] - torch.arange(5.0)).abs().double()
+    space = ClassSpace(tuple(range(5)), tuple("abcde"), torch.exp(-(distances**2) / 2), distances)
+    analysis = SemanticsAnalysis(attacks, classes=space, layers="relu2", share=0.25, show=4)
+    rows = Runner(network, data, attacks=attacks).run([analysis])["semantics"].tables["semantics"]
+    found = unit_rows(network, data, attacks, analysis, rows, {"relu2": [6, 0]}, PanelsConfig(images=3))
+    return network, batch, attacks, found["relu2"]
+
+
+def test_rows_hold_each_units_strongest_images(seen):
+    network, batch, _, found = seen
+    assert [(one.row["unit"], one.row["images"]) for one in found] == [
+        (6, "real"),
+        (6, "fgsm"),
+        (0, "real"),
+        (0, "fgsm"),
+    ]
+    with torch.no_grad():
+        logits, activations = network.forward_features(batch.image, ["relu2"])
+    for one in (found[0], found[2]):
+        order = activations["relu2"][:, one.row["unit"]].amax((1, 2)).argsort(descending=True)[:3]
+        shown = (255 * batch.image[order]).round().byte().permute(0, 2, 3, 1)
+        assert torch.equal(torch.from_numpy(one.pictures.pictures), shown)
+        assert one.pictures.predicted == tuple(logits[order].argmax(1).tolist())
+
+
+def test_adversarial_images_alone_are_framed(seen):
+    *_, found = seen
+    for real, adversarial in (found[:2], found[2:]):
+        assert real.matching == ()
+        mode = adversarial.row["mode_index"]
+        assert adversarial.matching == tuple(abs(mode - label) <= 1 for label in adversarial.pictures.predicted)
+    assert {flag for one in found for flag in one.matching} == {True, False}
+
+
+def test_a_panel_says_what_it_shows(seen):
+    *_, found = seen
+    figure = meaning_panel(found, ["ape, a kind of animal", "bee"], "layer")
+    first, second = figure.axes[:2]
+    mode = found[0].row["mode_class"]
+    assert first.get_ylabel() == f"unit 6: {mode}\nLC {found[0].row['lc']:.2f}"
+    assert second.get_ylabel() == f"fgsm\nCS1 {found[1].row['cs1']:.2f}, CS2 {found[1].row['cs2']:.2f}"
+    names = {0: "ape", 1: "bee"}
+    captions = [names.get(label, str(label)) for label in found[0].pictures.predicted]
+    assert [text.get_text() for text in first.texts] == captions
+    assert len(second.patches) == sum(found[1].matching)

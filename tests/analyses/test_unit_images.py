@@ -1,0 +1,236 @@
+"""Which images drive a unit, and what is bright in their pictures, against cases worked by hand."""
+
+import pytest
+import torch
+from helpers import Memory, small_batch, small_network
+from torch import nn
+from torch.utils.data import Dataset
+
+from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.analysis import Needs, Result, Sweep
+from lightning_advinterp.analyses.unit_images import UnitImages, Wanted, take_pictures
+from lightning_advinterp.attacks import AttackConfig, sample_keys
+from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.broden import ConceptWorldConcepts
+from lightning_advinterp.explanations.discrepancy import discrepancy_map
+from lightning_advinterp.networks import Network
+
+PIXELS = 16
+
+
+class Looking(nn.Module):
+    """Unit c is colour channel c, at a quarter of the resolution; the classes are the mean of red and of green."""
+
+    def __init__(self):
+        super().__init__()
+        self.pool, self.conv, self.relu = nn.AvgPool2d(4), nn.Conv2d(3, 3, 1, bias=False), nn.ReLU()
+        self.fc = nn.Linear(3, 2, bias=False)
+        with torch.no_grad():
+            self.conv.weight.copy_(torch.eye(3)[..., None, None])
+            self.fc.weight.copy_(torch.eye(3)[:2])
+
+    def forward(self, x):
+        return self.fc(self.relu(self.conv(self.pool(x))).mean((2, 3)))
+
+
+@pytest.fixture
+def network():
+    plain = {"mean": (0.0, 0.0, 0.0), "std": (1.0, 1.0, 1.0)}
+    return Network(Looking(), name="looking", num_classes=2, input_size=PIXELS, phi="relu", head="fc", **plain).eval()
+
+
+def picture(channel, rows, columns, value=1.0):
+    """Black but for a patch of one channel, given in cells of 4 x 4 pixels."""
+    image = torch.zeros(3, PIXELS, PIXELS)
+    image[channel, 4 * rows.start : 4 * rows.stop, 4 * columns.start : 4 * columns.stop] = value
+    return image
+
+
+class Pictures(Dataset):
+    """Pictures whose numbers, 30 and above, are not their places; one of them may be unreadable."""
+
+    def __init__(self, images, bad=()):
+        self.images, self.bad = images, bad
+        self.indices = [30 + place for place in range(len(images))]
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, place):
+        return Batch(self.images[self.indices[place] - 30], torch.tensor(0), torch.tensor(self.indices[place]))
+
+    def only(self, places):
+        part = Pictures(self.images, self.bad)
+        part.indices = [self.indices[place] for place in places]
+        return part
+
+    def readable(self, places):
+        return [self[place] for place in places if self.indices[place] not in self.bad]
+
+
+@pytest.fixture
+def data():
+    whole = range(4)
+    return Pictures(
+        [
+            picture(0, whole, range(2, 4)),  # 30: the right half is red
+            picture(0, range(1), range(1), 0.5),  # 31: a dim red corner
+            picture(1, whole, whole, 0.25),  # 32: green
+            picture(0, range(3, 4), range(3, 4), 0.5),  # 33: another dim red corner
+        ]
+    )
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 4])
+def test_the_strongest_images_come_first_and_ties_by_number(network, data, batch_size):
+    images = UnitImages(layers="relu", count=3)
+    Runner(network, data, batch_size=batch_size).run([images])
+    assert images.of("real", "relu", 0) == [30, 31, 33]
+    assert images.of("real", "relu", 1) == [32, 30, 31]
+
+
+def test_layers_are_told_apart(network, data):
+    images = UnitImages(layers=("pool", "relu", "fc"), count=1)
+    Runner(network, data).run([images])
+    assert [images.of("real", layer, 1) for layer in ("pool", "relu", "fc")] == [[32], [32], [32]]
+    assert images.of("real", "fc", 0) == [30]
+    with pytest.raises(KeyError):
+        images.of("real", "conv", 0)
+
+
+def test_fewer_images_than_are_wanted(network, data):
+    images = UnitImages(layers="relu", count=9)
+    Runner(network, data).run([images])
+    assert images.of("real", "relu", 2) == [30, 31, 32, 33]
+
+
+def test_states_merge(network, data):
+    parts = []
+    for rank in range(2):
+        one = UnitImages(layers="relu", count=3)
+        runner = Runner(network, data)
+        runner.indices = runner.indices[rank::2]
+        runner.run([one])
+        parts.append(one)
+    parts[1].merge(parts[0].state_dict())
+    copy = UnitImages(layers="relu", count=3)
+    copy.needs(network)
+    copy.load_state_dict(parts[1].state_dict())
+    for one in (parts[1], copy):
+        assert one.of("real", "relu", 0) == [30, 31, 33]
+
+
+class Attacked:
+    """An analysis that attacks in its second sweep, as a dissection does."""
+
+    name = "attacked"
+
+    def __init__(self):
+        self.x_adv = {}
+
+    def needs(self, network):
+        return Needs((Sweep(labels=False), Sweep(kinds=("real", "pgd"), labels=False)))
+
+    def update(self, sweep, seen):
+        if sweep == 1:
+            self.x_adv |= dict(zip(seen.index.tolist(), seen.images["pgd"], strict=True))
+
+    def result(self):
+        return Result(self.name)
+
+
+@pytest.fixture
+def attacks():
+    config = AttackConfig("pgd", "64/255", steps=2, random_start=True, label="predicted")
+    return create_attacks([config])
+
+
+def test_it_looks_in_the_sweep_that_attacks_anyway(network, data, attacks):
+    runner = Runner(network, data, attacks=attacks)
+    cost = runner.passes([Attacked()])
+    images = UnitImages(attacks, "relu", 2, sweep=1)
+    assert runner.passes([Attacked(), images]) == cost
+    runner.run([Attacked(), images])
+    assert images.of("real", "relu", 0) == [30, 31]
+    with pytest.raises(KeyError):
+        images.of("pgd", "conv", 0)
+    assert len(images.of("pgd", "relu", 0)) == 2
+
+
+# A map of one row [0, 0, 1, 1] becomes, at four times the size and half-pixel centres, 0 up to pixel 5, then 1/8, 3/8,
+# 5/8 and 7/8, and 1 from pixel 10.
+@pytest.mark.parametrize(
+    ("threshold", "first"),
+    [(0.1, 6), (0.125, 7), (0.3, 7), (0.375, 8), (0.4, 8), (0.5, 8), (0.7, 9), (0.9, 10), (None, 8)],
+)
+def test_bright_is_what_exceeds_the_threshold(network, data, threshold, first):
+    (found,) = take_pictures(network, data, {}, [Wanted("relu", 0, "real", (30,), threshold)])
+    expected = torch.zeros(PIXELS, PIXELS, dtype=torch.bool)
+    expected[:, first:] = True
+    assert torch.equal(torch.from_numpy(found.masks[0]), expected)
+
+
+def test_pictures_come_in_the_order_asked_for(network, data):
+    wanted = [
+        Wanted("relu", 1, "real", (33, 32), 0.1),
+        Wanted("relu", 0, "real", (30,), 1.0),
+        Wanted("fc", 0, "real", ()),
+    ]
+    first, second, none = take_pictures(network, data, {}, wanted, batch_size=2)
+    assert first.pictures.shape == (2, PIXELS, PIXELS, 3)
+    assert (first.pictures[1] == [0, 64, 0]).all()  # a quarter of 255, rounded
+    assert first.predicted == (0, 1)
+    assert first.masks[1].all()
+    assert not first.masks[0].any()
+    assert not second.masks.any()  # nothing exceeds its own maximum
+    assert (len(none.pictures), len(none.masks), none.predicted) == (0, 0, ())
+
+
+def test_a_vector_looks_at_the_whole_image(network, data):
+    (found,) = take_pictures(network, data, {}, [Wanted("fc", 0, "real", (30,), 5.0)])
+    assert found.masks.all()
+
+
+def test_an_unreadable_image_is_left_out(network, data):
+    data.bad = (31,)
+    (found,) = take_pictures(network, data, {}, [Wanted("relu", 0, "real", (30, 31, 33))])
+    assert found.predicted == (0, 0)
+    assert found.pictures[1][15, 15, 0] == 128
+
+
+def test_adversarial_pictures_are_the_runners(attacks):
+    network, batch = small_network(), small_batch(n=7)
+    data = Memory(batch._replace(index=torch.arange(7)))
+    seen = Attacked()
+    Runner(network, data, attacks=attacks, batch_size=3, seed=5).run([seen])
+    wanted = [Wanted("relu2", 3, "pgd", (6, 0, 4)), Wanted("relu2", 0, "real", (2,))]
+    adversarial, real = take_pictures(network, data, attacks, wanted, seed=5, batch_size=2)
+    expected = torch.stack([seen.x_adv[number] for number in (6, 0, 4)])
+    assert (expected - batch.image[[6, 0, 4]]).abs().amax() > 0.2
+    shown = (255 * expected).round().byte().permute(0, 2, 3, 1)
+    # the same draws; a convolution may round differently in another batch, which the sign step can turn into a step
+    assert (torch.from_numpy(adversarial.pictures) != shown).float().mean() < 1e-3
+    assert torch.equal(torch.from_numpy(real.pictures[0]), (255 * batch.image[2]).round().byte().permute(1, 2, 0))
+    (other,) = take_pictures(network, data, attacks, wanted[:1], seed=6)
+    assert (torch.from_numpy(other.pictures) != shown).float().mean() > 0.1
+
+
+def test_a_choice_of_images_is_found_by_numbers(network):
+    whole = ConceptWorldConcepts(8, size=PIXELS)
+    part = whole.only([1, 3, 6]).only([2, 0])
+    (found,) = take_pictures(network, part, {}, [Wanted("relu", 0, "real", (1, 6))])
+    for picture, number in zip(found.pictures, (1, 6), strict=True):
+        assert torch.equal(torch.from_numpy(picture).permute(2, 0, 1), whole[number].image)
+
+
+def test_the_discrepancy_map_above_half_of_its_maximum(network, data):
+    """Unit 0 responds to the red corner; hiding other places changes nothing there."""
+    (found,) = take_pictures(network, data, {}, [Wanted("relu", 0, "real", (31,))], seed=4, highlight="discrepancy")
+    keys = sample_keys(torch.tensor([31]), seed=4)
+    expected = discrepancy_map(network, data[1].image[None], "relu", torch.tensor([0]), keys)[0]
+    assert torch.equal(torch.from_numpy(found.masks[0]), expected > expected.max() / 2)
+    assert found.masks[0][:3, :3].all()
+    assert not found.masks[0][11:].any()
+    (blind,) = take_pictures(network, data, {}, [Wanted("fc.0", 0, "real", ())], highlight="discrepancy")
+    assert not len(blind.masks)

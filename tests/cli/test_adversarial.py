@@ -1,0 +1,48 @@
+"""The command that writes sets of adversarial images."""
+
+import pytest
+import torch
+
+from lightning_advinterp.adversarial import main
+from lightning_advinterp.data.adversarial_set import AdversarialSet
+from lightning_advinterp.networks import create_network
+
+
+@pytest.fixture
+def flags(tmp_path):
+    torch.manual_seed(0)
+    torch.save(create_network("cifar_resnet20", num_classes=12).backbone.state_dict(), tmp_path / "net.pth")
+    attack = "{type: fgsm, eps: 16/255}"
+    network = ["--network", "cifar_resnet20", "--weights", str(tmp_path / "net.pth"), "--data", "concept_world"]
+    return [*network, "--limit", "5", "--targets", "2", "--part", "4", "--attack", attack]
+
+
+def test_it_writes_goes_on_and_verifies(flags, tmp_path, capsys):
+    whole, shared = str(tmp_path / "whole"), str(tmp_path / "shared")
+    main([*flags, "--output", whole])
+    assert "10 adversarial images" in " ".join(capsys.readouterr().out.split())
+    for process in ("1", "0"):  # two processes, one after the other
+        main([*flags, "--output", shared, "--process", process, "--processes", "2"])
+    one, two = AdversarialSet(whole), AdversarialSet(shared)
+    assert one.rows == two.rows
+    assert all(torch.equal(one[place].image, two[place].image) for place in range(10))
+    damaged = tmp_path / "whole" / "part-00001.zip"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(bytes(content))
+    with pytest.raises(SystemExit, match=r"part-00001\.zip"):
+        main([*flags, "--output", whole])
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--process", "2", "--processes", "2"], "process must be 0 to 1"),
+        (["--target", "3"], "did you mean"),
+        (["--weights", "absent.pth"], "absent.pth"),
+    ],
+)
+def test_wrong_flags_are_refused(flags, tmp_path, capsys, more, message):
+    with pytest.raises(SystemExit):
+        main([*flags, *more, "--output", str(tmp_path / "set")])
+    assert message in " ".join(capsys.readouterr().err.split())

@@ -1,0 +1,60 @@
+"""The commands and configurations on the pages of dissection and semantics are what the parsers take."""
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+import yaml
+
+from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
+from lightning_advinterp.cli import TrainCLI
+from lightning_advinterp.evaluation import Evaluation
+from lightning_advinterp.evaluation.command import bare_flags, evaluation_parser
+
+DOCS = Path(__file__).parents[2] / "docs"
+PAGES = ("dissection.md", "semantics.md")
+BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
+
+
+def blocks(page, kind):
+    return [text for name, text in BLOCK.findall((DOCS / page).read_text()) if name == kind]
+
+
+def commands():
+    for page in PAGES:
+        for block in blocks(page, "bash"):
+            for line in block.replace("\\\n", " ").splitlines():
+                if "evaluate.py" in line:
+                    yield pytest.param(shlex.split(line), id=f"{page}: {line[:60]}")
+
+
+@pytest.mark.parametrize("command", list(commands()))
+def test_commands_parse(command, monkeypatch):
+    monkeypatch.chdir(DOCS.parent)
+    parser = evaluation_parser()
+    fields = vars(parser.instantiate(parser.parse_args(bare_flags(command[2:], parser))))
+    fields.pop("config")
+    evaluation = Evaluation(**fields)
+    assert evaluation.analysis_names()
+    assert evaluation.attacks()
+
+
+@pytest.mark.parametrize(("page", "key"), [("dissection.md", "dissection"), ("semantics.md", "semantics")])
+def test_configurations_parse_and_show_the_defaults(page, key, tmp_path):
+    (block,) = blocks(page, "yaml")
+    (tmp_path / "page.yaml").write_text(block)
+    cli = TrainCLI.parse(
+        [
+            "--config",
+            str(tmp_path / "page.yaml"),
+            "--data",
+            "ConceptWorldDataModule",
+            "--model.network",
+            "cifar_resnet20",
+        ]
+    )
+    callback = {"dissection": DissectionCallback, "semantics": SemanticsCallback}[key]
+    assert isinstance(cli.config_init[key], callback)
+    assert str(cli.config_init[key].attacks()) == str(callback().attacks())
+    assert cli.config_init[key].limit == callback().limit == yaml.safe_load(block)[key]["limit"]
