@@ -36,7 +36,6 @@ from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
-from lightning_advinterp.defaults import plain_defaults
 from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation.command import evaluate
 from lightning_advinterp.layer_sync import SyncBatchNormPlugin
@@ -139,7 +138,7 @@ class TrainCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse what would break a run later."""
-        self.config = plain_defaults(parser.parse_args(args if args is None or isinstance(args, list) else list(args)))
+        self.config = parser.parse_args(args if args is None or isinstance(args, list) else list(args))
         if self.config.trainer.inference_mode:
             parser.error(
                 "trainer.inference_mode must be false: attacks and explanations need gradients during validation, "

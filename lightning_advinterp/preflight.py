@@ -68,7 +68,8 @@ def check_monitor(monitor: str | None, settings: Any) -> None:
     if monitor is None or settings.trainer.callbacks:
         return
     kind = monitor.partition("/")[0]
-    key = {"dissection": "dissection", "semantics": "semantics", "distances": "semantics"}.get(kind)
+    keys = {"distances": "semantics"} | {name: name for name in ("dissection", "semantics", "fragility")}
+    key = keys.get(kind)
     if key is not None and not _every_epoch(settings[key]):
         raise ValueError(
             f"checkpoint.monitor: {monitor} is not logged in every epoch; set {key}, with {key}.every_n_epochs: 1."

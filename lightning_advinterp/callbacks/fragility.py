@@ -11,7 +11,6 @@ from lightning_advinterp.analyses.fragility import FragilityAnalysis
 from lightning_advinterp.analyses.fragility_config import FragilityConfig
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
-from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.report.fragility import fragility_curves, fragility_panels
 
 DEFAULT = FragilityConfig("quick", eps=("8/255",), faithfulness=0)
@@ -56,11 +55,6 @@ class FragilityCallback(AnalysisCallback):
     ) -> None:
         super().__init__(every_n_epochs, limit, batch_size, seed)
         self.settings = replace(settings, batch_size=batch_size, seconds=seconds, seed=seed)
-
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Try the methods before the first step, so that one that does not fit the network shows at once."""
-        assert isinstance(pl_module, RobustClassifier)
-        FragilityAnalysis(self.settings).needs(pl_module.network)
 
     def analyses(self) -> Sequence[Analysis]:
         """Return a fresh analysis."""

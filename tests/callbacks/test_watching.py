@@ -8,13 +8,20 @@ import torch
 from digests import digest
 from interruptions import PowerCut, Runs, cut
 
-from lightning_advinterp.callbacks import AnalysisCallback, DissectionCallback, PicturesCallback, SemanticsCallback
+from lightning_advinterp.callbacks import (
+    AnalysisCallback,
+    DissectionCallback,
+    FragilityCallback,
+    PicturesCallback,
+    SemanticsCallback,
+)
 from lightning_advinterp.callbacks.guard import GuardCallback
 
 ATTACKS = "[{type: targeted_optimization, weight: 0.1, steps: 1}]"
 WATCH = (
     *("--dissection", f"{{limit: 8, attacks: {ATTACKS}, settings: {{layers: relu2, quantile: 0.9}}, units: 1}}"),
     *("--semantics", "{limit: 12, settings: {layers: relu2, share: 0.2}, panels: {count: 1, images: 2}}"),
+    *("--fragility", "{limit: 4, settings: {methods: [{type: gradient}], attacks: [{type: topk}], steps: 1}}"),
     *("--pictures", "{images: 2, attack: {type: pgd, eps: 4/255, steps: 1}}", "--ema.decay", "0.5"),
 )
 
@@ -54,7 +61,8 @@ def hooks(monkeypatch):
 def test_watching_moves_no_generator_and_no_weight(tmp_path, monkeypatch, hooks):
     moved, _ = hooks
     Runs(tmp_path, monkeypatch, *WATCH, "--trainer.max_epochs", "1").start("run")
-    assert {DissectionCallback, SemanticsCallback, PicturesCallback, GuardCallback} < set(moved)
+    expected = {DissectionCallback, SemanticsCallback, FragilityCallback, PicturesCallback, GuardCallback}
+    assert expected < set(moved)
     assert not any(any(found) for found in moved.values()), moved
 
 

@@ -122,6 +122,7 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path, monkeypatch):
         ),
         (("--accuracy.every_n_epochs", "2", "--checkpoint.monitor", "val/fgsm_acc"), "with accuracy.every_n_epochs: 1"),
         (("--checkpoint.monitor", "dissection/retention"), "set dissection, with dissection.every_n_epochs: 1"),
+        (("--checkpoint.monitor", "fragility/images"), "set fragility, with fragility.every_n_epochs: 1"),
         (
             ("--semantics.every_n_epochs", "2", "--checkpoint.monitor", "distances/fgsm/r_src"),
             "set semantics, with semantics.every_n_epochs: 1",
