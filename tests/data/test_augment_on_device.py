@@ -8,6 +8,7 @@ from lightning_advinterp.data.cifar import CIFAR10DataModule, MemoryDataset, aug
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.optimization import ScheduleConfig
 from lightning_advinterp.randomness import mixed_seed, mixed_seeds
 
 
@@ -47,7 +48,9 @@ class Seen(pl.Callback):
 
 
 def seen(data, tmp_path, epochs=2, **fit):
-    callback, module = Seen(), RobustClassifier("cifar_resnet20", num_classes=12, image_size=32)
+    # a constant rate: other schedules depend on the number of epochs, which must then stay the same in a resumed run
+    options = {"num_classes": 12, "image_size": 32, "schedule": ScheduleConfig("constant")}
+    callback, module = Seen(), RobustClassifier("cifar_resnet20", **options)
     trainer = pl.Trainer(
         accelerator="cpu",
         max_epochs=epochs,
