@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.imagenet_classes import (
     imagenet_classes,
     imagenet_index,
@@ -23,7 +24,8 @@ class LabelMap:
 
     Attributes:
         labels: for each folder, in sorted order, its label.
-        classes: for each label its folder name (all 1,000 wnids where the labels are ImageNet's).
+        classes: for each label its folder name (all 1,000 wnids where the labels are ImageNet's; CIFAR-10's wnids where
+            the folders are its ten classes).
         names: for each label a readable name: ImageNet's for a wnid, else the folder's.
     """
 
@@ -83,7 +85,8 @@ def map_labels(folders: Sequence[str], num_classes: int | None = None, outputs: 
             f"outputs (labels 0 to {num_classes - 1}) and the data {len(folders)} classes; "
             f"set num_classes={len(folders)}, or remove folders"
         )
-    return LabelMap(list(range(len(folders))), list(folders), [imagenet_name(name) for name in folders])
+    classes = WNIDS if tuple(folders) == CLASS_NAMES else folders
+    return LabelMap(list(range(len(folders))), list(classes), [imagenet_name(name) for name in folders])
 
 
 def _by_name(folders: Sequence[str], outputs: Outputs) -> LabelMap:

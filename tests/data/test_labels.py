@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.labels import Outputs, balanced_subset, map_labels, stratified_share
 
 TENCH, GOLDFISH, TOILET_TISSUE = "n01440764", "n01443537", "n15075141"
@@ -80,3 +81,9 @@ def test_share_out_of_range(share: float):
 def test_nothing_to_share():
     with pytest.raises(ValueError, match="none of the 2 classes has two images; add a val/ folder"):
         stratified_share([0, 1], 0.5)
+
+
+def test_cifar10s_folders_become_wnids():
+    mapping = map_labels(CLASS_NAMES, 10)
+    assert (mapping.labels, mapping.classes, mapping.names) == (list(range(10)), list(WNIDS), list(CLASS_NAMES))
+    assert map_labels(CLASS_NAMES[:9], 10).classes == list(CLASS_NAMES[:9])
