@@ -167,7 +167,7 @@ class FragilityAnalysis:
         for place, image in enumerate(numbers):
             self.state.rows[image][number] = head | {name: column[place] for name, column in values.items()}
             if not isinstance(attack.dissimilarity, Undirected):
-                self.state.courses.setdefault(image, {})[number] = found.trace[:, place].float().cpu()
+                self.state.courses.setdefault(image, {})[number] = found.trace[:, place].float().cpu().clone()
             if image in self.state.pictures and number in self._drawn:
                 pair = (as_image(found.x_adv[place]), as_grey(moved[place]))
                 self.state.pictures[image].cases[number] = pair

@@ -70,7 +70,7 @@ class FragilityConfig:
         attacks: attacks on them. A ``target_map`` without a target aims at the maps of other images.
         eps: radii; attacks with an ``eps`` of their own in ``attacks`` have that one alone, and ``target_map`` has the
             box alone unless it says otherwise. Left out: 1/255, 2/255, 4/255 and 8/255, or the preset's.
-        steps: steps of every attack, in place of its own. Attacks by signs that do not say their ``step_size`` then
+        steps: steps of every attack, in place of its own, but for a ``random_sign`` of one step. Attacks by signs that do not say their ``step_size`` then
             take 2.5 ε/steps, so that they reach the ball's surface.
         k: places of the top-k intersection: 1,000; 100 below 100 × 100 pixels, a tenth below 1,000 places.
         faithfulness: steps of the deletion and insertion curves; 0 for none.
@@ -146,7 +146,8 @@ class FragilityConfig:
 
     def _stepped(self, attack: ExplanationAttackConfig) -> ExplanationAttackConfig:
         """Give the attack the number of steps that all have, and a step size with which they reach the surface."""
-        steps = attack.steps if self.steps is None else self.steps
+        one_shot = attack.type == "random_sign" and attack.steps == 1  # another control than the walk
+        steps = attack.steps if self.steps is None or one_shot else self.steps
         alike = self.steps is not None or (self.attacks is None and self.preset in ("recommended", "quick"))
         by_sign = attack.type != "target_map" and attack.step != "adam"
         if not alike or not by_sign or steps in (None, 1) or attack.step_size is not None:

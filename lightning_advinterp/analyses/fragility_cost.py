@@ -3,49 +3,23 @@
 from collections.abc import Mapping, Sequence
 
 from lightning_advinterp.analyses.fragility_config import Case, FragilityConfig
-from lightning_advinterp.explanations import IntegratedGradients, Method, Occlusion, SmoothGrad
-
-
-def map_cost(method: Method, size: int) -> tuple[int, int]:
-    """Return the forward and backward passes of one map, with propagation rules counted as passes.
-
-    Args:
-        method: the explanation.
-        size: side of the image in pixels.
-    """
-    if isinstance(method, Occlusion):
-        windows = max(1, -(-(size - method.size) // method.stride) + 1)
-        return windows**2 + 1, 0
-    repeats = 1
-    if isinstance(method, IntegratedGradients):
-        repeats = method.steps
-    elif isinstance(method, SmoothGrad):
-        repeats = method.samples
-    return repeats, repeats
+from lightning_advinterp.attacks.explanation_presets import create_explanation_attack
+from lightning_advinterp.explanations import Method
 
 
 def cost(cases: Sequence[Case], methods: Mapping[str, Method], config: FragilityConfig, size: int) -> tuple[int, int]:
-    """Return about how many passes a correctly classified image takes.
-
-    A step differentiates a map, which goes back through its forward and backward passes; a check is a prediction and a
-    map of the network itself.
+    """Return the passes that a correctly classified image takes, besides the few maps of other images.
 
     Args:
-        cases: all that is run.
+        cases: all that is run; each takes its attack, and a prediction and a map of what it found.
         methods: by name.
         config: faithfulness.
         size: side of the image in pixels.
     """
-    forwards = 1 + 2 * (config.faithfulness + 1) * (len(methods) + 1) * bool(config.faithfulness)
-    backwards = 0
-    for method in methods.values():
-        forward, backward = map_cost(method, size)
-        forwards, backwards = forwards + forward, backwards + backward
+    curves = 2 * (config.faithfulness + 1) * (len(methods) + 1) if config.faithfulness else 0
+    parts = [(1 + curves, 0), *(method.passes(size) for method in methods.values())]
     for case in cases:
-        forward, backward = map_cost(methods[case.method], size)
-        steps = case.attack.steps or 100
-        checks = -(-steps // (case.attack.check_every or 1))
-        climbed = 0 if case.attack.type == "random_sign" else steps
-        forwards += climbed * forward + (checks + 2) * (forward + 1)
-        backwards += climbed * (backward + forward + backward) + (checks + 2) * backward
+        attack = create_explanation_attack(case.attack, methods[case.method])
+        parts += [attack.passes_at(size), (1, 0), methods[case.method].passes(size)]
+    forwards, backwards = (sum(counts) for counts in zip(*parts, strict=True))
     return forwards, backwards

@@ -55,7 +55,7 @@ class FragilityState:
 
     def offer(self, number: int, rank: int, label: int, image: Tensor) -> None:
         """Take an image into the pool if its rank is among the lowest."""
-        self.pool[number] = (rank, label, image.detach().cpu())
+        self.pool[number] = (rank, label, image.detach().cpu().clone())  # a view would keep, and save, its batch
         self.trim()
 
     def shows(self, number: int) -> bool:

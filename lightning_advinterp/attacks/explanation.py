@@ -107,13 +107,20 @@ class ExplanationAttack(GradientAttack):
 
     @property
     def passes(self) -> tuple[int, int]:
+        """See :meth:`passes_at`, for images of 224 pixels."""
+        return self.passes_at(224)
+
+    def passes_at(self, size: int) -> tuple[int, int]:
         """The original's logits and map; every step's map and its derivative; and the checks: a forward pass and a map.
 
-        Maps cost what :meth:`~lightning_advinterp.explanations.explanation.Method.passes` says, for images of 224
-        pixels; the last point is looked at once more without a derivative.
+        Maps cost what :meth:`~lightning_advinterp.explanations.explanation.Method.passes` says; the last point is
+        looked at once more without a derivative.
+
+        Args:
+            size: the image's side in pixels.
         """
         undirected = isinstance(self.dissimilarity, Undirected)
-        one, climbing = self.explanation.passes(), self.explanation.passes(derivative=True)
+        one, climbing = self.explanation.passes(size), self.explanation.passes(size, derivative=True)
         checks = (self.steps - 1) // self.check_every + 1
         own_maps = checks if self.softplus is not None or undirected else 0
         maps = 1 + own_maps + (0 if undirected else 1)

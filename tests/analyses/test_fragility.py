@@ -207,6 +207,14 @@ def observation(network, batch):
     return Observation(batch.index, batch.label, {"real": batch.image}, {"real": network(batch.image)}, {}, {}, {})
 
 
+def test_what_is_remembered_holds_no_batches(found):
+    _, _, analysis, _ = found
+    kept = [image for _, _, image in analysis.state.pool.values()]
+    kept += [course for own in analysis.state.courses.values() for course in own.values()]
+    for tensor in kept:
+        assert tensor.untyped_storage().nbytes() == tensor.nbytes
+
+
 def test_an_interrupted_run_goes_on(found, tmp_path):
     network, batch, _, result = found
     journal = tmp_path / "journal"
@@ -309,21 +317,32 @@ def test_a_single_step_is_one_shot():
     ).cases()
     assert case.attack.step_size is None
     assert case.attack.steps == 1
+    kinds = (ExplanationAttackConfig("random_sign", name="once", steps=1), ExplanationAttackConfig("random_sign"))
+    once, walk = FragilityConfig(methods=(ExplanationConfig(),), attacks=kinds, eps=("4/255",), steps=20).cases()
+    assert (once.attack.steps, once.attack.step_size) == (1, None)
+    assert walk.attack.steps == 20
 
 
 def test_cost_counts_the_passes():
-    network = small_network()
-    config = FragilityConfig(
-        methods=(ExplanationConfig("integrated_gradients", steps=3),),
-        attacks=(ExplanationAttackConfig("topk"),),
-        eps=("4/255",),
-        steps=5,
-        faithfulness=0,
-    )
-    forwards, backwards = FragilityAnalysis(config).needs(network).passes
-    # predictions and the map; 5 steps with a map each; first, checked and last maps with predictions
-    assert forwards == 1 + 3 + 5 * 3 + (5 + 2) * (3 + 1)
-    assert backwards == 3 + 5 * (3 + 3 + 3) + (5 + 2) * 3
+    """The network's own passes are counted; the steps of a gradient map are known."""
+    network, batch = network_and_batch()
+    methods = (ExplanationConfig("gradient"), ExplanationConfig("integrated_gradients", steps=3))
+    attacks = (ExplanationAttackConfig("topk", softplus=5.0), ExplanationAttackConfig("random_sign", k=20))
+    attacks += (ExplanationAttackConfig("target_map", target="centre", check_every=2, penalty=0.0),)
+    analysis = FragilityAnalysis(FragilityConfig(methods=methods, attacks=attacks, eps=("4/255",), steps=5))
+    forwards, _ = analysis.needs(network).passes
+    counted = []
+    right = Batch(*(field[[0, 1, 4, 5, 6]] for field in batch))
+    with frozen_eval(network):
+        seen = observation(network, right)
+        analysis.update(0, seen)
+        handle = network.backbone.register_forward_hook(lambda _, images, result: counted.append(len(result)))
+        analysis.update(1, seen)
+        handle.remove()
+    assert sum(counted) == 5 * forwards + 4 * (1 + 3)  # the maps of the pool's four images
+    alone = FragilityConfig(methods=methods[1:], attacks=attacks[:1], eps=("4/255",), steps=5, faithfulness=0)
+    # maps: before, the attack's first, checked and last ones, after; five that are climbed
+    assert FragilityAnalysis(alone).needs(network).passes == (2 + 9 * 3 + 5 * 3 + 1 + 5, 9 * 3 + 5 * 9)
 
 
 @pytest.mark.parametrize(
