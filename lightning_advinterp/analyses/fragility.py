@@ -15,7 +15,14 @@ from lightning_advinterp.analyses.fragility_tables import largest, tables_of
 from lightning_advinterp.attacks.dissimilarity import Dissimilarity, TargetMap, Undirected
 from lightning_advinterp.attacks.explanation import ExplanationAttack
 from lightning_advinterp.attacks.explanation_presets import create_explanation_attack
-from lightning_advinterp.explanations import Gradient, IntegratedGradients, Method, Occlusion, create_explanations
+from lightning_advinterp.explanations import (
+    Gradient,
+    IntegratedGradients,
+    Method,
+    Occlusion,
+    PatternAttribution,
+    create_explanations,
+)
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
 from lightning_advinterp.metrics.heatmaps import compare_inputs, compare_maps
 from lightning_advinterp.networks.network import Network
@@ -85,8 +92,10 @@ class FragilityAnalysis:
             try:
                 method.explain(network, x, torch.zeros(1, dtype=torch.int64, device=x.device), create_graph=True)
             except ValueError as error:
-                if self.config.methods is not None:
-                    raise ValueError(f"fragility.methods: {name}: {error}") from None
+                learnt = isinstance(method, PatternAttribution) and self.config.patterns is not None
+                asked = "patterns" if learnt else "methods"
+                if getattr(self.config, asked) is not None:
+                    raise ValueError(f"fragility.{asked}: {name}: {error}") from None
                 self.refused[name] = str(error)
                 del self.methods[name]
         self.cases = [case for case in self.cases if case.method in self.methods]

@@ -15,7 +15,7 @@ SWEEP: tuple[Eps, ...] = ("1/255", "2/255", "4/255", "8/255")
 METHODS: dict[str, tuple[ExplanationConfig, ...]] = PAPERS | {
     "recommended": (
         ExplanationConfig("gradient"),
-        ExplanationConfig("integrated_gradients", steps=10),
+        ExplanationConfig("integrated_gradients", steps=10, recompute=True),
         ExplanationConfig("deeplift"),
         ExplanationConfig("lrp"),
     ),
@@ -67,11 +67,13 @@ class FragilityConfig:
         preset: where methods and attacks come from that are left out: ``recommended``; ``quick``, for every epoch of a
             training; or the settings of the codes of ``ghorbani2019`` or ``dombrowski2019``.
         methods: explanations.
+        patterns: a file written by ``learn_patterns(…).save(FILE)``, which adds ``pattern_attribution`` to the
+            explanations (of sequential networks): the sixth method of ``dombrowski2019``.
         attacks: attacks on them. A ``target_map`` without a target aims at the maps of other images.
         eps: radii; attacks with an ``eps`` of their own in ``attacks`` have that one alone, and ``target_map`` has the
             box alone unless it says otherwise. Left out: 1/255, 2/255, 4/255 and 8/255, or the preset's.
-        steps: steps of every attack, in place of its own, but for a ``random_sign`` of one step. Attacks by signs that do not say their ``step_size`` then
-            take 2.5 ε/steps, so that they reach the ball's surface.
+        steps: steps of every attack, in place of its own; a ``random_sign`` of one step keeps that. Attacks by signs
+            that do not say their ``step_size`` then take 2.5 ε/steps, so that they reach the ball's surface.
         k: places of the top-k intersection: 1,000; 100 below 100 × 100 pixels, a tenth below 1,000 places.
         faithfulness: steps of the deletion and insertion curves; 0 for none.
         pool: so many other images give the reference levels and the target maps, 2 or more.
@@ -84,6 +86,7 @@ class FragilityConfig:
 
     preset: Preset = "recommended"
     methods: tuple[ExplanationConfig, ...] | None = None
+    patterns: str | None = None
     attacks: tuple[ExplanationAttackConfig, ...] | None = None
     eps: tuple[Eps, ...] | None = None
     steps: int | None = None
@@ -118,7 +121,10 @@ class FragilityConfig:
 
     def chosen_methods(self) -> tuple[ExplanationConfig, ...]:
         """Return the explanations."""
-        return METHODS[self.preset] if self.methods is None else tuple(self.methods)
+        methods = METHODS[self.preset] if self.methods is None else tuple(self.methods)
+        if self.patterns is None:
+            return methods
+        return (*methods, ExplanationConfig("pattern_attribution", patterns=self.patterns))
 
     def chosen_attacks(self) -> tuple[ExplanationAttackConfig, ...]:
         """Return the attacks; their ``eps`` is None where the sweep holds."""

@@ -14,7 +14,7 @@ from lightning_advinterp.attacks.budget import parse_budget
 from lightning_advinterp.attacks.influence import InfluenceAttack
 from lightning_advinterp.attacks.step import RandomSignStep, SignStep
 from lightning_advinterp.attacks.threat import Linf
-from lightning_advinterp.explanations.influence import LastLayerInfluence
+from lightning_advinterp.explanations.influence import LastLayerInfluence, layer_size
 from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate, pooled
 from lightning_advinterp.metrics.heatmaps import compare_inputs, spearman
 from lightning_advinterp.networks.network import Network
@@ -69,11 +69,15 @@ class InfluenceAnalysis:
         """Two sweeps, the first one for the features.
 
         Raises:
-            ValueError: if the network's own last layer is asked for, and is not linear.
+            ValueError: if the network's own last layer is asked for, and is not linear, or the layer is too large.
         """
         self._network = network
+        head = network.backbone.get_submodule(network.head) if network.head else None
         if self.config.layer == "own":
-            _head(network)
+            layer_size(_head(network).out_features, _head(network).in_features)
+        elif isinstance(head, nn.Linear | nn.Conv2d):
+            inputs = head.in_features if isinstance(head, nn.Linear) else head.in_channels
+            layer_size(len(self.task.classes), inputs)
         # only test images are attacked, and only training images teach: this is the most that one may take
         steps = self.config.steps + 2
         return Needs((Sweep(layers=("penultimate",)), Sweep()), passes=(steps + 7, steps))

@@ -47,9 +47,11 @@ class InfluenceConfig:
         for name in ("training", "test", "top", "overlap", "steps", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if self.show < 0:
+            raise ValueError(f"show must be 0 or more, got {self.show}.")
         if not self.damping > 0:
             raise ValueError(f"damping must be above 0, got {self.damping}.")
-        if (self.classes if isinstance(self.classes, int) else len(self.classes)) < 2:
+        if (self.classes if isinstance(self.classes, int) else len(set(self.classes))) < 2:
             raise ValueError(f"classes must be 2 or more, or the names of as many, got {self.classes}.")
         parse_budget(self.eps)
 

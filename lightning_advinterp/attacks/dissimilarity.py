@@ -144,6 +144,8 @@ class TargetRegion(Dissimilarity):
         for mask, (top, left, tall, wide) in zip(masks, regions, strict=True):
             rows = slice(round(top * height), round((top + tall) * height))
             mask[rows, round(left * width) : round((left + wide) * width)] = 1
+        if not bool(masks.any()):
+            raise ValueError(f"region must hold a pixel of a {height} x {width} map, got {self.region}.")
         shares = torch.einsum("bhw,nhw->bn", maps, masks)
         return masks[shares.argmin(1)]
 
@@ -184,7 +186,7 @@ class TargetMap(Dissimilarity):
             pool = self.target.to(maps)
             own, other = (values - values.mean(1, keepdim=True) for values in (maps.flatten(1), pool.flatten(1)))
             alike = own @ other.T / other.norm(dim=1)
-            target = pool[alike.argmin(1)]
+            target = pool[alike.nan_to_num(nan=torch.inf).argmin(1)]  # a constant map is like no other: the last choice
         elif self.target == "inverted":
             target = maps.amax((1, 2), keepdim=True) - maps
         else:

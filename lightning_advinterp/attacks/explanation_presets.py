@@ -101,7 +101,8 @@ def _check(config: ExplanationAttackConfig) -> None:
     if config.label not in ("predicted", "true"):
         raise ValueError(f"label must be predicted or true, got {config.label!r}.")
     betas = config.softplus if isinstance(config.softplus, tuple | list) else (config.softplus or 0.0,)
-    if len(betas) > 2 or any(beta < 0 for beta in betas) or (len(betas) == 2 and min(betas) <= 0):
+    growing = isinstance(config.softplus, tuple | list)
+    if len(betas) != 1 + growing or min(betas) < 0 or (growing and min(betas) <= 0):
         raise ValueError(f"softplus must be one β, [first, last] above 0, or 0 for none, got {config.softplus}.")
     _dissimilarity(config)
     _step(config)

@@ -10,6 +10,21 @@ _LARGEST = 12_000
 """Parameters of a layer whose Hessian is still formed: 1.2 GB in float64."""
 
 
+def layer_size(classes: int, inputs: int) -> int:
+    """Return how many parameters a last layer has.
+
+    Raises:
+        ValueError: if they are too many for their Hessian.
+    """
+    size = classes * (inputs + 1)
+    if size > _LARGEST:
+        raise ValueError(
+            f"weight: {classes} classes of {inputs + 1} parameters are {size:,}, whose Hessian is not formed above "
+            f"{_LARGEST:,}; retrain a last layer for fewer classes."
+        )
+    return size
+
+
 class LastLayerInfluence:
     """Influence of every training image on the loss at a test image, through a linear layer with softmax.
 
@@ -45,12 +60,7 @@ class LastLayerInfluence:
             )
         if not damping > 0:
             raise ValueError(f"damping must be above 0, for the softmax leaves the Hessian singular; got {damping}.")
-        size = classes * (inputs + 1)
-        if size > _LARGEST:
-            raise ValueError(
-                f"weight: {classes} classes of {inputs + 1} parameters are {size:,}, whose Hessian is not formed above "
-                f"{_LARGEST:,}; retrain a last layer for fewer classes."
-            )
+        size = layer_size(classes, inputs)
         self.theta = torch.cat([weight, bias[:, None]], 1).detach().double()
         self.labels = labels
         self._inputs = _with_one(features.detach().double())

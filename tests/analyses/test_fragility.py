@@ -16,7 +16,7 @@ from lightning_advinterp.analyses.fragility_config import FragilityConfig
 from lightning_advinterp.analyses.fragility_tables import spread
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients
+from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients, learn_patterns
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
 from lightning_advinterp.metrics.heatmaps import compare_inputs, compare_maps
 from lightning_advinterp.metrics.intervals import wilson_interval
@@ -267,7 +267,7 @@ class Gated(SmallBackbone):
         self.relu2 = nn.Sigmoid()
 
 
-def test_methods_that_refuse_a_network():
+def test_methods_that_refuse_a_network(tmp_path):
     torch.manual_seed(0)
     network = Network(Gated(), name="gated", num_classes=5, input_size=12).eval()
     preset = FragilityAnalysis(FragilityConfig(steps=1))
@@ -281,6 +281,11 @@ def test_methods_that_refuse_a_network():
     }
     asked = FragilityAnalysis(FragilityConfig(methods=(ExplanationConfig("lrp"),), steps=1))
     with pytest.raises(ValueError, match=r"fragility\.methods: lrp: .*relu2"):
+        asked.needs(network)
+    patterns = tmp_path / "patterns.safetensors"
+    learn_patterns(small_network(), [small_batch(size=12).image]).save(patterns)
+    asked = FragilityAnalysis(FragilityConfig("dombrowski2019", patterns=str(patterns), steps=1))
+    with pytest.raises(ValueError, match=r"fragility\.patterns: pattern_attribution: .*relu2"):
         asked.needs(network)
 
 
@@ -304,6 +309,10 @@ def test_presets():
     assert dombrowski["lrp"].attack.softplus == 0.0
     assert (dombrowski["integrated_gradients"].attack.steps, dombrowski["gradient"].attack.steps) == (500, 1500)
     assert dombrowski["gradient"].attack.softplus == (10.0, 100.0)
+    six = {case.method: case for case in FragilityConfig("dombrowski2019", patterns="FILE").cases()}
+    assert set(six) == {*dombrowski, "pattern_attribution"}
+    attack = six["pattern_attribution"].attack
+    assert (attack.steps, attack.softplus, attack.step_size) == (1500, (10.0, 100.0), pytest.approx(2e-3 * 0.225))
     recommended = FragilityConfig().cases()
     assert len(recommended) == 4 * 4 * 4
     assert {case.attack.steps for case in recommended} == {20}

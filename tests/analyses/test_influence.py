@@ -133,6 +133,13 @@ def test_an_own_layer_that_is_not_linear():
         analysis.needs(create_network("squeezenet1_0", num_classes=4))
 
 
+@pytest.mark.parametrize(("layer", "classes"), [("own", 2), ("retrained", 24)])
+def test_a_layer_that_is_too_large_shows_before_the_first_image(layer, classes):
+    task = Task(tuple(range(classes)), frozenset({0}), frozenset({1}))
+    with pytest.raises(ValueError, match=r"of 513 parameters are 12,[0-9]{3}, whose Hessian is not formed"):
+        InfluenceAnalysis(replace(CONFIG, layer=layer), task).needs(create_network("resnet18", num_classes=25))
+
+
 def test_the_choice_of_images():
     labels = [0] * 5 + [7] * 12 + [3] * 12 + [2] * 9
     names = list("abcdefgh")
@@ -161,6 +168,8 @@ def test_the_choice_of_images():
     [
         ({"layer": "first"}, "layer must be retrained or own"),
         ({"classes": 1}, "classes must be 2 or more"),
+        ({"classes": ["a", "a"]}, "classes must be 2 or more"),
+        ({"show": -1}, "show must be 0 or more"),
         ({"damping": 0.0}, "damping must be above 0"),
         ({"test": 0}, "test must be 1"),
         ({"eps": 8}, "in 0-255 units"),

@@ -183,6 +183,11 @@ def test_dissimilarities_by_hand():
     with pytest.raises(ValueError, match="k must be less than the number of places, 16, got 16"):
         TopK(16).reference(h)
     assert [default_k(torch.zeros(1, n, n)) for n in (224, 32, 8)] == [1000, 100, 6]
+    with pytest.raises(ValueError, match="region must hold a pixel of a 4 x 4 map"):
+        TargetRegion((0.0, 0.0, 0.1, 0.5)).reference(h)
+    flat, other = torch.full((1, 4, 4), 1 / 16), torch.zeros(1, 4, 4)
+    other[0, 3, 0] = 1.0
+    assert torch.equal(TargetMap(torch.cat([flat, h, other])).reference(h), other)
     mass = MassCentre()
     moved = h.flip(1)
     assert mass.reference(h).tolist() == [[0.0, 0.0]]  # (0.6, 0.9) truncated
@@ -219,6 +224,7 @@ def test_target_maps_are_shares_and_look_as_named():
         ({"type": "topk", "eps": 8}, r'in 0-255 units write "8/255"'),
         ({"type": "topk", "step": "momentum"}, "step must be sign or adam"),
         ({"type": "topk", "softplus": -1.0}, "softplus must be one β"),
+        ({"type": "topk", "softplus": (10.0,)}, r"softplus must be one β, \[first, last\]"),
         ({"type": "topk", "label": "least_likely"}, "label must be predicted or true"),
         ({"type": "target_region", "region": (0.6, 0.0, 0.5, 0.5)}, "region must be"),
         ({"type": "target_map", "target": "dog"}, "target must be uniform, centre, inverted, text"),
