@@ -4,6 +4,7 @@ import pytest
 import torch
 from explanation_helpers import Branches, batch, plain, wrap
 from helpers import assert_untouched, fingerprint
+from reference import dombrowski
 from reference import ghorbani as reference
 
 from lightning_advinterp.attacks.dissimilarity import MassCentre, TargetMap, TargetRegion, TopK, written
@@ -15,6 +16,7 @@ from lightning_advinterp.attacks.explanation_presets import (
 )
 from lightning_advinterp.explanations import LRP, DeepLift, Gradient, IntegratedGradients
 from lightning_advinterp.metrics.heatmaps import centre_shift, default_k, pearson, top_k_intersection
+from lightning_advinterp.networks import Network
 from lightning_advinterp.randomness import sample_keys
 
 
@@ -50,6 +52,22 @@ def test_the_loop_of_ghorbani_image_by_image(kind, measure):
         torch.testing.assert_close(result, expected, atol=1e-12, rtol=0)
         assert success == (not torch.equal(expected, image))
     assert found.success.any()
+
+
+def test_the_loop_of_dombrowski_image_by_image():
+    """All iterates but the last go unchecked, so that the last one is the result, as in their code."""
+    body, x, n = wrap(plain()).backbone, batch(4)[0], 30
+    network = Network(body, name="even", num_classes=4, std=(0.25, 0.25, 0.25), input_size=8).double().eval()
+    target = Gradient().map(network, batch(1, seed=8)[0], torch.tensor([2]))
+    penalty = (1e6 / 4) / (1e11 / 64)  # their means over 4 classes and 64 places as our sums
+    config = ExplanationAttackConfig(
+        "target_map", steps=n, step_size=0.02 * 0.25, softplus=(10.0, 100.0), penalty=penalty, check_every=n
+    )
+    found = create_explanation_attack(config, Gradient(), target=target).run(network, x)
+    assert found.success.sum() >= 2
+    for image, result in zip(x[found.success], found.x_adv[found.success], strict=True):
+        expected = dombrowski.attack(network, image, target[0], iterations=n, lr=0.02, betas=(10.0, 100.0))
+        torch.testing.assert_close(result, expected, atol=1e-8, rtol=0)
 
 
 @pytest.mark.parametrize("kind", AIMS)
