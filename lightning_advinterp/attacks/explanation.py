@@ -111,10 +111,10 @@ class ExplanationAttack(GradientAttack):
         return self.passes_at(224)
 
     def passes_at(self, size: int) -> tuple[int, int]:
-        """The original's logits and map; every step's map and its derivative; and the checks: a forward pass and a map.
+        """The original's logits and map; every step's map and its derivative; and the checks: logits and a map.
 
-        Maps cost what :meth:`~lightning_advinterp.explanations.explanation.Method.passes` says; the last point is
-        looked at once more without a derivative.
+        These cost what :meth:`~lightning_advinterp.explanations.explanation.Method.passes` and ``look_passes`` say; the
+        last point is looked at once more without a derivative.
 
         Args:
             size: the image's side in pixels.
@@ -122,12 +122,13 @@ class ExplanationAttack(GradientAttack):
         undirected = isinstance(self.dissimilarity, Undirected)
         one, climbing = self.explanation.passes(size), self.explanation.passes(size, derivative=True)
         checks = (self.steps - 1) // self.check_every + 1
-        own_maps = checks if self.softplus is not None or undirected else 0
-        maps = 1 + own_maps + (0 if undirected else 1)
+        alone = self.softplus is not None or undirected  # what is climbed are not the network's own maps
+        check = self.explanation.look_passes(size) if alone else (1, 0)
+        maps = 1 if undirected else 2
         penalties = 0 if undirected or not self.penalty else self.steps
         climbs = 0 if undirected else self.steps
-        forward = 1 + maps * one[0] + climbs * climbing[0] + penalties + (penalties > 0) + checks
-        return forward, maps * one[1] + climbs * climbing[1] + penalties
+        forward = 1 + maps * one[0] + climbs * climbing[0] + penalties + (penalties > 0) + checks * check[0]
+        return forward, maps * one[1] + climbs * climbing[1] + penalties + checks * check[1]
 
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the question of one batch."""
@@ -184,10 +185,11 @@ class ExplanationAttack(GradientAttack):
     def _check(self, network: nn.Module, x_adv: Tensor, goal: ExplanationGoal, maps: Tensor | None) -> None:
         """Judge iterates by the ReLU network; ``maps`` are its maps where they are known."""
         with torch.no_grad():
-            logits = network(x_adv)
-            label = goal.resolve(logits)
+            label = goal.resolve(x_adv)
             if maps is None:
-                maps = self.explanation.map(network, x_adv, label, keys=goal.keys)
+                logits, maps = self.explanation.look(network, x_adv, label, keys=goal.keys)
+            else:
+                logits = network(x_adv)
             score = self._score(maps.detach(), goal)
             delta = (logits.softmax(1) - goal.probabilities).gather(1, label[:, None])[:, 0].abs()
             better = goal.reached(logits) & (delta <= self.most_delta_p) & (score > goal.score) & ~goal.skipped

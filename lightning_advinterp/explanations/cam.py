@@ -23,6 +23,8 @@ class GradCAM(Method):
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
 
+    own_pass = True
+
     def __init__(self, *, layer: str | None = None, output: Output = "logit", **common: Any) -> None:
         super().__init__(**{"name": "gradcam"} | common)
         self.layer, self.output = layer, check_output(output)
@@ -51,6 +53,8 @@ class CAM(Method):
     Args:
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
+
+    own_pass = True
 
     def __init__(self, **common: Any) -> None:
         super().__init__(**{"name": "cam"} | common)

@@ -33,12 +33,22 @@ class Explanation(Protocol):
         """Return maps ``[B, H, W]``; see :meth:`Method.map`."""
         ...
 
+    def look(
+        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the network's logits ``[B, K]`` beside the maps; see :meth:`Method.look`."""
+        ...
+
     def reduce(self, signed: Tensor) -> Tensor:
         """Return maps ``[B, H, W]`` of signed ones; see :meth:`Method.reduce`."""
         ...
 
     def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:
         """Return the passes of an image; see :meth:`Method.passes`."""
+        ...
+
+    def look_passes(self, size: int = 224) -> tuple[int, int]:
+        """Return the passes of an image; see :meth:`Method.look_passes`."""
         ...
 
 
@@ -53,7 +63,12 @@ class Method(ABC):
         name: what tables and log keys call it.
         softplus: β of the softplus that stands for relu while the method computes (Dombrowski et al. 2019); None leaves
             relu, or what a :func:`~lightning_advinterp.networks.smoothing.smoothed_relu` block around the call says.
+
+    Attributes:
+        own_pass: whether the type's first forward pass is the network's own, of the images as they are.
     """
+
+    own_pass = False
 
     def __init__(self, name: str, *, softplus: float | None = None) -> None:
         self.name, self.softplus = name, softplus
@@ -91,6 +106,26 @@ class Method(ABC):
         """Return ``reduce(explain(...))``, ``[B, H, W]``, not negative, with sum 1; arguments as for ``explain``."""
         return self.reduce(self.explain(network, x, target, keys=keys, create_graph=create_graph))
 
+    def look(
+        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the network's logits ``[B, K]`` and the maps, both without a graph; arguments as for ``explain``.
+
+        Where the map begins with a forward pass of the images, that serves for both.
+        """
+        if not self._shares:
+            with torch.no_grad():
+                logits: Tensor = network(x)
+            return logits, self.map(network, x, target, keys=keys)
+        keys = sample_keys(torch.arange(len(x), device=x.device)) if keys is None else keys
+        with asking(network, x, target, keys, create_graph=False) as question:
+            signed = self.signed(question)
+        return question.noted[0].detach(), self.reduce(signed.to(x.dtype).detach())
+
+    @property
+    def _shares(self) -> bool:
+        return self.own_pass and self.softplus is None
+
     def reduce(self, signed: Tensor) -> Tensor:
         """Return h = Σ_channels |R| / Σ |R|, as the codes of both papers do, ``[B, C, H, W] -> [B, H, W]``.
 
@@ -110,6 +145,11 @@ class Method(ABC):
         """
         forward, backward = self.map_passes(size)
         return (forward, forward + 2 * backward) if derivative else (forward, backward)
+
+    def look_passes(self, size: int = 224) -> tuple[int, int]:
+        """Return the forward and the backward passes of :meth:`look`, as :meth:`passes` counts them."""
+        forward, backward = self.passes(size)
+        return forward + (not self._shares), backward
 
     def map_passes(self, size: int) -> tuple[int, int]:
         """Return the forward and the backward passes of a map alone; one of each, if nothing else is said."""

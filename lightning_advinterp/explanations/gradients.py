@@ -28,6 +28,8 @@ class Gradient(Method):
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
 
+    own_pass = True
+
     def __init__(self, *, output: Output = "logit", space: Space = "normalised", **common: Any) -> None:
         super().__init__(**{"name": "gradient"} | common)
         if space not in ("normalised", "pixel"):
@@ -69,6 +71,8 @@ class SmoothGrad(Gradient):
         recompute: with ``create_graph``, keep one pass's graph instead of all, as for :class:`IntegratedGradients`.
         **settings: as for :class:`Gradient`.
     """
+
+    own_pass = False
 
     def __init__(
         self, *, sigma: float = 0.15, samples: int = 50, chunk: int = 32, recompute: bool = False, **settings: Any

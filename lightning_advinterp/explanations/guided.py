@@ -79,6 +79,8 @@ class GuidedBackprop(Method):
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
 
+    own_pass = True
+
     def __init__(
         self,
         *,

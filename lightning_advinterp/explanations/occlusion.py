@@ -25,6 +25,8 @@ class Occlusion(Method):
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
 
+    own_pass = True
+
     def __init__(
         self,
         *,

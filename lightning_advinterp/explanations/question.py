@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import torch
@@ -34,6 +34,7 @@ class Question:
         create_graph: whether the answer must be differentiable.
         mean: ``[C, 1, 1]``, of pixels in [0, 1]; 0 for a network without a normalisation.
         std: likewise; 1 for a network without one.
+        noted: the logits of the first forward pass.
     """
 
     network: nn.Module
@@ -43,6 +44,7 @@ class Question:
     create_graph: bool
     mean: Tensor
     std: Tensor
+    noted: list[Tensor] = field(default_factory=list)
 
     @property
     def body(self) -> nn.Module:
@@ -52,7 +54,10 @@ class Question:
     def logits(self, z: Tensor) -> Tensor:
         """Return logits ``[B, K]`` of normalised images, in at least float32."""
         logits = logits_of(self.body(z), type(self.body).__name__)
-        return logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+        if not self.noted:
+            self.noted.append(logits)
+        return logits
 
     def score(self, z: Tensor, output: Output, target: Tensor | None = None) -> Tensor:
         """Return the explained output ``[B]`` at normalised images."""

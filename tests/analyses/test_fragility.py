@@ -350,7 +350,7 @@ def test_cost_counts_the_passes():
         handle.remove()
     assert sum(counted) == 5 * forwards + 4 * (1 + 3)  # the maps of the pool's four images
     alone = FragilityConfig(methods=methods[1:], attacks=attacks[:1], eps=("4/255",), steps=5, faithfulness=0)
-    # maps: before, the attack's first, checked and last ones, after; five that are climbed
+    # maps: before, the attack's first, checked and last ones, after; five that are climbed; predictions beside
     assert FragilityAnalysis(alone).needs(network).passes == (2 + 9 * 3 + 5 * 3 + 1 + 5, 9 * 3 + 5 * 9)
 
 

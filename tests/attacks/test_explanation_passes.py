@@ -73,6 +73,9 @@ def test_passes_of_maps(method):
     with Count() as alone:
         method.map(network, x, y)
     assert alone.images == 2 * sum(method.passes(8))
+    with Count() as beside:
+        method.look(network, x, y)
+    assert beside.images == 2 * sum(method.look_passes(8))
     x.requires_grad_()
     with Count() as both, smoothed_relu(3.0):
         maps = method.map(network, x, y, create_graph=True)

@@ -115,6 +115,22 @@ def test_images_of_a_batch_do_not_matter_to_each_other(case):
     torch.testing.assert_close(together[[3, 0]], alone, atol=1e-12, rtol=1e-8)
 
 
+def test_a_look_is_the_map_and_the_network_s_logits(case):
+    method, network = case
+    x, y = batch()
+    keys = sample_keys(torch.arange(len(x)), seed=2)
+    for softplus in (None, 1.5):
+        method.softplus = softplus
+        try:
+            logits, maps = method.look(network, x, y, keys=keys)
+            torch.testing.assert_close(maps, method.map(network, x, y, keys=keys))
+        finally:
+            method.softplus = None
+        torch.testing.assert_close(logits, network(x).detach())
+        assert not logits.requires_grad
+        assert not maps.requires_grad
+
+
 def hooks(network):
     return [
         (name, len(module._forward_hooks), len(module._forward_pre_hooks), len(module._backward_hooks))

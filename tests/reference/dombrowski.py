@@ -1,8 +1,9 @@
 """Dombrowski et al. 2019's manipulation of the gradient map of one image, step by step as their code takes it."""
 
 import torch
-from reference.ghorbani import forward
 from torch.nn import functional as F
+
+from reference.ghorbani import forward
 
 
 def explanation(body, z, label, beta):
