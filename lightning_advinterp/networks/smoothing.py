@@ -25,6 +25,7 @@ RELUS: dict[Any, bool] = {
 }
 """Every way to call relu; whether it works in place (``F.relu`` says so in its arguments)."""
 
+_LEAKY = {F.leaky_relu: False, F.leaky_relu_: True, F.prelu: False, Tensor.prelu: False}
 _CLIPPED = {F.hardtanh: (-1.0, 1.0), F.hardtanh_: (-1.0, 1.0), F.relu6: (0.0, 6.0)}
 
 
@@ -42,10 +43,10 @@ def active_beta() -> float | None:
 def smoothed_relu(beta: float | None) -> Iterator[None]:
     """Compute softplus_β wherever relu is called inside the block, in modules and functions alike.
 
-    ReLU6, min(max(x, 0), 6), becomes softplus_β(x) − softplus_β(x − 6), and other ``hardtanh`` accordingly. The network
-    itself is not touched, so there is nothing to undo on it. Double backward of a piecewise linear network is zero
-    almost everywhere; inside this block it is not. The block acts on the calling thread, and not on a network that was
-    compiled before.
+    ReLU6, min(max(x, 0), 6), becomes softplus_β(x) − softplus_β(x − 6), and other ``hardtanh`` accordingly; leaky relu
+    and PReLU of slope a become a x + (1 − a) softplus_β(x). The network itself is not touched, so there is nothing to
+    undo on it. Double backward of a piecewise linear network is zero almost everywhere; inside this block it is not.
+    The block acts on the calling thread, and not on a network that was compiled before.
 
     Args:
         beta: β > 0; the larger, the nearer to relu (the difference is at most log(2)/β). None changes nothing.
@@ -87,9 +88,27 @@ class _Smoothing(TorchFunctionMode):
             x, inplace = call
             # a copy, since softplus keeps its input for the backward pass
             return x.copy_(softplus(x.clone(), self._beta)) if inplace else softplus(x, self._beta)
+        if func in _LEAKY and isinstance(args[0] if args else kwargs["input"], Tensor):
+            return self._leak(_LEAKY[func], *args, **kwargs)
         if func in _CLIPPED and isinstance(args[0] if args else kwargs["input"], Tensor):
             return self._clip(func, *args, **kwargs)
         return func(*args, **kwargs)
+
+    def _leak(
+        self,
+        always_inplace: bool,
+        input: Tensor,
+        negative_slope: float | Tensor = 0.01,
+        inplace: bool = False,
+        weight: Tensor | None = None,
+    ) -> Tensor:
+        slope = negative_slope if weight is None else weight
+        if isinstance(slope, Tensor) and input.dim() > 1:  # one slope, or one for each channel
+            slope = slope.view(-1, *[1] * (input.dim() - 2))
+        inplace = inplace or always_inplace
+        x = input.clone() if inplace else input
+        bent = slope * x + (1 - slope) * softplus(x, self._beta)
+        return input.copy_(bent) if inplace else bent
 
     def _clip(
         self,

@@ -52,6 +52,26 @@ def test_clipped_relu_is_a_difference(call):
     torch.testing.assert_close(call(x.clone()), x.clamp(0, 6))
 
 
+@pytest.mark.parametrize(
+    "call",
+    [
+        nn.LeakyReLU(0.2),
+        nn.LeakyReLU(0.2, inplace=True),
+        lambda x: F.leaky_relu(x, negative_slope=0.2),
+        lambda x: F.leaky_relu_(x, 0.2),
+        nn.PReLU(init=0.2).double(),
+        nn.PReLU(3, init=0.2).double(),
+        lambda x: F.prelu(x, weight=torch.tensor([0.2], dtype=x.dtype)),
+    ],
+)
+def test_leaky_relu_keeps_its_slope(call):
+    x = X[:12].view(2, 3, 1, 2)
+    with smoothed_relu(3.0):
+        found = call(x.clone())
+    torch.testing.assert_close(found, 0.2 * x + 0.8 * F.softplus(x, 3.0, 50))
+    torch.testing.assert_close(call(x.clone()), torch.where(x > 0, x, 0.2 * x))
+
+
 def test_large_values_do_not_overflow():
     x = torch.tensor([-1e4, 88.0, 1e4, 1e30], requires_grad=True)
     with smoothed_relu(10.0):
