@@ -98,7 +98,7 @@ class FragilityAnalysis:
                     raise ValueError(f"fragility.{asked}: {name}: {error}") from None
                 self.refused[name] = str(error)
                 del self.methods[name]
-        self.cases = [case for case in self.cases if case.method in self.methods]
+        self.cases = [case for case in self.cases if {case.method, case.attacked} <= set(self.methods)]
         self._drawn = set(largest(self.cases))
 
     def update(self, sweep: int, seen: Observation) -> None:
@@ -189,8 +189,8 @@ class FragilityAnalysis:
             if case.attack.type == "target_map" and case.attack.target is None:
                 if len(self._others) < 2:
                     return None
-                target = self._others.maps(case.method)
-            self._attacks[number] = create_explanation_attack(case.attack, self.methods[case.method], target=target)
+                target = self._others.maps(case.attacked)
+            self._attacks[number] = create_explanation_attack(case.attack, self.methods[case.attacked], target=target)
         return self._attacks[number]
 
     def _judge(self, method: str, numbers: list[int], x: Tensor, y: Tensor, maps: Tensor) -> None:

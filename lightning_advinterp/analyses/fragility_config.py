@@ -58,6 +58,11 @@ class Case:
     attack: ExplanationAttackConfig
     eps: float
 
+    @property
+    def attacked(self) -> str:
+        """The method whose maps the attack changes."""
+        return self.attack.of or self.method
+
 
 @dataclass(frozen=True)
 class FragilityConfig:
@@ -116,6 +121,10 @@ class FragilityConfig:
         names = [attack.label_name for attack in self.chosen_attacks()]
         if len(set(names)) < len(names):
             raise ValueError(f"attacks: every attack needs a name of its own, got {names}; set name: in each.")
+        known = [method.label_name for method in self.chosen_methods()]
+        for attack in self.chosen_attacks():
+            if attack.of is not None and attack.of not in known:
+                raise ValueError(f"attacks: of must name one of the methods {', '.join(known)}, got {attack.of!r}.")
         for eps in self.eps or ():
             parse_budget(eps)
 

@@ -19,7 +19,7 @@ def cost(cases: Sequence[Case], methods: Mapping[str, Method], config: Fragility
     curves = 2 * (config.faithfulness + 1) * (len(methods) + 1) if config.faithfulness else 0
     parts = [(1 + curves, 0), *(method.passes(size) for method in methods.values())]
     for case in cases:
-        attack = create_explanation_attack(case.attack, methods[case.method])
+        attack = create_explanation_attack(case.attack, methods[case.attacked])
         parts += [attack.passes_at(size), (1, 0), methods[case.method].passes(size)]
     forwards, backwards = (sum(counts) for counts in zip(*parts, strict=True))
     return forwards, backwards

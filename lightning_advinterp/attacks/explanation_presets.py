@@ -48,6 +48,8 @@ class ExplanationAttackConfig:
         most_delta_p: the farthest that the class' probability may move; 1 when left out.
         check_every: iterates between checks of the ReLU network; 1 when left out.
         label: the class that is explained, ``predicted`` or ``true`` (then wrongly classified images are left out).
+        of: in an analysis of several methods, the name of the one whose maps are attacked; each its own when left out.
+            Another one's show whether what fools it fools the others.
     """
 
     type: str = "topk"
@@ -65,6 +67,7 @@ class ExplanationAttackConfig:
     most_delta_p: float | None = None
     check_every: int | None = None
     label: Literal["predicted", "true"] = "predicted"
+    of: str | None = None
 
     def __post_init__(self) -> None:
         _check(self)

@@ -215,6 +215,24 @@ def test_what_is_remembered_holds_no_batches(found):
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
+def test_an_attack_on_another_method_s_maps():
+    """What is found on the gradient map is measured on the smoothed one."""
+    network, batch = network_and_batch()
+    smooth = ExplanationConfig("gradient", name="smooth", softplus=2.0)
+    attack = ExplanationAttackConfig("topk", name="transfer", of="gradient", softplus=5.0)
+    config = replace(CONFIG, methods=(ExplanationConfig("gradient"), smooth), attacks=(attack,), eps=("16/255",))
+    result = Runner(network, Memory(batch)).run([FragilityAnalysis(config)])["fragility"]
+    network.eval()
+    right = [0, 1, 4, 5, 6]
+    x, y, keys = batch.image[right], batch.label[right], sample_keys(batch.index[right], seed=5)
+    same = replace(attack, eps="16/255", steps=3, step_size=2.5 * 16 / 255 / 3)
+    x_adv = create_explanation_attack(same, Gradient())(network, x, y, keys=keys)
+    for name, method in (("gradient", Gradient()), ("smooth", Gradient(softplus=2.0))):
+        expected = compare_maps(method.map(network, x, y), method.map(network, x_adv, y))["spearman"]
+        found = [row["spearman"] for row in rows_of(result, method=name)]
+        assert found == pytest.approx(expected.tolist(), abs=1e-9)
+
+
 def test_an_interrupted_run_goes_on(found, tmp_path):
     network, batch, _, result = found
     journal = tmp_path / "journal"
@@ -362,6 +380,7 @@ def test_cost_counts_the_passes():
         ({"seconds": 0.0}, "seconds must be above 0"),
         ({"attacks": ()}, "attacks: expected at least one"),
         ({"eps": ("8",)}, "in 0-255 units"),
+        ({"attacks": (ExplanationAttackConfig("topk", of="ig"),)}, "of must name one of the methods gradient, integr"),
         ({"attacks": (ExplanationAttackConfig("topk"),) * 2}, "needs a name of its own"),
     ],
 )

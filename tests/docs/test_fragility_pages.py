@@ -40,11 +40,13 @@ def test_commands_parse(block):
 
 
 def test_configurations_parse(tmp_path):
-    evaluation, training = blocks("yaml")
-    (tmp_path / "evaluation.yaml").write_text(evaluation)
-    parser = evaluation_parser()
-    settings = parser.instantiate(parser.parse_args(["--config", str(tmp_path / "evaluation.yaml")])).fragility
-    assert {case.attack.label_name for case in settings.cases()} == {"random_sign", "topk", "mass_centre", "other"}
+    *evaluations, training = blocks("yaml")
+    names = [{"random_sign", "topk", "mass_centre", "other"}, {"topk", "transfer"}]
+    for text, expected in zip(evaluations, names, strict=True):
+        (tmp_path / "evaluation.yaml").write_text(text)
+        parser = evaluation_parser()
+        settings = parser.instantiate(parser.parse_args(["--config", str(tmp_path / "evaluation.yaml")])).fragility
+        assert {case.attack.label_name for case in settings.cases()} == expected
     (tmp_path / "training.yaml").write_text(training)
     flags = ["--data", "ConceptWorldDataModule", "--model.network", "cifar_resnet20"]
     callback = TrainCLI.parse(["--config", str(tmp_path / "training.yaml"), *flags]).config_init.fragility
