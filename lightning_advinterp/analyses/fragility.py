@@ -68,7 +68,7 @@ class FragilityAnalysis:
         self._others: OtherImages | None = None
         self._drawn: set[int] = set()
         self._started: float | None = None
-        self._longest = 0.0
+        self._per_image = 0.0
 
     def needs(self, network: Network) -> Needs:
         """Two sweeps over real images; the attacks are its own.
@@ -111,23 +111,25 @@ class FragilityAnalysis:
             for number, label, image in zip(index.tolist(), y.tolist(), x, strict=True):
                 self.state.offer(number, mixed_seed(self.config.seed, number, _POOL), label, image)
             return
-        for start in range(0, len(index), self.config.batch_size):
-            part = slice(start, start + self.config.batch_size)
-            if self._late():
-                self.state.left |= set(index[part].tolist())
-                continue
+        while len(index):
+            count = self._affordable(min(len(index), self.config.batch_size))
+            if count == 0:
+                self.state.left |= set(index.tolist())
+                return
             began = time.monotonic()
-            self._measure(index[part], x[part], y[part])
-            self._longest = max(self._longest, time.monotonic() - began)
+            self._measure(index[:count], x[:count], y[:count])
+            self._per_image = (time.monotonic() - began) / count
+            index, x, y = index[count:], x[count:], y[count:]
 
-    def _late(self) -> bool:
-        """Whether another batch would go past the time limit; the first one is always taken."""
+    def _affordable(self, most: int) -> int:
+        """Return how many images there is time for: at first one, which is always taken and shows how long it takes."""
         if self.config.seconds is None:
-            return False
+            return most
         if self._started is None:
             self._started = time.monotonic()
-            return False
-        return time.monotonic() - self._started + self._longest > self.config.seconds
+            return 1
+        rest = self.config.seconds - (time.monotonic() - self._started)
+        return min(most, int(max(rest, 0.0) / max(self._per_image, 1e-9)))
 
     def _measure(self, index: Tensor, x: Tensor, y: Tensor) -> None:
         network, numbers, state = self._network, index.tolist(), self.state

@@ -85,7 +85,8 @@ class FragilityConfig:
         show: images in the figures.
         limit: number of images.
         batch_size: images at a time.
-        seconds: no further images are taken when these are used up, on every process; null for no limit.
+        seconds: no further images are taken when these would be used up, on every process; the first one always is;
+            null for no limit.
         seed: of the attacks' random numbers and of the choice of other images.
     """
 

@@ -39,8 +39,8 @@ class FragilityCallback(AnalysisCallback):
         every_n_epochs: how often.
         limit: number of validation images, a seeded choice, of which the correctly classified ones are taken.
         batch_size: images at a time.
-        seconds: no further images are taken when these are used up. The number of images then depends on the
-            machine's speed; ``null`` for no limit.
+        seconds: no further images are taken when these would be used up; the first one always is. The number of images
+            then depends on the machine's speed; ``null`` for no limit.
         seed: draws the images and the attacks' random numbers.
     """
 

@@ -256,9 +256,31 @@ def test_a_time_limit_leaves_images_out_and_says_how_many():
     network, batch = network_and_batch()
     config = replace(CONFIG, seconds=1e-9, attacks=CONFIG.attacks[:1])
     result = Runner(network, Memory(batch), batch_size=7).run([FragilityAnalysis(config)])["fragility"]
-    assert result.scalars["fragility/images"] == 2  # the first batch is always taken
-    assert result.scalars["fragility/left"] == 3
-    assert {row["image"] for row in result.tables["fragility"]} == {40, 41}
+    assert result.scalars["fragility/images"] == 1  # the first image is always taken
+    assert result.scalars["fragility/left"] == 4
+    assert {row["image"] for row in result.tables["fragility"]} == {40}
+
+
+def test_a_time_limit_holds_within_the_first_batch(monkeypatch):
+    """An image takes 1 s: after the first one there is time for two more, in whatever batches."""
+    network, batch = network_and_batch()
+    now, sizes = [0.0], []
+
+    class Timed(FragilityAnalysis):
+        def _measure(self, index, x, y):
+            now[0] += len(index)
+            sizes.append(len(index))
+            super()._measure(index, x, y)
+
+    monkeypatch.setattr("lightning_advinterp.analyses.fragility.time.monotonic", lambda: now[0])
+    analysis = Timed(replace(CONFIG, seconds=3.5, attacks=CONFIG.attacks[:1], batch_size=8))
+    analysis.needs(network)
+    with frozen_eval(network):
+        for sweep in range(2):
+            analysis.update(sweep, observation(network, batch))
+            analysis.settle(sweep)
+    assert sizes == [1, 2]
+    assert analysis.result().scalars["fragility/left"] == 2
 
 
 def test_nothing_is_classified_correctly():
