@@ -24,7 +24,7 @@ from lightning_advinterp.explanations import (
     create_explanations,
 )
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
-from lightning_advinterp.metrics.heatmaps import compare_inputs, compare_maps
+from lightning_advinterp.metrics.heatmaps import compare_images, compare_inputs, compare_maps
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import mixed_seed, sample_keys, uniform
 
@@ -172,6 +172,7 @@ class FragilityAnalysis:
         columns = {name: columns[name] for name in FIRST} | columns
         inputs = compare_inputs(x, found.x_adv, logits, after, y)
         columns |= {name: inputs[name] for name in INPUTS} | {"success": found.success}
+        columns |= compare_images(x, found.x_adv)
         columns |= _towards(attack.dissimilarity, maps, moved, self.config.k)
         values = {name: column.tolist() for name, column in columns.items()}
         head: Row = {"method": case.method, "attack": case.attack.label_name, "eps": case.eps}

@@ -14,7 +14,7 @@ from lightning_advinterp.metrics.intervals import wilson_interval
 
 MEASURES = (
     *("topk", "spearman", "center_shift", "kendall", "center_shift_relative", "ssim", "pcc", "mse"),
-    *("linf", "l2", "delta_p", "aim_before", "aim"),
+    *("linf", "l2", "delta_p", "aim_before", "aim", "image_ssim", "image_pcc", "image_mse"),
 )
 """Measures whose medians and quantiles are in the summary, besides those of the target map."""
 SHARES = ("label_kept", "success")

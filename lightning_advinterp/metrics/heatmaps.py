@@ -169,6 +169,26 @@ def compare_inputs(x: Tensor, x_adv: Tensor, logits: Tensor, logits_adv: Tensor,
     }
 
 
+def compare_images(x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
+    """Return how alike image and perturbed image are, as Dombrowski et al. 2019 report beside their maps.
+
+    Args:
+        x: ``[B, C, H, W]`` in [0, 1], at least 11 × 11.
+        x_adv: likewise.
+
+    Returns:
+        ``image_ssim``: the mean over channels of :func:`ssim` with the range 1; ``image_pcc`` and ``image_mse``:
+        :func:`pearson` and :func:`mean_squared_error` of all values.
+    """
+    flat, flat_adv = x.flatten(2), x_adv.flatten(2)
+    channels = ssim(x.flatten(0, 1), x_adv.flatten(0, 1), data_range=1.0).view(x.shape[:2])
+    return {
+        "image_ssim": channels.mean(1),
+        "image_pcc": pearson(flat, flat_adv),
+        "image_mse": mean_squared_error(flat, flat_adv),
+    }
+
+
 def average_ranks(values: Tensor) -> Tensor:
     """Return ranks from 1, of equal values their average, ``[B, n] -> [B, n]`` float64."""
     ordered, order = values.sort(dim=1)

@@ -18,7 +18,7 @@ from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanat
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients, learn_patterns
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
-from lightning_advinterp.metrics.heatmaps import compare_inputs, compare_maps
+from lightning_advinterp.metrics.heatmaps import compare_images, compare_inputs, compare_maps
 from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import frozen_eval
@@ -75,6 +75,7 @@ def test_rows_are_what_attack_and_measures_say(found):
             after = method.map(network, attack.x_adv, y, keys=keys)
             expected = compare_maps(maps, after)
             expected |= compare_inputs(x, attack.x_adv, network(x), network(attack.x_adv), y)
+            expected |= compare_images(x, attack.x_adv)
             rows = [row for row in rows_of(result, method=name, attack="topk") if row["eps"] == pytest.approx(eps)]
             assert [row["image"] for row in rows] == batch.index[right].tolist()
             for place, row in enumerate(rows):

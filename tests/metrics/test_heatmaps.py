@@ -12,6 +12,7 @@ from lightning_advinterp.metrics.heatmaps import (
     average_ranks,
     centre,
     centre_shift,
+    compare_images,
     compare_inputs,
     compare_maps,
     kendall,
@@ -127,6 +128,18 @@ def test_what_a_perturbation_did_otherwise():
     near(found["delta_p"], [math.tanh(0.5), 0.0], 1e-7)
     near(found["linf"], [0.4, 0.0], 1e-6)
     near(found["l2"], [0.5, 0.0], 1e-6)
+
+
+def test_images_before_and_after():
+    x = torch.rand(2, 3, 13, 12)
+    x_adv = (x + 0.1 * torch.randn(2, 3, 13, 12)).clamp(0, 1)
+    found = compare_images(x, x_adv)
+    a, b = x.double().numpy(), x_adv.double().numpy()
+    settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
+    pairs = list(zip(a, b, strict=True))
+    near(found["image_ssim"], [structural_similarity(u, v, channel_axis=0, **settings) for u, v in pairs], 1e-10)
+    near(found["image_pcc"], [np.corrcoef(u.ravel(), v.ravel())[0, 1] for u, v in pairs])
+    near(found["image_mse"], [((u - v) ** 2).mean() for u, v in pairs])
 
 
 @pytest.mark.parametrize("measure", [spearman, kendall, pearson, ssim, mean_squared_error, centre_shift])
