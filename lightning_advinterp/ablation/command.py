@@ -9,6 +9,7 @@ from rich.console import Console
 
 from lightning_advinterp.ablation.masking import masking_markdown
 from lightning_advinterp.ablation.matched import matched_markdown
+from lightning_advinterp.ablation.measures import measures_markdown
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import START, run, tested, trained
 from lightning_advinterp.ablation.table import (
@@ -19,6 +20,7 @@ from lightning_advinterp.ablation.table import (
     hits,
     markdown,
     matched_of,
+    measures_of,
     rows_of,
 )
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
@@ -74,7 +76,9 @@ def write_table(plan: Plan, console: Console) -> None:
     automatic = autoattack_rows(plan)
     matched = matched_of(plan)
     checks = checks_of(plan)
-    tables = {"ablation": rows, "matched": matched, "autoattack": automatic, "masking": checks, "validation": chosen}
+    measured = measures_of(plan)
+    tables = {"ablation": rows, "matched": matched, "autoattack": automatic, "masking": checks}
+    tables |= {"measures": measured, "validation": chosen}
     for name, table in tables.items():
         if table:
             write_text(folder / f"{name}.csv", to_csv(table))
@@ -82,6 +86,7 @@ def write_table(plan: Plan, console: Console) -> None:
         parts.insert(0, markdown(rows) + _starts(plan))
         parts.insert(1, matched_markdown(matched, plan.the_reference))
     parts += [markdown(automatic), masking_markdown(checks)]
+    parts += [measures_markdown(measured, plan.measures.show)] if plan.measures is not None else []
     text = "\n".join(part for part in parts if part)
     write_text(folder / "ablation.md", text)
     for kind in dict.fromkeys(row["images"] for row in rows if row["images"] != REAL):

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from lightning_advinterp.ablation.masking import Masking
+from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.attacks.config import AttackConfig
 
 
@@ -25,6 +26,7 @@ class Plan:
         checkpoints: which checkpoints of a run are tested: ``last`` (no choice), ``best`` (chosen on validation);
             none for a plan that chooses settings, whose arms are compared on validation images alone.
         masking: checks for masked gradients; null for none.
+        measures: analyses of ``evaluate.py`` on the networks of some arms; null for none.
         batch_size: test images at a time.
         output: folder for the runs, their evaluations and the table.
         dry_run: say what is complete and what is to be done, and stop.
@@ -41,6 +43,7 @@ class Plan:
     attack: tuple[AttackConfig, ...] = (AttackConfig("fgsm"), AttackConfig("pgd", steps=20))
     checkpoints: list[str] = field(default_factory=lambda: ["last", "best"])
     masking: Masking | None = None
+    measures: Measures | None = None
     batch_size: int = 100
     output: str = "runs/ablation"
     dry_run: bool = False
@@ -65,6 +68,13 @@ class Plan:
             for flag, names in (("source", [self.masking.source]), ("autoattack", self.masking.autoattack)):
                 if not set(names) <= set(self.arms):
                     raise ValueError(f"masking.{flag} must be among the arms {', '.join(self.arms)}, got {names}.")
+        if self.measures is not None:
+            if not set(self.measures.arms) <= set(self.arms):
+                raise ValueError(
+                    f"measures.arms must be among the arms {', '.join(self.arms)}, got {self.measures.arms}."
+                )
+            for flags in self.measures.evaluations.values():
+                evaluation_of(flags, Path("last.ckpt"), Path(self.output)).attack_configs()
         for path in (*self.base, *(shlex.split(arm)[0] for arm in self.arms.values())):
             if not Path(path).is_file():
                 raise FileNotFoundError(f"base and arms must name configurations, but there is no file {path}.")
@@ -79,7 +89,7 @@ class Plan:
         return Path(self.output) / f"{arm}-{seed}"
 
     def test_folder(self, arm: str, seed: int, checkpoint: str) -> Path:
-        """Return where one evaluation lies: ``last``, ``best``, ``masking`` or ``autoattack``."""
+        """Return where one evaluation lies: ``last``, ``best``, ``masking``, ``autoattack`` or a measure's name."""
         return self.run_folder(arm, seed) / "test" / checkpoint
 
     def command(self, arm: str, seed: int) -> list[str]:

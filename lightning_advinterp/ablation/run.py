@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 
 from lightning_advinterp.ablation.masking import Masking
+from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.cli import TrainCLI, fit
@@ -45,6 +46,19 @@ def run(plan: Plan, console: Console) -> None:
                 _test(plan, arm, seed, checkpoint, console)
     if plan.masking is not None:
         _check(plan, plan.masking, console)
+    if plan.measures is not None:
+        _measure(plan, plan.measures, console)
+
+
+def _measure(plan: Plan, measures: Measures, console: Console) -> None:
+    """Run the evaluations that are not complete, seed by seed."""
+    for seed in plan.seeds:
+        for name, flags in measures.evaluations.items():
+            for arm in measures.arms:
+                if not tested(plan, arm, seed, name):
+                    checkpoint = plan.run_folder(arm, seed) / "last.ckpt"
+                    evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name))
+                    run_evaluation(evaluation, console, checking=plain_errors)
 
 
 def _check(plan: Plan, masking: Masking, console: Console) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from lightning_advinterp.ablation.masking import masking_row
 from lightning_advinterp.ablation.matched import matched_rows
+from lightning_advinterp.ablation.measures import compare, read_scalars
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import tested
 from lightning_advinterp.analyses.analysis import REAL, Row
@@ -97,6 +98,20 @@ def checks_of(plan: Plan) -> list[Row]:
         for seed in plan.masking.seeds:
             if tested(plan, arm, seed, "masking"):
                 rows.append(masking_row(plan.masking, arm, seed, _accuracy(plan.test_folder(arm, seed, "masking"))))
+    return rows
+
+
+def measures_of(plan: Plan) -> list[Row]:
+    """Return the comparison of what was measured, over the seeds from which all of its arms are complete."""
+    rows: list[Row] = []
+    if plan.measures is None:
+        return rows
+    arms = plan.measures.arms
+    reference = plan.the_reference if plan.the_reference in arms else None
+    for name in plan.measures.evaluations:
+        seeds = [seed for seed in plan.seeds if all(tested(plan, arm, seed, name) for arm in arms)]
+        runs = {arm: [read_scalars(plan.test_folder(arm, seed, name)) for seed in seeds] for arm in arms}
+        rows += compare(name, runs, reference) if seeds else []
     return rows
 
 

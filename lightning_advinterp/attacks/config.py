@@ -69,7 +69,8 @@ class AttackConfig:
             image in L2; Carlini & Wagner 2017), ``autoattack`` (Croce & Hein 2020) and the four that it is made of:
             ``apgd`` (sets its own step size), ``apgd_t`` (the same towards each of the 9 likeliest other classes, on
             the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision boundary towards these classes;
-            unchanged where that is farther than ε), ``square`` (random search without gradients).
+            unchanged where that is farther than ε), ``square`` (random search without gradients). ``random_sign`` is
+            the control: every pixel moves by ε up or down at random.
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.

@@ -13,6 +13,7 @@ from lightning_advinterp.attacks.budget import Budget, Eps, parse_budget, parse_
 from lightning_advinterp.attacks.config import CHECKS, AttackConfig
 from lightning_advinterp.attacks.fab import FAB
 from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.noise import RandomSign
 from lightning_advinterp.attacks.optimization_presets import (
     build_carlini_wagner,
     build_ensemble,
@@ -124,6 +125,10 @@ def _transfer(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> A
     return TransferAttack(inner, config.members or (), combine=config.combine or "loss", **common)
 
 
+def _random_sign(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+    return RandomSign(budget, **common)
+
+
 def _untargeted(build: Callable[..., Attack], **always: Any) -> Callable[..., Attack]:
     """Return what builds one of AutoAttack's attacks, or all of it, with the settings that are given."""
 
@@ -152,6 +157,7 @@ BUILDERS: dict[str, Builder] = {
     "apgd_t": Builder(_untargeted(APGD, loss="dlr_targeted"), {"norm", "steps"}, "8/255"),
     "fab_t": Builder(_untargeted(FAB), {"norm", "steps"}, "8/255"),
     "square": Builder(_untargeted(Square), {"norm", "queries"}, "8/255"),
+    "random_sign": Builder(_random_sign, set(), single=True),
     "autoattack": Builder(_untargeted(AutoAttack), {"norm", "steps", "queries"}, "8/255"),
 }
 """Every type of attack by its name in a configuration."""

@@ -32,6 +32,7 @@ def plan(tmp_path):
         f"base: [{tmp_path / 'base.yaml'}]\narms: {{{arms}}}\nseeds: [0, 1]\nlimit: 20\n"
         f"attack: [{{type: fgsm, eps: 8/255}}]\n"
         "masking: {limit: 10, queries: 5, growth: [8], autoattack: [consistency], autoattack_limit: 1}\n"
+        "measures: {arms: [consistency, standard], evaluations: {phi: --analyses distances --eps 8/255 --limit 20}}\n"
         f"output: {tmp_path / 'out'}\n"
     )
     return path
@@ -80,6 +81,18 @@ def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeyp
         assert [(row["arm"], row["images"], row["runs"]) for row in csv.DictReader(file)] == [
             ("consistency", "fgsm", "4")
         ]
+    with (out / "measures.csv").open() as file:
+        measured = [row for row in csv.DictReader(file) if row["scalar"] == "distances/fgsm/r_src"]
+    assert [(row["arm"], row["seeds"], row["difference"] == "") for row in measured] == [
+        ("consistency", "2", False),
+        ("standard", "2", True),
+    ]
+    for row in measured:
+        ratios = []
+        for seed in (0, 1):
+            with (out / f"{row['arm']}-{seed}" / "test" / "phi" / "distances.csv").open() as file:
+                ratios += [float(r["mean"]) for r in csv.DictReader(file) if r["ratio"] == "r_src"]
+        assert float(row["mean"]) == pytest.approx(sum(ratios) / 2, rel=1e-4)
     with (out / "validation.csv").open() as file:
         validation = list(csv.DictReader(file))
     assert [(row["arm"], row["seed"]) for row in validation] == [(arm, seed) for seed in "01" for arm in ARMS]
@@ -92,7 +105,7 @@ def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeyp
 
 
 def test_a_plan_without_tests_compares_on_validation_images_alone(plan, tmp_path, capsys):
-    main(["--config", str(plan), "--seeds", "[0]", "--checkpoints", "[]", "--masking", "null"])
+    main(["--config", str(plan), "--seeds", "[0]", "--checkpoints", "[]", "--masking", "null", "--measures", "null"])
     assert "last epoch on the validation images" in capsys.readouterr().out
     assert not (tmp_path / "out" / "ablation.csv").exists()
     assert not (tmp_path / "out" / "standard-0" / "test").exists()
@@ -105,6 +118,8 @@ def test_a_plan_without_tests_compares_on_validation_images_alone(plan, tmp_path
         (["--reference", "other"], "reference must be one of the arms standard, consistency, got 'other'"),
         (["--checkpoints", "[first]"], "checkpoints must be last, best, both or none"),
         (["--masking.source", "other"], "masking.source must be among the arms standard, consistency, got ['other']"),
+        (["--measures.arms", "[other]"], "measures.arms must be among the arms standard, consistency, got ['other']"),
+        (["--measures.evaluations", "{phi: --attack fgsn}"], "fgsn"),
         (["--base", "[no.yaml]"], "there is no file no.yaml"),
     ],
 )

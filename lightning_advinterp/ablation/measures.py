@@ -1,0 +1,128 @@
+"""What the networks of some arms are like beside their accuracy: any analysis, compared over seeds."""
+
+import json
+import shlex
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from fnmatch import fnmatch
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from lightning_advinterp.analyses.analysis import Row
+from lightning_advinterp.evaluation import Evaluation
+from lightning_advinterp.evaluation.command import bare_flags, evaluation_parser
+
+RESERVED = ("last", "best", "masking", "autoattack")
+"""Folders of the tests beside which evaluations lie."""
+
+
+@dataclass(frozen=True)
+class Measures:
+    """What is measured, of the last epoch, from every seed of the plan.
+
+    Attributes:
+        arms: which are measured.
+        evaluations: name to flags of ``evaluate.py`` without ``--checkpoint`` and ``--output``.
+        show: patterns of the scalars that stand in ``ablation.md``; all stand in ``measures.csv``.
+    """
+
+    arms: list[str]
+    evaluations: dict[str, str]
+    show: list[str] = field(default_factory=lambda: ["*"])
+
+    def __post_init__(self) -> None:
+        wrong = sorted(set(self.evaluations) & set(RESERVED))
+        if wrong or not self.arms or not self.evaluations:
+            raise ValueError(
+                f"measures needs arms and evaluations, none of these named {', '.join(RESERVED)}; "
+                f"got arms={self.arms} and evaluations named {', '.join(self.evaluations)}."
+            )
+
+
+def evaluation_of(flags: str, checkpoint: Path, output: Path) -> Evaluation:
+    """Return what ``python evaluate.py FLAGS --checkpoint … --output …`` would do."""
+    parser = evaluation_parser()
+    line = [*shlex.split(flags), "--checkpoint", str(checkpoint), "--output", str(output)]
+    fields = vars(parser.instantiate(parser.parse_args(bare_flags(line, parser))))
+    fields.pop("config")
+    return Evaluation(**fields)
+
+
+def read_scalars(folder: Path) -> dict[str, float]:
+    """Return the numbers of an evaluation by ``analysis/scalar``; those without a value are left out."""
+    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))["scalars"]
+    flat: dict[str, float] = {}
+    for analysis, scalars in found.items():
+        for key, value in scalars.items():
+            name = key if key.startswith(f"{analysis}/") else f"{analysis}/{key}"
+            if value is not None:
+                flat[name] = float(value)
+    return flat
+
+
+def compare(name: str, runs: dict[str, list[dict[str, float]]], reference: str | None) -> list[Row]:
+    """Compare the scalars of one evaluation over arms.
+
+    Intervals are Student's over seeds, ``x̄ ± t(0.975, S − 1) s/√S``, differences paired by seed. The images are the
+    same for all, so that an interval tells how another training would come out on these images, and the images' own
+    spread is not in it.
+
+    Args:
+        name: of the evaluation.
+        runs: arm to the scalars of its seeds, in one order.
+        reference: an arm that the others are compared with.
+
+    Returns:
+        Rows ``evaluation, scalar, arm, seeds, mean, low, high`` and, but for the reference, ``difference,
+        difference_low, difference_high``; a scalar that is missing in any run is left out; a single seed has no bounds.
+    """
+    rows: list[Row] = []
+    every = [scalars for arm in runs.values() for scalars in arm]
+    for key in [key for key in every[0] if all(key in scalars for scalars in every)]:
+        values = {arm: np.array([scalars[key] for scalars in own]) for arm, own in runs.items()}
+        for arm, own in values.items():
+            row: Row = {"evaluation": name, "scalar": key, "arm": arm, "seeds": len(own)}
+            row |= dict(zip(("mean", "low", "high"), _student(own), strict=True))
+            if reference in values and arm != reference:
+                names = ("difference", "difference_low", "difference_high")
+                row |= dict(zip(names, _student(own - values[reference]), strict=True))
+            rows.append(row)
+    return rows
+
+
+def _student(values: NDArray[np.float64]) -> tuple[float, float | None, float | None]:
+    mean, count = float(values.mean()), len(values)
+    if count < 2:
+        return mean, None, None
+    half = float(stdtrit(count - 1, 0.975) * values.std(ddof=1) / np.sqrt(count))
+    return mean, mean - half, mean + half
+
+
+def measures_markdown(rows: Sequence[Row], show: Sequence[str]) -> str:
+    """Return the scalars whose names match a pattern as Markdown tables, one per evaluation, arms across."""
+    parts = []
+    for name in dict.fromkeys(row["evaluation"] for row in rows):
+        own = [row for row in rows if row["evaluation"] == name and any(fnmatch(row["scalar"], one) for one in show)]
+        if not own:
+            continue
+        arms = list(dict.fromkeys(row["arm"] for row in own))
+        compared = [arm for arm in arms if any("difference" in row for row in own if row["arm"] == arm)]
+        heads = ["", *arms, *(f"difference, {arm}" for arm in compared)]
+        parts.append(f"{name}, last epoch, {own[0]['seeds']} seeds\n")
+        parts.append("| " + " | ".join(heads) + " |\n" + "| --- " * len(heads) + "|")
+        for key in dict.fromkeys(row["scalar"] for row in own):
+            by = {row["arm"]: row for row in own if row["scalar"] == key}
+            cells = [_cell(by[arm], "mean", "low", "high") for arm in arms]
+            cells += [_cell(by[arm], "difference", "difference_low", "difference_high") for arm in compared]
+            parts.append(f"| {key} | " + " | ".join(cells) + " |")
+        parts.append("")
+    return "\n".join(parts)
+
+
+def _cell(row: Row, *names: str) -> str:
+    value, low, high = (row[name] for name in names)
+    sign = "+" if names[0] == "difference" else ""
+    return f"{value:{sign}.3f}" + ("" if low is None else f" [{low:{sign}.3f}, {high:{sign}.3f}]")
