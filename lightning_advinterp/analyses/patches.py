@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Row, Sweep
+from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.analyses.units import UnitLayer, reduce_maps, unit_layers
 from lightning_advinterp.metrics.top_images import TopImages
 from lightning_advinterp.networks.network import Network
@@ -26,7 +27,7 @@ class PatchesConfig:
         units: these units of every layer; empty: ``count`` of them, evenly spaced over those that ever fire.
         count: units per layer.
         share: side of the patch, as a share of the image's.
-        limit: number of images that patches are pasted into.
+        limit: number of images that patches are pasted into, a seeded choice.
     """
 
     units: tuple[int, ...] = ()
@@ -145,7 +146,9 @@ class PatchesAnalysis:
             return
         indices = getattr(self.dataset, "indices", None) or list(range(len(self.dataset)))
         places = {number: place for place, number in enumerate(indices)}
-        self._others = set(indices[: self.config.limit + 1])
+        # A folder's first images are of one class: a random choice is of all.
+        chosen = subset_indices(len(indices), self.config.limit + 1, self.seed).tolist()
+        self._others = {indices[place] for place in chosen}
         self._patches = []
         for unit, top, size in zip(self._units, self._top, self._sizes, strict=True):
             ranking, spots = top.ranking(1), top.places()

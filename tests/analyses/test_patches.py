@@ -74,6 +74,23 @@ def test_pasting_by_hand(built):
     assert row["pasted"] == pytest.approx(float(torch.stack(pasted).mean()), rel=1e-5)
 
 
+def test_images_to_paste_into_are_not_the_first_ones(built):
+    """Those of a folder are all of one class, maybe the unit's own."""
+    network, data = built
+    images, labels, _ = (torch.cat([field] * 4) for field in data.batch)
+    more = Memory(Batch(images, labels, torch.arange(36)))
+    config = PatchesConfig(units=(0,), limit=7)
+    chosen = []
+    for seed in (0, 0, 1):
+        analysis = PatchesAnalysis(more, ["relu"], config, seed)
+        (row,) = Runner(network, more).run([analysis])["patches"].tables["patches"]
+        assert row["n"] in (7, 8)  # one more is chosen, in case the patch is from one of them
+        chosen.append(sorted(analysis.state_dict()["others"]))
+    assert len(chosen[0]) == 8
+    assert chosen[0][-1] >= 18
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
 def test_parts_and_resumed_states_give_the_same_table():
     network, batch = small_network(), small_batch(n=7, size=16)._replace(index=torch.arange(7))
     data = Memory(batch)
