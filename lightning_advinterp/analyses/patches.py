@@ -77,7 +77,7 @@ class PatchesAnalysis:
 
     Args:
         dataset: the images that the runner shows.
-        layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`.
+        layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`; those that return vectors have no patches.
         config: which units, which patch.
         seed: of places and shuffles.
     """
@@ -131,8 +131,8 @@ class PatchesAnalysis:
         notes = torch.zeros(len(seen.index), 0, dtype=torch.int32, device=seen.index.device)
         for unit, top in zip(self._units, self._top, strict=True):
             maps = seen.activations[REAL][unit.tap]
-            if maps.dim() != 4:
-                raise ValueError(f"layers: {unit.layer!r} has no places; patches need maps [B, C, H, W].")
+            if maps.dim() == 2:  # a vector has no places to paste at; panels of it have no patches
+                continue
 
             def locate(image: Tensor, channel: Tensor, maps: Tensor = maps) -> Tensor:
                 flat = maps[image, channel].flatten(1).argmax(1)
@@ -151,6 +151,8 @@ class PatchesAnalysis:
         self._others = {indices[place] for place in chosen}
         self._patches = []
         for unit, top, size in zip(self._units, self._top, self._sizes, strict=True):
+            if not top.seen:
+                continue
             ranking, spots = top.ranking(1), top.places()
             alive = (ranking.values[:, 0] > 0).nonzero().flatten().tolist()
             for number in self.config.units or _spaced(alive, self.config.count):

@@ -120,3 +120,12 @@ def test_a_unit_that_is_not_there_is_refused():
     network, data = small_network(), Memory(small_batch(n=3, size=16)._replace(index=torch.arange(3)))
     with pytest.raises(ValueError, match="has units 0 to 7, got 8"):
         Runner(network, data).run([PatchesAnalysis(data, "last", PatchesConfig(units=(8,)))])
+
+
+def test_a_layer_of_vectors_has_no_patches():
+    network, data = small_network(), Memory(small_batch(n=3, size=16)._replace(index=torch.arange(3)))
+    config = PatchesConfig(units=(0,))
+    result = Runner(network, data).run([PatchesAnalysis(data, ["relu2", "fc"], config)])["patches"]
+    assert [row["layer"] for row in result.tables["patches"]] == ["relu2"]
+    none = Runner(network, data).run([PatchesAnalysis(data, ["fc"], config)])["patches"]
+    assert none.tables["patches"] == []
