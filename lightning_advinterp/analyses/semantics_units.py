@@ -67,14 +67,17 @@ class KindSeen:
     Attributes:
         top: every unit's top images.
         halves: likewise, of each half of the images; None where a half is empty.
-        targets: int64 ``[K + 1]``, images aimed at each class, and at classes outside; None for real images.
+        targets: int64 ``[K]``, images aimed at each class; None for real images.
+        mass: share of the images that are aimed at these classes, or, of an attack without a target, that the network
+            takes for one of them among all its outputs; None for real images.
         eps: of the attack.
     """
 
     top: Ranking
     halves: Sequence[Ranking | None]
-    targets: Tensor | None
-    eps: float | None
+    targets: Tensor | None = None
+    mass: float | None = None
+    eps: float | None = None
 
 
 def measure_units(

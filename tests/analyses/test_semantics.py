@@ -204,6 +204,25 @@ def test_classes_of_the_set(data):
     assert found.tables["semantics_levels"][1]["target_mass"] == 1
 
 
+@pytest.mark.parametrize("batch_size", [4, 1])
+def test_mass_of_an_attack_without_a_target(data, batch_size):
+    """It is the share of images that the whole network takes for a member; among the members all would be."""
+    network = small_network().double()
+    with torch.no_grad():
+        network.backbone.fc.weight.mul_(30)
+        network.backbone.fc.bias.sub_(network(data.batch.image).mean(0))  # so that predictions differ
+    inside = data.batch.label > 2
+    part = Memory(type(data.batch)(*(field[inside] for field in data.batch)))
+    space = ClassSpace((3, 4), ("d", "e"), SPACE.similarity[3:, 3:])
+    result, _ = run(part, batch_size, space, network, configs=ATTACKS[:1], share=0.5)
+    x_adv = create_attacks(ATTACKS[:1])["fgsm"](network, part.batch.image, part.batch.label)
+    expected = float((network(x_adv).argmax(1) > 2).double().mean())
+    assert 0 < expected < 1
+    assert result.scalars["semantics/all/target_mass"] == pytest.approx(expected)
+    chance = result.tables["semantics_levels"][1]["chance_cs2"]
+    assert 0 < chance <= 1, "q̃ is over the members all the same"
+
+
 def test_layers():
     network = small_network()
     assert [(one.layer, one.tap, one.signed) for one in unit_layers(network, "all_conv")] == [
