@@ -86,7 +86,8 @@ def measure_units(
     """Return the columns of real images' rows, or of an attack's.
 
     ``lc`` is always the unit's level of consistency, over real images. ``lc_true``, ``lc_target``, ``lc_predicted``
-    and ``entropy`` are of the kind's own top images, by their true, target and predicted classes.
+    and ``entropy`` are of the kind's own top images, by their true, target and predicted classes. ``cs2_predicted`` is
+    CS2 with predicted instead of target classes: of an attack that misses its targets it is another number.
 
     Args:
         classes: the class space.
@@ -115,6 +116,7 @@ def measure_units(
         found["cs1_identity"], found["cs2_identity"] = (
             consistency_of_semantics(p, one, identity) for one in (q, q_target)
         )
+        found["cs2_predicted"] = consistency_of_semantics(p, shares(attacked.top, PREDICTED), c)
         found["lc_target"] = level_of_consistency(q_target, c)
     found["lc_identity"] = level_of_consistency(p, identity)
     found["lc_true"] = level_of_consistency(shares(own.top, TRUE), c)

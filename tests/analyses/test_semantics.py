@@ -96,6 +96,8 @@ def test_equals_the_literal_equations(data, reduce):
         else:
             assert row["cs1"] == pytest.approx(literal.cs(p, own, C), abs=1e-12)
             assert row["cs2"] == pytest.approx(literal.cs(p, shares(kind, unit, goals[kind]), C), abs=1e-12)
+            said = shares(kind, unit, predicted[kind])
+            assert row["cs2_predicted"] == pytest.approx(literal.cs(p, said, C), abs=1e-12)
             same = [[float(i == j) for j in range(5)] for i in range(5)]
             assert row["cs1_identity"] == pytest.approx(literal.cs(p, own, same), abs=1e-12)
     assert result.tables["semantics_levels"][0]["n"] == COUNT
