@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from analyses.tables import assert_same_tables, missing
@@ -281,6 +282,28 @@ def test_class_space_of_a_data_set():
     assert {attack.classes for attack in attacks.values()} == {(0, 2)}
     aim_within(attacks, everything, 4)
     assert {attack.classes for attack in attacks.values()} == {None}
+
+
+def test_own_hierarchies_of_all_outputs_and_of_the_sets_classes(tmp_path):
+    names = ["red", "blue", "pink", "grey"]
+    every = 2.0 * (torch.arange(4)[:, None] - torch.arange(4)).abs()
+    np.save(tmp_path / "every.npy", every.numpy())
+    np.save(tmp_path / "some.npy", every[::2, ::2].numpy())
+    spaces = {
+        file: semantic_classes(names, labels=[0, 2], hierarchy=tmp_path / file) for file in ("every.npy", "some.npy")
+    }
+    for space in spaces.values():
+        assert space.names == ("red", "pink")
+        assert space.similarity[0, 1].item() == pytest.approx(math.exp(-8))
+    assert torch.equal(spaces["every.npy"].distances, every.double())
+    known = spaces["some.npy"].distances
+    assert torch.equal(known[::2, ::2], every[::2, ::2].double())
+    assert known[1].isnan().all()
+    (tmp_path / "links.csv").write_text("child,parent\nred,warm\npink,warm\nwarm,colour\nblue,colour\n")
+    linked = semantic_classes(names, labels=[0, 2], hierarchy=tmp_path / "links.csv")
+    assert linked.distances[0, 2] == 2, "grey is missing, and no class of the set"
+    with pytest.raises(ValueError, match="has no node for 1 classes, among them 'grey'"):
+        semantic_classes(names, labels=[0, 3], hierarchy=tmp_path / "links.csv")
 
 
 @pytest.mark.parametrize("count", [1, 2])
