@@ -141,8 +141,9 @@ class SemanticsAnalysis:
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's top images."""
-        self._widths = self._widths or state["widths"]
-        self._lowest = [min(pair) for pair in zip(self._lowest or state["lowest"], state["lowest"], strict=False)]
+        if state["widths"]:  # else it saw no image
+            self._widths = list(state["widths"])
+            self._lowest = [min(pair) for pair in zip(self._lowest or state["lowest"], state["lowest"], strict=True)]
         self._true = self._true + state["true"]
         for kind, lists in state["top"].items():
             for own, other in zip(self._top[kind], lists, strict=True):

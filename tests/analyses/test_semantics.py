@@ -187,6 +187,19 @@ def test_two_processes_report_what_one_reports():
         assert_same_tables(tables, alone)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_process_without_images_changes_nothing(data, first):
+    whole, analysis = run(data)
+    runner, merged = analyse(data)
+    merged.needs(runner.network)
+    merged.expect(COUNT)
+    idle = merged.state_dict()
+    states = [analysis.state_dict(), idle]
+    merged.load_state_dict(states[first])
+    merged.merge(states[1 - first])
+    assert_same_tables(merged.result().tables, whole.tables)
+
+
 def test_classes_of_the_set(data):
     """A network of five outputs on a set of two classes."""
     inside = data.batch.label > 2
