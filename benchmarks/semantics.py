@@ -1,6 +1,6 @@
 """What LC, CS1 and CS2 of all convolutions, or a discrepancy map, cost beside bare forward passes, in one run.
 
-    python benchmarks/semantics.py                        # ResNet-18, 224 px, 2 threads, as in docs/performance.md
+    python benchmarks/semantics.py                        # ResNet-18, 224 px, 2 threads, see docs/semantics.md
     python benchmarks/semantics.py --memory               # and what is kept of growing numbers of images
     python benchmarks/semantics.py --discrepancy          # a map of a unit of the last layer, 5,184 occluded copies
 
