@@ -106,7 +106,7 @@ class PatchesAnalysis:
         self._top = [TopImages(1, 1) for _ in self._units]
         taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
         count = len(self.config.units) or self.config.count
-        pastes = (len(WAYS) - 1) * count * len(self._units)
+        pastes = (len(WAYS) - 1) * count * len(self._units) * min(1, (self.config.limit + 1) / len(self.dataset))
         return Needs((Sweep(taps, labels=False), Sweep(taps, labels=False)), passes=(pastes, 0))
 
     def update(self, sweep: int, seen: Observation) -> None:
