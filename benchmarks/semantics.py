@@ -1,11 +1,13 @@
-"""What LC, CS1 and CS2 of all convolutions cost beside a bare forward pass over the same images, in one run.
+"""What LC, CS1 and CS2 of all convolutions, or a discrepancy map, cost beside bare forward passes, in one run.
 
-    python benchmarks/semantics.py                        # ResNet-18, 224 px, 2 threads, as in docs/performance.md
+    python benchmarks/semantics.py                        # ResNet-18, 224 px, 2 threads, see docs/semantics.md
     python benchmarks/semantics.py --memory               # and what is kept of growing numbers of images
+    python benchmarks/semantics.py --discrepancy          # a map of a unit of the last layer, 5,184 occluded copies
 
 Both go through the same data set and loader; they take turns, and the ratio is of medians. The analysis keeps as
 many images as of a set of ``--of`` images (1 %), and its lists are full of images that every new one displaces: that is
-the dearest time of a full run.
+the dearest time of a full run. A discrepancy map is compared with as many passes that end at its layer; ``--stride 12``
+makes it one of 361 copies.
 """
 
 import argparse
@@ -18,11 +20,14 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_advinterp.analyses import Runner, SemanticsAnalysis
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.explanations.discrepancy import discrepancy_map, occluder_positions
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.metrics.semantics import whole_space
 from lightning_advinterp.metrics.top_images import TopImages
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.conv_layers import conv_taps
+from lightning_advinterp.networks.until import forward_until
+from lightning_advinterp.randomness import sample_keys
 
 
 class Noise(Dataset):
@@ -57,6 +62,23 @@ def bare(network, data, batch, device):
             network(Batch(*(field.to(device) for field in part)).to_float().image)
 
 
+def discrepancy_calls(network, size, stride, batch, device):
+    """The two calls that are compared: passes up to the last layer, and a map of as many copies."""
+    image = Noise(1, size, 2)[0].image[None].float().to(device) / 255
+    copies = len(occluder_positions(size, 11, stride)) ** 2
+    keys, unit = sample_keys(torch.zeros(1, dtype=torch.int64, device=device)), torch.zeros(1, dtype=torch.int64)
+
+    def passes():
+        with torch.no_grad():
+            for first in range(0, copies, batch):
+                forward_until(network, image.expand(min(batch, copies - first), -1, -1, -1).contiguous(), "phi")
+
+    def a_map():
+        discrepancy_map(network, image, "phi", unit, keys, stride=stride, batch_size=batch)
+
+    return {"bare": passes, "discrepancy": a_map}, copies
+
+
 def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -69,6 +91,8 @@ def main():
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--memory", action="store_true", help="measure what is kept instead")
+    parser.add_argument("--discrepancy", action="store_true", help="measure a discrepancy map instead")
+    parser.add_argument("--stride", type=int, default=3, help="between the map's occluders")
     arguments = parser.parse_args()
     keep_freed_memory()
     torch.set_num_threads(arguments.threads)
@@ -95,11 +119,17 @@ def main():
             kept = sweep(Noise(count, arguments.size, network.num_classes)).state_dict()["top"]
             print(f"{count:6} images, {arguments.of // 100} kept per unit: {size_of(kept) / 2**20:.2f} MB of lists")
         return
-    data = Noise(arguments.images, arguments.size, network.num_classes)
-    calls = {
-        "bare": lambda: bare(network, data, arguments.batch, device),
-        "semantics": lambda: sweep(data, filled=True),
-    }
+    title = f"{arguments.network}, {arguments.size} px"
+    if arguments.discrepancy:
+        calls, copies = discrepancy_calls(network, arguments.size, arguments.stride, arguments.batch, device)
+        title += f", {copies} occluded copies in batches of {arguments.batch}"
+    else:
+        data = Noise(arguments.images, arguments.size, network.num_classes)
+        calls = {
+            "bare": lambda: bare(network, data, arguments.batch, device),
+            "semantics": lambda: sweep(data, filled=True),
+        }
+        title += f", {arguments.images} images in batches of {arguments.batch}, lists of {arguments.of // 100}"
     times = {name: [] for name in calls}
     for round_ in range(arguments.rounds + 1):
         for name, call in calls.items():
@@ -110,8 +140,7 @@ def main():
             if round_:  # the first round warms up
                 times[name].append(time.perf_counter() - started)
     base = statistics.median(times["bare"])
-    title = f"{arguments.network}, {arguments.size} px, {arguments.images} images in batches of {arguments.batch}"
-    print(f"{title}, lists of {arguments.of // 100}, {device}, torch {torch.__version__}")
+    print(f"{title}, {device}, torch {torch.__version__}")
     for name, values in times.items():
         low, _, high = (value / base for value in statistics.quantiles(values, n=4))
         median = statistics.median(values)

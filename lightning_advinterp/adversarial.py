@@ -10,7 +10,8 @@ from rich.console import Console
 from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
-from lightning_advinterp.errors import plain_errors
+from lightning_advinterp.data.decode import BadImageError
+from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import load_images, load_subject
 from lightning_advinterp.evaluation.one import choose_device
@@ -97,20 +98,22 @@ def main(args: Sequence[str] | None = None) -> None:
         device = choose_device(plan.device)
         images = load_images(asked, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)
-    found = make_adversarial_set(
-        subject.network.to(device),
-        images,
-        attack,
-        plan.output,
-        targets=plan.targets,
-        limit=plan.limit,
-        batch_size=plan.batch_size,
-        part=plan.part,
-        device=device,
-        seed=plan.seed,
-        rank=plan.process,
-        world_size=plan.processes,
-    )
+    with stops_explained(BadImageError):
+        found = make_adversarial_set(
+            subject.network.to(device),
+            images,
+            attack,
+            plan.output,
+            targets=plan.targets,
+            limit=plan.limit,
+            batch_size=plan.batch_size,
+            part=plan.part,
+            device=device,
+            seed=plan.seed,
+            rank=plan.process,
+            world_size=plan.processes,
+            checking=plain_errors,
+        )
     rows, wrong = found.rows, found.verify()
     if wrong:
         raise SystemExit(

@@ -26,6 +26,7 @@ from lightning_advinterp.taxonomy.graph import (
 )
 from lightning_advinterp.taxonomy.tables import (
     check_distances,
+    is_parent_links,
     read_distances,
     read_parent_links,
     shipped_classes,
@@ -218,10 +219,6 @@ def _wordnet(nodes: Sequence[str], *, whole: bool) -> Taxonomy:
 
 
 def _read_hierarchy(path: Path, classes: Sequence[str]) -> Taxonomy | Distances:
-    """Parent links have the columns ``child`` and ``parent``; everything else is a matrix."""
-    if path.suffix != ".npy":
-        with path.open(encoding="utf-8-sig") as file:
-            header = {name.strip() for name in file.readline().split(",")}
-        if {"child", "parent"} <= header:
-            return read_parent_links(path)
+    if path.suffix != ".npy" and is_parent_links(path):
+        return read_parent_links(path)
     return read_distances(path, list(classes))

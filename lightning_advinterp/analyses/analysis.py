@@ -41,11 +41,12 @@ class Needs:
 
     Attributes:
         sweeps: its runs over the data, in order.
-        passes: forward and backward passes of an image that it makes itself, beside what the runner makes.
+        passes: forward and backward passes of an image that it makes itself, beside what the runner makes; on average,
+            where it does not make them of every image.
     """
 
     sweeps: tuple[Sweep, ...]
-    passes: tuple[int, int] = (0, 0)
+    passes: tuple[float, float] = (0, 0)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ def semantic_classes(
         tree: which distances, see :func:`~lightning_advinterp.wordnet.class_distances`.
         sigma: σ of Eq. 10.
         psd_project: see :func:`~lightning_advinterp.wordnet.class_similarity`.
-        hierarchy: the user's own instead of WordNet.
+        hierarchy: the user's own instead of WordNet; a matrix without names is of all outputs, or of ``labels`` alone.
         wnids: name to wnid, where ``classes`` are no wnids.
         accept_guesses: take the first sense of other names.
 
@@ -53,29 +53,27 @@ def semantic_classes(
     members = sorted(set(labels)) if labels is not None and target_classes == "dataset" else list(every)
     if not members or members[0] < 0 or members[-1] >= len(classes):
         raise ValueError(f"labels must be outputs of the network, 0 to {len(classes) - 1}, got {members[:10]}.")
-    distances = class_distances(
-        [classes[label] for label in members],
-        tree,
-        hierarchy=hierarchy,
-        wnids=wnids,
-        accept_guesses=accept_guesses,
-    )
+    known = None if len(members) == len(classes) else _between_all(classes, tree, hierarchy)
+    place = torch.tensor(members)
+    if known is not None and tree != "contracted":
+        distances = known[place[:, None], place]
+    else:
+        own = [classes[label] for label in members]
+        distances = class_distances(own, tree, hierarchy=hierarchy, wnids=wnids, accept_guesses=accept_guesses)
+    if known is None:
+        known = torch.full((len(classes), len(classes)), torch.nan, dtype=torch.float64)
+        known[place[:, None], place] = distances
     shown = classes if names is None else names
     similarity = class_similarity(distances, sigma, psd_project=psd_project)
-    names = tuple(shown[label] for label in members)
-    return ClassSpace(tuple(members), names, similarity, _between_all(classes, members, distances, tree, hierarchy))
+    return ClassSpace(tuple(members), tuple(shown[label] for label in members), similarity, known)
 
 
-def _between_all(
-    classes: Sequence[str], members: Sequence[int], known: Tensor, tree: Tree, hierarchy: object
-) -> Tensor:
-    """Return the distances between all outputs; where nobody has said what the others are, those of the members."""
-    if len(members) < len(classes) and hierarchy is None and all(map(is_wnid, classes)):
-        with suppress(LookupError, ValueError):  # others may be in no WordNet that is here
-            return class_distances(classes, tree)
-    found = torch.full((len(classes), len(classes)), torch.nan, dtype=torch.float64)
-    found[torch.tensor(members)[:, None], torch.tensor(members)] = known
-    return found
+def _between_all(classes: Sequence[str], tree: Tree, hierarchy: Taxonomy | str | Path | None) -> Tensor | None:
+    """Return the distances between all outputs; None where nobody has said what the others are."""
+    if hierarchy is not None or all(map(is_wnid, classes)):
+        with suppress(LookupError, ValueError):  # others may be in no WordNet that is here, or not in the hierarchy
+            return class_distances(classes, tree, hierarchy=hierarchy)
+    return None
 
 
 def aim_within(attacks: Mapping[str, Attack], space: ClassSpace, outputs: int) -> None:

@@ -1,6 +1,8 @@
 """Makes sets of adversarial images on disk, such as those of Dong et al. 2017 and 2022."""
 
 import logging
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,7 @@ def make_adversarial_set(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    checking: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> AdversarialSet:
     """Attack every image towards its least likely classes, and write what comes out.
 
@@ -58,6 +61,7 @@ def make_adversarial_set(
         seed: of the choice and of the attack's random draws.
         rank: this process's number.
         world_size: number of processes.
+        checking: around what looks at the arguments, the folder and the disk, before the first image is attacked.
 
     Returns:
         The set, as far as it is complete.
@@ -66,23 +70,28 @@ def make_adversarial_set(
         ValueError: if the folder holds another set, or arguments are out of range.
         OSError: if the disk is too small.
     """
-    if targets is not None and not 1 <= targets <= network.num_classes:
-        raise ValueError(f"targets must be between 1 and the network's {network.num_classes} classes, got {targets}.")
-    if batch_size < 1 or part < 1:
-        raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
-    sources = subset_indices(len(dataset), limit, seed)  # type: ignore[arg-type]
-    many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
-    manifest = Manifest(
-        attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
-        seed=seed,
-        network={"weights_sha256": weights_hash(network), "spec": network.spec()}
-        | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
-        data=digest(getattr(dataset, "fingerprint", None), sources.tolist()),
-        items=many * len(sources),
-        part=part,
-        shape=tuple(dataset[int(sources[0])].image.shape),
-    )
-    writer = AdversarialSetWriter(folder, manifest)
+    with checking():
+        if targets is not None and not 1 <= targets <= network.num_classes:
+            raise ValueError(
+                f"targets must be between 1 and the network's {network.num_classes} classes, got {targets}."
+            )
+        if batch_size < 1 or part < 1:
+            raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit must be 1 or more images, got {limit}.")
+        sources = subset_indices(len(dataset), limit, seed)  # type: ignore[arg-type]
+        many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
+        manifest = Manifest(
+            attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
+            seed=seed,
+            network={"weights_sha256": weights_hash(network), "spec": network.spec()}
+            | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
+            data=digest(getattr(dataset, "fingerprint", None), sources.tolist()),
+            items=many * len(sources),
+            part=part,
+            shape=tuple(dataset[int(sources[0])].image.shape),
+        )
+        writer = AdversarialSetWriter(folder, manifest)
     due = [number for number in writer.missing() if number % world_size == rank]
     if rank == 0:
         logger.info(

@@ -125,6 +125,8 @@ def unit_rows(
 ) -> dict[str, list[UnitRow]]:
     """Return per layer the rows of its units, real images first, then every attack's.
 
+    After a ReLU only images that make the unit fire are shown: a dead unit has none.
+
     Args:
         network: the network.
         dataset: the images that the analysis was shown.
@@ -137,12 +139,13 @@ def unit_rows(
     """
     numbers = analysis.first_units()
     by = {(row["layer"], row["unit"], row["images"]): row for row in rows}
-    ranked = {kind: analysis.top(kind, config.images)[0].index for kind in (REAL, *attacks)}
+    ranked = {kind: analysis.top(kind, config.images)[0] for kind in (REAL, *attacks)}
     chosen = [by[layer, unit, kind] for layer, some in units.items() for unit in some for kind in (REAL, *attacks)]
     wanted = []
     for row in chosen:
-        index = ranked[row["images"]][numbers[row["layer"]] + row["unit"]].tolist()
-        wanted.append(Wanted(row["tap"], row["unit"], row["images"], tuple(n for n in index if n >= 0)))
+        place, top = numbers[row["layer"]] + row["unit"], ranked[row["images"]]
+        fires = top.values[place] > (-torch.inf if row["signed"] else 0)
+        wanted.append(Wanted(row["tap"], row["unit"], row["images"], tuple(top.index[place][fires].tolist())))
     taken = take_pictures(network, dataset, attacks, wanted, highlight=config.highlight, **options)
     found: dict[str, list[UnitRow]] = {layer: [] for layer in units}
     for row, pictures in zip(chosen, taken, strict=True):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Row, Sweep
+from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.analyses.units import UnitLayer, reduce_maps, unit_layers
 from lightning_advinterp.metrics.top_images import TopImages
 from lightning_advinterp.networks.network import Network
@@ -26,7 +27,7 @@ class PatchesConfig:
         units: these units of every layer; empty: ``count`` of them, evenly spaced over those that ever fire.
         count: units per layer.
         share: side of the patch, as a share of the image's.
-        limit: number of images that patches are pasted into.
+        limit: number of images that patches are pasted into, a seeded choice.
     """
 
     units: tuple[int, ...] = ()
@@ -76,7 +77,7 @@ class PatchesAnalysis:
 
     Args:
         dataset: the images that the runner shows.
-        layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`.
+        layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`; those that return vectors have no patches.
         config: which units, which patch.
         seed: of places and shuffles.
     """
@@ -105,7 +106,7 @@ class PatchesAnalysis:
         self._top = [TopImages(1, 1) for _ in self._units]
         taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
         count = len(self.config.units) or self.config.count
-        pastes = (len(WAYS) - 1) * count * len(self._units)
+        pastes = (len(WAYS) - 1) * count * len(self._units) * min(1, (self.config.limit + 1) / len(self.dataset))
         return Needs((Sweep(taps, labels=False), Sweep(taps, labels=False)), passes=(pastes, 0))
 
     def update(self, sweep: int, seen: Observation) -> None:
@@ -130,8 +131,8 @@ class PatchesAnalysis:
         notes = torch.zeros(len(seen.index), 0, dtype=torch.int32, device=seen.index.device)
         for unit, top in zip(self._units, self._top, strict=True):
             maps = seen.activations[REAL][unit.tap]
-            if maps.dim() != 4:
-                raise ValueError(f"layers: {unit.layer!r} has no places; patches need maps [B, C, H, W].")
+            if maps.dim() == 2:  # a vector has no places to paste at; panels of it have no patches
+                continue
 
             def locate(image: Tensor, channel: Tensor, maps: Tensor = maps) -> Tensor:
                 flat = maps[image, channel].flatten(1).argmax(1)
@@ -145,9 +146,13 @@ class PatchesAnalysis:
             return
         indices = getattr(self.dataset, "indices", None) or list(range(len(self.dataset)))
         places = {number: place for place, number in enumerate(indices)}
-        self._others = set(indices[: self.config.limit + 1])
+        # A folder's first images are of one class: a random choice is of all.
+        chosen = subset_indices(len(indices), self.config.limit + 1, self.seed).tolist()
+        self._others = {indices[place] for place in chosen}
         self._patches = []
         for unit, top, size in zip(self._units, self._top, self._sizes, strict=True):
+            if not top.seen:
+                continue
             ranking, spots = top.ranking(1), top.places()
             alive = (ranking.values[:, 0] > 0).nonzero().flatten().tolist()
             for number in self.config.units or _spaced(alive, self.config.count):

@@ -157,7 +157,7 @@ class Runner:
                     more_forwards, more_backwards = self.attacks[kind].passes
                     forwards, backwards = forwards + more_forwards, backwards + more_backwards
         count = len(self.indices)
-        return {"images": count, "forward_passes": count * forwards, "backward_passes": count * backwards}
+        return {"images": count, "forward_passes": round(count * forwards), "backward_passes": round(count * backwards)}
 
     def _sweep(self, wants: Sweep, done: int, title: str) -> Iterator[tuple[int, Observation | None]]:
         """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""

@@ -76,7 +76,8 @@ class SemanticsAnalysis:
             self.expect(images)
         self._sample = ImageSample(sample, seed)
         self._true = torch.zeros(classes.size, dtype=torch.int64)
-        self._targets = {kind: torch.zeros(classes.size + 1, dtype=torch.int64) for kind in self.attacks}
+        self._targets = {kind: torch.zeros(classes.size, dtype=torch.int64) for kind in self.attacks}
+        self._inside = dict.fromkeys(self.attacks, 0)
 
     def _empty_lists(self, keep: int | None) -> dict[str, list[TopImages]]:
         return {kind: [TopImages(keep, self._show) for _ in _HALVES] for kind in self.kinds}
@@ -93,7 +94,7 @@ class SemanticsAnalysis:
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch among the images so far."""
         true = self.classes.local(seen.label)
-        self._true += _counts(true, self.classes.size)[:-1]
+        self._true += _counts(true, self.classes.size)
         half = sample_keys(seen.index, seed=_HALF_SEED + self.seed) & 1
         fields = {"true": true}
         for kind in self.kinds:
@@ -105,6 +106,9 @@ class SemanticsAnalysis:
             target = self._target(kind, seen, predicted)
             if kind != REAL:
                 self._targets[kind] += _counts(target, self.classes.size)
+                # What the network says among all its outputs: among the members it cannot lie outside.
+                whole = target if self._aims(kind) else self.classes.local(seen.logits[kind].argmax(dim=1))
+                self._inside[kind] += int((whole >= 0).sum())
                 fields[f"target/{kind}"] = target
             fields[kind] = values.float()
             notes = torch.stack([true, target, predicted], dim=1)
@@ -119,10 +123,12 @@ class SemanticsAnalysis:
         """Classes aimed at; what an image without a target is taken for by the network stands for it."""
         if kind == REAL:
             return torch.full_like(predicted, -1)
+        return self.classes.local(seen.goal[kind]) if self._aims(kind) else predicted
+
+    def _aims(self, kind: str) -> bool:
+        """Whether an attack moves images towards classes, not away from theirs."""
         attack = self.attacks[kind]
-        if attack.target is None and attack.label != "least_likely":
-            return predicted
-        return self.classes.local(seen.goal[kind])
+        return attack.target is not None or attack.label == "least_likely"
 
     def _look_at(self, parts: Sequence[Tensor], maps: Sequence[Tensor]) -> None:
         """Learn the layers' widths, and whether layers of unknown sign have activations below zero."""
@@ -135,14 +141,16 @@ class SemanticsAnalysis:
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's top images."""
-        self._widths = self._widths or state["widths"]
-        self._lowest = [min(pair) for pair in zip(self._lowest or state["lowest"], state["lowest"], strict=False)]
+        if state["widths"]:  # else it saw no image
+            self._widths = list(state["widths"])
+            self._lowest = [min(pair) for pair in zip(self._lowest or state["lowest"], state["lowest"], strict=True)]
         self._true = self._true + state["true"]
         for kind, lists in state["top"].items():
             for own, other in zip(self._top[kind], lists, strict=True):
                 own.merge(other)
         for kind, counts in state["targets"].items():
             self._targets[kind] = self._targets[kind] + counts
+            self._inside[kind] += state["inside"][kind]
         self._sample.merge(state["sample"])
 
     def state_dict(self) -> dict[str, Any]:
@@ -152,6 +160,7 @@ class SemanticsAnalysis:
             "lowest": list(self._lowest),
             "true": self._true.clone(),
             "targets": {kind: counts.clone() for kind, counts in self._targets.items()},
+            "inside": dict(self._inside),
             "top": {kind: [half.state_dict() for half in lists] for kind, lists in self._top.items()},
             "sample": self._sample.state_dict(),
         }
@@ -161,6 +170,7 @@ class SemanticsAnalysis:
         self._widths, self._lowest = list(state["widths"]), list(state["lowest"])
         self._true = state["true"].clone()
         self._targets = {kind: counts.clone() for kind, counts in state["targets"].items()}
+        self._inside = dict(state["inside"])
         for kind, lists in state["top"].items():
             for own, other in zip(self._top[kind], lists, strict=True):
                 own.load_state_dict(other)
@@ -201,11 +211,12 @@ class SemanticsAnalysis:
         seen = {}
         for kind, lists in self._top.items():
             halves = [self._first(half) if half.seen else None for half in lists]
-            attack = self.attacks.get(kind)
-            targets = None if attack is None else self._targets[kind]
-            seen[kind] = KindSeen(
-                self._first(self._whole(kind)), halves, targets, None if attack is None else attack.eps
-            )
+            top = self._first(self._whole(kind))
+            if kind == REAL:
+                seen[kind] = KindSeen(top, halves)
+            else:
+                mass = self._inside[kind] / sum(half.seen for half in lists)
+                seen[kind] = KindSeen(top, halves, self._targets[kind], mass, self.attacks[kind].eps)
         signs = [
             low < 0 if unit.signed is None else unit.signed for unit, low in zip(self._units, self._lowest, strict=True)
         ]
@@ -244,5 +255,5 @@ class _Finder:
 
 
 def _counts(classes: Tensor, size: int) -> Tensor:
-    """Count classes ``[B]``; the last count is of those outside (−1)."""
-    return torch.bincount(torch.where(classes < 0, size, classes), minlength=size + 1).cpu()
+    """Count classes ``[B]`` but those outside (−1)."""
+    return torch.bincount(classes[classes >= 0], minlength=size).cpu()

@@ -47,6 +47,8 @@ class SemanticsConfig:
             raise ValueError(f"share must lie in (0, 1], got {self.share}.")
         if not self.sigma > 0:
             raise ValueError(f"sigma must be above 0, got {self.sigma}.")
+        if self.sample < 1:
+            raise ValueError(f"sample must be 1 or more images, got {self.sample}.")
 
     def classes(
         self, classes: Sequence[str], names: Sequence[str], dataset: Any, *, key: str = "semantics"

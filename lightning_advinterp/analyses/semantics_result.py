@@ -75,8 +75,7 @@ def build_result(name: str, setting: Setting, seen: Mapping[str, KindSeen], samp
     scalars: dict[str, float] = {}
     real = seen[REAL]
     for number, (kind, one) in enumerate(seen.items()):
-        target = None if one.targets is None else one.targets[: setting.classes.size]
-        chance = chance_level(setting.true, target, setting.kept, setting.classes.similarity, seed=setting.seed)
+        chance = chance_level(setting.true, one.targets, setting.kept, setting.classes.similarity, seed=setting.seed)
         levels = _levels(setting, one, chance)
         columns, modal = measure_units(setting.classes, setting.layers, real, None if kind == REAL else one)
         columns |= _following(modal, kind, sample)
@@ -96,9 +95,6 @@ def build_result(name: str, setting: Setting, seen: Mapping[str, KindSeen], samp
 
 def _levels(setting: Setting, one: KindSeen, chance: Chance) -> Row:
     """What the measures are to be compared with."""
-    mass = None
-    if one.targets is not None:
-        mass = float(one.targets[:-1].sum() / one.targets.sum()) if int(one.targets.sum()) else float("nan")
     return {
         "n": setting.images,
         "kept": setting.kept,
@@ -107,7 +103,7 @@ def _levels(setting: Setting, one: KindSeen, chance: Chance) -> Row:
         "chance_lc": chance.lc,
         "chance_cs1": None if one.targets is None else chance.cs1,
         "chance_cs2": None if one.targets is None else chance.cs2,
-        "target_mass": mass,
+        "target_mass": one.mass,
         "readable": setting.readable,
     }
 

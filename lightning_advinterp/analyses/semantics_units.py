@@ -67,14 +67,17 @@ class KindSeen:
     Attributes:
         top: every unit's top images.
         halves: likewise, of each half of the images; None where a half is empty.
-        targets: int64 ``[K + 1]``, images aimed at each class, and at classes outside; None for real images.
+        targets: int64 ``[K]``, images aimed at each class; None for real images.
+        mass: share of the images that are aimed at these classes, or, of an attack without a target, that the network
+            takes for one of them among all its outputs; None for real images.
         eps: of the attack.
     """
 
     top: Ranking
     halves: Sequence[Ranking | None]
-    targets: Tensor | None
-    eps: float | None
+    targets: Tensor | None = None
+    mass: float | None = None
+    eps: float | None = None
 
 
 def measure_units(
@@ -83,7 +86,8 @@ def measure_units(
     """Return the columns of real images' rows, or of an attack's.
 
     ``lc`` is always the unit's level of consistency, over real images. ``lc_true``, ``lc_target``, ``lc_predicted``
-    and ``entropy`` are of the kind's own top images, by their true, target and predicted classes.
+    and ``entropy`` are of the kind's own top images, by their true, target and predicted classes. ``cs2_predicted`` is
+    CS2 with predicted instead of target classes: of an attack that misses its targets it is another number.
 
     Args:
         classes: the class space.
@@ -112,6 +116,7 @@ def measure_units(
         found["cs1_identity"], found["cs2_identity"] = (
             consistency_of_semantics(p, one, identity) for one in (q, q_target)
         )
+        found["cs2_predicted"] = consistency_of_semantics(p, shares(attacked.top, PREDICTED), c)
         found["lc_target"] = level_of_consistency(q_target, c)
     found["lc_identity"] = level_of_consistency(p, identity)
     found["lc_true"] = level_of_consistency(shares(own.top, TRUE), c)

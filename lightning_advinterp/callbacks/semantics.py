@@ -1,7 +1,6 @@
 """What units mean, during training: LC, CS1, CS2 and distance ratios as live curves."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, final
 
 import pytorch_lightning as pl
@@ -9,7 +8,7 @@ import pytorch_lightning as pl
 from lightning_advinterp.analyses.analysis import Analysis, Result
 from lightning_advinterp.analyses.classes import aim_within
 from lightning_advinterp.analyses.distances import DistancesAnalysis
-from lightning_advinterp.analyses.panels import PanelsConfig, chosen_units, unit_rows
+from lightning_advinterp.analyses.panels import PanelsConfig, check_units, chosen_units, unit_rows
 from lightning_advinterp.analyses.semantics import SemanticsAnalysis
 from lightning_advinterp.analyses.semantics_config import SemanticsConfig
 from lightning_advinterp.attacks.attack import Attack
@@ -38,7 +37,7 @@ class SemanticsCallback(AnalysisCallback):
     Args:
         attacks: whose images are compared with the real ones; the first one's scalars have the plain names.
         settings: layers, share of top images, classes.
-        panels: which units are drawn; ``null`` for none.
+        panels: which units are drawn, with their activation highlighted; ``null`` for none.
         every_n_epochs: how often.
         limit: number of validation images, a seeded choice; ``null`` takes all.
         batch_size: images at a time.
@@ -58,6 +57,11 @@ class SemanticsCallback(AnalysisCallback):
         seed: int = 0,
     ) -> None:
         super().__init__(every_n_epochs, limit, batch_size, seed)
+        if panels is not None and panels.highlight != "activation":
+            raise ValueError(
+                f"panels.highlight must be activation during training, got {panels.highlight!r}: discrepancy maps take "
+                "thousands of passes an image; draw them with evaluate.py."
+            )
         self.settings, self.panels = settings, panels
         self._attacks = create_attacks(attacks)
         self._space: ClassSpace | None = None
@@ -77,6 +81,8 @@ class SemanticsCallback(AnalysisCallback):
             self._space = self.settings.classes(classes, names, validation, key="semantics.settings")
             aim_within(self._attacks, self._space, outputs)
         super().prepare(module, data)
+        if self.panels is not None:
+            check_units(module.network, self.settings.layers, self.panels)
 
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses of meanings and of distances."""
@@ -112,8 +118,7 @@ class SemanticsCallback(AnalysisCallback):
             figures["curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], title)
         if self.panels is not None:
             (analysis,) = (one for one in seen.analyses if isinstance(one, SemanticsAnalysis))
-            panels = replace(self.panels, highlight="activation")
-            units = chosen_units(tables["semantics"], panels)
+            units = chosen_units(tables["semantics"], self.panels)
             options = {"seed": self.seed, "device": seen.module.device, "batch_size": self.batch_size}
             shown = unit_rows(
                 seen.module.network,
@@ -122,7 +127,7 @@ class SemanticsCallback(AnalysisCallback):
                 analysis,
                 tables["semantics"],
                 units,
-                panels,
+                self.panels,
                 **options,
             )
             for layer, rows in shown.items():

@@ -75,7 +75,7 @@ def semantics_figures(analyses: Sequence[Any], results: Mapping[str, Result], co
     figures = {"semantics_depth": depth(tables["semantics_layers"], context.title)}
     if tables["semantics_curve"]:
         figures["semantics_curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], context.title)
-        figures["semantics_scatter"] = scatter(tables["semantics"], context.title)
+        figures["semantics_scatter"] = scatter(tables["semantics"], tables["semantics_levels"], context.title)
     return figures
 
 

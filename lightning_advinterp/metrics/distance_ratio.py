@@ -109,7 +109,7 @@ def distance_ratios(
     """Return the three ratios of one image; those that are not defined are left out.
 
     Without images of the target class, or where the target is the true class, only r_src is defined; without other
-    images of the true class none is.
+    images of the true class none is. A ratio over a distance of 0 is not defined.
 
     Args:
         adversarial: φ(x*), ``[D]``.
@@ -136,8 +136,8 @@ def distance_ratios(
 
 
 def _ratio(above: Tensor, below: Tensor) -> float:
-    """A ratio in float64; 0 / 0 is NaN."""
-    return float(above.double() / below.double())
+    """A ratio in float64; NaN over 0 (copies of one image, a dead layer), which would decide any mean."""
+    return float(above.double() / below.double()) if float(below) > 0 else float("nan")
 
 
 class RatioSummary(NamedTuple):

@@ -69,12 +69,15 @@ def smooth_curve(
 ) -> list[CurvePoint]:
     """Average CS over the units near each LC, weighted by a Gaussian kernel (Nadaraya–Watson).
 
+    The curve ends where the units do: however far away they are, units of equal LC weigh the same, so a place needs
+    units within three bandwidths too.
+
     Args:
         lc: ``[U]`` in [0, 1].
         cs: ``[U]``; units where either is NaN are left out.
         bandwidth: the kernel's standard deviation, in units of LC.
         points: places on [0, 1].
-        least: with fewer effective units a place has no mean.
+        least: with fewer effective units, or fewer within three bandwidths, a place has no mean.
         replicates: bootstrap replicates, over units.
         seed: of the bootstrap.
     """
@@ -82,7 +85,8 @@ def smooth_curve(
     grid = np.linspace(0, 1, points)
     if not len(lc):
         return [CurvePoint(float(at), float(at), 0.0, *[float("nan")] * 3) for at in grid]
-    weights = np.exp(-((grid[:, None] - lc) ** 2) / (2 * bandwidth**2))
+    away = np.abs(grid[:, None] - lc)
+    weights = np.exp(-(away**2) / (2 * bandwidth**2))
     total = weights.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore"):
         effective = np.nan_to_num(total**2 / (weights**2).sum(axis=1))
@@ -90,7 +94,7 @@ def smooth_curve(
         draws = np.random.default_rng(seed).multinomial(len(lc), np.full(len(lc), 1 / len(lc)), size=replicates)
         spread = (draws @ (weights * cs).T) / (draws @ weights.T)
     bounds = np.full((2, points), np.nan)
-    seen = effective >= least
+    seen = (effective >= least) & ((away <= 3 * bandwidth + 1e-9).sum(axis=1) >= least)
     bounds[:, seen] = np.nanpercentile(spread[:, seen], (2.5, 97.5), axis=0)
     means = np.where(seen, means, np.nan)
     return [

@@ -22,11 +22,15 @@ from lightning_advinterp.files import write_atomically, write_text
 def to_csv(rows: Sequence[Row]) -> str:
     """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field."""
     buffer = io.StringIO()
-    columns = list(dict.fromkeys(key for row in rows for key in row))
-    writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
+    writer = csv.DictWriter(buffer, _columns(rows), restval="", lineterminator="\n")
     writer.writeheader()
     writer.writerows([{key: _cell(value) for key, value in row.items()} for row in rows])
     return buffer.getvalue()
+
+
+def _columns(rows: Sequence[Row]) -> list[str]:
+    """Return the columns that any row has: a real image's row lacks what an attack's has, and the other way round."""
+    return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def _cell(value: Any) -> Any:
@@ -83,8 +87,8 @@ def _page(tables: Mapping[str, Sequence[Row]], figures: Sequence[str], provenanc
     source = resources.files("lightning_advinterp.report").joinpath("page.html").read_text(encoding="utf-8")
     # Names of classes and files come from users' folders: everything is escaped.
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    shown = {
-        name: ([*rows[0]], [[_cell(value) for value in row.values()] for row in rows[:200]], len(rows))
-        for name, rows in tables.items()
-    }
+    shown = {}
+    for name, rows in tables.items():
+        columns = _columns(rows)
+        shown[name] = columns, [[_cell(row.get(key)) for key in columns] for row in rows[:200]], len(rows)
     return template.render(tables=shown, figures=figures, provenance=json.dumps(provenance, indent=2))

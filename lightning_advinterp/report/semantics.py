@@ -15,8 +15,18 @@ def _kinds(rows: Sequence[Row]) -> list[str]:
     return [kind for kind in dict.fromkeys(row["images"] for row in rows) if kind != REAL]
 
 
-def _warning(row: Row) -> str:
-    return "" if row.get("readable", True) else " (too few images per class to read)"
+def _told(row: Row) -> str:
+    """What the images allow to be read, from a row of any table with the levels."""
+    told = f"{row['images_per_class']:.3g} images per class, {row['kept']} top images"
+    return told if row["readable"] else f"{told}\n(too few images per class to read)"
+
+
+def _chance(axes: Axes, row: Row, names: Sequence[str]) -> None:
+    """Dotted lines at what random rankings give; of CS for an attack's images alone."""
+    for name in names:
+        if row[f"chance_{name}"] is not None:
+            colour = {"lc": _LC, "cs1": _CS1, "cs2": _CS2}[name]
+            axes.axhline(row[f"chance_{name}"], color=colour, lw=0.8, ls=":", label=f"chance {name.upper()}")
 
 
 def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figure:
@@ -42,15 +52,10 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
             spread = np.array(bounds).T.clip(0) if bins else None
             axes.errorbar(centres, means, spread, fmt="o", ms=3, color=colour, capsize=2, label=name.upper())
         levels = next(row for row in binned if row["images"] == kind)
-        for name, colour in (("chance_cs1", _CS1), ("chance_cs2", _CS2)):
-            if levels[name] is not None:
-                axes.axhline(
-                    levels[name], color=colour, lw=0.8, ls=":", label=name.replace("_", " ").replace("cs", "CS")
-                )
+        _chance(axes, levels, ("cs1", "cs2"))
         axes.axvline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
         axes.axvline(levels["chance_lc"], color=_LC, lw=0.8, ls=":", label="chance LC")
-        per_class = f"{levels['images_per_class']:.3g} images per class, {levels['kept']} top images{_warning(levels)}"
-        axes.set(xlabel="LC", title=f"{kind}\n{per_class}", ylim=(-0.02, 1.02), xlim=(0, 1))
+        axes.set(xlabel="LC", title=f"{kind}\n{_told(levels)}", ylim=(-0.02, 1.02), xlim=(0, 1))
         axes.title.set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel("CS1, CS2")
@@ -60,7 +65,7 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
 
 
 def depth(rows: Sequence[Row], title: str = "") -> Figure:
-    """LC, CS1 and CS2 of every layer in order of computation, with intervals and chance; a panel per attack.
+    """LC, CS1 and CS2 of every layer in order of computation, with intervals, floor and chance; a panel per attack.
 
     Args:
         rows: the table ``semantics_layers``.
@@ -68,7 +73,7 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
     """
     kinds = _kinds(rows) or [REAL]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    figure = Figure(figsize=((2.0 + 0.28 * len(layers)) * len(kinds), 4.4), layout="constrained")
+    figure = Figure(figsize=(max(3.4, 2.0 + 0.28 * len(layers)) * len(kinds), 4.4), layout="constrained")
     grid = figure.subplots(1, len(kinds), squeeze=False, sharey=True)
     real = {row["layer"]: row for row in rows if row["images"] == REAL}
     for axes, kind in zip(grid[0], kinds, strict=True):
@@ -77,12 +82,14 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
         if kind != REAL:
             _line(axes, [found[layer] for layer in layers], "cs1", _CS1)
             _line(axes, [found[layer] for layer in layers], "cs2", _CS2)
-        axes.axhline(real[layers[0]]["chance_lc"], color=_LC, lw=0.8, ls=":")
+        levels = found[layers[0]]
+        _chance(axes, levels, ("lc", "cs1", "cs2"))
+        axes.axhline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
         axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
-        axes.set_title(f"{kind}{_warning(real[layers[0]])}", fontsize=8)
+        axes.set_title(f"{kind}\n{_told(levels)}", fontsize=8)
         axes.set_ylim(-0.02, 1.02)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[0, 0].legend(frameon=False, fontsize=8)
+    grid[0, 0].legend(frameon=False, fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -97,11 +104,12 @@ def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str) -> None:
     axes.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
 
 
-def scatter(rows: Sequence[Row], title: str = "") -> Figure:
-    """CS1 against CS2, a dot per unit, coloured by LC; the paper says that both are never high.
+def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figure:
+    """CS1 against CS2, a dot per unit, coloured by LC, with chance; the paper says that both are never high.
 
     Args:
         rows: the table ``semantics``.
+        levels: the table ``semantics_levels``.
         title: above the figure.
     """
     kinds = _kinds(rows)
@@ -112,9 +120,15 @@ def scatter(rows: Sequence[Row], title: str = "") -> Figure:
         own = [row for row in rows if row["images"] == kind and row["cs1"] is not None and row["cs1"] == row["cs1"]]
         x, y, colour = ([row[name] for row in own] for name in ("cs1", "cs2", "lc"))
         dots = axes.scatter(x, y, c=colour, s=5, cmap="viridis", vmin=0, vmax=1)
-        axes.set(xlabel="CS1", title=kind, xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        known = next(row for row in levels if row["images"] == kind)
+        axes.axvline(known["chance_cs1"], color=_CS1, lw=0.8, ls=":", label="chance CS1")
+        axes.axhline(known["chance_cs2"], color=_CS2, lw=0.8, ls=":", label="chance CS2")
+        axes.set(xlabel="CS1", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        lc = f"LC: floor {known['floor']:.2f}, chance {known['chance_lc']:.2f}"
+        axes.set_title(f"{kind}\n{_told(known)}\n{lc}", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel("CS2")
+    grid[0, 0].legend(frameon=False, fontsize=7)
     if dots is not None:
         figure.colorbar(dots, ax=grid[0].tolist(), label="LC")
     figure.suptitle(title, fontsize=10)
@@ -137,7 +151,9 @@ def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = ""
             own = [row for row in bars if (row["images"], row["ratio"]) == (kind, ratio) and np.isfinite(row["high"])]
             (found,) = (row for row in summary if (row["images"], row["ratio"]) == (kind, ratio))
             axes.stairs([row["n"] for row in own], [own[0]["low"], *(row["high"] for row in own)], color=colour)
-            label = f"{kind}: median {found['median']:.2f}, above 1: {100 * found['share_above_one']:.0f} %"
+            label = f"{kind}: no image"
+            if found["n"]:
+                label = f"{kind}: median {found['median']:.2f}, above 1: {100 * found['share_above_one']:.0f} %"
             axes.axvline(found["median"], color=colour, lw=0.8, ls="--", label=label)
         axes.axvline(1, color="#222222", lw=0.6)
         axes.set(xlabel=ratio)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from lightning_advinterp.analyses.analysis import REAL
+from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.analyses.panels import UnitRow
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 
@@ -26,7 +26,16 @@ def meaning_panel(rows: Sequence[UnitRow], names: Sequence[str], title: str = ""
         captions = [names[label] if label < len(names) else str(label) for label in one.pictures.predicted]
         short = [caption.split(",")[0][:18] for caption in captions]
         drawn.append(PanelRow(f"{head}\n{values}", one.pictures.pictures, one.pictures.masks, short, one.matching))
-    return unit_panel(drawn, f"{title}\nabove each image: the prediction; framed: it is the unit's class or near it")
+    lines = [title, "above each image: the prediction; framed: it is the unit's class or near it"]
+    lines += [_levels(rows[0].row)] if rows else []
+    return unit_panel(drawn, "\n".join(lines))
+
+
+def _levels(row: Row) -> str:
+    """What the row's LC is to be held against."""
+    return (
+        f"LC: floor {row['floor']:.2f}, chance {row['chance_lc']:.2f}; {row['images_per_class']:.3g} images per class"
+    )
 
 
 def _is_number(value: float | None) -> bool:

@@ -45,7 +45,8 @@ def read_parent_links(path: str | Path) -> Taxonomy:
     """
     parents: dict[str, list[str]] = {}
     with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+        reader = csv.DictReader(file, skipinitialspace=True)
+        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
         if not {"child", "parent"} <= set(reader.fieldnames or ()):
             raise ValueError(f"{path}: expected a CSV with the columns child,parent, got {reader.fieldnames}.")
         for row in reader:
@@ -64,6 +65,12 @@ def read_parent_links(path: str | Path) -> Taxonomy:
     return taxonomy
 
 
+def is_parent_links(path: Path) -> bool:
+    """Tell whether a CSV has the columns ``child`` and ``parent``; everything else is a matrix."""
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        return {"child", "parent"} <= {name.strip() for name in next(csv.reader(file, skipinitialspace=True), [])}
+
+
 def read_distances(path: str | Path, classes: list[str]) -> Distances:
     """Read a user's distances between classes.
 
@@ -80,14 +87,22 @@ def read_distances(path: str | Path, classes: list[str]) -> Distances:
     if path.suffix == ".npy":
         return check_distances(np.load(path, allow_pickle=False), len(classes), str(path))
     with path.open(newline="", encoding="utf-8-sig") as file:
-        header, *rows = [row for row in csv.reader(file) if row]
-    column = {name: place for place, name in enumerate(header)}
-    line = {row[0]: row for row in rows}
+        rows = [row for row in csv.reader(file, skipinitialspace=True) if row]
+    column = {name.strip(): place for place, name in enumerate(rows[0] if rows else [])}
+    line = {row[0].strip(): row for row in rows[1:]}
     missing = [name for name in classes if name not in column or name not in line]
     if missing:
         raise ValueError(f"{path}: needs a row and a column for every class, misses {missing[0]!r}.")
-    values = np.array([[float(line[a][column[b]]) for b in classes] for a in classes])
+    values = np.array([[_number(path, line[a], column[b], a, b) for b in classes] for a in classes])
     return check_distances(values, len(classes), str(path))
+
+
+def _number(path: Path, row: list[str], column: int, one: str, other: str) -> float:
+    try:
+        return float(row[column])
+    except (IndexError, ValueError):
+        found = repr(row[column]) if column < len(row) else "nothing"
+        raise ValueError(f"{path}: the distance of {one!r} and {other!r} must be a number, got {found}.") from None
 
 
 def check_distances(values: Distances, count: int, source: str) -> Distances:

@@ -36,6 +36,16 @@ def test_by_hand():
     assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([10.0, 0]), 1, 0, 3, real) == {}, "it is alone"
 
 
+def test_a_ratio_over_nothing_is_not_defined():
+    """Classmates that are copies, a point in the target's centre: one infinite ratio would decide every mean."""
+    real = ClassFeatures(10)
+    real.update(torch.tensor([[1.0, 0], [1, 0], [3, 0]]), torch.tensor([0, 0, 1]), torch.arange(3))
+    copies = distance_ratios(torch.tensor([2.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real)
+    assert copies == pytest.approx({"r_ctr": 1, "r_tgt": 1})
+    assert distance_ratios(torch.tensor([3.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real) == {"r_tgt": 0}
+    assert distance_ratios(torch.tensor([1.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real) == {"r_ctr": 0}
+
+
 @pytest.mark.parametrize("pool", ["none", "mean", "max"])
 def test_equals_literal_loops(pool):
     batch = small_batch(n=19, dtype=torch.float64)

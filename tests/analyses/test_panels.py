@@ -125,6 +125,27 @@ def test_rows_hold_each_units_strongest_images(seen):
         assert one.pictures.predicted == tuple(logits[order].argmax(1).tolist())
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_images_that_do_not_drive_a_unit_are_not_shown(signed):
+    """After a ReLU: a dead unit has no pictures, one that two images drive has two."""
+    network, batch = small_network(), small_batch(n=6)
+    with torch.no_grad():
+        maps = network.forward_features(batch.image, ["bn2"])[1]["bn2"].amax((0, 2, 3))
+        network.backbone.bn2.bias[0] -= maps[0] + 1
+        network.backbone.bn2.bias[1] -= maps[1]
+        strongest = network.forward_features(batch.image, ["bn2"])[1]["bn2"][:, 1].amax((1, 2)).sort().values
+        network.backbone.bn2.bias[1] -= strongest[-3:-1].mean()  # between the third and the second strongest
+    data = Memory(batch._replace(index=torch.arange(6)))
+    layer = "bn2" if signed else "relu2"
+    analysis = SemanticsAnalysis(classes=whole_space("abcde", torch.eye(5)), layers=layer, show=4)
+    rows = Runner(network, data).run([analysis])["semantics"].tables["semantics"]
+    found = unit_rows(network, data, {}, analysis, rows, {layer: [0, 1]}, PanelsConfig(images=4))[layer]
+    assert [len(one.pictures.pictures) for one in found] == ([4, 4] if signed else [0, 2])
+    if not signed:
+        assert found[0].row["dead"]
+        assert meaning_panel(found, list("abcde")).axes[0].get_ylabel().startswith("unit 0: dead")
+
+
 def test_adversarial_images_alone_are_framed(seen):
     *_, found = seen
     for real, adversarial in (found[:2], found[2:]):
@@ -139,6 +160,8 @@ def test_a_panel_says_what_it_shows(seen):
     figure = meaning_panel(found, ["ape, a kind of animal", "bee"], "layer")
     first, second = figure.axes[:2]
     mode = found[0].row["mode_class"]
+    assert figure.get_suptitle().splitlines()[-1].startswith(f"LC: floor {1 / 6:.2f}, chance 0.")
+    assert "images per class" in figure.get_suptitle()
     assert first.get_ylabel() == f"unit 6: {mode}\nLC {found[0].row['lc']:.2f}"
     assert second.get_ylabel() == f"fgsm\nCS1 {found[1].row['cs1']:.2f}, CS2 {found[1].row['cs2']:.2f}"
     names = {0: "ape", 1: "bee"}

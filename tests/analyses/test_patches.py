@@ -74,6 +74,24 @@ def test_pasting_by_hand(built):
     assert row["pasted"] == pytest.approx(float(torch.stack(pasted).mean()), rel=1e-5)
 
 
+def test_images_to_paste_into_are_not_the_first_ones(built):
+    """Those of a folder are all of one class, maybe the unit's own."""
+    network, data = built
+    images, labels, _ = (torch.cat([field] * 4) for field in data.batch)
+    more = Memory(Batch(images, labels, torch.arange(36)))
+    config = PatchesConfig(units=(0,), limit=7)
+    chosen = []
+    for seed in (0, 0, 1):
+        analysis = PatchesAnalysis(more, ["relu"], config, seed)
+        (row,) = Runner(network, more).run([analysis])["patches"].tables["patches"]
+        assert Runner(network, more).passes([analysis])["forward_passes"] == 36 * 2 + 8 * 3
+        assert row["n"] in (7, 8)  # one more is chosen, in case the patch is from one of them
+        chosen.append(sorted(analysis.state_dict()["others"]))
+    assert len(chosen[0]) == 8
+    assert chosen[0][-1] >= 18
+    assert chosen[0] == chosen[1] != chosen[2]
+
+
 def test_parts_and_resumed_states_give_the_same_table():
     network, batch = small_network(), small_batch(n=7, size=16)._replace(index=torch.arange(7))
     data = Memory(batch)
@@ -103,3 +121,12 @@ def test_a_unit_that_is_not_there_is_refused():
     network, data = small_network(), Memory(small_batch(n=3, size=16)._replace(index=torch.arange(3)))
     with pytest.raises(ValueError, match="has units 0 to 7, got 8"):
         Runner(network, data).run([PatchesAnalysis(data, "last", PatchesConfig(units=(8,)))])
+
+
+def test_a_layer_of_vectors_has_no_patches():
+    network, data = small_network(), Memory(small_batch(n=3, size=16)._replace(index=torch.arange(3)))
+    config = PatchesConfig(units=(0,))
+    result = Runner(network, data).run([PatchesAnalysis(data, ["relu2", "fc"], config)])["patches"]
+    assert [row["layer"] for row in result.tables["patches"]] == ["relu2"]
+    none = Runner(network, data).run([PatchesAnalysis(data, ["fc"], config)])["patches"]
+    assert none.tables["patches"] == []

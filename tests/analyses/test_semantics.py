@@ -2,6 +2,7 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 from analyses.tables import assert_same_tables, missing
@@ -96,6 +97,8 @@ def test_equals_the_literal_equations(data, reduce):
         else:
             assert row["cs1"] == pytest.approx(literal.cs(p, own, C), abs=1e-12)
             assert row["cs2"] == pytest.approx(literal.cs(p, shares(kind, unit, goals[kind]), C), abs=1e-12)
+            said = shares(kind, unit, predicted[kind])
+            assert row["cs2_predicted"] == pytest.approx(literal.cs(p, said, C), abs=1e-12)
             same = [[float(i == j) for j in range(5)] for i in range(5)]
             assert row["cs1_identity"] == pytest.approx(literal.cs(p, own, same), abs=1e-12)
     assert result.tables["semantics_levels"][0]["n"] == COUNT
@@ -184,6 +187,19 @@ def test_two_processes_report_what_one_reports():
         assert_same_tables(tables, alone)
 
 
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_process_without_images_changes_nothing(data, first):
+    whole, analysis = run(data)
+    runner, merged = analyse(data)
+    merged.needs(runner.network)
+    merged.expect(COUNT)
+    idle = merged.state_dict()
+    states = [analysis.state_dict(), idle]
+    merged.load_state_dict(states[first])
+    merged.merge(states[1 - first])
+    assert_same_tables(merged.result().tables, whole.tables)
+
+
 def test_classes_of_the_set(data):
     """A network of five outputs on a set of two classes."""
     inside = data.batch.label > 2
@@ -202,6 +218,25 @@ def test_classes_of_the_set(data):
     runner = Runner(small_network().double(), part, attacks=attacks, seed=4)
     (found,) = runner.run([SemanticsAnalysis(attacks, classes=space, share=0.5)]).values()
     assert found.tables["semantics_levels"][1]["target_mass"] == 1
+
+
+@pytest.mark.parametrize("batch_size", [4, 1])
+def test_mass_of_an_attack_without_a_target(data, batch_size):
+    """It is the share of images that the whole network takes for a member; among the members all would be."""
+    network = small_network().double()
+    with torch.no_grad():
+        network.backbone.fc.weight.mul_(30)
+        network.backbone.fc.bias.sub_(network(data.batch.image).mean(0))  # so that predictions differ
+    inside = data.batch.label > 2
+    part = Memory(type(data.batch)(*(field[inside] for field in data.batch)))
+    space = ClassSpace((3, 4), ("d", "e"), SPACE.similarity[3:, 3:])
+    result, _ = run(part, batch_size, space, network, configs=ATTACKS[:1], share=0.5)
+    x_adv = create_attacks(ATTACKS[:1])["fgsm"](network, part.batch.image, part.batch.label)
+    expected = float((network(x_adv).argmax(1) > 2).double().mean())
+    assert 0 < expected < 1
+    assert result.scalars["semantics/all/target_mass"] == pytest.approx(expected)
+    chance = result.tables["semantics_levels"][1]["chance_cs2"]
+    assert 0 < chance <= 1, "q̃ is over the members all the same"
 
 
 def test_layers():
@@ -260,6 +295,28 @@ def test_class_space_of_a_data_set():
     assert {attack.classes for attack in attacks.values()} == {(0, 2)}
     aim_within(attacks, everything, 4)
     assert {attack.classes for attack in attacks.values()} == {None}
+
+
+def test_own_hierarchies_of_all_outputs_and_of_the_sets_classes(tmp_path):
+    names = ["red", "blue", "pink", "grey"]
+    every = 2.0 * (torch.arange(4)[:, None] - torch.arange(4)).abs()
+    np.save(tmp_path / "every.npy", every.numpy())
+    np.save(tmp_path / "some.npy", every[::2, ::2].numpy())
+    spaces = {
+        file: semantic_classes(names, labels=[0, 2], hierarchy=tmp_path / file) for file in ("every.npy", "some.npy")
+    }
+    for space in spaces.values():
+        assert space.names == ("red", "pink")
+        assert space.similarity[0, 1].item() == pytest.approx(math.exp(-8))
+    assert torch.equal(spaces["every.npy"].distances, every.double())
+    known = spaces["some.npy"].distances
+    assert torch.equal(known[::2, ::2], every[::2, ::2].double())
+    assert known[1].isnan().all()
+    (tmp_path / "links.csv").write_text("child,parent\nred,warm\npink,warm\nwarm,colour\nblue,colour\n")
+    linked = semantic_classes(names, labels=[0, 2], hierarchy=tmp_path / "links.csv")
+    assert linked.distances[0, 2] == 2, "grey is missing, and no class of the set"
+    with pytest.raises(ValueError, match="has no node for 1 classes, among them 'grey'"):
+        semantic_classes(names, labels=[0, 3], hierarchy=tmp_path / "links.csv")
 
 
 @pytest.mark.parametrize("count", [1, 2])

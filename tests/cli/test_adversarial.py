@@ -46,3 +46,34 @@ def test_wrong_flags_are_refused(flags, tmp_path, capsys, more, message):
     with pytest.raises(SystemExit):
         main([*flags, *more, "--output", str(tmp_path / "set")])
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--targets", "13"], "targets must be between 1 and the network's 12 classes, got 13"),
+        (["--limit", "0"], "limit must be 1 or more images, got 0"),
+        (["--seed", "1"], "holds another adversarial set"),
+    ],
+)
+def test_what_does_not_fit_is_said_in_one_line(flags, tmp_path, capsys, more, message):
+    folder = tmp_path / "set"
+    folder.mkdir()
+    (folder / "manifest.json").write_text('{"of": "another set"}')
+    with pytest.raises(SystemExit) as stop:
+        main([*flags, *more, "--output", str(folder)])
+    assert stop.value.code == 2
+    last = capsys.readouterr().err.strip().splitlines()[-1]
+    assert last.startswith("error: ")
+    assert message in last
+
+
+def test_a_file_that_cannot_be_written_stops_it_with_one_line(flags, tmp_path, capsys, monkeypatch):
+    def full(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("lightning_advinterp.data.adversarial_set.write_atomically", full)
+    with pytest.raises(SystemExit) as stop:
+        main([*flags, "--output", str(tmp_path / "set")])
+    assert stop.value.code == 1
+    assert "No space left on device" in capsys.readouterr().err

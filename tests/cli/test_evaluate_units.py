@@ -263,6 +263,7 @@ def test_a_missing_corpus_is_said(unnamed, monkeypatch, capsys):
         ("dissection", ["--layers", "layer3.9"], "layer3.9"),
         ("dissection", ["--dissection.iou", "4"], "iou must lie in (0, 1], got 4"),
         ("semantics", ["--semantics.share", "0"], "share must lie in (0, 1], got 0"),
+        ("semantics", ["--semantics.sample", "0"], "sample must be 1 or more images, got 0"),
         ("semantics", ["--semantics.hierarchy", "no.csv"], "no.csv"),
     ],
 )

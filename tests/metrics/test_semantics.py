@@ -155,13 +155,23 @@ def test_smooth_curve_against_its_definition():
         weights = [math.exp(-((point.low - at) ** 2) / (2 * 0.05**2)) for at in lc]
         effective = sum(weights) ** 2 / sum(w * w for w in weights)
         assert point.units == pytest.approx(effective)
-        if effective >= 5:
+        if effective >= 5 and sum(abs(point.low - at) < 0.15 for at in lc) >= 5:
             assert point.mean == pytest.approx(sum(w * v for w, v in zip(weights, cs, strict=True)) / sum(weights))
             assert point.mean_low <= point.mean <= point.mean_high
         else:
             assert math.isnan(point.mean)
     assert any(not math.isnan(point.mean) for point in points)
     assert all(math.isnan(point.mean) for point in smooth_curve(lc[:0], cs[:0]))
+
+
+def test_smooth_curve_ends_where_the_units_do():
+    """Units of equal LC weigh the same at any distance: their effective number says nothing about nearness."""
+    lc = np.repeat([0.1, 0.2, 0.8], [8, 8, 4])
+    points = smooth_curve(lc, np.linspace(0, 1, 20))
+    assert all(point.units >= 5 for point in points if point.low < 0.4)
+    shown = [point.low for point in points if not math.isnan(point.mean)]
+    assert (min(shown), max(shown)) == (0, pytest.approx(0.35))
+    assert all(math.isnan(point.mean_low) == math.isnan(point.mean) for point in points)
 
 
 def test_rank_correlation_within_one_layer_is_spearmans():

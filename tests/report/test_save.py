@@ -1,5 +1,6 @@
 import csv
 import json
+import re
 
 import pytest
 from matplotlib.figure import Figure
@@ -49,6 +50,15 @@ def test_saved_files(tmp_path):
     assert "&lt;script&gt;" in page
     assert 'src="figures/accuracy.png"' in page
     assert (tmp_path / "figures" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_pages_tables_have_the_columns_of_all_rows(tmp_path):
+    """As the CSV: a row without a column has an empty cell there, not the next column's value."""
+    rows = [{"images": "real", "lc": 0.5}, {"images": "fgsm", "cs1": 0.25, "lc": 0.5}, {"images": "pgd", "cs1": 1.0}]
+    save_results(tmp_path, {"semantics": Result("semantics", tables={"semantics": rows})}, {}, {})
+    page = (tmp_path / "index.html").read_text()
+    cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)]
+    assert cells == [["images", "lc", "cs1"], ["real", "0.5", ""], ["fgsm", "0.5", "0.25"], ["pgd", "", "1"]]
 
 
 def test_figure_shows_every_kind():

@@ -196,12 +196,15 @@ def test_names_are_guessed_and_never_silently_used(wordnet, caplog):
 
 
 def test_without_a_corpus_the_message_says_how_to_get_it(monkeypatch):
-    from nltk.corpus import wordnet as reader
+    import nltk.corpus
 
-    def missing():
-        raise LookupError("Resource wordnet not found")
+    class Missing:
+        """In place of nltk's reader, which loads at the first touch and may be loaded already."""
 
-    monkeypatch.setattr(reader, "ensure_loaded", missing, raising=False)
+        def ensure_loaded(self):
+            raise LookupError("Resource wordnet not found")
+
+    monkeypatch.setattr(nltk.corpus, "wordnet", Missing())
     corpus.corpus.cache_clear()
     with pytest.raises(LookupError, match=r"python -m nltk\.downloader wordnet"):
         class_distances(["n00000001"])
@@ -214,6 +217,8 @@ def test_own_hierarchies(tmp_path):
     expected = [[0, 2, 3], [2, 0, 3], [3, 3, 0]]
     assert class_distances(["red", "orange", "blue"], hierarchy=links).tolist() == expected
     assert class_distances(["red", "blue"], "contracted", hierarchy=links).tolist() == [[0, 2], [2, 0]]
+    links.write_text('"child", "parent"\n"red","warm"\n"orange","warm"\n"warm","colour"\n"blue","colour"\n')
+    assert class_distances(["red", "orange", "blue"], hierarchy=links).tolist() == expected, "quoted, with spaces"
     matrix = tmp_path / "matrix.csv"
     matrix.write_text("class,blue,red\nred,3,0\nblue,0,3\n")
     assert class_distances(["red", "blue"], hierarchy=matrix).tolist() == [[0, 3], [3, 0]]
@@ -229,6 +234,9 @@ def test_own_hierarchies(tmp_path):
         ("child,parent\n,warm\n", "line 2: a link needs a child"),
         ("class,red\nred,0\n", "needs a row and a column for every class, misses 'blue'"),
         ("class,red,blue\nred,0,1\nblue,2,0\n", "symmetric, 0 on the diagonal"),
+        ("class,red,blue\nred,0\nblue,2,0\n", "distance of 'red' and 'blue' must be a number, got nothing"),
+        ("class,red,blue\nred,0,far\nblue,2,0\n", "distance of 'red' and 'blue' must be a number, got 'far'"),
+        ("", "needs a row and a column for every class, misses 'red'"),
     ],
 )
 def test_wrong_hierarchies_are_refused(tmp_path, text, message):
