@@ -74,7 +74,8 @@ class Evaluation:
         semantics: settings of the analyses semantics and distances; layers are those above where they are given.
         panels: settings of the analysis panels.
         patches: the top patches that the analysis panels pastes into other images, of the last layer by default.
-        curvature: settings of the analysis curvature, which looks at its own number of images.
+        curvature: settings of the analysis curvature, which looks at its own number of images; its seed is the one
+            above.
         fragility: settings of the analysis fragility, which has attacks of its own and looks at its own number of
             images; its seed is the one above.
         influence: settings of the analysis influence, which has attacks of its own and looks at images of few classes;

@@ -1,7 +1,7 @@
 """The analyses by their names on the command line: what builds each, what it looks at, and what it draws."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from lightning_advinterp.analyses import AccuracyAnalysis, PredictionsAnalysis
@@ -86,7 +86,7 @@ ANALYSES: dict[str, Entry] = {
         build_panels, figures=panels_figures, uses=frozenset({"layers"}), aims=True, pictures=panels_pictures
     ),
     "curvature": Entry(
-        lambda context: [CurvatureAnalysis(context.settings.curvature)],
+        lambda context: [CurvatureAnalysis(replace(context.settings.curvature, seed=context.settings.seed))],
         limit=lambda settings: settings.curvature.limit,
     ),
     "fragility": Entry(build_fragility, figures=fragility_figures, limit=lambda settings: settings.fragility.limit),

@@ -1,12 +1,14 @@
 """Dissection, semantics, distances and panels on the command line: files, columns, flags, errors."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 from broden_sets import CATEGORIES
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 
+from lightning_advinterp.analyses.curvature import CurvatureConfig
 from lightning_advinterp.evaluation import ANALYSES, Evaluation
 from lightning_advinterp.evaluation.inputs import Subject, load_concepts
 from lightning_advinterp.networks.checkpoint import load_checkpoint
@@ -273,3 +275,9 @@ def test_wrong_settings_are_refused(inputs, tmp_path, capsys, analyses, flags, m
     assert stop.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
     assert not tables(tmp_path / "out")
+
+
+def test_one_seed_serves_curvature_too():
+    context = SimpleNamespace(settings=Evaluation(seed=3))
+    (analysis,) = ANALYSES["curvature"].build(context)
+    assert analysis.config == CurvatureConfig(seed=3)
