@@ -218,6 +218,22 @@ def test_parts_merge_to_the_whole():
         assert torch.equal(value, parts[0].state_dict()[name]), name
 
 
+def test_only_labels_must_fit_32_bits():
+    """All of Broden has 8e8 pixels in several layers, most of them without a label: controls count it in one group."""
+    vocabulary = Vocabulary(CATEGORIES_OF, NAMES)
+    labels = batch_labels([image_labels({1: label_map([[3, 0], [0, 0]])}, {}, vocabulary, (2, 2))], vocabulary)
+    counts = ConceptCounts(1, vocabulary)
+    counts.truth[:, -1] = 4_000_000_000
+    for last, fits in ((2**31 - 2, True), (2**31 - 1, False)):
+        counts.truth[:, vocabulary.numbers.index(3)] = last
+        arguments = (torch.from_numpy(WHOLE_MAP), torch.tensor([0.0]), labels, (2, 2), torch.tensor([0]))
+        if fits:
+            counts.update(*arguments)
+            continue
+        with pytest.raises(OverflowError, match="groups: 1 groups hold too many pixels each"):
+            counts.update(*arguments)
+
+
 def test_what_is_wrong_is_said():
     vocabulary = Vocabulary(CATEGORIES_OF, NAMES)
     with pytest.raises(ValueError, match="label number 4, which is not among the labels"):
