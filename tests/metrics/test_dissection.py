@@ -93,16 +93,17 @@ def test_shrinking_is_antialiased():
     assert sorted(hits.pixel.tolist()) == np.flatnonzero(expected.reshape(-1) > 0.5).tolist()
 
 
+@pytest.mark.parametrize(("limit", "size"), [("_MOST", 300), ("_CELLS", 20)])
 @pytest.mark.parametrize("rule", RULES)
-def test_busy_units_are_counted_a_few_images_at_a_time(rule, monkeypatch):
-    """Halves of a batch, down to single images, where there is too much to interpolate at once."""
+def test_busy_units_are_counted_a_few_images_at_a_time(rule, limit, size, monkeypatch):
+    """Halves of a batch, down to single images, where there is too much to interpolate or to count at once."""
     generator = np.random.default_rng(9)
     maps = generator.normal(size=(7, 5, 4, 4)).astype(np.float32)
     segmentations = [random_image(generator, (8, 8)) for _ in maps]
     vocabulary, thresholds = Vocabulary(CATEGORIES_OF, NAMES), torch.full((5,), -0.5)
     expected = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
     seen = []
-    monkeypatch.setattr("lightning_advinterp.metrics.dissection._MOST", 300)
+    monkeypatch.setattr(f"lightning_advinterp.metrics.dissection.{limit}", size)
     inner = ConceptCounts._count_units
     monkeypatch.setattr(ConceptCounts, "_count_units", lambda self, *all: (seen.append(len(all[0])), inner(self, *all)))
     found = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
