@@ -121,6 +121,17 @@ def test_a_plateau_at_the_threshold_does_not_exceed_it():
     assert hits.pixel.max() < 113 * 14
 
 
+@pytest.mark.parametrize("size", [(16, 16), (3, 3)])
+def test_maps_in_bfloat16_count_like_their_values(size):
+    """1.003 lies between 1 and the next value, 1.0078: what is 1 does not exceed it, and would at 1.003 rounded down."""
+    maps = (1 + torch.randint(-2, 3, (2, 3, 5, 5), generator=torch.Generator().manual_seed(0)) / 128).bfloat16()
+    thresholds = torch.tensor([1.003, 0.997, 1.0])
+    found, expected = (exceeding_pixels(one, thresholds, size) for one in (maps, maps.float()))
+    assert len(found.row) > 0
+    assert torch.equal(found.row, expected.row)
+    assert torch.equal(found.pixel, expected.pixel)
+
+
 WHOLE_MAP = np.ones((1, 1, 2, 2), dtype=np.float32)
 
 
