@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Sweep
-from lightning_advinterp.analyses.dissection_config import NOISE, DissectionConfig
+from lightning_advinterp.analyses.dissection_config import NOISE, DissectionConfig, check_names
 from lightning_advinterp.analyses.dissection_state import DissectionState
 from lightning_advinterp.analyses.dissection_tables import DissectionTables
 from lightning_advinterp.analyses.dissection_views import ViewReader, partners, views_of
@@ -53,6 +53,7 @@ class DissectionAnalysis:
         if len(dataset) < 2:
             raise ValueError(f"dissection needs 2 images or more, got {len(dataset)}.")
         self.dataset, self.attacks = dataset, dict(attacks or {})
+        check_names(list(self.attacks))
         self.config = config = config or DissectionConfig()
         self.vocabulary = Vocabulary(
             {number: concept.category for number, concept in dataset.concepts.items()}, dataset.categories
@@ -183,12 +184,12 @@ def read_at(network: Network, layers: str | Sequence[str]) -> dict[str, str]:
 
     Args:
         network: whose layers are meant.
-        layers: ``last``, ``all_conv``, or names.
+        layers: ``last``, ``all_conv``, or names, in a list or separated by commas.
 
     Raises:
         ValueError: if the network has no φ, no convolutions, or no such layer.
     """
-    names = [layers] if isinstance(layers, str) else list(layers)
+    names = [name.strip() for name in layers.split(",")] if isinstance(layers, str) else list(layers)
     if names == ["all_conv"]:
         taps = {one.layer: one.tap for one in conv_taps(network)}
         if not taps:

@@ -354,6 +354,19 @@ def test_settings_that_make_no_sense(settings, message):
         DissectionConfig(**settings)
 
 
+@pytest.mark.parametrize("name", ["random", "shuffled", "fgsm~noise", "fgsm~real"])
+def test_attacks_are_not_called_like_controls(name):
+    """The control's images would stand in the attack's rows."""
+    with pytest.raises(ValueError, match=f"attack: '{name}' is what dissection calls a control"):
+        run(FakeConcepts(3), attacks=[AttackConfig("fgsm", "8/255", name=name)])
+
+
+def test_layers_may_be_separated_by_commas():
+    given = {"replicates": 0, "controls": ("shuffled",)}
+    joined, listed = (run(FakeConcepts(3), layers=layers, **given)[0].tables for layers in ("relu1, relu2", LAYERS))
+    assert joined == listed
+
+
 def test_layers_that_cannot_be_dissected():
     data = FakeConcepts(3)
     with pytest.raises(ValueError, match=r"'fc' gives \(3, 5\)"):
