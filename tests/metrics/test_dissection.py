@@ -123,7 +123,7 @@ def test_a_plateau_at_the_threshold_does_not_exceed_it():
 
 @pytest.mark.parametrize("size", [(16, 16), (3, 3)])
 def test_maps_in_bfloat16_count_like_their_values(size):
-    """1.003 lies between 1 and the next value, 1.0078: what is 1 does not exceed it, and would at 1.003 rounded down."""
+    """1.003 lies between 1 and the next value, 1.0078: 1 does not exceed it, and would if it were rounded down."""
     maps = (1 + torch.randint(-2, 3, (2, 3, 5, 5), generator=torch.Generator().manual_seed(0)) / 128).bfloat16()
     thresholds = torch.tensor([1.003, 0.997, 1.0])
     found, expected = (exceeding_pixels(one, thresholds, size) for one in (maps, maps.float()))
