@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jinja2
 import numpy as np
@@ -17,6 +17,8 @@ from PIL import Image
 
 from lightning_advinterp.analyses.analysis import Result, Row
 from lightning_advinterp.files import write_atomically, write_text
+
+_LARGE = 1 << 20  # bytes
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -67,7 +69,7 @@ def save_results(
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", to_csv(rows))
     for name, figure in figures.items():
-        write_atomically(folder / "figures" / f"{name}.png", partial(figure.savefig, dpi=150))
+        write_atomically(folder / "figures" / f"{name}.png", partial(_draw, figure))
     for name, array in ((name, array) for result in results.values() for name, array in result.arrays.items()):
         if array.dtype == np.uint8:
             write_atomically(folder / "images" / f"{name}.png", partial(Image.fromarray(array).save, format="png"))
@@ -77,6 +79,18 @@ def save_results(
     summary = _json({"scalars": scalars, "provenance": provenance})
     write_text(folder / "results.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(folder / "index.html", _page(tables, list(figures), summary["provenance"]))
+
+
+def _draw(figure: Figure, file: BinaryIO) -> None:
+    """Write a figure as PNG; a sheet of photographs, which PNG hardly compresses, in 256 colours of its own."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150)
+    if drawn.tell() > _LARGE:
+        photographs = Image.open(drawn).convert("RGB")
+        palette = photographs.quantize(256, kmeans=1)
+        drawn = io.BytesIO()
+        photographs.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(drawn, "png", optimize=True)
+    file.write(drawn.getvalue())
 
 
 def _page(tables: Mapping[str, Sequence[Row]], figures: Sequence[str], provenance: Mapping[str, Any]) -> str:

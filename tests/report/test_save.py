@@ -1,12 +1,16 @@
 import csv
+import io
 import json
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lightning_advinterp.analyses import Result
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
+from lightning_advinterp.report.panels import PanelRow, unit_panel
 from lightning_advinterp.report.save import to_csv
 
 ROW = {
@@ -49,6 +53,25 @@ def test_saved_files(tmp_path):
     assert "&lt;script&gt;" in page
     assert 'src="figures/accuracy.png"' in page
     assert (tmp_path / "figures" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_sheet_of_photographs_is_no_huge_file(tmp_path):
+    """Eight units, real and under attack, eight pictures each, as noisy as photographs are; colours stay true."""
+    smooth = np.random.default_rng(0).integers(0, 256, (8, 7, 7, 3), np.uint8).repeat(32, 1).repeat(32, 2)
+    noise = np.random.default_rng(1).integers(-12, 13, smooth.shape)
+    pictures = (smooth + noise).clip(0, 255).astype(np.uint8)
+    rows = [PanelRow(f"unit {number}", np.roll(pictures, number, 0), smooth[..., 0] > 90) for number in range(16)]
+    save_results(tmp_path, {}, {"units": unit_panel(rows)}, {})
+    path = tmp_path / "figures" / "units.png"
+    assert path.stat().st_size < 1.5e6
+    with Image.open(path) as image:
+        shown = np.asarray(image.convert("RGB").reduce(8), dtype=float)
+    drawn = io.BytesIO()
+    unit_panel(rows).savefig(drawn, dpi=150)
+    with Image.open(drawn) as image:
+        assert image.width / 10.5 > 90  # pixels of a picture, of which eight stand beside titles
+        expected = np.asarray(image.convert("RGB").reduce(8), dtype=float)
+    assert np.abs(shown - expected).mean() < 5
 
 
 def test_figure_shows_every_kind():
