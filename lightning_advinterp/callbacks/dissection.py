@@ -6,9 +6,9 @@ from typing import Any, final
 
 import pytorch_lightning as pl
 
-from lightning_advinterp.analyses.analysis import Analysis, Result
+from lightning_advinterp.analyses.analysis import REAL, Analysis, Result
 from lightning_advinterp.analyses.dissection import DissectionAnalysis
-from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.dissection_config import CONTROLS, DissectionConfig
 from lightning_advinterp.analyses.dissection_pictures import detector_pictures
 from lightning_advinterp.analyses.unit_images import UnitImages
 from lightning_advinterp.attacks.attack import Attack
@@ -124,13 +124,12 @@ class DissectionCallback(AnalysisCallback):
 
 
 def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the shares in % as a Markdown table: kinds of images down, categories across."""
+    """Return the shares in % as a Markdown table: kinds of images and controls down, categories across."""
     kinds, categories = (list(dict.fromkeys(row[key] for row in rows)) for key in ("images", "category"))
-    ratios = {(row["images"], row["category"]): f"{100 * row['ratio']:.1f}" for row in rows}
+    shares = {kind: {row["category"]: row["ratio"] for row in rows if row["images"] == kind} for kind in kinds}
+    real = [row for row in rows if row["images"] == REAL]
+    shares |= {f"control: {name}": {row["category"]: row[name] for row in real} for name in CONTROLS if name in real[0]}
     lines = ["| % of units | " + " | ".join(categories) + " |", "| --- " * (len(categories) + 1) + "|"]
-    return "\n".join(
-        [
-            *lines,
-            *("| " + " | ".join([kind, *(ratios[kind, category] for category in categories)]) + " |" for kind in kinds),
-        ]
-    )
+    for kind, found in shares.items():
+        lines.append("| " + " | ".join([kind, *(f"{100 * found[category]:.1f}" for category in categories)]) + " |")
+    return "\n".join(lines)
