@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -63,7 +63,7 @@ class DissectionAnalysis:
         self._partners = partners(dataset.indices, config.seed)
         self._reader: ViewReader | None = None
         self._state = DissectionState(config, self.vocabulary, len(dataset), tuple(self.attacks))
-        self._kept: list[tuple[Observation, dict[str, dict[str, Tensor]]]] = []
+        self._kept: list[tuple[Observation, dict[str, dict[str, Tensor]], dict[str, dict[str, float]]]] = []
 
     def needs(self, network: Network) -> Needs:
         """Thresholds, their refinement if asked for, counts."""
@@ -98,7 +98,7 @@ class DissectionAnalysis:
         views = [view for view in self.views.values() if counting or keep or view.own]
         maps = {view.name: self._reader.maps(view, seen) for view in views}
         if counting:
-            self._tally(seen, maps)
+            self._tally(seen, maps, self._state.reach(seen))
             return
         for view in views:
             for layer, values in maps[view.name].items():
@@ -107,10 +107,14 @@ class DissectionAnalysis:
                 elif view.own:
                     self._state.quantile(view.name, layer).update(values)
         if keep:
-            self._kept.append((seen, maps))
+            # Images are larger than the maps of a last layer; what a count needs of them is known by now.
+            lean = replace(seen, images={}, logits={}, activations={}, goal={})
+            self._kept.append((lean, maps, self._state.reach(seen)))
 
-    def _tally(self, seen: Observation, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
-        self._state.note_attacks(seen)
+    def _tally(
+        self, seen: Observation, maps: Mapping[str, Mapping[str, Tensor]], reached: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        self._state.note(reached)
         labels, others = self._labels(seen.index)
         for name, layers in maps.items():
             view = self.views[name]
@@ -143,8 +147,8 @@ class DissectionAnalysis:
         """Turn the merged counts of a sweep into thresholds, and count what was kept."""
         if self._state.settle(sweep):
             kept, self._kept = self._kept, []
-            for seen, maps in kept:
-                self._tally(seen, maps)
+            for batch in kept:
+                self._tally(*batch)
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's counts of the sweep under way."""

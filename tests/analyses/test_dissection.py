@@ -109,6 +109,20 @@ def test_kept_features_give_the_same_counts():
     assert twice == kept
 
 
+def test_only_features_are_kept(monkeypatch):
+    """Images are six times as large as the maps of ResNet-18's last layer."""
+    kept, inner = [], DissectionAnalysis.settle
+
+    def settle(self, sweep):
+        kept.extend(batch[0] for batch in self._kept)
+        inner(self, sweep)
+
+    monkeypatch.setattr(DissectionAnalysis, "settle", settle)
+    run(FakeConcepts(7), attacks=[AttackConfig("fgsm", "32/255")], keep=True)
+    assert len(kept) == 2
+    assert not any((seen.images, seen.activations, seen.logits, seen.goal) != ({},) * 4 for seen in kept)
+
+
 @pytest.mark.ddp
 def test_two_processes_count_like_one():
     """On an odd number of images, in float64, to the last count."""
