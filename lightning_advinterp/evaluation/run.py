@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from lightning_advinterp.analyses.analysis import Result, Row
+from lightning_advinterp.data.broden.findings import HELP
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
@@ -88,10 +89,10 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ValueError(f"output: cannot write to {evaluation.output!r}, since {str(place)!r} is no writable folder.")
     concepts = [] if evaluation.concepts in (None, CONCEPT_WORLD) else [evaluation.concepts]
-    for flag, paths in (("images", evaluation.images), ("concepts", concepts)):
+    for flag, paths, remedy in (("images", evaluation.images, ""), ("concepts", concepts, f" {HELP}")):
         for path in paths:
             if not Path(path).exists():
-                raise FileNotFoundError(f"{flag}: there is no {path!r}.")
+                raise FileNotFoundError(f"{flag}: there is no {path!r}.{remedy}")
     used = frozenset[str]().union(*(ANALYSES[name].uses for name in evaluation.analysis_names()))
     unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
     if unused:
