@@ -19,24 +19,29 @@ from lightning_advinterp.analyses.analysis import Result, Row
 from lightning_advinterp.files import write_atomically, write_text
 
 _LARGE = 1 << 20  # bytes
+_DIGITS = {"threshold": 9}
 
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field."""
+    """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field.
+
+    Numbers have six digits; thresholds have nine, from which a float32 is read back as it is: what equals a threshold
+    does not exceed it, and would if some digits were cut off.
+    """
     buffer = io.StringIO()
     columns = list(dict.fromkeys(key for row in rows for key in row))
     writer = csv.DictWriter(buffer, columns, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows([{key: _cell(value) for key, value in row.items()} for row in rows])
+    writer.writerows([{key: _cell(value, _DIGITS.get(key, 6)) for key, value in row.items()} for row in rows])
     return buffer.getvalue()
 
 
-def _cell(value: Any) -> Any:
+def _cell(value: Any, digits: int = 6) -> Any:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return f"{value:.{digits}g}" if isinstance(value, float) else value
 
 
 def _json(value: Any) -> Any:

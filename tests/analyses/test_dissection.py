@@ -1,5 +1,6 @@
 """The dissection from images to tables: against a literal loop, over processes, interrupted, and its controls."""
 
+import csv
 from fractions import Fraction
 
 import numpy as np
@@ -24,6 +25,7 @@ from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.data.broden import Segmentation
 from lightning_advinterp.networks import Network
+from lightning_advinterp.report.save import to_csv
 
 LAYERS = ("relu1", "relu2")
 
@@ -66,6 +68,8 @@ def test_equals_a_literal_loop(rule):
         for unit, threshold in enumerate(thresholds):
             row = rows[layer, unit]
             assert row["threshold"] == threshold
+            (written,) = csv.DictReader(to_csv([row]).splitlines())
+            assert np.float32(written["threshold"]) == threshold  # often an activation, which then does not exceed it
             assert row["iou"] == iou[unit].max()
             for number, name in enumerate(CATEGORIES):
                 own = np.where(category == number, iou[unit], 0)

@@ -32,6 +32,12 @@ def test_csv():
     assert text == 'a,b,c,d\n1,true,0.3,\n,false,,"x,y"\n'
 
 
+def test_thresholds_are_read_back_as_they_are():
+    values = np.random.default_rng(0).normal(size=200).astype(np.float32) ** 9
+    written = to_csv([{"threshold": value} for value in values.tolist()]).split()[1:]
+    assert (np.array(written, np.float32) == values).all()
+
+
 def test_saved_files(tmp_path):
     evil = "<script>alert(1)</script>"
     results = {
