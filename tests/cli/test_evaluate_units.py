@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from broden_sets import CATEGORIES, INDEX, write_set
+from rich.progress import Progress
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 
 from lightning_advinterp.callbacks import DissectionCallback
@@ -102,6 +103,20 @@ def test_attacks_aim_at_the_images_classes_for_semantics_alone(everything):
     assert levels["target_mass"] == "1"
     (accuracy,) = (row for row in rows(everything["accuracy"]) if row["images"] == "aimed")
     assert accuracy["n"] == "15"
+
+
+def test_a_bar_runs_over_thresholds_counts_and_pictures(inputs, tmp_path, monkeypatch):
+    moves, inner = [], Progress.update
+
+    def update(self, task, **changes):
+        if not self.disable and "sweep" in self.tasks[0].description:
+            moves.append((self.tasks[0].description, changes["completed"]))
+        inner(self, task, **changes)
+
+    monkeypatch.setattr(Progress, "update", update)
+    flags = ("--concepts", str(inputs / "broden"), "--attack", "null", "--batch_size", "5")
+    run(inputs, tmp_path / "out", "dissection", *flags)
+    assert moves == [("sweep 1, images", 5), ("sweep 2, images", 5), ("sweep 1, images", 5)]
 
 
 def test_layers(inputs, tmp_path):
