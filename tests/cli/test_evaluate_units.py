@@ -275,6 +275,13 @@ def test_measured_beside_printed(inputs, tmp_path, capsys):
     assert f"control: shuffled {measured('real', 'shuffled')}" in lines
     assert "Theirs: left out, checkpoint: no file no/such.ckpt." in lines
     assert "Ours: nothing measured beside the printed top1 (real), smell (adversarial)" in lines
+    shares = {(row["images"], row["category"]): row["ratio"] for row in summary}
+    beside = rows((tmp_path / "out" / "printed.csv").read_text())
+    assert [list(row.values()) for row in beside] == [
+        ["Ours", "real", "color", shares["real", "color"], "0.123"],
+        ["Ours", "adversarial", "object", shares["adversarial", "object"], "0.045"],
+    ]
+    assert list(beside[0]) == ["name", "images", "measure", "measured", "printed"]
 
 
 NAMED = {"ape": "n02084071", "bee": "n02958343", "cow": "n04490091"}  # the shipped dog, car, truck
