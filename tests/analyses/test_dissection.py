@@ -1,6 +1,7 @@
 """The dissection from images to tables: against a literal loop, over processes, interrupted, and its controls."""
 
 import csv
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -23,7 +24,7 @@ from lightning_advinterp.analyses import (
 from lightning_advinterp.analyses.dissection_views import partners, random_twin, rotation, sign_noise
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
-from lightning_advinterp.data.broden import Segmentation
+from lightning_advinterp.data.broden import ConceptWorldConcepts, Segmentation
 from lightning_advinterp.networks import Network
 from lightning_advinterp.report.save import to_csv
 
@@ -316,6 +317,34 @@ def test_a_control_knows_nothing_of_the_labels():
     assert (row["ratio"], row["ratio_low"], row["ratio_high"]) == (1, 1, 1)
     _, analysis = run(data, network, layers="last", quantile=0.8, controls=("shuffled",))
     assert float(analysis._state.counts["shuffled"]["relu"].iou().max()) < 0.3
+
+
+def test_the_concept_worlds_truth():
+    """A network whose units are masks of an object, a colour and a part has IoU 1 for each of them."""
+    world = ConceptWorldConcepts(8, size=32)
+    segmentations = [world.segmentation(number) for number in world.indices]
+    truth = {}
+    for name in ("object", "color", "part"):
+        category = world.categories.index(name)
+        stacks = [one.maps[category] for one in segmentations if category in one.maps]
+        seen = Counter(np.concatenate([stack[stack > 0] for stack in stacks]).tolist())
+        truth[next(number for number, _ in seen.most_common() if world.concepts[number].category == category)] = name
+
+    class Masks(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(world)
+
+        def __getitem__(self, item):
+            layers = np.concatenate([*segmentations[item].maps.values()])
+            masks = [(layers == number).any(0) for number in truth]
+            return world[item]._replace(image=torch.from_numpy(np.stack(masks)).double())
+
+    backbone = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    network = Network(backbone, name="masks", num_classes=3, mean=(0, 0, 0), std=(1, 1, 1), input_size=32, phi="0")
+    analysis = DissectionAnalysis(world, config=DissectionConfig(layers=("0",), quantile=0.6, controls=("shuffled",)))
+    rows = Runner(network.double(), Masks()).run([analysis])["dissection"].tables["dissection"]
+    for row, (number, category) in zip(rows, truth.items(), strict=True):
+        assert (row[f"{category}_label"], row[f"{category}_iou"]) == (world.concepts[number].name, 1.0)
 
 
 def test_successes_and_failures_are_counted_apart():
