@@ -32,6 +32,7 @@ from lightning_advinterp.callbacks import (
     TensorBoardCallback,
     ThroughputCallback,
 )
+from lightning_advinterp.data.broden import BrodenError
 from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.data.concept_world import ConceptWorldDataModule
 from lightning_advinterp.data.decode import BadImageError
@@ -244,7 +245,7 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     with plain_errors(MisconfigurationException):
         cli = TrainCLI.parse(args)
         start = cli.check()
-    with stops_explained(BadImageError):
+    with stops_explained(BadImageError, BrodenError):
         cli.fit(start)
     return cli
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Sweep
-from lightning_advinterp.analyses.dissection_config import NOISE, DissectionConfig
+from lightning_advinterp.analyses.dissection_config import NOISE, DissectionConfig, check_names
 from lightning_advinterp.analyses.dissection_state import DissectionState
 from lightning_advinterp.analyses.dissection_tables import DissectionTables
 from lightning_advinterp.analyses.dissection_views import ViewReader, partners, views_of
@@ -53,6 +53,7 @@ class DissectionAnalysis:
         if len(dataset) < 2:
             raise ValueError(f"dissection needs 2 images or more, got {len(dataset)}.")
         self.dataset, self.attacks = dataset, dict(attacks or {})
+        check_names(list(self.attacks))
         self.config = config = config or DissectionConfig()
         self.vocabulary = Vocabulary(
             {number: concept.category for number, concept in dataset.concepts.items()}, dataset.categories
@@ -62,7 +63,7 @@ class DissectionAnalysis:
         self._partners = partners(dataset.indices, config.seed)
         self._reader: ViewReader | None = None
         self._state = DissectionState(config, self.vocabulary, len(dataset), tuple(self.attacks))
-        self._kept: list[tuple[Observation, dict[str, dict[str, Tensor]]]] = []
+        self._kept: list[tuple[Observation, dict[str, dict[str, Tensor]], dict[str, dict[str, float]]]] = []
 
     def needs(self, network: Network) -> Needs:
         """Thresholds, their refinement if asked for, counts."""
@@ -97,7 +98,7 @@ class DissectionAnalysis:
         views = [view for view in self.views.values() if counting or keep or view.own]
         maps = {view.name: self._reader.maps(view, seen) for view in views}
         if counting:
-            self._tally(seen, maps)
+            self._tally(seen, maps, self._state.reach(seen))
             return
         for view in views:
             for layer, values in maps[view.name].items():
@@ -106,10 +107,14 @@ class DissectionAnalysis:
                 elif view.own:
                     self._state.quantile(view.name, layer).update(values)
         if keep:
-            self._kept.append((seen, maps))
+            # Images are larger than the maps of a last layer; what a count needs of them is known by now.
+            lean = replace(seen, images={}, logits={}, activations={}, goal={})
+            self._kept.append((lean, maps, self._state.reach(seen)))
 
-    def _tally(self, seen: Observation, maps: Mapping[str, Mapping[str, Tensor]]) -> None:
-        self._state.note_attacks(seen)
+    def _tally(
+        self, seen: Observation, maps: Mapping[str, Mapping[str, Tensor]], reached: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        self._state.note(reached)
         labels, others = self._labels(seen.index)
         for name, layers in maps.items():
             view = self.views[name]
@@ -142,8 +147,8 @@ class DissectionAnalysis:
         """Turn the merged counts of a sweep into thresholds, and count what was kept."""
         if self._state.settle(sweep):
             kept, self._kept = self._kept, []
-            for seen, maps in kept:
-                self._tally(seen, maps)
+            for batch in kept:
+                self._tally(*batch)
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's counts of the sweep under way."""
@@ -183,12 +188,12 @@ def read_at(network: Network, layers: str | Sequence[str]) -> dict[str, str]:
 
     Args:
         network: whose layers are meant.
-        layers: ``last``, ``all_conv``, or names.
+        layers: ``last``, ``all_conv``, or names, in a list or separated by commas.
 
     Raises:
         ValueError: if the network has no φ, no convolutions, or no such layer.
     """
-    names = [layers] if isinstance(layers, str) else list(layers)
+    names = [name.strip() for name in layers.split(",")] if isinstance(layers, str) else list(layers)
     if names == ["all_conv"]:
         taps = {one.layer: one.tap for one in conv_taps(network)}
         if not taps:

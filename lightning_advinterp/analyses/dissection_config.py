@@ -1,5 +1,6 @@
 """The settings of a dissection."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -15,13 +16,23 @@ PAIRED = "~real"
 """Ends the name of the view of the real images, split by an attack's success."""
 
 
+def check_names(attacks: Sequence[str]) -> None:
+    """Refuse attacks that are called like what a dissection counts beside them: one would replace the other."""
+    for name in attacks:
+        if name in CONTROLS or name.endswith((NOISE, PAIRED)):
+            raise ValueError(
+                f"attack: {name!r} is what dissection calls a control; give the attack another name than "
+                f"{', '.join(CONTROLS)}, and none that ends with {NOISE} or {PAIRED}."
+            )
+
+
 @dataclass(frozen=True)
 class DissectionConfig:
     """How a dissection counts.
 
     Attributes:
         layers: ``last`` (the network's φ), ``all_conv`` (every convolution of the main path, read where its response
-            is used), or names.
+            is used), or names, in a list or separated by commas.
         quantile: q of the activations, above which a unit is active; ``official`` is 994/999, what NetDissect's code
             reads for 0.995.
         exact: one more sweep makes the quantile exact instead of within 2⁻¹¹.
@@ -38,7 +49,8 @@ class DissectionConfig:
         groups: into so many random groups images are counted, from which intervals and split halves are read.
         replicates: of the bootstrap over groups of images; 0 for no intervals.
         keep: hold all activations between the sweeps instead of computing them twice: 4 bytes each, that is 100 kB
-            per image and kind for ResNet-18's last layer. Memory then grows with the number of images.
+            per image for ResNet-18's last layer, and for each of: real images, an attack, its noise, ``rotated``,
+            ``random``. Memory then grows with the number of images.
         seed: draws groups, controls and noise.
     """
 

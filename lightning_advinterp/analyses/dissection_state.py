@@ -58,13 +58,20 @@ class DissectionState:
     def _zeros(self, units: int, groups: int, like: Tensor) -> ConceptCounts:
         return ConceptCounts(units, self.vocabulary, rule=self.config.rule, groups=groups, device=like.device)
 
-    def note_attacks(self, seen: Observation) -> None:
-        """Count successes, and how far the images are from the real ones."""
-        for name, reached in self.reached.items():
+    def reach(self, seen: Observation) -> dict[str, dict[str, float]]:
+        """Count a batch's images and successes by attack, and how far they are from the real ones."""
+        found = {}
+        for name in self.reached:
             delta = (seen.images[name] - seen.images[REAL]).flatten(1)
-            reached["n"] += len(seen.index)
-            reached["success"] += int(seen.success[name].sum())
-            reached["linf"] += float(delta.abs().amax(1).double().sum())
+            linf = float(delta.abs().amax(1).double().sum())
+            found[name] = {"n": len(seen.index), "success": int(seen.success[name].sum()), "linf": linf}
+        return found
+
+    def note(self, reached: Mapping[str, Mapping[str, float]]) -> None:
+        """Add what :meth:`reach` says of a batch, or another process's sums."""
+        for name, found in reached.items():
+            for key, value in found.items():
+                self.reached[name][key] += value
 
     def settle(self, sweep: int) -> bool:
         """Turn a sweep's merged quantiles into refinements or thresholds; return whether thresholds are known now."""
@@ -94,9 +101,7 @@ class DissectionState:
                 self.counts[view][layer].merge(one)
             else:
                 self._load_counts(view, layer, one)
-        for name, reached in state["reached"].items():
-            for key, value in reached.items():
-                self.reached[name][key] += value
+        self.note(state["reached"])
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as plain types and tensors in main memory, wherever another process' device may be."""

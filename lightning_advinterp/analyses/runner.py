@@ -179,7 +179,7 @@ class Runner:
                 seen = None if batch is None else self._observe(batch, wants)
                 done = min(done + self.batch_size, len(shard))
                 yield done, seen
-                bar.update(task, completed=done)
+                bar.update(task, completed=done, refresh=True)  # inside another bar, nobody else does
 
     def _observe(self, batch: Batch, wants: Sweep) -> Observation:
         batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()

@@ -141,6 +141,7 @@ def take_pictures(
     device: torch.device | str = "cpu",
     batch_size: int = 32,
     highlight: Highlight = "activation",
+    progress: bool = False,
 ) -> list[Pictures]:
     """Make the images once more and mark in them what the units look at.
 
@@ -154,6 +155,7 @@ def take_pictures(
         batch_size: images at a time.
         highlight: ``activation``: the unit's map, enlarged to the image (bilinear), above its threshold;
             ``discrepancy``: the discrepancy map (Zhou et al. 2015), thousands of forward passes an image.
+        progress: draw a progress bar.
 
     Returns:
         One entry for each of ``wanted``.
@@ -165,7 +167,10 @@ def take_pictures(
     part = dataset.only(chosen) if hasattr(dataset, "only") else Subset(dataset, chosen)
     collector = _Collector(network, wanted, highlight, seed)
     if numbers:
-        Runner(network, part, attacks=attacks, batch_size=batch_size, device=device, seed=seed).run([collector])
+        runner = Runner(
+            network, part, attacks=attacks, batch_size=batch_size, device=device, seed=seed, progress=progress
+        )
+        runner.run([collector])
     return [collector.pictures(one) for one in wanted]
 
 

@@ -80,7 +80,7 @@ class AnalysisCallback(pl.Callback):
         """Add figures and texts to TensorBoard; called on the first process."""
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run, log the scalars on all processes, and draw on the first."""
+        """Run, beside the training's progress bar, log the scalars on all processes, and draw on the first."""
         if not self.due(trainer):
             return
         assert isinstance(pl_module, RobustClassifier)
@@ -96,6 +96,7 @@ class AnalysisCallback(pl.Callback):
             limit=self.limit,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
+            progress=bool(getattr(trainer.progress_bar_callback, "is_enabled", False)),
         )
         analyses = self.analyses()
         results = runner.run(analyses)

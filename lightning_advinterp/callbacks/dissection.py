@@ -6,17 +6,17 @@ from typing import Any, final
 
 import pytorch_lightning as pl
 
-from lightning_advinterp.analyses.analysis import Analysis, Result
+from lightning_advinterp.analyses.analysis import REAL, Analysis, Result
 from lightning_advinterp.analyses.dissection import DissectionAnalysis
-from lightning_advinterp.analyses.dissection_config import DissectionConfig
+from lightning_advinterp.analyses.dissection_config import CONTROLS, DissectionConfig
 from lightning_advinterp.analyses.dissection_pictures import detector_pictures
-from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.analyses.unit_images import UnitImages
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
-from lightning_advinterp.data.broden import ConceptSet, open_concepts
+from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
+from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.report.dissection import best_units, category_bars, detector_panel
 from lightning_advinterp.report.table import summary_of
@@ -71,13 +71,16 @@ class DissectionCallback(AnalysisCallback):
         self._set: ConceptSet | None = None
 
     def prepare(self, module: RobustClassifier, data: Any) -> None:
-        """Open the set."""
+        """Open the set, choose the images as ``evaluate.py`` does, and see that they can be read."""
         if self._set is None:
             try:
                 whole = open_concepts(self.concepts, module.network.input_size, n=self.limit or 1000)
+                limit = len(whole) if self.limit is None else self.limit
+                chosen = whole.only(balanced_subset([0] * len(whole), limit, self.seed))
+                check_concepts(chosen)
             except (ValueError, FileNotFoundError) as error:
                 raise type(error)(f"dissection.concepts: {error}") from None
-            self._set = whole.only(subset_indices(len(whole), self.limit, self.seed).tolist())
+            self._set = chosen
         super().prepare(module, data)
 
     def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> ConceptSet:
@@ -121,13 +124,12 @@ class DissectionCallback(AnalysisCallback):
 
 
 def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
-    """Return the shares in % as a Markdown table: kinds of images down, categories across."""
+    """Return the shares in % as a Markdown table: kinds of images and controls down, categories across."""
     kinds, categories = (list(dict.fromkeys(row[key] for row in rows)) for key in ("images", "category"))
-    ratios = {(row["images"], row["category"]): f"{100 * row['ratio']:.1f}" for row in rows}
+    shares = {kind: {row["category"]: row["ratio"] for row in rows if row["images"] == kind} for kind in kinds}
+    real = [row for row in rows if row["images"] == REAL]
+    shares |= {f"control: {name}": {row["category"]: row[name] for row in real} for name in CONTROLS if name in real[0]}
     lines = ["| % of units | " + " | ".join(categories) + " |", "| --- " * (len(categories) + 1) + "|"]
-    return "\n".join(
-        [
-            *lines,
-            *("| " + " | ".join([kind, *(ratios[kind, category] for category in categories)]) + " |" for kind in kinds),
-        ]
-    )
+    for kind, found in shares.items():
+        lines.append("| " + " | ".join([kind, *(f"{100 * found[category]:.1f}" for category in categories)]) + " |")
+    return "\n".join(lines)

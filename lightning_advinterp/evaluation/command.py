@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from rich.console import Console
 
+from lightning_advinterp.data.broden import BrodenError
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation.config import Evaluation
@@ -57,5 +58,5 @@ def evaluate(args: Sequence[str] | None = None) -> None:
         fields = vars(parser.instantiate(given))
         fields.pop("config")
         evaluation = Evaluation(**fields)
-    with stops_explained(BadImageError):
+    with stops_explained(BadImageError, BrodenError):
         run_evaluation(evaluation, Console(), checking=plain_errors)

@@ -50,7 +50,9 @@ class Evaluation:
         stem: small or medium, for ResNets with a first layer for 32 or 64 px.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         split: which split of such a folder.
-        concepts: folder of a Broden-format set, for analyses that need one.
+        concepts: folder of a set in Broden's format, for analyses that need one, or "concept_world", which needs no
+            download; python -m lightning_advinterp.data.broden --help says how to get Broden, and what to do where its
+            server is down.
         analyses: names, separated by commas, or "all" (those that need concepts only where these are given).
         attack: the name of an attack, or a list of attacks, each {name, type, eps, steps, target, …}; null for none.
         eps: radius of an attack given by its name: a fraction of the pixel range, or a string such as 4/255; the

@@ -36,9 +36,9 @@ class Context:
 
     @property
     def runner(self) -> dict[str, Any]:
-        """What a runner over some of the images must have, for attacks to give the same images again."""
+        """What a runner over some of the images must have, for attacks to give the same images again; and a bar."""
         device = next(self.network.parameters()).device
-        return {"seed": self.settings.seed, "device": device, "batch_size": self.settings.batch_size}
+        return {"seed": self.settings.seed, "device": device, "batch_size": self.settings.batch_size, "progress": True}
 
 
 Figures = dict[str, Figure]

@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from torch.utils.data import Subset
 
-from lightning_advinterp.data.broden import open_concepts
+from lightning_advinterp.data.broden import BrodenError, check_concepts, open_concepts
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.labels import Outputs, balanced_subset
@@ -165,6 +165,8 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
 def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0) -> Images:
     """Open the set that ``--concepts`` names; its images are resized whole to the network's input.
 
+    What will be looked at is decoded once before: nobody shall learn of a damaged map after hours of work.
+
     Raises:
         ValueError: if none is named, or something is wrong with it.
         FileNotFoundError: if there is no such set.
@@ -185,6 +187,10 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
         reported, others, taken = list(range(limit or 0)), list(range(limit or 0, len(everything))), 0
     else:
         reported, others, taken = share_out([0] * len(everything), limit, calibration, evaluation.seed)
+    try:
+        check_concepts(everything.only([*reported, *others]), progress=True)
+    except BrodenError as error:
+        raise ValueError(f"concepts: {error}") from None
     return Images(everything.only(reported), everything.only(others) if others else None, taken)
 
 

@@ -5,16 +5,21 @@ from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from lightning_advinterp.analyses.analysis import Result, Row
+from lightning_advinterp.data.broden.findings import HELP
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
 from lightning_advinterp.evaluation.one import Checking, Evaluated, choose_device, evaluate_one
 from lightning_advinterp.evaluation.registry import ANALYSES
+from lightning_advinterp.files import write_text
 from lightning_advinterp.report import accuracy_table, dissection_table
+from lightning_advinterp.report.save import to_csv
+from lightning_advinterp.report.table import summary_of
 
 
 def run_evaluation(
@@ -56,6 +61,9 @@ def run_evaluation(
         each.forget()
     if found:
         _print_tables(evaluation, found, console)
+        beside = measured_beside_printed(evaluation, found)
+        if beside:
+            write_text(Path(evaluation.output) / "printed.csv", to_csv(beside))
         console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
     return found
 
@@ -88,14 +96,40 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
     if not place.is_dir() or not os.access(place, os.W_OK):
         raise ValueError(f"output: cannot write to {evaluation.output!r}, since {str(place)!r} is no writable folder.")
     concepts = [] if evaluation.concepts in (None, CONCEPT_WORLD) else [evaluation.concepts]
-    for flag, paths in (("images", evaluation.images), ("concepts", concepts)):
+    for flag, paths, remedy in (("images", evaluation.images, ""), ("concepts", concepts, f" {HELP}")):
         for path in paths:
             if not Path(path).exists():
-                raise FileNotFoundError(f"{flag}: there is no {path!r}.")
+                raise FileNotFoundError(f"{flag}: there is no {path!r}.{remedy}")
     used = frozenset[str]().union(*(ANALYSES[name].uses for name in evaluation.analysis_names()))
     unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
     if unused:
         console.print(f"{', '.join(unused)}: no use to {', '.join(evaluation.analysis_names())}")
+
+
+def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]]) -> list[Row]:
+    """Return a paper's values with those measured beside them, for all networks that were there.
+
+    Args:
+        evaluation: whose rows have printed values.
+        found: results by analysis, by network.
+    """
+    beside: list[Row] = []
+    for row in evaluation.rows:
+        results = found.get(row.name, {})
+        measured: dict[tuple[str, str], Any] = {}
+        if "accuracy" in results:
+            measured |= {
+                (one["images"], key): one[key] for one in results["accuracy"].tables["accuracy"] for key in one
+            }
+        if "dissection" in results:
+            own = summary_of(results["dissection"].tables["dissection_summary"])
+            measured |= {(one["images"], one["category"]): one["ratio"] for one in own}
+        for images, values in row.printed.items():
+            for key, value in values.items():
+                if (images, key) in measured:
+                    what = {"name": row.name, "images": images, "measure": key}
+                    beside.append(what | {"measured": measured[images, key], "printed": value})
+    return beside
 
 
 def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]], console: Console) -> None:

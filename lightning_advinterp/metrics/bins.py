@@ -106,8 +106,13 @@ def join_bins(first: Bins, second: Bins) -> Bins:
     """Return the bins of both together."""
     if not len(first.code) or not len(second.code):
         return first if len(first.code) else second
-    code, order = torch.cat([first.code, second.code]).sort()
-    count, low, high = (torch.cat(columns)[order] for columns in zip(first[1:], second[1:], strict=True))
+    return merge_bins(Bins(*(torch.cat(columns) for columns in zip(first, second, strict=True))))
+
+
+def merge_bins(bins: Bins) -> Bins:
+    """Return bins in order, each once, from bins in any order of which some are the same."""
+    code, order = bins.code.sort()
+    count, low, high = (column[order] for column in bins[1:])
     found, place = torch.unique_consecutive(code, return_inverse=True)
     size = len(found)
     return Bins(

@@ -135,7 +135,7 @@ class BatchLabels(NamedTuple):
     def of(self, images: slice) -> "BatchLabels":
         """Return the labels of some of the images."""
         signature, first, present = (one[images] for one in (self.signature, self.first, self.present))
-        return self._replace(signature=signature, first=first, present=present)
+        return self._replace(signature=signature, first=first, present=present, most=int(signature.max()) + 1)
 
 
 def batch_labels(

@@ -78,6 +78,8 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], mo
         The pixels, by row; None if several images need more than ``most`` values: show fewer at a time.
     """
     images, units, height, width = maps.shape
+    if maps.dtype.itemsize < 4:  # in bfloat16 a threshold between two values would be rounded to one
+        maps = maps.float()
     if height > size[0] or width > size[1]:
         return _shrunk(maps, thresholds, size, most)
     thresholds = thresholds.to(maps.dtype)

@@ -99,7 +99,7 @@ class TopQuantile:
                 f"got {units} of {height * width}; images of one size give maps of one size."
             )
         self._units, self._positions = units, height * width
-        maps = maps.detach().float().reshape(images, units, -1)
+        maps = maps.detach().float().flatten(2)
         self._bins = self._bins.to(maps.device)  # a loaded state lies in the main memory
         if self._bound is not None:
             self._bound = self._bound.to(maps.device)

@@ -64,7 +64,7 @@ def _kind_label(found: dict[str, Row], kind: str) -> str:
 
 
 def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
-    """Share of detectors and unique detectors of every layer, in the order of computation.
+    """Share of detectors of every layer, in the order of computation, with what the controls give.
 
     Args:
         rows: the table ``dissection_summary`` of several layers.
@@ -78,6 +78,12 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
         found = {row["layer"]: row for row in own if row["images"] == kind}
         values = [100 * found[layer]["ratio"] for layer in layers]
         axes.plot(range(len(layers)), values, "o-", ms=3, color=_COLOURS[number % len(_COLOURS)], label=kind)
+    real = {row["layer"]: row for row in own if row["images"] == REAL}
+    for control, marker in _CONTROLS.items():
+        shares = [real[layer].get(control) for layer in layers if layer in real]
+        if shares and None not in shares:
+            heights = [100 * float(share) for share in shares if share is not None]
+            axes.plot(heights, f"{marker}:", color="#222222", lw=0.7, ms=4, label=f"control: {control}")
     axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
     axes.set(ylabel="units that detect a concept (%)", title=title, ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)

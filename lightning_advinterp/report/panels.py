@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 _DIMMED = 0.35
 """Brightness of what a unit does not look at."""
 _OUTLINE, _FRAME = "#ffd23f", "#d62728"
+_SIZE, _CAPTIONED, _DPI = 0.75, 0.9, 150
+"""Side of a picture in inches, alone and below a caption; some 110 pixels, so that 128 of them make no huge file."""
 _LINE = 28
 """So many letters fit beside the pictures."""
 
@@ -44,8 +46,9 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
     """
     columns = max((len(row.pictures) for row in rows), default=1)
     captioned = any(row.captions for row in rows)
-    size = 1.25
-    figure = Figure(figsize=(1.8 + size * columns, 0.4 + (size + 0.28 * captioned) * len(rows)), layout="constrained")
+    size = _CAPTIONED if captioned else _SIZE
+    height = 0.4 + (size + 0.28 * captioned) * len(rows)
+    figure = Figure(figsize=(1.8 + size * columns, height), dpi=_DPI, layout="constrained")
     # One axes per row: one per picture would take ten times as long.
     for axes, row in zip(figure.subplots(max(1, len(rows)), 1, squeeze=False)[:, 0], rows, strict=False):
         axes.set_xticks([])

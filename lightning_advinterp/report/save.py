@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import jinja2
 import numpy as np
@@ -18,27 +18,38 @@ from PIL import Image
 from lightning_advinterp.analyses.analysis import Result, Row
 from lightning_advinterp.files import write_atomically, write_text
 
+_LARGE = 1 << 20  # bytes
+_DIGITS = {"threshold": 9}
+
 
 def to_csv(rows: Sequence[Row]) -> str:
-    """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field."""
+    """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field.
+
+    Numbers have six digits; thresholds have nine, from which a float32 is read back as it is: what equals a threshold
+    does not exceed it, and would if some digits were cut off.
+    """
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, _columns(rows), restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows([{key: _cell(value) for key, value in row.items()} for row in rows])
+    writer.writerows([{key: _cell(value, _DIGITS.get(key, 6)) for key, value in row.items()} for row in rows])
     return buffer.getvalue()
 
 
+<<<<<<< HEAD
 def _columns(rows: Sequence[Row]) -> list[str]:
     """Return the columns that any row has: a real image's row lacks what an attack's has, and the other way round."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def _cell(value: Any) -> Any:
+=======
+def _cell(value: Any, digits: int = 6) -> Any:
+>>>>>>> 4c2b568dd36aa09d55c7c09ca2781dd0fc4cff38
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:.6g}" if isinstance(value, float) else value
+    return f"{value:.{digits}g}" if isinstance(value, float) else value
 
 
 def _json(value: Any) -> Any:
@@ -71,7 +82,7 @@ def save_results(
     for name, rows in tables.items():
         write_text(folder / f"{name}.csv", to_csv(rows))
     for name, figure in figures.items():
-        write_atomically(folder / "figures" / f"{name}.png", partial(figure.savefig, dpi=150))
+        write_atomically(folder / "figures" / f"{name}.png", partial(_draw, figure))
     for name, array in ((name, array) for result in results.values() for name, array in result.arrays.items()):
         if array.dtype == np.uint8:
             write_atomically(folder / "images" / f"{name}.png", partial(Image.fromarray(array).save, format="png"))
@@ -81,6 +92,18 @@ def save_results(
     summary = _json({"scalars": scalars, "provenance": provenance})
     write_text(folder / "results.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
     write_text(folder / "index.html", _page(tables, list(figures), summary["provenance"]))
+
+
+def _draw(figure: Figure, file: BinaryIO) -> None:
+    """Write a figure as PNG; a sheet of photographs, which PNG hardly compresses, in 256 colours of its own."""
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=150)
+    if drawn.tell() > _LARGE:
+        photographs = Image.open(drawn).convert("RGB")
+        palette = photographs.quantize(256, kmeans=1)
+        drawn = io.BytesIO()
+        photographs.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(drawn, "png", optimize=True)
+    file.write(drawn.getvalue())
 
 
 def _page(tables: Mapping[str, Sequence[Row]], figures: Sequence[str], provenance: Mapping[str, Any]) -> str:

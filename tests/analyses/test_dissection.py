@@ -1,5 +1,7 @@
 """The dissection from images to tables: against a literal loop, over processes, interrupted, and its controls."""
 
+import csv
+from collections import Counter
 from fractions import Fraction
 
 import numpy as np
@@ -22,8 +24,9 @@ from lightning_advinterp.analyses import (
 from lightning_advinterp.analyses.dissection_views import partners, random_twin, rotation, sign_noise
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
-from lightning_advinterp.data.broden import Segmentation
+from lightning_advinterp.data.broden import ConceptWorldConcepts, Segmentation
 from lightning_advinterp.networks import Network
+from lightning_advinterp.report.save import to_csv
 
 LAYERS = ("relu1", "relu2")
 
@@ -66,6 +69,8 @@ def test_equals_a_literal_loop(rule):
         for unit, threshold in enumerate(thresholds):
             row = rows[layer, unit]
             assert row["threshold"] == threshold
+            (written,) = csv.DictReader(to_csv([row]).splitlines())
+            assert np.float32(written["threshold"]) == threshold  # often an activation, which then does not exceed it
             assert row["iou"] == iou[unit].max()
             for number, name in enumerate(CATEGORIES):
                 own = np.where(category == number, iou[unit], 0)
@@ -107,6 +112,20 @@ def test_kept_features_give_the_same_counts():
     data, attacks = FakeConcepts(7), [AttackConfig("fgsm", "32/255")]
     twice, kept = (run(data, attacks=attacks, keep=keep)[0].tables for keep in (False, True))
     assert twice == kept
+
+
+def test_only_features_are_kept(monkeypatch):
+    """Images are six times as large as the maps of ResNet-18's last layer."""
+    kept, inner = [], DissectionAnalysis.settle
+
+    def settle(self, sweep):
+        kept.extend(batch[0] for batch in self._kept)
+        inner(self, sweep)
+
+    monkeypatch.setattr(DissectionAnalysis, "settle", settle)
+    run(FakeConcepts(7), attacks=[AttackConfig("fgsm", "32/255")], keep=True)
+    assert len(kept) == 2
+    assert not any((seen.images, seen.activations, seen.logits, seen.goal) != ({},) * 4 for seen in kept)
 
 
 @pytest.mark.ddp
@@ -300,6 +319,34 @@ def test_a_control_knows_nothing_of_the_labels():
     assert float(analysis._state.counts["shuffled"]["relu"].iou().max()) < 0.3
 
 
+def test_the_concept_worlds_truth():
+    """A network whose units are masks of an object, a colour and a part has IoU 1 for each of them."""
+    world = ConceptWorldConcepts(8, size=32)
+    segmentations = [world.segmentation(number) for number in world.indices]
+    truth = {}
+    for name in ("object", "color", "part"):
+        category = world.categories.index(name)
+        stacks = [one.maps[category] for one in segmentations if category in one.maps]
+        seen = Counter(np.concatenate([stack[stack > 0] for stack in stacks]).tolist())
+        truth[next(number for number, _ in seen.most_common() if world.concepts[number].category == category)] = name
+
+    class Masks(torch.utils.data.Dataset):
+        def __len__(self):
+            return len(world)
+
+        def __getitem__(self, item):
+            layers = np.concatenate([*segmentations[item].maps.values()])
+            masks = [(layers == number).any(0) for number in truth]
+            return world[item]._replace(image=torch.from_numpy(np.stack(masks)).double())
+
+    backbone = torch.nn.Sequential(torch.nn.ReLU(), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten())
+    network = Network(backbone, name="masks", num_classes=3, mean=(0, 0, 0), std=(1, 1, 1), input_size=32, phi="0")
+    analysis = DissectionAnalysis(world, config=DissectionConfig(layers=("0",), quantile=0.6, controls=("shuffled",)))
+    rows = Runner(network.double(), Masks()).run([analysis])["dissection"].tables["dissection"]
+    for row, (number, category) in zip(rows, truth.items(), strict=True):
+        assert (row[f"{category}_label"], row[f"{category}_iou"]) == (world.concepts[number].name, 1.0)
+
+
 def test_successes_and_failures_are_counted_apart():
     """Together they are the whole, for the attack and for the same images without it."""
     data, network, attacks = FakeConcepts(9), small_network(seed=1).double(), [AttackConfig("fgsm", "128/255")]
@@ -352,6 +399,19 @@ def test_retention_is_read_from_the_counts():
 def test_settings_that_make_no_sense(settings, message):
     with pytest.raises(ValueError, match=message):
         DissectionConfig(**settings)
+
+
+@pytest.mark.parametrize("name", ["random", "shuffled", "fgsm~noise", "fgsm~real"])
+def test_attacks_are_not_called_like_controls(name):
+    """The control's images would stand in the attack's rows."""
+    with pytest.raises(ValueError, match=f"attack: '{name}' is what dissection calls a control"):
+        run(FakeConcepts(3), attacks=[AttackConfig("fgsm", "8/255", name=name)])
+
+
+def test_layers_may_be_separated_by_commas():
+    given = {"replicates": 0, "controls": ("shuffled",)}
+    joined, listed = (run(FakeConcepts(3), layers=layers, **given)[0].tables for layers in ("relu1, relu2", LAYERS))
+    assert joined == listed
 
 
 def test_layers_that_cannot_be_dissected():

@@ -4,10 +4,11 @@ import json
 
 import pytest
 import torch
+from rich.progress import Progress
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
-from lightning_advinterp.cli import TrainCLI, evaluate, train
+from lightning_advinterp.cli import TrainCLI, evaluate, fit, train
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.evaluation.inputs import load_concepts, load_subject
 
@@ -92,7 +93,9 @@ def test_figures_and_texts(events):
     (text, _) = events.Tensors("dissection/table/text_summary")
     lines = text.tensor_proto.string_val[0].decode().splitlines()
     assert lines[0] == f"| % of units | {' | '.join(CATEGORIES)} |"
-    assert [line.split(" | ")[0] for line in lines[2:]] == ["| real", "| adversarial"]
+    controls = [f"| control: {name}" for name in ("shuffled", "rotated", "random")]
+    assert [line.split(" | ")[0] for line in lines[2:]] == ["| real", "| adversarial", *controls]
+    assert all(line.count("|") == lines[0].count("|") for line in lines)
 
 
 def test_the_last_epoch_is_what_evaluation_finds(runs, events, tmp_path):
@@ -147,6 +150,8 @@ def test_defaults_of_the_callbacks():
             "dissection.concepts: expected the folder of a set in Broden's format",
         ),
         (["--dissection.settings.layers", "[relu3]"], "relu3"),
+        (["--dissection.limit", "0"], "limit must be at least 1 image, got 0"),
+        (["--dissection.attacks", "[{name: random, type: fgsm}]"], "'random' is what dissection calls a control"),
         (["--semantics.settings.layers", "relu3"], "relu3"),
         (["--semantics.settings.hierarchy", "no.csv"], "no.csv"),
         (["--semantics.panels.units", "[9]"], "panels.units: layer 'conv2' has units 0 to 7, got [9]"),
@@ -172,6 +177,25 @@ def test_classes_without_names_are_refused():
 def test_time_is_printed(runs, capsys):
     train(["--config", str(runs / "plain.yaml"), "--output", str(runs), "--name", "printed", *PRINTED])
     assert "SemanticsCallback: 12 images in " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("shown", [True, False])
+def test_a_bar_runs_where_the_training_has_one(runs, shown, monkeypatch):
+    """Inside Lightning's own bar; every batch moves it on."""
+    moves = []
+    inner = Progress.update
+
+    def update(self, task, **changes):
+        if not self.disable and "sweep" in self.tasks[0].description:
+            moves.append((self.tasks[0].description, changes["completed"], changes["refresh"]))
+        inner(self, task, **changes)
+
+    monkeypatch.setattr(Progress, "update", update)
+    flags = ["--name", f"bar_{shown}", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", str(shown).lower()]
+    watching = ["--dissection", '{"limit": 7, "batch_size": 3, "units": 0, "settings": {"layers": "last"}}']
+    fit(["--config", str(runs / "plain.yaml"), "--output", str(runs), *flags, *watching])
+    expected = [(f"sweep {sweep}, images", done, True) for sweep in (1, 2) for done in (3, 6, 7)]
+    assert moves == (expected if shown else [])
 
 
 PRINTED = ("--semantics", '{"limit": 12, "panels": null, "settings": {"layers": "last"}}', "--trainer.max_epochs", "1")

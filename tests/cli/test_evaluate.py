@@ -200,6 +200,7 @@ def test_rows_of_a_table(checkpoint, tmp_path, capsys):
         (["--analyses", "accuracy,tracing"], "tracing is not part of this version"),
         (["--analyses", "accuracy,dissection"], "concepts: dissection needs images with labels of concepts; give"),
         (["--analyses", "dissection", "--concepts", "no_set"], "concepts: there is no 'no_set'"),
+        (["--analyses", "dissection", "--concepts", "no_set"], "script/dlbroden.sh fetches broden1_224"),
         (["--attack", "fgsn"], "got 'fgsn' (did you mean fgsm?)"),
         (["--eps", "4"], 'write "4/255"'),
         (["--network", "resnet18"], "Give either --checkpoint RUN/last.ckpt, or --network"),

@@ -5,10 +5,15 @@ from types import SimpleNamespace
 
 import pytest
 import torch
-from broden_sets import CATEGORIES
+from broden_sets import CATEGORIES, INDEX, write_set
+from rich.progress import Progress
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 
+<<<<<<< HEAD
 from lightning_advinterp.analyses.curvature import CurvatureConfig
+=======
+from lightning_advinterp.callbacks import DissectionCallback
+>>>>>>> 4c2b568dd36aa09d55c7c09ca2781dd0fc4cff38
 from lightning_advinterp.evaluation import ANALYSES, Evaluation
 from lightning_advinterp.evaluation.inputs import Subject, load_concepts
 from lightning_advinterp.networks.checkpoint import load_checkpoint
@@ -19,6 +24,7 @@ from lightning_advinterp.taxonomy.corpus import Sense
 
 AIMED = "attack:\n- {name: aimed, type: pgd, steps: 1, eps: 16/255, target: least_likely}\n"
 TOGETHER = "accuracy,predictions,dissection,semantics,distances,panels,curvature"
+PLACES = [row[0] for row in INDEX]
 COLUMNS = {
     "accuracy": ["images", "n", "top1", "top1_low", "top1_high", "top5"],
     "dissection": [
@@ -104,6 +110,20 @@ def test_attacks_aim_at_the_images_classes_for_semantics_alone(everything):
     assert accuracy["n"] == "15"
 
 
+def test_a_bar_runs_over_thresholds_counts_and_pictures(inputs, tmp_path, monkeypatch):
+    moves, inner = [], Progress.update
+
+    def update(self, task, **changes):
+        if not self.disable and "sweep" in self.tasks[0].description:
+            moves.append((self.tasks[0].description, changes["completed"]))
+        inner(self, task, **changes)
+
+    monkeypatch.setattr(Progress, "update", update)
+    flags = ("--concepts", str(inputs / "broden"), "--attack", "null", "--batch_size", "5")
+    run(inputs, tmp_path / "out", "dissection", *flags)
+    assert moves == [("sweep 1, images", 5), ("sweep 2, images", 5), ("sweep 1, images", 5)]
+
+
 def test_layers(inputs, tmp_path):
     flags = ("--attack", "null", "--concepts", str(inputs / "broden"))
     some = run(inputs, tmp_path / "some", "dissection,semantics", "--layers", "layer1.0.conv1, layer3", *flags)
@@ -170,6 +190,58 @@ def test_the_concept_worlds_pictures_are_as_many_as_are_wanted(inputs):
     assert many.reported.fingerprint != many.calibration.fingerprint
 
 
+def test_damaged_maps_are_found_before_any_work(inputs, tmp_path, capsys):
+    """All at once, in the images that will be looked at; others are no concern."""
+    root = write_set(tmp_path / "broden")
+    flags = ("--concepts", str(root), "--attack", "null", "--seed", "3", "--limit", "3")
+    subject = Subject(load_checkpoint(inputs / "last.ckpt").network, "tiny", None, Recipe(16, 16))
+    settings = {"concepts": str(root), "analyses": "dissection", "seed": 3, "limit": 3}
+    chosen = load_concepts(Evaluation(**settings), subject).reported.indices
+    broken = {number: root / "images" / f"{PLACES[number]}" for number in range(5)}
+    for number, path in broken.items():
+        if number not in chosen:
+            path.write_bytes(b"no image")
+    assert "dissection" in run(inputs, tmp_path / "whole", "dissection", *flags)
+    capsys.readouterr()
+    for number in chosen[:2]:
+        broken[number].write_bytes(b"no image")
+    with pytest.raises(SystemExit) as stop:
+        run(inputs, tmp_path / "out", "dissection", *flags)
+    assert stop.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("error: concepts: ")
+    assert "2 findings" in message
+    for number in chosen[:2]:
+        assert f"index.csv, row {number + 2}, column image: 'images/{PLACES[number]}' cannot be read" in message
+    assert not (tmp_path / "out").exists()
+    watching = DissectionCallback(str(root), limit=3, seed=3)
+    with pytest.raises(ValueError, match=r"dissection.concepts: .*: 2 findings"):
+        watching.prepare(type("Module", (), {"network": subject.network}), None)
+
+
+def test_a_map_that_breaks_during_the_work_is_one_line(inputs, tmp_path, capsys, monkeypatch):
+    root = write_set(tmp_path / "broden")
+    monkeypatch.setattr("lightning_advinterp.evaluation.inputs.check_concepts", lambda *_, **__: None)
+    (root / "images" / "a" / "0_object.png").write_bytes(b"no image")
+    with pytest.raises(SystemExit) as stop:
+        run(inputs, tmp_path / "out", "dissection", "--concepts", str(root), "--attack", "null")
+    assert stop.value.code == 1
+    error = capsys.readouterr().err.strip()
+    assert error.startswith("error: index.csv, row 2, column object: 'images/a/0_object.png' cannot be read")
+    assert error.count("\n") == 0
+
+
+@pytest.mark.parametrize("limit", [3, None])
+def test_a_set_on_disk_is_chosen_from_as_during_training(inputs, limit):
+    """The callback's images are those of the evaluation, whatever the set."""
+    network = load_checkpoint(inputs / "last.ckpt").network
+    settings = {"concepts": str(inputs / "broden"), "analyses": "dissection", "seed": 7, "limit": limit}
+    reported = load_concepts(Evaluation(**settings), Subject(network, "tiny", None, Recipe(16, 16))).reported
+    callback = DissectionCallback(settings["concepts"], limit=limit, seed=7, attacks=())
+    callback.prepare(type("Module", (), {"network": network}), None)
+    assert callback.dataset(None, None).fingerprint == reported.fingerprint
+
+
 @pytest.mark.filterwarnings("ignore:.*no weight")
 def test_each_set_has_a_calibration_of_its_own(inputs, tmp_path):
     """So that a dissection's attack has the same weight alone and beside other analyses."""
@@ -208,6 +280,13 @@ def test_measured_beside_printed(inputs, tmp_path, capsys):
     assert f"control: shuffled {measured('real', 'shuffled')}" in lines
     assert "Theirs: left out, checkpoint: no file no/such.ckpt." in lines
     assert "Ours: nothing measured beside the printed top1 (real), smell (adversarial)" in lines
+    shares = {(row["images"], row["category"]): row["ratio"] for row in summary}
+    beside = rows((tmp_path / "out" / "printed.csv").read_text())
+    assert [list(row.values()) for row in beside] == [
+        ["Ours", "real", "color", shares["real", "color"], "0.123"],
+        ["Ours", "adversarial", "object", shares["adversarial", "object"], "0.045"],
+    ]
+    assert list(beside[0]) == ["name", "images", "measure", "measured", "printed"]
 
 
 NAMED = {"ape": "n02084071", "bee": "n02958343", "cow": "n04490091"}  # the shipped dog, car, truck

@@ -93,16 +93,17 @@ def test_shrinking_is_antialiased():
     assert sorted(hits.pixel.tolist()) == np.flatnonzero(expected.reshape(-1) > 0.5).tolist()
 
 
+@pytest.mark.parametrize(("limit", "size"), [("_MOST", 300), ("_CELLS", 20)])
 @pytest.mark.parametrize("rule", RULES)
-def test_busy_units_are_counted_a_few_images_at_a_time(rule, monkeypatch):
-    """Halves of a batch, down to single images, where there is too much to interpolate at once."""
+def test_busy_units_are_counted_a_few_images_at_a_time(rule, limit, size, monkeypatch):
+    """Halves of a batch, down to single images, where there is too much to interpolate or to count at once."""
     generator = np.random.default_rng(9)
     maps = generator.normal(size=(7, 5, 4, 4)).astype(np.float32)
     segmentations = [random_image(generator, (8, 8)) for _ in maps]
     vocabulary, thresholds = Vocabulary(CATEGORIES_OF, NAMES), torch.full((5,), -0.5)
     expected = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
     seen = []
-    monkeypatch.setattr("lightning_advinterp.metrics.dissection._MOST", 300)
+    monkeypatch.setattr(f"lightning_advinterp.metrics.dissection.{limit}", size)
     inner = ConceptCounts._count_units
     monkeypatch.setattr(ConceptCounts, "_count_units", lambda self, *all: (seen.append(len(all[0])), inner(self, *all)))
     found = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
@@ -118,6 +119,17 @@ def test_a_plateau_at_the_threshold_does_not_exceed_it():
     plane[0, 0, 0, 0] = 5
     hits = exceeding_pixels(plane, torch.tensor([0.1]), (113, 113))
     assert hits.pixel.max() < 113 * 14
+
+
+@pytest.mark.parametrize("size", [(16, 16), (3, 3)])
+def test_maps_in_bfloat16_count_like_their_values(size):
+    """1.003 lies between 1 and the next value, 1.0078: 1 does not exceed it, and would if it were rounded down."""
+    maps = (1 + torch.randint(-2, 3, (2, 3, 5, 5), generator=torch.Generator().manual_seed(0)) / 128).bfloat16()
+    thresholds = torch.tensor([1.003, 0.997, 1.0])
+    found, expected = (exceeding_pixels(one, thresholds, size) for one in (maps, maps.float()))
+    assert len(found.row) > 0
+    assert torch.equal(found.row, expected.row)
+    assert torch.equal(found.pixel, expected.pixel)
 
 
 WHOLE_MAP = np.ones((1, 1, 2, 2), dtype=np.float32)
@@ -216,6 +228,22 @@ def test_parts_merge_to_the_whole():
     parts[0].merge(parts[1].state_dict())
     for name, value in whole.state_dict().items():
         assert torch.equal(value, parts[0].state_dict()[name]), name
+
+
+def test_only_labels_must_fit_32_bits():
+    """All of Broden has 8e8 pixels in several layers, most of them without a label: controls count it in one group."""
+    vocabulary = Vocabulary(CATEGORIES_OF, NAMES)
+    labels = batch_labels([image_labels({1: label_map([[3, 0], [0, 0]])}, {}, vocabulary, (2, 2))], vocabulary)
+    counts = ConceptCounts(1, vocabulary)
+    counts.truth[:, -1] = 4_000_000_000
+    for last, fits in ((2**31 - 2, True), (2**31 - 1, False)):
+        counts.truth[:, vocabulary.numbers.index(3)] = last
+        arguments = (torch.from_numpy(WHOLE_MAP), torch.tensor([0.0]), labels, (2, 2), torch.tensor([0]))
+        if fits:
+            counts.update(*arguments)
+            continue
+        with pytest.raises(OverflowError, match="groups: 1 groups hold too many pixels each"):
+            counts.update(*arguments)
 
 
 def test_what_is_wrong_is_said():

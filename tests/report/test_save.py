@@ -1,13 +1,17 @@
 import csv
+import io
 import json
 import re
 
+import numpy as np
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
 from lightning_advinterp.analyses import Result
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
+from lightning_advinterp.report.panels import PanelRow, unit_panel
 from lightning_advinterp.report.save import to_csv
 
 ROW = {
@@ -27,6 +31,12 @@ ADVERSARIAL = ROW | {"images": "fgsm", "top1": 0.0, "top1_low": 0.0, "eps": 4 / 
 def test_csv():
     text = to_csv([{"a": 1, "b": True, "c": 0.1 + 0.2}, {"a": None, "b": False, "c": float("nan"), "d": "x,y"}])
     assert text == 'a,b,c,d\n1,true,0.3,\n,false,,"x,y"\n'
+
+
+def test_thresholds_are_read_back_as_they_are():
+    values = np.random.default_rng(0).normal(size=200).astype(np.float32) ** 9
+    written = to_csv([{"threshold": value} for value in values.tolist()]).split()[1:]
+    assert (np.array(written, np.float32) == values).all()
 
 
 def test_saved_files(tmp_path):
@@ -59,6 +69,26 @@ def test_the_pages_tables_have_the_columns_of_all_rows(tmp_path):
     page = (tmp_path / "index.html").read_text()
     cells = [re.findall(r"<t[hd][^>]*>(.*?)</t[hd]>", row) for row in re.findall(r"<tr>(.*?)</tr>", page, re.S)]
     assert cells == [["images", "lc", "cs1"], ["real", "0.5", ""], ["fgsm", "0.5", "0.25"], ["pgd", "", "1"]]
+
+
+def test_a_sheet_of_photographs_is_no_huge_file(tmp_path):
+    """Eight units, real and under attack, eight pictures each, as noisy as photographs are; colours stay true."""
+    smooth = np.random.default_rng(0).integers(0, 256, (8, 7, 7, 3), np.uint8).repeat(32, 1).repeat(32, 2)
+    noise = np.random.default_rng(1).integers(-12, 13, smooth.shape)
+    pictures = (smooth + noise).clip(0, 255).astype(np.uint8)
+    dimmed = np.zeros(pictures.shape[:3], bool)
+    rows = [PanelRow(f"unit {number}", np.roll(pictures, number, 0), dimmed) for number in range(16)]
+    save_results(tmp_path, {}, {"units": unit_panel(rows)}, {})
+    path = tmp_path / "figures" / "units.png"
+    assert path.stat().st_size < 1.5e6
+    with Image.open(path) as image:
+        shown = np.asarray(image.convert("RGB").reduce(8), dtype=float)
+    drawn = io.BytesIO()
+    unit_panel(rows).savefig(drawn, dpi=150)
+    with Image.open(drawn) as image:
+        assert image.width / 10.5 > 90  # pixels of a picture, of which eight stand beside titles
+        expected = np.asarray(image.convert("RGB").reduce(8), dtype=float)
+    assert np.abs(shown - expected).mean() < 5
 
 
 def test_figure_shows_every_kind():

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_advinterp.data.broden.check import check_set
-    from lightning_advinterp.data.broden.concept_set import ConceptSet, open_concepts
+    from lightning_advinterp.data.broden.concept_set import ConceptSet, check_concepts, open_concepts
     from lightning_advinterp.data.broden.dataset import BrodenDataset
     from lightning_advinterp.data.broden.findings import BrodenError, Finding
     from lightning_advinterp.data.broden.folders import build_set
@@ -29,6 +29,7 @@ _HOMES = {
     "Label": "writer",
     "Segmentation": "maps",
     "build_set": "folders",
+    "check_concepts": "concept_set",
     "check_set": "check",
     "open_concepts": "concept_set",
     "write_concept_world": "rendered",
@@ -45,6 +46,7 @@ __all__ = [
     "Label",
     "Segmentation",
     "build_set",
+    "check_concepts",
     "check_set",
     "open_concepts",
     "write_concept_world",

@@ -34,20 +34,36 @@ def check_set(root: str | Path, *, progress: bool = False) -> BrodenDataset:
         BrodenError: something is wrong with it; lists all findings with file, row and column.
     """
     dataset = BrodenDataset(root, size=1)  # no image is resized here; a size lets sets of mixed sizes pass
+    check_files(dataset, progress=progress)
+    return dataset
+
+
+def check_files(dataset: BrodenDataset, *, progress: bool = False) -> None:
+    """Decode the images of a data set and their maps, on all cores: 1 ms of a core for an image of 224 px.
+
+    Whoever is about to look at the images for hours does this before, and hears of all that is wrong at once.
+
+    Args:
+        dataset: the images; others of the same set are not looked at.
+        progress: show a progress bar.
+
+    Raises:
+        BrodenError: something is wrong; lists all findings with file, row and column.
+    """
     findings = Findings()
+    rows = [dataset.rows[number] for number in dataset.indices]
     with (
         Progress(transient=True, disable=not progress) as bar,
         ThreadPoolExecutor(os.cpu_count() or 1) as pool,
     ):
-        task = bar.add_task("decoding images and maps", total=len(dataset.rows))
-        for start in range(0, len(dataset.rows), _CHUNK):
-            chunk = dataset.rows[start : start + _CHUNK]
+        task = bar.add_task("decoding images and maps", total=len(rows))
+        for start in range(0, len(rows), _CHUNK):
+            chunk = rows[start : start + _CHUNK]
             for row, wrong in zip(chunk, pool.map(lambda row: list(_row_problems(dataset, row)), chunk), strict=True):
                 for column, problem in wrong:
                     findings.add(INDEX, row.line, column, problem)
                 bar.advance(task)
     findings.check(unusable(dataset.root))
-    return dataset
 
 
 def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]:

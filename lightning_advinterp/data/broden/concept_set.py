@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Protocol, Self
 
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.broden.check import check_files
 from lightning_advinterp.data.broden.dataset import BrodenDataset
 from lightning_advinterp.data.broden.maps import Segmentation
 from lightning_advinterp.data.broden.rendered import ConceptWorldConcepts
@@ -65,3 +66,17 @@ def open_concepts(concepts: str | Path, size: int, *, n: int = 1000, seed: int =
     if str(concepts) == CONCEPT_WORLD:
         return ConceptWorldConcepts(n, size=size, seed=seed)
     return BrodenDataset(concepts, size=size)
+
+
+def check_concepts(concepts: ConceptSet, *, progress: bool = False) -> None:
+    """Decode what is about to be looked at, before any work is done for it; a rendered world has no files.
+
+    Args:
+        concepts: the choice of images.
+        progress: show a progress bar.
+
+    Raises:
+        BrodenError: something is wrong with its files; lists all findings with file, row and column.
+    """
+    if isinstance(concepts, BrodenDataset):
+        check_files(concepts, progress=progress)
