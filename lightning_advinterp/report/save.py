@@ -35,16 +35,12 @@ def to_csv(rows: Sequence[Row]) -> str:
     return buffer.getvalue()
 
 
-<<<<<<< HEAD
 def _columns(rows: Sequence[Row]) -> list[str]:
     """Return the columns that any row has: a real image's row lacks what an attack's has, and the other way round."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _cell(value: Any) -> Any:
-=======
 def _cell(value: Any, digits: int = 6) -> Any:
->>>>>>> 4c2b568dd36aa09d55c7c09ca2781dd0fc4cff38
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):

@@ -9,11 +9,8 @@ from broden_sets import CATEGORIES, INDEX, write_set
 from rich.progress import Progress
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 
-<<<<<<< HEAD
 from lightning_advinterp.analyses.curvature import CurvatureConfig
-=======
 from lightning_advinterp.callbacks import DissectionCallback
->>>>>>> 4c2b568dd36aa09d55c7c09ca2781dd0fc4cff38
 from lightning_advinterp.evaluation import ANALYSES, Evaluation
 from lightning_advinterp.evaluation.inputs import Subject, load_concepts
 from lightning_advinterp.networks.checkpoint import load_checkpoint
