@@ -1,7 +1,6 @@
 """``python -m lightning_advinterp.adversarial``: a set of adversarial images on disk."""
 
 import logging
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -10,6 +9,7 @@ from rich.console import Console
 from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
+from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation.config import Evaluation
@@ -68,12 +68,9 @@ class SetPlan:
 
 def parser() -> SuggestingParser:
     """Return the parser: every field of :class:`SetPlan` is a flag."""
-    parser = SuggestingParser(
-        description="Write adversarial images as lossless files with a manifest; an interrupted set goes on."
+    return settings_parser(
+        SetPlan, "Write adversarial images as lossless files with a manifest; an interrupted set goes on."
     )
-    parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
-    parser.add_class_arguments(SetPlan)
-    return parser
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -84,12 +81,9 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    console, command = Console(), parser()
-    given = command.parse_args(list(sys.argv[1:] if args is None else args))
+    console = Console()
+    plan = read_settings(SetPlan, parser(), args)
     with plain_errors():
-        fields = vars(command.instantiate(given))
-        fields.pop("config")
-        plan = SetPlan(**fields)
         if not 0 <= plan.process < plan.processes:
             raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
         same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "crop")

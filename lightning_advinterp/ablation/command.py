@@ -1,6 +1,5 @@
 """The ablation's command line."""
 
-import sys
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
@@ -25,8 +24,8 @@ from lightning_advinterp.ablation.table import (
 )
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
 from lightning_advinterp.analyses.analysis import REAL
+from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.errors import plain_errors, stops_explained
-from lightning_advinterp.evaluation.command import bare_flags
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.report.save import to_csv
@@ -35,13 +34,11 @@ from lightning_advinterp.suggestions import SuggestingParser
 
 def parser() -> SuggestingParser:
     """Return the parser: every field of :class:`Plan` is a flag."""
-    parser = SuggestingParser(
-        description="Train and test every arm of an ablation from every seed, and write one table. Stopped at any "
-        "moment and started again, it goes on; several may share the work by taking different --seeds."
+    return settings_parser(
+        Plan,
+        "Train and test every arm of an ablation from every seed, and write one table. Stopped at any "
+        "moment and started again, it goes on; several may share the work by taking different --seeds.",
     )
-    parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
-    parser.add_class_arguments(Plan)
-    return parser
 
 
 def main(args: Sequence[str] | None = None) -> None:
@@ -52,12 +49,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     console = Console()
-    command = parser()
-    given = command.parse_args(bare_flags(sys.argv[1:] if args is None else args, command))
+    plan = read_settings(Plan, parser(), args)
     with plain_errors():
-        fields = vars(command.instantiate(given))
-        fields.pop("config")
-        plan = Plan(**fields)
         plan.check()
     if plan.dry_run:
         _print_state(plan, console)

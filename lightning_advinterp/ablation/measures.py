@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from lightning_advinterp.analyses.analysis import Row
+from lightning_advinterp.commands import read_settings
 from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import bare_flags, evaluation_parser
+from lightning_advinterp.evaluation.command import evaluation_parser
 
 RESERVED = ("last", "best", "masking", "autoattack")
 """Folders of the tests beside which evaluations lie."""
@@ -44,11 +45,8 @@ class Measures:
 
 def evaluation_of(flags: str, checkpoint: Path, output: Path) -> Evaluation:
     """Return what ``python evaluate.py FLAGS --checkpoint … --output …`` would do."""
-    parser = evaluation_parser()
     line = [*shlex.split(flags), "--checkpoint", str(checkpoint), "--output", str(output)]
-    fields = vars(parser.instantiate(parser.parse_args(bare_flags(line, parser))))
-    fields.pop("config")
-    return Evaluation(**fields)
+    return read_settings(Evaluation, evaluation_parser(), line)
 
 
 def read_scalars(folder: Path) -> dict[str, float]:

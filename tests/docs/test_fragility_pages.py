@@ -11,7 +11,8 @@ from PIL import Image
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis, CurvatureConfig
 from lightning_advinterp.callbacks.fragility import FragilityCallback
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.evaluation.command import bare_flags, evaluation_parser
+from lightning_advinterp.commands import bare_flags
+from lightning_advinterp.evaluation.command import evaluation_parser
 from lightning_advinterp.explanations import PatternAttribution
 from lightning_advinterp.networks import create_network
 

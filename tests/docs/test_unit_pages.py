@@ -9,8 +9,9 @@ import yaml
 
 from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
 from lightning_advinterp.cli import TrainCLI
+from lightning_advinterp.commands import bare_flags
 from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import bare_flags, evaluation_parser
+from lightning_advinterp.evaluation.command import evaluation_parser
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("dissection.md", "semantics.md")
