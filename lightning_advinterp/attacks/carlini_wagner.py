@@ -97,7 +97,7 @@ class CarliniWagnerAttack(Attack):
         if finish:
             with torch.no_grad():
                 success = goal.reached(network(best))
-        return AttackResult(best, goal.resolve(best), success, *distances(best, x), torch.stack(trace))
+        return AttackResult(best, goal.label, success, *distances(best, x), torch.stack(trace))
 
     def _descend(
         self, network: nn.Module, x: Tensor, weight: Tensor, goal: Goal, best: Tensor, best_l2: Tensor

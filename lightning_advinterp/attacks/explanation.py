@@ -173,7 +173,7 @@ class ExplanationAttack(GradientAttack):
             maps, gain = None, 0 * x_adv.flatten(1).sum(1)
         else:
             with smoothed_relu(self.beta(step)):
-                maps = self.explanation.map(network, x_adv, goal.resolve(x_adv), keys=goal.keys, create_graph=graph)
+                maps = self.explanation.map(network, x_adv, goal.label, keys=goal.keys, create_graph=graph)
                 gain = self.dissimilarity.gain(maps, goal.reference)
                 if self.penalty:
                     moved = network(x_adv).softmax(1) - goal.probabilities
@@ -185,7 +185,7 @@ class ExplanationAttack(GradientAttack):
     def _check(self, network: nn.Module, x_adv: Tensor, goal: ExplanationGoal, maps: Tensor | None) -> None:
         """Judge iterates by the ReLU network; ``maps`` are its maps where they are known."""
         with torch.no_grad():
-            label = goal.resolve(x_adv)
+            label = goal.label
             if maps is None:
                 logits, maps = self.explanation.look(network, x_adv, label, keys=goal.keys)
             else:

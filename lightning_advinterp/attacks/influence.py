@@ -69,7 +69,7 @@ class InfluenceAttack(GradientAttack):
         goal, network = _checked(goal, network)
         with torch.no_grad():
             features = penultimate(network, x)
-            values = self.influence.influence(features, goal.resolve(features))
+            values = self.influence.influence(features, goal.label)
             if self.top > values.shape[1]:
                 raise ValueError(f"top must be at most the number of training images, {values.shape[1]}.")
             strongest = values.argsort(dim=1, stable=True)[:, : self.top]
@@ -81,7 +81,7 @@ class InfluenceAttack(GradientAttack):
         goal, network = _checked(goal, network)
         features = penultimate(network, x_adv)
         logits = self.influence.logits(features)
-        return self.influence.summed(features, goal.resolve(logits), goal.directions), logits
+        return self.influence.summed(features, goal.label, goal.directions), logits
 
 
 def _checked(goal: Goal, network: nn.Module) -> tuple[InfluenceGoal, Network]:

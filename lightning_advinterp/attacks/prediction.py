@@ -142,6 +142,13 @@ class Goal:
         """Whether the class is known already, so that no clean logits are needed."""
         return self._label is not None
 
+    @property
+    def label(self) -> Tensor:
+        """The class of every sample, int64 ``[B]``; it must be known."""
+        if self._label is None:
+            raise RuntimeError("the class is not known before the clean logits are: call resolve with them first")
+        return self._label
+
     def resolve(self, logits: Tensor) -> Tensor:
         """Return the class of every sample, int64 ``[B]``; the first call's ``[B, K]`` logits decide."""
         if self._label is None:

@@ -24,6 +24,6 @@ def test_result_says_what_the_change_did():
     network, batch = small_network(), small_batch(n=4)
     result = create_attack(AttackConfig("random_sign", 0.5, target=3)).run(network, batch.image, batch.label)
     with torch.no_grad():
-        losses = [-network(at).log_softmax(1)[:, 3] for at in (batch.image, result.x_adv)]
+        gains = [network(at).log_softmax(1)[:, 3] for at in (batch.image, result.x_adv)]
     assert torch.equal(result.target, torch.full((4,), 3))
-    torch.testing.assert_close(result.trace.abs(), torch.stack(losses))
+    torch.testing.assert_close(result.trace, torch.stack(gains))
