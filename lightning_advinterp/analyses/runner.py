@@ -116,32 +116,32 @@ class Runner:
         for analysis in analyses:
             if isinstance(analysis, Expecting):
                 analysis.expect(len(self.indices))
-        last = max(map(len, needs), default=0) - 1
+        sweeps = _schedule(needs)
         self._agree()
         ran = False
-        for number in range(last + 1):
-            due = [(a, sweeps[number]) for a, sweeps in zip(analyses, needs, strict=True) if number < len(sweeps)]
+        for number, due in enumerate(sweeps):
             first = self._journal.resume(number, analyses)
             if first is None:
                 continue
             ran = True
-            wants = _unite([sweep for _, sweep in due])
+            wants = _unite([needs[place][own] for place, own in due])
             for done, seen in self._sweep(wants, first, f"sweep {number + 1}"):
-                for analysis, _ in due:
+                for place, own in due:
                     if seen is not None:
-                        analysis.update(number, seen)
+                        analyses[place].update(own, seen)
                 if wants.resumable:
                     self._journal.save(number, done, analyses)
-            self._merge([analysis for analysis, _ in due])
-            for analysis, _ in due:
+            self._merge([analyses[place] for place, _ in due])
+            for place, own in due:
+                analysis = analyses[place]
                 if isinstance(analysis, Settling):
-                    analysis.settle(number)
-            if number < last or self._keep:
+                    analysis.settle(own)
+            if number < len(sweeps) - 1 or self._keep:
                 self._journal.save(number + 1, 0, analyses, now=True)
         if not self._keep:
             self._journal.close()
         elif not ran:
-            self._journal.resume(last + 1, analyses)
+            self._journal.resume(len(sweeps), analyses)
         return {analysis.name: analysis.result() for analysis in analyses}
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
@@ -149,9 +149,10 @@ class Runner:
         asked = [analysis.needs(self.network) for analysis in analyses]
         forwards, backwards = (sum(one.passes[kind] for one in asked) for kind in (0, 1))
         needs = [one.sweeps for one in asked]
-        for number in range(max(map(len, needs), default=0)):
-            wants = _unite([sweeps[number] for sweeps in needs if number < len(sweeps)])
-            forwards += len(wants.kinds) + sum(sweeps[number].forwards for sweeps in needs if number < len(sweeps))
+        for due in _schedule(needs):
+            parts = [needs[place][own] for place, own in due]
+            wants = _unite(parts)
+            forwards += len(wants.kinds) + sum(part.forwards for part in parts)
             for kind in wants.kinds:
                 if kind != REAL:
                     more_forwards, more_backwards = self.attacks[kind].passes
@@ -228,6 +229,21 @@ class Runner:
             analysis.load_state_dict(states[0][position])  # the same order everywhere: sums agree to the last bit
             for other in states[1:]:
                 analysis.merge(other[position])
+
+
+def _schedule(needs: Sequence[Sequence[Sweep]]) -> list[list[tuple[int, int]]]:
+    """Return which sweep of which analysis falls into each run over the data, as (analysis, its own sweep).
+
+    The last sweeps that show images fall together: an analysis attacks in that one, after what it compares with, so
+    that adversarial images are made once for all.
+    """
+    showing = [max((number for number, sweep in enumerate(sweeps) if sweep.kinds), default=0) for sweeps in needs]
+    starts = [max(showing) - own for own in showing] if needs else []
+    runs = max((start + len(sweeps) for start, sweeps in zip(starts, needs, strict=True)), default=0)
+    return [
+        [(place, number - start) for place, start in enumerate(starts) if 0 <= number - start < len(needs[place])]
+        for number in range(runs)
+    ]
 
 
 def _unite(sweeps: Sequence[Sweep]) -> Sweep:

@@ -173,7 +173,7 @@ def test_sweeps_are_united_and_layers_read():
     (first, seen), (second, deep) = reader.seen
     assert isinstance(seen, Observation)
     assert (first, second) == (0, 1)
-    assert set(seen.logits) == {REAL, "fgsm"}, "the other analysis wants the attack in this sweep"
+    assert set(seen.logits) == {REAL}, "what asks for an attack waits for the sweep in which all others do"
     assert set(deep.activations["fgsm"]) == {"relu1", "phi"}
     torch.testing.assert_close(
         deep.activations[REAL]["phi"], network.forward_features(batch.image, ["relu2"])[1]["relu2"]
@@ -182,6 +182,39 @@ def test_sweeps_are_united_and_layers_read():
     assert torch.equal(deep.success["fgsm"], deep.logits["fgsm"].argmax(1) != batch.label)
     loss = F.cross_entropy(deep.logits["fgsm"], batch.label)
     assert loss > F.cross_entropy(deep.logits[REAL], batch.label)
+
+
+class Recorder(AccuracyAnalysis):
+    """Counts, and remembers which of its own sweeps it was shown."""
+
+    sweeps: tuple[int, ...] = ()
+
+    def update(self, sweep, seen):
+        self.sweeps = (*self.sweeps, sweep)
+        super().update(sweep, seen)
+
+
+def test_images_are_attacked_once_for_analyses_of_one_and_of_two_sweeps():
+    network, data = small_network(), Memory(small_batch(n=6))
+    one = runner(network, data, batch_size=6)
+    attack = one.attacks["fgsm"]
+    made = []
+
+    class Counted:
+        passes, aim = attack.passes, attack.aim
+
+        def __call__(self, network, x, y, **options):
+            made.extend(y.tolist())
+            return attack(network, x, y, **options)
+
+    one.attacks["fgsm"] = Counted()
+    reader, recorder = Reader(), Recorder(create_attacks(ATTACKS[:1]))
+    (alone,) = accuracy(network, data).tables["accuracy"][:1]
+    results = one.run([reader, recorder])
+    assert len(made) == 6
+    assert recorder.sweeps == (0,), "the only sweep it asked for, whenever the runner comes to it"
+    assert results["accuracy"].tables["accuracy"][0] == alone
+    assert one.passes([reader, recorder])["backward_passes"] == 6
 
 
 def test_subsets_are_nested_and_seeded():

@@ -182,22 +182,33 @@ def test_an_interrupted_run_goes_on(tmp_path):
         assert not list(tmp_path.iterdir())
 
 
-def test_analyses_share_the_sweeps():
-    """Accuracy looks at the first sweep alone; both report what they report by themselves."""
+@pytest.mark.parametrize(("settings", "sweep_shared"), [({}, 1), ({"keep": True}, 0), ({"exact": True}, 2)])
+def test_analyses_share_the_sweep_that_attacks(settings, sweep_shared, monkeypatch):
+    """Accuracy looks at that one alone; both report what they report by themselves."""
     data = FakeConcepts(7)
     attacks = create_attacks([AttackConfig("fgsm", "32/255")])
     batch = small_batch(n=7, dtype=torch.float64)
     labelled = Memory(batch._replace(index=torch.tensor(data.indices)))
     for name in ("segmentation", "indices", "categories", "concepts", "label_size", "fingerprint"):
         setattr(labelled, name, getattr(data, name))
+    counts, attacked = AccuracyAnalysis(attacks), []
 
     def results(*analyses):
-        return Runner(small_network().double(), labelled, attacks=attacks, batch_size=3).run(analyses)
+        return Runner(small_network().double(), labelled, attacks=attacks, batch_size=7).run(analyses)
 
     def dissection():
-        return DissectionAnalysis(labelled, attacks, DissectionConfig(layers=LAYERS, quantile=0.9, replicates=0))
+        config = DissectionConfig(layers=LAYERS, quantile=0.9, replicates=0, **settings)
+        return DissectionAnalysis(labelled, attacks, config)
 
-    together = results(AccuracyAnalysis(attacks), dissection())
+    observe = Runner._observe
+
+    def watched(self, batch, wants):
+        attacked.append(wants.kinds)
+        return observe(self, batch, wants)
+
+    monkeypatch.setattr(Runner, "_observe", watched)
+    together = results(counts, dissection())
+    assert [number for number, kinds in enumerate(attacked) if "fgsm" in kinds] == [sweep_shared]
     assert together["accuracy"] == results(AccuracyAnalysis(attacks))["accuracy"]
     assert together["dissection"].tables == results(dissection())["dissection"].tables
 

@@ -8,7 +8,7 @@ from analyses.tables import assert_same_tables
 from helpers import Memory, small_batch, small_network
 from reference import semantics as literal
 
-from lightning_advinterp.analyses import DistancesAnalysis, Runner
+from lightning_advinterp.analyses import AccuracyAnalysis, DistancesAnalysis, Runner
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.metrics.distance_ratio import ClassFeatures, distance_ratios, histogram, summarise
@@ -84,9 +84,13 @@ def test_does_not_depend_on_batches(batch_size):
         assert_same_tables(found, run(data, references=references).tables, tolerance=1e-6)
 
 
-def test_an_interrupted_run_goes_on_in_either_sweep(tmp_path):
+@pytest.mark.parametrize("beside", [False, True])
+def test_an_interrupted_run_goes_on_in_either_sweep(beside, tmp_path):
+    """Also beside an analysis of one sweep, which has not begun when the first is interrupted."""
     batch = small_batch(n=19, dtype=torch.float64)
     whole = run(Memory(batch)).tables
+    attacks = create_attacks(ATTACKS)
+    alone = Runner(small_network().double(), Memory(batch), attacks=attacks, seed=4).run([AccuracyAnalysis(attacks)])
 
     class Faulty(Memory):
         """Fails at the n-th reading of all."""
@@ -109,12 +113,15 @@ def test_an_interrupted_run_goes_on_in_either_sweep(tmp_path):
                 small_network().double(), data, attacks=attacks, seed=4, batch_size=4, journal=tmp_path / "s"
             )
             runner._journal._every = 0
-            return runner.run([DistancesAnalysis(attacks, classes=SPACE)])["distances"].tables
+            return runner.run([DistancesAnalysis(attacks, classes=SPACE)] + beside * [AccuracyAnalysis(attacks)])
 
         with pytest.raises(OSError, match="power cut"):
             start(Faulty(batch, at))
         rest = Faulty(batch, 2 * 19 - at + 4)  # at most the interrupted batch is read again
-        assert_same_tables(start(rest), whole)
+        results = start(rest)
+        assert_same_tables(results["distances"].tables, whole)
+        if beside:
+            assert_same_tables(results["accuracy"].tables, alone["accuracy"].tables)
 
 
 def test_a_sample_of_classmates_is_close_to_all():
