@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+import time
 from pathlib import Path
 
 import torch
@@ -14,6 +15,8 @@ def _worker(rank, world_size, folder, function, arguments):
     torch.set_num_threads(1)
     torch.distributed.init_process_group("gloo", f"file://{folder}/store", rank=rank, world_size=world_size)
     torch.save(function(rank, world_size, *arguments), Path(folder) / f"{rank}.pt")
+    while len(list(Path(folder).glob("*.pt"))) < world_size:  # whoever leaves first would cut the others' connections
+        time.sleep(0.01)
     torch.distributed.destroy_process_group()
 
 
