@@ -14,6 +14,8 @@ _DIMMED = 0.35
 _OUTLINE, _FRAME = "#ffd23f", "#d62728"
 _SIZE, _CAPTIONED, _DPI = 0.75, 0.9, 150
 """Side of a picture in inches, alone and below a caption; some 110 pixels, so that 128 of them make no huge file."""
+_MARGIN, _HEAD, _CAPTION = 1.75, 0.4, 0.28
+"""Inches for the titles at the left, for the one above, and for captions."""
 _LINE = 28
 """So many letters fit beside the pictures."""
 
@@ -47,10 +49,15 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
     columns = max((len(row.pictures) for row in rows), default=1)
     captioned = any(row.captions for row in rows)
     size = _CAPTIONED if captioned else _SIZE
-    height = 0.4 + (size + 0.28 * captioned) * len(rows)
-    figure = Figure(figsize=(1.8 + size * columns, height), dpi=_DPI, layout="constrained")
+    caption = _CAPTION * captioned
+    width, height = _MARGIN + size * columns, _HEAD + (size + caption) * max(1, len(rows))
+    figure = Figure(figsize=(width, height), dpi=_DPI)
+    # Places of its own: the automatic layouts leave too little for the titles at the left of many rows.
+    edges = {"left": _MARGIN / width, "right": 1, "bottom": 0.0, "top": 1 - (_HEAD + caption) / height}
     # One axes per row: one per picture would take ten times as long.
-    for axes, row in zip(figure.subplots(max(1, len(rows)), 1, squeeze=False)[:, 0], rows, strict=False):
+    grid = figure.subplots(max(1, len(rows)), 1, squeeze=False, gridspec_kw=edges | {"hspace": 0.08 + caption / size})
+    for axes, row in zip(grid[:, 0], rows, strict=False):
+        axes.set_anchor("SW")
         axes.set_xticks([])
         axes.set_yticks([])
         axes.spines[:].set_visible(False)
@@ -58,7 +65,7 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
         if len(row.pictures):
             _draw(axes, row, columns)
     if title:
-        figure.suptitle(title, fontsize=10)
+        figure.suptitle(title, y=1 - 0.1 / height, va="top", fontsize=10)
     return figure
 
 
@@ -78,7 +85,7 @@ def _draw(axes: Axes, row: PanelRow, columns: int) -> None:
         outlined[:, own] = mask & (not mask.all())
         if row.captions:
             middle = place * step + width / 2
-            axes.text(middle, -height / 32, row.captions[place], fontsize=6, ha="center", va="bottom")
+            axes.text(middle, -0.5 - height / 32, row.captions[place], fontsize=6, ha="center", va="bottom")
         if row.framed and row.framed[place]:
             corner = (place * step - 0.5, -0.5)
             axes.add_patch(Rectangle(corner, width, height, fill=False, ec=_FRAME, lw=2, clip_on=False))

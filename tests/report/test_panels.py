@@ -1,6 +1,7 @@
 """What a panel shows: bright inside the mask, dim outside, a frame where one is asked for."""
 
 import io
+import itertools
 
 import numpy as np
 import pytest
@@ -49,3 +50,20 @@ def test_a_picture_that_is_wholly_looked_at_has_no_outline(row):
     (axes,) = unit_panel([whole]).axes
     assert not axes.collections
     assert (axes.images[0].get_array()[:, :6] == 200).all()
+
+
+@pytest.mark.parametrize("captions", [(), ("dog: 0.22\ncat", "b")])
+@pytest.mark.parametrize("count", [1, 30])
+def test_nothing_written_is_cut_off_or_written_over(row, count, captions):
+    rows = [PanelRow("layer3.22.conv2, unit 12345\nobject, IoU 0.17", row.pictures, row.masks, captions)] * count
+    figure = unit_panel(rows, "title")
+    figure.savefig(io.BytesIO())
+    boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes]
+    assert min(box.x0 for box in boxes) >= 0
+    assert all(box.x1 <= axes.get_window_extent().x0 for box, axes in zip(boxes, figure.axes, strict=True))
+    written = [text.get_window_extent() for axes in figure.axes for text in axes.texts]
+    (title,) = [text.get_window_extent() for text in figure.texts]
+    assert all(box.y1 < title.y0 for box in written)
+    pictures = [axes.get_window_extent() for axes in figure.axes]
+    assert all(not box.overlaps(other) for box in [title, *written] for other in pictures)
+    assert all(upper.y0 > lower.y1 for upper, lower in itertools.pairwise(pictures))
