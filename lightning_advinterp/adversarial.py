@@ -106,6 +106,7 @@ def main(args: Sequence[str] | None = None) -> None:
             seed=plan.seed,
             rank=plan.process,
             world_size=plan.processes,
+            progress=plan.process == 0,
             checking=plain_errors,
         )
     rows, wrong = found.rows, found.verify()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_advinterp.analyses.progress import image_progress
 from lightning_advinterp.analyses.provenance import digest
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.attack import Attack, distances
@@ -39,6 +40,7 @@ def make_adversarial_set(
     seed: int = 0,
     rank: int = 0,
     world_size: int = 1,
+    progress: bool = False,
     checking: Callable[[], AbstractContextManager[None]] = nullcontext,
 ) -> AdversarialSet:
     """Attack every image towards its least likely classes, and write what comes out.
@@ -61,6 +63,7 @@ def make_adversarial_set(
         seed: of the choice and of the attack's random draws.
         rank: this process's number.
         world_size: number of processes.
+        progress: draw a progress bar, of this process's images.
         checking: around what looks at the arguments, the folder and the disk, before the first image is attacked.
 
     Returns:
@@ -102,7 +105,8 @@ def make_adversarial_set(
             manifest.bytes / 2**30,
             len(writer.missing()),
         )
-    with frozen_eval(network):
+    with frozen_eval(network), image_progress(progress) as bar:
+        task = bar.add_task("adversarial images", total=sum(len(manifest.items_of(number)) for number in due))
         for number in due:
             items = manifest.items_of(number)
             images: list[Tensor] = []
@@ -113,6 +117,7 @@ def make_adversarial_set(
                 found, more = _attack(network, attack, batch, torch.tensor(some), targets, torch.device(device), seed)
                 images.append(found)
                 rows += more
+                bar.advance(task, len(some))
             writer.write(number, torch.cat(images), rows)
     return AdversarialSet(folder)
 

@@ -6,12 +6,12 @@ from typing import Any
 
 import torch
 import torch.distributed
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.analysis import REAL, Analysis, Expecting, Observation, Result, Settling, Sweep
 from lightning_advinterp.analyses.journal import Journal
+from lightning_advinterp.analyses.progress import image_progress
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
@@ -173,8 +173,7 @@ class Runner:
             # An own generator: drawing the workers' seeds must not move the training's random state.
             generator=torch.Generator().manual_seed(self.seed),
         )
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        with frozen_eval(self.network), Progress(*columns, transient=True, disable=not self.progress) as bar:
+        with frozen_eval(self.network), image_progress(self.progress) as bar:
             task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
             for batch in loader:
                 seen = None if batch is None else self._observe(batch, wants)

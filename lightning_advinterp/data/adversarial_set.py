@@ -119,8 +119,12 @@ class AdversarialSetWriter:
             write_text(path, text)
 
     def missing(self) -> list[int]:
-        """Return the parts that are not complete yet."""
-        return [part for part in range(self.manifest.parts) if not _rows_path(self.folder, part).exists()]
+        """Return the parts that are not complete yet, or whose images were removed for being damaged."""
+        return [
+            part
+            for part in range(self.manifest.parts)
+            if not (_images_path(self.folder, part).exists() and _rows_path(self.folder, part).exists())
+        ]
 
     def write(self, part: int, images: Tensor, rows: Sequence[AdversarialRow]) -> None:
         """Write one part: uint8 ``[n, C, H, W]``, and as many rows; it appears once it is complete.

@@ -6,6 +6,7 @@ import pickle
 import pytest
 import torch
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
+from rich.progress import Progress
 
 from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks import AttackConfig, create_attack
@@ -145,3 +146,17 @@ def test_an_ensemble_chooses_the_targets(tmp_path, data):
     scores = sum(member(data.batch.image).softmax(1) for member in members)
     assert [row.target for row in found.rows] == scores.argsort(dim=1)[:, :2].flatten().tolist()
     assert found.manifest["network"].keys() == {"weights_sha256", "spec", "ensemble_sha256"}
+
+
+@pytest.mark.parametrize("shown", [False, True])
+def test_a_bar_counts_the_images_that_are_still_to_be_made(tmp_path, data, monkeypatch, shown):
+    make(tmp_path, data)
+    (tmp_path / "part-00000.zip").unlink()
+    moves = []
+
+    def advance(self, task, by):
+        moves.append((by, self.tasks[task].total, self.disable))
+
+    monkeypatch.setattr(Progress, "advance", advance)
+    make(tmp_path, data, progress=shown)
+    assert moves == [(4, 5, not shown), (1, 5, not shown)]

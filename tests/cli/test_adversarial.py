@@ -30,8 +30,11 @@ def test_it_writes_goes_on_and_verifies(flags, tmp_path, capsys):
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(bytes(content))
-    with pytest.raises(SystemExit, match=r"part-00001\.zip"):
+    with pytest.raises(SystemExit, match=r"part-00001\.zip in .* remove it and start again"):
         main([*flags, "--output", whole])
+    damaged.unlink()
+    main([*flags, "--output", whole])
+    assert AdversarialSet(whole).verify() == []
 
 
 @pytest.mark.parametrize(
