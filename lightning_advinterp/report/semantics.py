@@ -1,6 +1,7 @@
 """Figures of semantics and distances: Fig. 10 of Dong et al. 2022, its course over depth, and reference levels."""
 
 from collections.abc import Sequence
+from itertools import cycle
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -9,6 +10,9 @@ from matplotlib.figure import Figure
 from lightning_advinterp.analyses.analysis import REAL, Row
 
 _CS1, _CS2, _LC = "#3b6ea5", "#d1495b", "#444444"
+_KINDS = (_CS1, _CS2, _LC, "#66a182", "#edae49", "#8d6a9f", "#4bb3c8")
+_ACROSS = 3
+"""Panels beside each other: more would be too small to read on a page."""
 
 
 def _kinds(rows: Sequence[Row]) -> list[str]:
@@ -19,6 +23,21 @@ def _told(row: Row) -> str:
     """What the images allow to be read, from a row of any table with the levels."""
     told = f"{row['images_per_class']:.3g} images per class, {row['kept']} top images"
     return told if row["readable"] else f"{told}\n(too few images per class to read)"
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with so many panels (at least one) of a size in inches, and room for a legend at its right."""
+    across, down = min(_ACROSS, max(1, count)), -(-max(1, count) // _ACROSS)
+    figure = Figure(figsize=(width * across + 1.0, height * down), layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
+    for unused in panels[max(1, count) :]:
+        unused.remove()
+    return figure, panels[: max(1, count)]
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, where it covers none."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=7)
 
 
 def _chance(axes: Axes, row: Row, names: Sequence[str]) -> None:
@@ -38,9 +57,8 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
         title: above the figure.
     """
     kinds = _kinds(binned)
-    figure = Figure(figsize=(4.6 * max(1, len(kinds)), 4.0), layout="constrained")
-    grid = figure.subplots(1, max(1, len(kinds)), squeeze=False, sharey=True)
-    for axes, kind in zip(grid[0], kinds, strict=False):
+    figure, panels = _panels(len(kinds), 4.6, 4.0)
+    for axes, kind in zip(panels, kinds, strict=False):
         bins = [row for row in binned if row["images"] == kind and row["cs1"] == row["cs1"] and row["cs1"] is not None]
         line = [row for row in smooth if row["images"] == kind and row["cs1"] is not None]
         for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
@@ -58,8 +76,8 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
         axes.set(xlabel="LC", title=f"{kind}\n{_told(levels)}", ylim=(-0.02, 1.02), xlim=(0, 1))
         axes.title.set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[0, 0].set_ylabel("CS1, CS2")
-    grid[0, 0].legend(frameon=False, fontsize=7)
+    panels[0].set_ylabel("CS1, CS2")
+    _legend(figure, panels[0])
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -73,10 +91,9 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
     """
     kinds = _kinds(rows) or [REAL]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    figure = Figure(figsize=(max(3.4, 2.0 + 0.28 * len(layers)) * len(kinds), 4.4), layout="constrained")
-    grid = figure.subplots(1, len(kinds), squeeze=False, sharey=True)
+    figure, panels = _panels(len(kinds), max(3.4, 2.0 + 0.28 * len(layers)), 4.4)
     real = {row["layer"]: row for row in rows if row["images"] == REAL}
-    for axes, kind in zip(grid[0], kinds, strict=True):
+    for axes, kind in zip(panels, kinds, strict=True):
         found = {row["layer"]: row for row in rows if row["images"] == kind}
         _line(axes, [real[layer] for layer in layers], "lc", _LC)
         if kind != REAL:
@@ -89,7 +106,7 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
         axes.set_title(f"{kind}\n{_told(levels)}", fontsize=8)
         axes.set_ylim(-0.02, 1.02)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[0, 0].legend(frameon=False, fontsize=7)
+    _legend(figure, panels[0])
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -113,10 +130,9 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
         title: above the figure.
     """
     kinds = _kinds(rows)
-    figure = Figure(figsize=(4.2 * max(1, len(kinds)), 3.8), layout="constrained")
-    grid = figure.subplots(1, max(1, len(kinds)), squeeze=False, sharey=True)
+    figure, panels = _panels(len(kinds), 4.2, 3.8)
     dots = None
-    for axes, kind in zip(grid[0], kinds, strict=False):
+    for axes, kind in zip(panels, kinds, strict=False):
         own = [row for row in rows if row["images"] == kind and row["cs1"] is not None and row["cs1"] == row["cs1"]]
         x, y, colour = ([row[name] for row in own] for name in ("cs1", "cs2", "lc"))
         dots = axes.scatter(x, y, c=colour, s=5, cmap="viridis", vmin=0, vmax=1)
@@ -127,10 +143,10 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
         lc = f"LC: floor {known['floor']:.2f}, chance {known['chance_lc']:.2f}"
         axes.set_title(f"{kind}\n{_told(known)}\n{lc}", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    grid[0, 0].set_ylabel("CS2")
-    grid[0, 0].legend(frameon=False, fontsize=7)
+    panels[0].set_ylabel("CS2")
+    _legend(figure, panels[0])
     if dots is not None:
-        figure.colorbar(dots, ax=grid[0].tolist(), label="LC")
+        figure.colorbar(dots, ax=panels, label="LC")
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -144,10 +160,10 @@ def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = ""
         title: above the figure.
     """
     ratios = list(dict.fromkeys(row["ratio"] for row in summary))
-    figure = Figure(figsize=(3.4 * max(1, len(ratios)), 3.2), layout="constrained")
+    figure = Figure(figsize=(3.4 * max(1, len(ratios)), 3.2 + 0.14 * len(_kinds(summary))), layout="constrained")
     grid = figure.subplots(1, max(1, len(ratios)), squeeze=False)
     for axes, ratio in zip(grid[0], ratios, strict=False):
-        for kind, colour in zip(_kinds(summary), (_CS1, _CS2, _LC, "#66a182"), strict=False):
+        for kind, colour in zip(_kinds(summary), cycle(_KINDS), strict=False):
             own = [row for row in bars if (row["images"], row["ratio"]) == (kind, ratio) and np.isfinite(row["high"])]
             (found,) = (row for row in summary if (row["images"], row["ratio"]) == (kind, ratio))
             axes.stairs([row["n"] for row in own], [own[0]["low"], *(row["high"] for row in own)], color=colour)
@@ -157,7 +173,7 @@ def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = ""
             axes.axvline(found["median"], color=colour, lw=0.8, ls="--", label=label)
         axes.axvline(1, color="#222222", lw=0.6)
         axes.set(xlabel=ratio)
-        axes.legend(frameon=False, fontsize=6)
+        axes.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.18))
         axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel("images")
     figure.suptitle(title, fontsize=10)

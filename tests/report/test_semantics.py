@@ -1,5 +1,7 @@
 """Figures of semantics: what they draw, and that each says what its numbers are to be held against."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -70,3 +72,22 @@ def test_ratios_are_drawn_with_and_without_images(n):
     (axes,) = ratio_histogram(bars, summary).axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == (["fgsm: median 1.25, above 1: 67 %"] if n else ["fgsm: no image"])
+
+
+@pytest.mark.parametrize("kinds", [1, 2, 5])
+def test_one_legend_stands_beside_the_panels_of_all_attacks(kinds):
+    attacks = [f"attack{number}" for number in range(kinds)]
+    figure = depth(layers("real", *attacks))
+    figure.savefig(io.BytesIO())
+    assert [axes.get_title().splitlines()[0] for axes in figure.axes] == attacks
+    (legend,) = figure.legends
+    assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)
+    assert figure.get_figwidth() < 15, "beyond three panels there is a second row"
+
+
+def test_ratios_of_many_attacks_are_all_drawn():
+    names = [f"attack{number}" for number in range(9)]
+    row = {"ratio": "r_ctr", "median": 1.25, "share_above_one": 2 / 3, "n": 3}
+    bars = [{"images": name, "ratio": "r_ctr", "low": 0.0, "high": 2.0, "n": 3} for name in names]
+    (axes,) = ratio_histogram(bars, [{"images": name} | row for name in names]).axes
+    assert [text.get_text().split(":")[0] for text in axes.get_legend().get_texts()] == names
