@@ -3,6 +3,7 @@
 import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -148,16 +149,17 @@ def _cell(row: Row) -> str:
 def frontier(rows: Sequence[Row], attack: str, title: str = "") -> Figure:
     """Draw accuracy on real images against accuracy under one attack, a point with its intervals for every arm."""
     points = _points(rows, attack)
-    figure = Figure(figsize=(6.4, 4.4), layout="constrained")
+    figure = Figure(figsize=(7.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    for arm, (real, attacked) in points.items():
+    for (arm, (real, attacked)), marker in zip(points.items(), cycle("osD^vP*X"), strict=False):
         x, y = 100 * real["top1"], 100 * attacked["top1"]
         spread_x = [[x - 100 * real["top1_low"]], [100 * real["top1_high"] - x]]
         spread_y = [[y - 100 * attacked["top1_low"]], [100 * attacked["top1_high"] - y]]
-        axes.errorbar(x, y, xerr=np.clip(spread_x, 0, None), yerr=np.clip(spread_y, 0, None), fmt="o", capsize=2)
-        axes.annotate(arm, (x, y), textcoords="offset points", xytext=(5, 4), fontsize=8)
+        spread = {"xerr": np.clip(spread_x, 0, None), "yerr": np.clip(spread_y, 0, None)}
+        axes.errorbar(x, y, **spread, fmt=marker, capsize=2, label=arm)
     axes.set(xlabel="accuracy on real images (%)", ylabel=f"accuracy under {attack} (%)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)  # names at the points would cover each other
     return figure
 
 

@@ -26,7 +26,7 @@ def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
     own = summary_of(rows)
     kinds = list(dict.fromkeys(row["images"] for row in own))
     categories = list(dict.fromkeys(row["category"] for row in own))
-    figure = Figure(figsize=(max(5.5, 1.0 + 0.42 * len(categories) * (len(kinds) + 1)), 3.8), layout="constrained")
+    figure = Figure(figsize=(max(7.0, 2.5 + 0.42 * len(categories) * (len(kinds) + 1)), 3.8), layout="constrained")
     axes: Axes = figure.subplots()
     width = 0.8 / max(1, len(kinds))
     for number, kind in enumerate(kinds):
@@ -45,7 +45,7 @@ def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
     axes.set_xticks(np.arange(len(categories)), categories)
     axes.set(ylabel="units that detect a concept (%)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
     return figure
 
 
@@ -72,7 +72,7 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
     """
     own = [row for row in rows if row["layer"] != _ALL and row["category"] == _ALL]
     layers = list(dict.fromkeys(row["layer"] for row in own))
-    figure = Figure(figsize=(max(5.0, 1.5 + 0.3 * len(layers)), 4.2), layout="constrained")
+    figure = Figure(figsize=(max(6.5, 3.0 + 0.3 * len(layers)), 4.2), layout="constrained")
     axes: Axes = figure.subplots()
     for number, kind in enumerate(dict.fromkeys(row["images"] for row in own)):
         found = {row["layer"]: row for row in own if row["images"] == kind}
@@ -87,7 +87,7 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
     axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
     axes.set(ylabel="units that detect a concept (%)", title=title, ylim=(0, None))
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, fontsize=8)
+    figure.legend(loc="outside right center", frameon=False, fontsize=8)
     return figure
 
 

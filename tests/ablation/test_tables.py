@@ -5,6 +5,7 @@ import pytest
 
 from lightning_advinterp.ablation.masking import Masking, masking_markdown, masking_row
 from lightning_advinterp.ablation.matched import matched_markdown, matched_rows
+from lightning_advinterp.ablation.table import frontier
 
 
 def runs(*shares, n=200):
@@ -54,3 +55,23 @@ def test_the_source_of_transfer_has_no_such_check():
     row = masking_row(checks, "standard", 0, accuracy(real=1, fgsm=0.2, pgd50=0.1, square=0.3))
     assert row["transfer"] is None
     assert row["growth"] is None
+
+
+def test_the_frontier_has_a_point_and_a_name_for_every_arm():
+    rows = [
+        {
+            "arm": arm,
+            "images": kind,
+            "checkpoint": "last",
+            "top1": top1,
+            "top1_low": top1 - 0.1,
+            "top1_high": top1 + 0.1,
+        }
+        for arm, real in (("standard", 0.9), ("madry", 0.8))
+        for kind, top1 in (("real", real), ("pgd20", 0.5))
+    ]
+    figure = frontier(rows, "pgd20", "5 seeds")
+    (axes,) = figure.axes
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["standard", "madry"]
+    points = [bars.lines[0].get_xydata().tolist() for bars in axes.containers]
+    assert points == [[[pytest.approx(90), pytest.approx(50)]], [[pytest.approx(80), pytest.approx(50)]]]

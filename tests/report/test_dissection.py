@@ -1,5 +1,7 @@
 """Figures of a dissection: bars and courses stand beside their controls."""
 
+import io
+
 import numpy as np
 import pytest
 
@@ -27,7 +29,7 @@ def summary(layers=("first", "second", "all"), controls=CONTROLS):
 
 
 def labels(figure):
-    return [text.get_text() for text in figure.axes[0].get_legend().get_texts()]
+    return [text.get_text() for text in figure.legends[0].get_texts()]
 
 
 def test_bars_of_all_layers_with_controls():
@@ -52,6 +54,13 @@ def test_the_course_over_depth_with_controls():
 def test_only_the_controls_that_were_counted():
     for draw in (category_bars, depth_profile):
         assert set(labels(draw(summary(controls={"shuffled": 0.1})))) == {"real", "fgsm", "control: shuffled"}
+
+
+@pytest.mark.parametrize("draw", [category_bars, depth_profile])
+def test_the_legend_covers_nothing(draw):
+    figure = draw(summary())
+    figure.savefig(io.BytesIO())
+    assert not figure.legends[0].get_window_extent().overlaps(figure.axes[0].get_window_extent())
 
 
 def test_the_best_units_have_a_concept_each():
