@@ -74,7 +74,8 @@ class InfluenceAnalysis:
         self._network = network
         head = network.backbone.get_submodule(network.head) if network.head else None
         if self.config.layer == "own":
-            layer_size(_head(network).out_features, _head(network).in_features)
+            own = _head(network)
+            layer_size(own.out_features, own.in_features, own.bias is not None)
         elif isinstance(head, nn.Linear | nn.Conv2d):
             inputs = head.in_features if isinstance(head, nn.Linear) else head.in_channels
             layer_size(len(self.task.classes), inputs)
@@ -110,10 +111,10 @@ class InfluenceAnalysis:
             device = next(network.parameters()).device
             labels, features = zip(*(self._features[number] for number in sorted(self._features)), strict=True)
             inputs, y = torch.stack(features).to(device), self._places(torch.tensor(labels, device=device))
+            weight: Tensor
+            bias: Tensor | None
             if self.config.layer == "own":
-                head = _head(network)
-                weight = head.weight.detach()
-                bias = weight.new_zeros(len(weight)) if head.bias is None else head.bias.detach()
+                weight, bias = _head(network).weight, _head(network).bias
             else:
                 weight, bias = fit_last_layer(inputs, y, len(self.task.classes), damping=self.config.damping)
             self._influence = LastLayerInfluence(inputs, y, weight, bias, damping=self.config.damping)

@@ -10,16 +10,16 @@ _LARGEST = 12_000
 """Parameters of a layer whose Hessian is still formed: 1.2 GB in float64."""
 
 
-def layer_size(classes: int, inputs: int) -> int:
+def layer_size(classes: int, inputs: int, bias: bool = True) -> int:
     """Return how many parameters a last layer has.
 
     Raises:
         ValueError: if they are too many for their Hessian.
     """
-    size = classes * (inputs + 1)
+    size = classes * (inputs + bias)
     if size > _LARGEST:
         raise ValueError(
-            f"weight: {classes} classes of {inputs + 1} parameters are {size:,}, whose Hessian is not formed above "
+            f"weight: {classes} classes of {inputs + bias} parameters are {size:,}, whose Hessian is not formed above "
             f"{_LARGEST:,}; retrain a last layer for fewer classes."
         )
     return size
@@ -42,7 +42,7 @@ class LastLayerInfluence:
         features: φ of the training images, ``[N, F]``, the layer's input.
         labels: int64 ``[N]``.
         weight: ``[K, F]``, the trained layer.
-        bias: ``[K]``.
+        bias: ``[K]``; None for a layer without, for which φ̃ = φ.
         damping: added to the Hessian's diagonal, above 0.
 
     Raises:
@@ -50,7 +50,7 @@ class LastLayerInfluence:
     """
 
     def __init__(
-        self, features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor, *, damping: float = 0.01
+        self, features: Tensor, labels: Tensor, weight: Tensor, bias: Tensor | None = None, *, damping: float = 0.01
     ) -> None:
         classes, inputs = weight.shape
         if features.dim() != 2 or features.shape[1] != inputs or len(labels) != len(features) or len(features) == 0:
@@ -60,13 +60,16 @@ class LastLayerInfluence:
             )
         if not damping > 0:
             raise ValueError(f"damping must be above 0, for the softmax leaves the Hessian singular; got {damping}.")
-        size = layer_size(classes, inputs)
-        self.theta = torch.cat([weight, bias[:, None]], 1).detach().double()
+        self._biased = bias is not None
+        size = layer_size(classes, inputs, self._biased)
+        theta = weight if bias is None else torch.cat([weight, bias[:, None]], 1)
+        self.theta = theta.detach().double()
         self.labels = labels
-        self._inputs = _with_one(features.detach().double())
+        self._inputs = self._augmented(features.detach().double())
         self._residuals = self._residual(self._inputs, labels)
         probabilities = (self._inputs @ self.theta.T).softmax(1)
-        hessian = self._inputs.new_zeros(classes, inputs + 1, classes, inputs + 1)
+        width = self._inputs.shape[1]
+        hessian = self._inputs.new_zeros(classes, width, classes, width)
         for a in range(classes):
             for b in range(a, classes):
                 share = probabilities[:, a] * (float(a == b) - probabilities[:, b])
@@ -76,6 +79,10 @@ class LastLayerInfluence:
         matrix.diagonal().add_(damping)
         self._factor: Tensor = torch.linalg.cholesky(matrix)
 
+    def _augmented(self, features: Tensor) -> Tensor:
+        """Return φ̃ = (φ, 1), whose last weight is the bias; φ where there is none."""
+        return torch.cat([features, torch.ones_like(features[:, :1])], 1) if self._biased else features
+
     def _residual(self, inputs: Tensor, labels: Tensor) -> Tensor:
         """P − e_y, ``[B, K]``."""
         p = (inputs @ self.theta.to(inputs).T).softmax(1)
@@ -83,7 +90,7 @@ class LastLayerInfluence:
 
     def logits(self, features: Tensor) -> Tensor:
         """Return the layer's logits ``[B, K]`` of features ``[B, F]``, as part of their graph."""
-        return _with_one(features) @ self.theta.to(features).T
+        return self._augmented(features) @ self.theta.to(features).T
 
     def influence(self, features: Tensor, labels: Tensor) -> Tensor:
         """Return I(i, t), float64 ``[T, N]``.
@@ -92,14 +99,14 @@ class LastLayerInfluence:
             features: φ of the test images, ``[T, F]``.
             labels: int64 ``[T]``, the classes whose loss is asked about.
         """
-        inputs = _with_one(features.detach().double())
+        inputs = self._augmented(features.detach().double())
         gradients = (self._residual(inputs, labels)[:, :, None] * inputs[:, None]).flatten(1)
         solved = torch.cholesky_solve(gradients.T, self._factor).T.view(len(inputs), *self.theta.shape)
         # ∇L(i) is an outer product: contract its two parts one after the other, never forming [N, K, F].
         return -torch.einsum("tkn,nk->tn", solved @ self._inputs.T, self._residuals)
 
     def directions(self, training: Tensor) -> Tensor:
-        """Return ``Σ_m H⁻¹ ∇_θ L(i_m)``, float64 ``[T, K, F + 1]``.
+        """Return ``Σ_m H⁻¹ ∇_θ L(i_m)``, float64 ``[T, K, F + 1]`` (F without a bias).
 
         Args:
             training: int64 ``[T, M]``, the training images i_m of each test image.
@@ -116,10 +123,5 @@ class LastLayerInfluence:
             labels: int64 ``[T]``.
             directions: of :meth:`directions`.
         """
-        inputs = _with_one(features)
+        inputs = self._augmented(features)
         return -torch.einsum("tk,tkf,tf->t", self._residual(inputs, labels), directions.to(inputs), inputs)
-
-
-def _with_one(features: Tensor) -> Tensor:
-    """Return (φ, 1), whose last weight is the bias."""
-    return torch.cat([features, torch.ones_like(features[:, :1])], 1)

@@ -46,13 +46,18 @@ def influence_of(task, damping=0.05):
     return theta, LastLayerInfluence(features, labels, theta[:, :-1], theta[:, -1], damping=damping)
 
 
-def test_against_autograds_hessian_and_numpys_inverse(task):
+@pytest.mark.parametrize("biased", [True, False])
+def test_against_autograds_hessian_and_numpys_inverse(task, biased):
     features, labels, test, test_labels = task
     theta, influence = influence_of(task)
+    if not biased:
+        theta = theta[:, :-1]
+        influence = LastLayerInfluence(features, labels, theta, damping=0.05)
+        assert influence.directions(torch.zeros(4, 2, dtype=torch.int64)).shape == (4, 3, 4)
 
     def loss(flat, x, y):
         weights = flat.view_as(theta)
-        return F.cross_entropy(x @ weights[:, :-1].T + weights[:, -1], y)
+        return F.cross_entropy(x @ weights[:, :4].T + (weights[:, 4] if biased else 0), y)
 
     hessian = torch.autograd.functional.hessian(lambda flat: loss(flat, features, labels), theta.flatten())
     inverse = np.linalg.inv(hessian.numpy() + 0.05 * np.eye(theta.numel()))
