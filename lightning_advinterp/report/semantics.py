@@ -91,7 +91,7 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
     """
     kinds = _kinds(rows) or [REAL]
     layers = list(dict.fromkeys(row["layer"] for row in rows))
-    figure, panels = _panels(len(kinds), max(3.4, 2.0 + 0.28 * len(layers)), 4.4)
+    figure, panels = _panels(len(kinds), max(3.4, 1.2 + 0.17 * len(layers)), 4.4)
     real = {row["layer"]: row for row in rows if row["images"] == REAL}
     for axes, kind in zip(panels, kinds, strict=True):
         found = {row["layer"]: row for row in rows if row["images"] == kind}
