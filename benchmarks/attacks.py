@@ -9,10 +9,9 @@ take turns, in eval mode, on the same images, from the same start.
 
 import argparse
 import importlib.util
-import statistics
-import time
 
 import torch
+from timing import in_turn, print_ratios
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, pgd
@@ -71,22 +70,8 @@ def main():
     x = torch.rand(arguments.batch, 3, arguments.size, arguments.size, device=device)
     y = network(x).argmax(1)
     calls = variants(network, x, y)
-    times = {name: [] for name in calls}
-    for round_ in range(arguments.rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_:  # the first round warms up
-                times[name].append(time.perf_counter() - started)
-    base = statistics.median(times["bare passes"])
     print(f"{arguments.network}, {arguments.size} px, batch {arguments.batch}, {device}, torch {torch.__version__}")
-    print(f"{'PGD-10':20} {'ms':>9} {'ratio':>7} {'quartiles':>16}")
-    for name, values in times.items():
-        low, _, high = (value / base for value in statistics.quantiles(values, n=4))
-        median = statistics.median(values)
-        print(f"{name:20} {1000 * median:9.1f} {median / base:7.3f} {f'{low:.3f}..{high:.3f}':>16}")
+    print_ratios(in_turn(calls, arguments.rounds, device), "bare passes")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import time
 import numpy as np
 import torch
 from PIL import Image
+from timing import cpu_seconds, in_turn
 
 from lightning_advinterp.data.broden import open_concepts
 from lightning_advinterp.memory import keep_freed_memory
@@ -181,21 +182,6 @@ def variants(setting, lite):
     return calls
 
 
-def measure(setting, calls, rounds):
-    """Least CPU time of every call, or clock time on a GPU."""
-    gpu = setting.device.type == "cuda"
-    clock = time.perf_counter if gpu else time.process_time
-    least = dict.fromkeys(calls, float("inf"))
-    for _ in range(rounds):
-        for name, call in calls.items():
-            started = clock()
-            call()
-            if gpu:
-                torch.cuda.synchronize()
-            least[name] = min(least[name], clock() - started)
-    return least
-
-
 def peak_memory(images):
     """Peak of a process that dissects a layer of 512 units on random maps, in MB; random labels of 200."""
     generator = torch.Generator().manual_seed(0)
@@ -244,7 +230,8 @@ def main():
     with torch.inference_mode():
         setting = Setting(arguments)
         calls = variants(setting, not arguments.no_lite)
-        least = measure(setting, calls, arguments.rounds)
+        times = in_turn(calls, arguments.rounds, setting.device, cpu_seconds)
+    least = {name: min(values) for name, values in times.items()}
     count, base = len(setting.images), least["F, bare forward"]
     print(
         f"{arguments.network}, {count} images of {arguments.concepts.rstrip('/').split('/')[-1]}, "

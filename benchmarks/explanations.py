@@ -11,10 +11,10 @@ variants take turns on the same images; the fastest of all rounds counts, since 
 
 import argparse
 import importlib.util
-import time
 import warnings
 
 import torch
+from timing import in_turn
 from torch import fx, nn
 
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
@@ -153,15 +153,7 @@ def main():
     calls |= {(name, "ours"): call for name, (call, _) in ours(network, x, y, patch).items()}
     if importlib.util.find_spec("captum"):
         calls |= {(name, "captum"): call for name, call in captums(network, x, y, patch).items()}
-    best = dict.fromkeys(calls, float("inf"))
-    for round_ in range(arguments.rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_:  # the first round warms up
-                best[name] = min(best[name], time.perf_counter() - started)
+    best = {name: min(times) for name, times in in_turn(calls, arguments.rounds, device).items()}
     unit, double = best["unit", "bare"], best["double", "bare"]
     print(f"{arguments.network}, {arguments.size} px, batch {arguments.batch}, {device}, torch {torch.__version__}")
     print(f"one forward and input backward: {1000 * unit:.1f} ms; double backward: {double / unit:.2f} of it")

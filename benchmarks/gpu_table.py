@@ -17,7 +17,8 @@ import numpy as np
 import pytorch_lightning as pl
 import torch
 from PIL import Image
-from steps import objective_step, seconds
+from steps import objective_step
+from timing import seconds
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_advinterp.attacks import AttackConfig

@@ -11,10 +11,9 @@ makes it one of 361 copies.
 """
 
 import argparse
-import statistics
-import time
 
 import torch
+from timing import cpu_seconds, in_turn, print_ratios
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses import Runner, SemanticsAnalysis
@@ -130,21 +129,8 @@ def main():
             "semantics": lambda: sweep(data, filled=True),
         }
         title += f", {arguments.images} images in batches of {arguments.batch}, lists of {arguments.of // 100}"
-    times = {name: [] for name in calls}
-    for round_ in range(arguments.rounds + 1):
-        for name, call in calls.items():
-            started = time.perf_counter()
-            call()
-            if device.type == "cuda":
-                torch.cuda.synchronize()
-            if round_:  # the first round warms up
-                times[name].append(time.perf_counter() - started)
-    base = statistics.median(times["bare"])
     print(f"{title}, {device}, torch {torch.__version__}")
-    for name, values in times.items():
-        low, _, high = (value / base for value in statistics.quantiles(values, n=4))
-        median = statistics.median(values)
-        print(f"{name:12} {1000 * median:9.1f} ms   {median / base:6.3f}   quartiles {low:.3f}..{high:.3f}")
+    print_ratios(in_turn(calls, arguments.rounds, device, cpu_seconds), "bare")
 
 
 def full_list(keep, units, analysis):

@@ -1,7 +1,5 @@
 """The kinds of training step that the benchmarks time, and what their passes sum up to."""
 
-import time
-
 import torch
 from torch.nn import functional as F
 
@@ -73,17 +71,6 @@ def variants(layer):
         "naive, .backward()": lambda *args: naive_consistent_step(*args, layer, full_backward=True),
         "madry, 7 steps": objective_step(Madry(AttackConfig("pgd", "8/255", steps=7))),
     }
-
-
-def seconds(step, device):
-    """Time of one call, the device's work included."""
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    started = time.perf_counter()
-    step()
-    if device.type == "cuda":
-        torch.cuda.synchronize()
-    return time.perf_counter() - started
 
 
 def counted(medians):

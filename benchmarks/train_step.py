@@ -22,7 +22,8 @@ from itertools import pairwise
 import pytorch_lightning as pl
 import torch
 from gpu_table import NETWORKS, print_table
-from steps import counted, plain_step, seconds, variants
+from steps import counted, plain_step, variants
+from timing import in_turn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.data.batch import Batch
@@ -59,15 +60,9 @@ def compare_steps(arguments, device):
         torch.randint(100, (arguments.batch,), device=device),
         torch.arange(arguments.batch, device=device),
     )
-    steps = variants(network.phi)
-    times = {name: [] for name in steps}
+    calls = {name: lambda step=step: step(network, batch, optimizer) for name, step in variants(network.phi).items()}
     with torch.autocast(device.type, torch.bfloat16, enabled=arguments.bf16):
-        for round_ in range(arguments.rounds + 2):
-            for name, step in steps.items():
-                taken = seconds(lambda step=step: step(network, batch, optimizer), device)
-                if round_ >= 2:  # the first rounds warm up
-                    times[name].append(taken)
-    return times
+        return in_turn(calls, arguments.rounds, device)
 
 
 class Noise(Dataset):
