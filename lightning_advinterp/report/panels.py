@@ -14,8 +14,8 @@ _DIMMED = 0.35
 _OUTLINE, _FRAME = "#ffd23f", "#d62728"
 _SIZE, _CAPTIONED, _DPI = 0.75, 0.9, 150
 """Side of a picture in inches, alone and below a caption; some 110 pixels, so that 128 of them make no huge file."""
-_MARGIN, _HEAD, _CAPTION = 1.75, 0.4, 0.28
-"""Inches for the titles at the left, for the one above, and for captions."""
+_MARGIN, _HEADLINE, _CAPTION = 1.75, 0.2, 0.28
+"""Inches for the titles at the left, for a line of the one above, and for captions."""
 _LINE = 28
 """So many letters fit beside the pictures."""
 
@@ -49,11 +49,11 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
     columns = max((len(row.pictures) for row in rows), default=1)
     captioned = any(row.captions for row in rows)
     size = _CAPTIONED if captioned else _SIZE
-    caption = _CAPTION * captioned
-    width, height = _MARGIN + size * columns, _HEAD + (size + caption) * max(1, len(rows))
+    caption, head = _CAPTION * captioned, _HEADLINE * (len(title.splitlines()) + 1)
+    width, height = _MARGIN + size * columns, head + (size + caption) * max(1, len(rows))
     figure = Figure(figsize=(width, height), dpi=_DPI)
     # Places of its own: the automatic layouts leave too little for the titles at the left of many rows.
-    edges = {"left": _MARGIN / width, "right": 1, "bottom": 0.0, "top": 1 - (_HEAD + caption) / height}
+    edges = {"left": _MARGIN / width, "right": 1, "bottom": 0.0, "top": 1 - (head + caption) / height}
     # One axes per row: one per picture would take ten times as long.
     grid = figure.subplots(max(1, len(rows)), 1, squeeze=False, gridspec_kw=edges | {"hspace": 0.08 + caption / size})
     for axes, row in zip(grid[:, 0], rows, strict=False):

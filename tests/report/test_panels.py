@@ -56,7 +56,7 @@ def test_a_picture_that_is_wholly_looked_at_has_no_outline(row):
 @pytest.mark.parametrize("count", [1, 30])
 def test_nothing_written_is_cut_off_or_written_over(row, count, captions):
     rows = [PanelRow("layer3.22.conv2, unit 12345\nobject, IoU 0.17", row.pictures, row.masks, captions)] * count
-    figure = unit_panel(rows, "title")
+    figure = unit_panel(rows, "title\nof three\nlines")
     figure.savefig(io.BytesIO())
     boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes]
     assert min(box.x0 for box in boxes) >= 0
