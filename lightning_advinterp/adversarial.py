@@ -82,8 +82,8 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     console = Console()
-    plan = read_settings(SetPlan, parser(), args)
     with plain_errors():
+        plan = read_settings(SetPlan, parser(), args)
         if not 0 <= plan.process < plan.processes:
             raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
         same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "crop")

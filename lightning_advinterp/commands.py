@@ -2,10 +2,9 @@
 
 import json
 import sys
-from collections.abc import Sequence
-from typing import TypeVar
+from collections.abc import Collection, Sequence
+from typing import TypeVar, get_type_hints
 
-from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.suggestions import SuggestingParser
 
 Settings = TypeVar("Settings")
@@ -20,26 +19,30 @@ def settings_parser(kind: type, description: str) -> SuggestingParser:
 
 
 def read_settings(kind: type[Settings], parser: SuggestingParser, args: Sequence[str] | None = None) -> Settings:
-    """Return the dataclass that a command line describes; what is wrong with it is said, and ends the program.
+    """Return the dataclass that a command line describes.
 
     Args:
         kind: the dataclass.
         parser: its :func:`settings_parser`.
         args: the command line, ``sys.argv`` if left out.
+
+    Raises:
+        ValueError: if the dataclass refuses a value.
+        SystemExit: if the parser does; it has said why.
     """
-    given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser))
-    with plain_errors():
-        fields = vars(parser.instantiate(given))
-        fields.pop("config")
-        return kind(**fields)
+    lists = {f"--{name}" for name, hint in get_type_hints(kind).items() if hint == list[str]}
+    given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser, lists))
+    fields = vars(parser.instantiate(given))
+    fields.pop("config")
+    return kind(**fields)
 
 
-def bare_flags(args: Sequence[str], parser: SuggestingParser) -> list[str]:
-    """Let yes-or-no flags stand alone, and lists of files be written one after the other, as shells expand them.
+def bare_flags(args: Sequence[str], parser: SuggestingParser, lists: Collection[str] = ()) -> list[str]:
+    """Let yes-or-no flags stand alone, and lists of names be written one after the other, as shells expand them.
 
     >>> parser = SuggestingParser()
     >>> _ = parser.add_argument("--dry_run", type=bool, default=False)
-    >>> bare_flags(["--dry_run", "--images", "a.jpg", "b.jpg"], parser)
+    >>> bare_flags(["--dry_run", "--images", "a.jpg", "b.jpg"], parser, ["--images"])
     ['--dry_run=true', '--images=["a.jpg", "b.jpg"]']
     """
     switches = {f"--{name}" for name, value in vars(parser.get_defaults()).items() if isinstance(value, bool)}
@@ -49,10 +52,10 @@ def bare_flags(args: Sequence[str], parser: SuggestingParser) -> list[str]:
         flag = rest.pop(0)
         if flag in switches and (not rest or rest[0].startswith("-")):
             flag += "=true"
-        elif flag == "--images" and rest and not rest[0].startswith("["):
-            files = []
+        elif flag in lists and rest and not rest[0].startswith(("[", "-")):
+            names = []
             while rest and not rest[0].startswith("-"):
-                files.append(rest.pop(0))
-            flag += f"={json.dumps(files)}"
+                names.append(rest.pop(0))
+            flag += f"={json.dumps(names)}"
         rewritten.append(flag)
     return rewritten

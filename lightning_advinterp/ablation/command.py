@@ -49,8 +49,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     console = Console()
-    plan = read_settings(Plan, parser(), args)
     with plain_errors():
+        plan = read_settings(Plan, parser(), args)
         plan.check()
     if plan.dry_run:
         _print_state(plan, console)

@@ -75,11 +75,6 @@ class DissectionAnalysis:
         first = self._sweep([name for name in every if self.views[name].own])
         return Needs((first,) * (1 + self.config.exact) + (self._sweep(every),))
 
-    @property
-    def attacking_sweep(self) -> int:
-        """The sweep that sees the images of all kinds."""
-        return 0 if self.config.keep or self.config.threshold_source == "recompute" else 1 + self.config.exact
-
     def _sweep(self, views: Sequence[str]) -> Sweep:
         return Sweep(
             layers=tuple(dict.fromkeys(self.taps.values())),

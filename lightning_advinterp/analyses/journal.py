@@ -10,6 +10,9 @@ import torch
 from lightning_advinterp.analyses.analysis import Analysis
 from lightning_advinterp.files import write_atomically
 
+_FORMAT = 2
+"""Counts up when an entry comes to mean something else, such as another order of sweeps: older ones are no help."""
+
 
 class Journal:
     """Keeps the analyses' states beside the number of images they have seen.
@@ -53,7 +56,8 @@ class Journal:
         if self._path is None or not (now or time.monotonic() - self._saved >= self._every):
             return
         states = {analysis.name: analysis.state_dict() for analysis in analyses}
-        write_atomically(self._path, lambda file: torch.save({"sweep": sweep, "done": done, "states": states}, file))
+        entry = {"format": _FORMAT, "sweep": sweep, "done": done, "states": states}
+        write_atomically(self._path, lambda file: torch.save(entry, file))
         self._saved = time.monotonic()
 
     def close(self) -> None:
@@ -65,4 +69,4 @@ class Journal:
         if self._path is None or not self._path.exists():
             return None
         entry: dict[str, Any] = torch.load(self._path, weights_only=True)
-        return entry
+        return entry if entry.get("format") == _FORMAT else None

@@ -32,7 +32,6 @@ class UnitImages:
         attacks: name to attack.
         layers: see :func:`~lightning_advinterp.analyses.units.unit_layers`.
         count: images per unit and kind.
-        sweep: in which sweep it looks, where an analysis beside it attacks the images only in a later one.
         name: what the analysis is called beside others.
     """
 
@@ -41,25 +40,20 @@ class UnitImages:
         attacks: Mapping[str, Attack] | None = None,
         layers: str | Sequence[str] = "last",
         count: int = 8,
-        sweep: int = 0,
         name: str = "unit_images",
     ) -> None:
         self.kinds, self.layers, self.count, self.name = (REAL, *(attacks or {})), layers, count, name
-        self._sweep = sweep
         self.units: tuple[UnitLayer, ...] = ()
         self._widths: list[int] = []
         self._top = {kind: TopImages(count) for kind in self.kinds}
 
     def needs(self, network: Network) -> Needs:
-        """One sweep over all kinds of images, maybe after others that are not its own."""
+        """One sweep over all kinds of images."""
         self.units = unit_layers(network, self.layers)
-        own = Sweep(tuple(dict.fromkeys(one.tap for one in self.units)), self.kinds, labels=False)
-        return Needs((Sweep(kinds=(), labels=False),) * self._sweep + (own,))
+        return Needs((Sweep(tuple(dict.fromkeys(one.tap for one in self.units)), self.kinds, labels=False),))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch among the images so far."""
-        if sweep != self._sweep:
-            return
         for kind in self.kinds:
             parts = [reduce_maps(seen.activations[kind][one.tap], "max", one.layer) for one in self.units]
             self._widths = [part.shape[1] for part in parts]

@@ -92,7 +92,7 @@ class DissectionCallback(AnalysisCallback):
         """Return a fresh dissection, and what keeps the images of its units."""
         assert self._set is not None
         dissection = DissectionAnalysis(self._set, self._attacks, replace(self.settings, seed=self.seed))
-        return [dissection, UnitImages(self._attacks, self.settings.layers, sweep=dissection.attacking_sweep)]
+        return [dissection, UnitImages(self._attacks, self.settings.layers)]
 
     def attacks(self) -> Mapping[str, Attack]:
         """Return the attacks by name."""

@@ -108,6 +108,10 @@ class AdversarialSetWriter:
         if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
             raise ValueError(f"{folder} holds another adversarial set (see its manifest.json); choose a new folder.")
         self.folder.mkdir(parents=True, exist_ok=True)
+        for part in range(manifest.parts):
+            rows = _rows_path(self.folder, part)
+            if rows.exists() and not _images_path(self.folder, part).exists():  # removed for being damaged
+                rows.unlink(missing_ok=True)
         missing = sum(len(manifest.items_of(part)) for part in self.missing())
         room, needed = shutil.disk_usage(self.folder).free, manifest.bytes * missing // max(manifest.items, 1)
         if needed > room:
@@ -119,12 +123,8 @@ class AdversarialSetWriter:
             write_text(path, text)
 
     def missing(self) -> list[int]:
-        """Return the parts that are not complete yet, or whose images were removed for being damaged."""
-        return [
-            part
-            for part in range(self.manifest.parts)
-            if not (_images_path(self.folder, part).exists() and _rows_path(self.folder, part).exists())
-        ]
+        """Return the parts that are not complete yet."""
+        return [part for part in range(self.manifest.parts) if not _rows_path(self.folder, part).exists()]
 
     def write(self, part: int, images: Tensor, rows: Sequence[AdversarialRow]) -> None:
         """Write one part: uint8 ``[n, C, H, W]``, and as many rows; it appears once it is complete.
@@ -148,6 +148,7 @@ class AdversarialSetWriter:
                 Image.fromarray(image).save(file, format="png")
                 archive.writestr(zipfile.ZipInfo(f"{row.item}.png"), file.getvalue())
         content = packed.getvalue()
+        _rows_path(self.folder, part).unlink(missing_ok=True)  # until the end it tells of other images
         write_atomically(_images_path(self.folder, part), partial(_write, content))
         entry = {"sha256": hashlib.sha256(content).hexdigest(), "rows": [row._asdict() for row in rows]}
         write_text(_rows_path(self.folder, part), json.dumps(entry) + "\n")

@@ -26,6 +26,7 @@ def evaluate(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     keep_freed_memory()
-    evaluation = read_settings(Evaluation, evaluation_parser(), args)
+    with plain_errors():
+        evaluation = read_settings(Evaluation, evaluation_parser(), args)
     with stops_explained(BadImageError, BrodenError):
         run_evaluation(evaluation, Console(), checking=plain_errors)

@@ -16,15 +16,14 @@ UNITS, IMAGES = 8, 8
 
 
 def build_dissection(context: Context) -> list[Any]:
-    """Return the dissection, and what keeps the images of its units, from the sweep that attacks them anyway."""
+    """Return the dissection, and what keeps the images of its units."""
     settings = context.settings
     config = replace(settings.dissection, seed=settings.seed)
     if settings.layers is not None:
         given = settings.layers.split(",") if isinstance(settings.layers, str) else settings.layers
         config = replace(config, layers=tuple(name.strip() for name in given))
-    dissection = DissectionAnalysis(context.dataset, context.attacks, config)
-    sweep = dissection.attacking_sweep
-    return [dissection, UnitImages(context.attacks, config.layers, IMAGES, sweep, name="dissection_images")]
+    images = UnitImages(context.attacks, config.layers, IMAGES, name="dissection_images")
+    return [DissectionAnalysis(context.dataset, context.attacks, config), images]
 
 
 def dissection_pictures(context: Context) -> int:

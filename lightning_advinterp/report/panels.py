@@ -1,5 +1,6 @@
 """Panels of units: the images that a unit answers most to, with the part that it looks at highlighted."""
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -14,8 +15,10 @@ _DIMMED = 0.35
 _OUTLINE, _FRAME = "#ffd23f", "#d62728"
 _SIZE, _CAPTIONED, _DPI = 0.75, 0.9, 150
 """Side of a picture in inches, alone and below a caption; some 110 pixels, so that 128 of them make no huge file."""
-_MARGIN, _HEADLINE, _CAPTION = 1.75, 0.2, 0.28
-"""Inches for the titles at the left, for a line of the one above, and for captions."""
+_MARGIN, _HEADLINE, _CAPTION, _FOOT = 1.75, 0.2, 0.28, 0.03
+"""Inches for the titles at the left, for a line of the one above, for captions, and for half a frame below."""
+_LETTERS = 11
+"""So many letters of the title fit into an inch."""
 _LINE = 28
 """So many letters fit beside the pictures."""
 
@@ -49,11 +52,13 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
     columns = max((len(row.pictures) for row in rows), default=1)
     captioned = any(row.captions for row in rows)
     size = _CAPTIONED if captioned else _SIZE
-    caption, head = _CAPTION * captioned, _HEADLINE * (len(title.splitlines()) + 1)
-    width, height = _MARGIN + size * columns, head + (size + caption) * max(1, len(rows))
+    width = _MARGIN + size * columns
+    lines = [part for line in title.splitlines() for part in textwrap.wrap(line, int(_LETTERS * width))]
+    caption, head = _CAPTION * captioned, _HEADLINE * (len(lines) + 1)
+    height = head + (size + caption) * max(1, len(rows)) + _FOOT
     figure = Figure(figsize=(width, height), dpi=_DPI)
     # Places of its own: the automatic layouts leave too little for the titles at the left of many rows.
-    edges = {"left": _MARGIN / width, "right": 1, "bottom": 0.0, "top": 1 - (head + caption) / height}
+    edges = {"left": _MARGIN / width, "right": 1, "bottom": _FOOT / height, "top": 1 - (head + caption) / height}
     # One axes per row: one per picture would take ten times as long.
     grid = figure.subplots(max(1, len(rows)), 1, squeeze=False, gridspec_kw=edges | {"hspace": 0.08 + caption / size})
     for axes, row in zip(grid[:, 0], rows, strict=False):
@@ -64,8 +69,8 @@ def unit_panel(rows: Sequence[PanelRow], title: str = "") -> Figure:
         axes.set_ylabel(_shortened(row.title), rotation=0, ha="right", va="center", fontsize=8)
         if len(row.pictures):
             _draw(axes, row, columns)
-    if title:
-        figure.suptitle(title, y=1 - 0.1 / height, va="top", fontsize=10)
+    if lines:
+        figure.suptitle("\n".join(lines), y=1 - 0.1 / height, va="top", fontsize=10)
     return figure
 
 

@@ -1,7 +1,7 @@
 """Figures of semantics and distances: Fig. 10 of Dong et al. 2022, its course over depth, and reference levels."""
 
 from collections.abc import Sequence
-from itertools import cycle
+from itertools import cycle, product
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from lightning_advinterp.analyses.analysis import REAL, Row
 
 _CS1, _CS2, _LC = "#3b6ea5", "#d1495b", "#444444"
-_KINDS = (_CS1, _CS2, _LC, "#66a182", "#edae49", "#8d6a9f", "#4bb3c8")
+_COLOURS = (_CS1, _CS2, _LC, "#66a182", "#edae49", "#8d6a9f", "#4bb3c8")
+_STYLES = tuple(product(("-", "--", ":"), _COLOURS))
 _ACROSS = 3
 """Panels beside each other: more would be too small to read on a page."""
 
@@ -76,7 +77,8 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
         axes.set(xlabel="LC", title=f"{kind}\n{_told(levels)}", ylim=(-0.02, 1.02), xlim=(0, 1))
         axes.title.set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("CS1, CS2")
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("CS1, CS2")
     _legend(figure, panels[0])
     figure.suptitle(title, fontsize=10)
     return figure
@@ -106,6 +108,8 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
         axes.set_title(f"{kind}\n{_told(levels)}", fontsize=8)
         axes.set_ylim(-0.02, 1.02)
         axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("mean over units")
     _legend(figure, panels[0])
     figure.suptitle(title, fontsize=10)
     return figure
@@ -143,7 +147,8 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
         lc = f"LC: floor {known['floor']:.2f}, chance {known['chance_lc']:.2f}"
         axes.set_title(f"{kind}\n{_told(known)}\n{lc}", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
-    panels[0].set_ylabel("CS2")
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("CS2")
     _legend(figure, panels[0])
     if dots is not None:
         figure.colorbar(dots, ax=panels, label="LC")
@@ -152,7 +157,7 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
 
 
 def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = "") -> Figure:
-    """Distance ratios of all images, a panel per ratio, attacks over each other, with their medians.
+    """Distance ratios of all images, a panel per ratio, attacks over each other, thin lines at their medians.
 
     Args:
         bars: the table ``distances_histogram``.
@@ -163,14 +168,15 @@ def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = ""
     figure = Figure(figsize=(3.4 * max(1, len(ratios)), 3.2 + 0.14 * len(_kinds(summary))), layout="constrained")
     grid = figure.subplots(1, max(1, len(ratios)), squeeze=False)
     for axes, ratio in zip(grid[0], ratios, strict=False):
-        for kind, colour in zip(_kinds(summary), cycle(_KINDS), strict=False):
+        for kind, (style, colour) in zip(_kinds(summary), cycle(_STYLES), strict=False):
             own = [row for row in bars if (row["images"], row["ratio"]) == (kind, ratio) and np.isfinite(row["high"])]
             (found,) = (row for row in summary if (row["images"], row["ratio"]) == (kind, ratio))
-            axes.stairs([row["n"] for row in own], [own[0]["low"], *(row["high"] for row in own)], color=colour)
             label = f"{kind}: no image"
             if found["n"]:
                 label = f"{kind}: median {found['median']:.2f}, above 1: {100 * found['share_above_one']:.0f} %"
-            axes.axvline(found["median"], color=colour, lw=0.8, ls="--", label=label)
+                axes.axvline(found["median"], color=colour, lw=0.5, ls=style)
+            edges = [own[0]["low"], *(row["high"] for row in own)]
+            axes.stairs([row["n"] for row in own], edges, color=colour, ls=style, label=label)
         axes.axvline(1, color="#222222", lw=0.6)
         axes.set(xlabel=ratio)
         axes.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.18))

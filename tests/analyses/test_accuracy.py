@@ -10,6 +10,7 @@ from processes import accuracy_on_a_share, on_processes
 from torch.nn import functional as F
 
 from lightning_advinterp.analyses import REAL, AccuracyAnalysis, Needs, Observation, Result, Runner, Sweep
+from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.presets import create_attacks
@@ -118,6 +119,22 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_an_older_version_left_is_no_help(tmp_path):
+    """Its sweeps may have been others: taken up, images would count twice."""
+    network, batch = small_network(), small_batch(n=9)
+    journal = Journal(tmp_path / "state.0")
+    one = runner(network, Memory(batch), batch_size=4, journal=tmp_path / "state")
+    counted = AccuracyAnalysis(create_attacks(ATTACKS))
+    whole = one.run([counted])["accuracy"]
+    journal.save(0, 4, [counted], now=True)
+    assert (journal.sweep, journal.resume(0, [])) == (0, 4)
+    torch.save(torch.load(tmp_path / "state.0") | {"format": 1}, tmp_path / "state.0")
+    assert (journal.sweep, journal.resume(0, [])) == (None, 0)
+    again = runner(network, Memory(batch), batch_size=4, journal=tmp_path / "state")
+    assert again.run([AccuracyAnalysis(create_attacks(ATTACKS))])["accuracy"] == whole
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_touched():
     network, data = small_network(dropout=0.5).train(), Memory(small_batch(n=9))
     network.backbone.bn1.eval()
@@ -209,11 +226,12 @@ def test_images_are_attacked_once_for_analyses_of_one_and_of_two_sweeps():
 
     one.attacks["fgsm"] = Counted()
     reader, recorder = Reader(), Recorder(create_attacks(ATTACKS[:1]))
-    (alone,) = accuracy(network, data).tables["accuracy"][:1]
+    counts = AccuracyAnalysis(create_attacks(ATTACKS[:1]))
+    alone = runner(network, data, batch_size=6).run([counts])["accuracy"]
     results = one.run([reader, recorder])
     assert len(made) == 6
     assert recorder.sweeps == (0,), "the only sweep it asked for, whenever the runner comes to it"
-    assert results["accuracy"].tables["accuracy"][0] == alone
+    assert results["accuracy"] == alone
     assert one.passes([reader, recorder])["backward_passes"] == 6
 
 

@@ -11,6 +11,7 @@ from rich.progress import Progress
 from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks import AttackConfig, create_attack
 from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
+from lightning_advinterp.data import adversarial_set
 from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, Manifest
 
 COUNT, TARGETS = 7, 3
@@ -96,6 +97,29 @@ def test_damage_shows(tmp_path, data):
     path.write_bytes(damaged)
     (tmp_path / "part-00000.zip").unlink()
     assert found.verify() == ["part-00000.zip", "part-00002.zip"]
+
+
+def test_a_part_whose_images_were_removed_is_made_again(tmp_path, data, monkeypatch):
+    """Until it is complete again it is no part of the set, wherever the making stops."""
+    whole = make(tmp_path, data)
+    files, rows = content(tmp_path), len(whole)
+    (tmp_path / "part-00000.zip").unlink()
+    manifest = Manifest(**{key: value for key, value in whole.manifest.items() if key != "format"})
+    writer = AdversarialSetWriter(tmp_path, manifest)
+    assert writer.missing() == [0]
+    assert (whole.refresh(), whole.verify()) == (rows - 5, [])
+
+    def cut(*_):
+        raise OSError("power cut")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(adversarial_set, "write_text", cut)
+        with pytest.raises(OSError, match="power cut"):
+            make(tmp_path, data)
+    assert writer.missing() == [0]
+    assert (whole.refresh(), whole.verify()) == (rows - 5, [])
+    make(tmp_path, data)
+    assert content(tmp_path) == files
 
 
 def test_loads_in_workers_and_copies(tmp_path, data):

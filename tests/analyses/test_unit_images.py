@@ -149,7 +149,7 @@ def attacks():
 def test_it_looks_in_the_sweep_that_attacks_anyway(network, data, attacks):
     runner = Runner(network, data, attacks=attacks)
     cost = runner.passes([Attacked()])
-    images = UnitImages(attacks, "relu", 2, sweep=1)
+    images = UnitImages(attacks, "relu", 2)
     assert runner.passes([Attacked(), images]) == cost
     runner.run([Attacked(), images])
     assert images.of("real", "relu", 0) == [30, 31]

@@ -10,9 +10,10 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lightning_advinterp.cli import evaluate, train
-from lightning_advinterp.commands import bare_flags
+from lightning_advinterp.commands import read_settings
 from lightning_advinterp.data.concept_world import CLASSES
 from lightning_advinterp.data.image_folder import image_tensor
+from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.evaluation.command import evaluation_parser
 from lightning_advinterp.networks import create_network, weights_hash
 from lightning_advinterp.networks.checkpoint import load_checkpoint
@@ -154,8 +155,8 @@ def test_a_skipped_image_is_counted_and_named(checkpoint, tmp_path):
 
 
 def test_images_may_stand_one_after_the_other():
-    parser = evaluation_parser()
-    given = parser.parse_args(bare_flags(["--images", "a.jpg", "b.jpg", "--dry_run", "--seed", "3"], parser))
+    words = ["--images", "a.jpg", "b.jpg", "--dry_run", "--seed", "3", "--data", "concept_world"]
+    given = read_settings(Evaluation, evaluation_parser(), words)
     assert (given.images, given.dry_run, given.seed) == (["a.jpg", "b.jpg"], True, 3)
 
 

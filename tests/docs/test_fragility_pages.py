@@ -11,7 +11,8 @@ from PIL import Image
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis, CurvatureConfig
 from lightning_advinterp.callbacks.fragility import FragilityCallback
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.commands import bare_flags
+from lightning_advinterp.commands import read_settings
+from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.evaluation.command import evaluation_parser
 from lightning_advinterp.explanations import PatternAttribution
 from lightning_advinterp.networks import create_network
@@ -33,10 +34,9 @@ def test_every_block_says_its_language_and_pages_are_linked():
 
 @pytest.mark.parametrize("block", blocks("bash"))
 def test_commands_parse(block):
-    parser = evaluation_parser()
     words = shlex.split(block.replace("\\\n", " "))
     assert words[:2] == ["python", "evaluate.py"]
-    given = parser.instantiate(parser.parse_args(bare_flags(words[2:], parser)))
+    given = read_settings(Evaluation, evaluation_parser(), words[2:])
     assert given.fragility.cases()
 
 

@@ -9,7 +9,7 @@ import yaml
 
 from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.commands import bare_flags
+from lightning_advinterp.commands import read_settings
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.evaluation.command import evaluation_parser
 
@@ -33,10 +33,7 @@ def commands():
 @pytest.mark.parametrize("command", list(commands()))
 def test_commands_parse(command, monkeypatch):
     monkeypatch.chdir(DOCS.parent)
-    parser = evaluation_parser()
-    fields = vars(parser.instantiate(parser.parse_args(bare_flags(command[2:], parser))))
-    fields.pop("config")
-    evaluation = Evaluation(**fields)
+    evaluation = read_settings(Evaluation, evaluation_parser(), command[2:])
     assert evaluation.analysis_names()
     assert evaluation.attacks()
 

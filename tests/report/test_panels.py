@@ -52,18 +52,27 @@ def test_a_picture_that_is_wholly_looked_at_has_no_outline(row):
     assert (axes.images[0].get_array()[:, :6] == 200).all()
 
 
-@pytest.mark.parametrize("captions", [(), ("dog: 0.22\ncat", "b")])
+TITLE = "standard-0, layer3.2.conv2: most and least consistent units\nabove each image: the prediction\nLC: floor 0.05"
+
+
+@pytest.mark.parametrize("captions", [(), ("dog: 0.22\ncat",) * 8])
 @pytest.mark.parametrize("count", [1, 30])
-def test_nothing_written_is_cut_off_or_written_over(row, count, captions):
-    rows = [PanelRow("layer3.22.conv2, unit 12345\nobject, IoU 0.17", row.pictures, row.masks, captions)] * count
-    figure = unit_panel(rows, "title\nof three\nlines")
+@pytest.mark.parametrize("pictures", [1, 2, 8])
+def test_nothing_written_is_cut_off_or_written_over(row, count, captions, pictures):
+    shown, masks = np.repeat(row.pictures[:1], pictures, 0), np.repeat(row.masks[:1], pictures, 0)
+    titled = PanelRow("layer3.22.conv2, unit 12345\nobject, IoU 0.17", shown, masks, captions, [True] * pictures)
+    figure = unit_panel([titled] * count, TITLE)
     figure.savefig(io.BytesIO())
     boxes = [axes.yaxis.label.get_window_extent() for axes in figure.axes]
     assert min(box.x0 for box in boxes) >= 0
     assert all(box.x1 <= axes.get_window_extent().x0 for box, axes in zip(boxes, figure.axes, strict=True))
     written = [text.get_window_extent() for axes in figure.axes for text in axes.texts]
     (title,) = [text.get_window_extent() for text in figure.texts]
+    assert title.x0 >= 0
+    assert title.x1 <= figure.bbox.x1
+    assert title.y1 <= figure.bbox.y1
     assert all(box.y1 < title.y0 for box in written)
     pictures = [axes.get_window_extent() for axes in figure.axes]
     assert all(not box.overlaps(other) for box in [title, *written] for other in pictures)
     assert all(upper.y0 > lower.y1 for upper, lower in itertools.pairwise(pictures))
+    assert pictures[-1].y0 >= 2, "the frame's line is two points wide, one of them below the picture"

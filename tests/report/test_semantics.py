@@ -83,6 +83,7 @@ def test_one_legend_stands_beside_the_panels_of_all_attacks(kinds):
     (legend,) = figure.legends
     assert not any(legend.get_window_extent().overlaps(axes.get_window_extent()) for axes in figure.axes)
     assert figure.get_figwidth() < 15, "beyond three panels there is a second row"
+    assert [bool(axes.get_ylabel()) for axes in figure.axes] == [number % 3 == 0 for number in range(kinds)]
 
 
 def test_ratios_of_many_attacks_are_all_drawn():
@@ -91,3 +92,4 @@ def test_ratios_of_many_attacks_are_all_drawn():
     bars = [{"images": name, "ratio": "r_ctr", "low": 0.0, "high": 2.0, "n": 3} for name in names]
     (axes,) = ratio_histogram(bars, [{"images": name} | row for name in names]).axes
     assert [text.get_text().split(":")[0] for text in axes.get_legend().get_texts()] == names
+    assert len({(bars.get_edgecolor(), bars.get_linestyle()) for bars in axes.patches}) == 9
