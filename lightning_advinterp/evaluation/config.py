@@ -16,7 +16,6 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
-from lightning_advinterp.evaluation.registry import ANALYSES, PLANNED, Data
 
 
 @dataclass(frozen=True)
@@ -120,27 +119,6 @@ class Evaluation:
     influence: InfluenceConfig = field(default_factory=InfluenceConfig)
     output: str = "evaluation"
     dry_run: bool = False
-
-    def analysis_names(self, data: Data | None = None) -> list[str]:
-        """Return the analyses to run, or those of them that look at one kind of data.
-
-        Raises:
-            ValueError: if a name is unknown, or belongs to a later version.
-        """
-        given = self.analyses.split(",") if isinstance(self.analyses, str) else self.analyses
-        if self.limit is not None and self.limit < 1:
-            raise ValueError(f"limit must be 1 or more images, got {self.limit}.")
-        names = [name.strip() for name in given if name.strip()]
-        if names == ["all"]:
-            names = [name for name, entry in ANALYSES.items() if entry.data == "data" or self.concepts is not None]
-        for name in names:
-            if name in PLANNED:
-                raise ValueError(f"analyses: {name} is not part of this version, which has {', '.join(ANALYSES)}.")
-            if name not in ANALYSES:
-                raise ValueError(f"analyses must be among {', '.join(ANALYSES)}, or all; got {name!r}.")
-        if not names:
-            raise ValueError(f"analyses: expected at least one of {', '.join(ANALYSES)}, or all.")
-        return [name for name in dict.fromkeys(names) if data in (None, ANALYSES[name].data)]
 
     def attack_configs(self) -> dict[str, AttackConfig]:
         """Return the attacks' settings by name."""

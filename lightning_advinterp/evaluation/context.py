@@ -2,16 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from matplotlib.figure import Figure
 
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.labels import Outputs
+from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.networks import Network
-
-if TYPE_CHECKING:
-    from lightning_advinterp.evaluation.config import Evaluation
 
 
 @dataclass(frozen=True)
@@ -24,6 +22,7 @@ class Context:
         outputs: what its outputs are called; empty where unknown.
         attacks: whose images are wanted, by name.
         dataset: the images that it is shown.
+        names: the analyses that look at these images together.
         settings: all that the command line says.
     """
 
@@ -32,7 +31,8 @@ class Context:
     outputs: Outputs
     attacks: Mapping[str, Attack]
     dataset: Any
-    settings: "Evaluation"
+    names: tuple[str, ...]
+    settings: Evaluation
 
     @property
     def runner(self) -> dict[str, Any]:

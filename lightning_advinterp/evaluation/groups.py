@@ -12,7 +12,7 @@ from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.evaluation.registry import ANALYSES, Data
+from lightning_advinterp.evaluation.registry import ANALYSES, Data, analysis_names
 from lightning_advinterp.networks import Network
 
 
@@ -61,7 +61,7 @@ def groups_of(
         labels: of each set's images; None where it has none.
     """
     found: dict[tuple[Data, int | None, bool, str], list[str]] = {}
-    for name in evaluation.analysis_names():
+    for name in analysis_names(evaluation):
         entry = ANALYSES[name]
         classes = set(labels[entry.data] or ())
         narrower = evaluation.semantics.target_classes == "dataset" and 0 < len(classes) < outputs

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,18 +10,16 @@ from numpy.typing import NDArray
 from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.influence import InfluenceAnalysis
 from lightning_advinterp.analyses.influence_config import InfluenceConfig, choose_images, make_task
+from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.report.influence import exemplars_page
 
-if TYPE_CHECKING:
-    from lightning_advinterp.evaluation.config import Evaluation
 
-
-def _config(settings: "Evaluation") -> InfluenceConfig:
+def _config(settings: Evaluation) -> InfluenceConfig:
     return replace(settings.influence, seed=settings.seed)
 
 
-def influence_images(settings: "Evaluation", dataset: Any) -> list[int]:
+def influence_images(settings: Evaluation, dataset: Any) -> list[int]:
     """Return the places of the images that are looked at: those of few classes."""
     return choose_images(list(dataset.labels), list(dataset.classes), _config(settings))
 

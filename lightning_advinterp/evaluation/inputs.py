@@ -14,6 +14,7 @@ from lightning_advinterp.data.labels import Outputs, balanced_subset
 from lightning_advinterp.data.scan import shorten
 from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.evaluation.config import Evaluation
+from lightning_advinterp.evaluation.registry import analysis_names
 from lightning_advinterp.networks import Network, create_network, preprocessing
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.network import ALIASES
@@ -147,7 +148,7 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data: {error}") from None
     if not everything.classes:
-        wanting = ", ".join(evaluation.analysis_names("data"))
+        wanting = ", ".join(analysis_names(evaluation, "data"))
         raise ValueError(
             f"data: the images in {evaluation.data!r} lie in no class folders, and {wanting} needs their labels; "
             "sort them into DIR/<class>/."
@@ -173,7 +174,7 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
     """
     if evaluation.concepts is None:
         raise ValueError(
-            f"concepts: {', '.join(evaluation.analysis_names('concepts'))} needs images with labels of concepts; give "
+            f"concepts: {', '.join(analysis_names(evaluation, 'concepts'))} needs images with labels of concepts; give "
             f"--concepts DIR, a set in Broden's format, or --concepts {CONCEPT_WORLD}."
         )
     limit = evaluation.limit or (1000 if evaluation.concepts == CONCEPT_WORLD else None)

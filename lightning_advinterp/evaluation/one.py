@@ -23,7 +23,7 @@ from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.context import Context
 from lightning_advinterp.evaluation.groups import SkippedImages, groups_of
 from lightning_advinterp.evaluation.inputs import Images, Subject, load_concepts, load_images
-from lightning_advinterp.evaluation.registry import ANALYSES, Data
+from lightning_advinterp.evaluation.registry import ANALYSES, Data, analysis_names
 from lightning_advinterp.files import write_text
 from lightning_advinterp.networks import Network
 from lightning_advinterp.report import save_results
@@ -70,7 +70,7 @@ def evaluate_one(
     open_weights = uncalibrated(evaluation.attack_configs())
     with checking():
         opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0)
-    console.print(f"{subject.title}: {', '.join(evaluation.analysis_names())} on {device}")
+    console.print(f"{subject.title}: {', '.join(analysis_names(evaluation))} on {device}")
     settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
     settings |= {"preparation": asdict(subject.recipe)}
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
@@ -108,7 +108,9 @@ def evaluate_one(
             dataset = group.images(opened[group.data].reported, evaluation)
         for attack in attacks[group.data].values():
             attack.classes = None  # a group before may have narrowed them
-        context = Context(network, subject.title, subject.outputs, attacks[group.data], dataset, evaluation)
+        context = Context(
+            network, subject.title, subject.outputs, attacks[group.data], dataset, group.names, evaluation
+        )
         with checking():
             built = {name: ANALYSES[name].build(context) for name in group.names}
         skipped = [SkippedImages(dataset)] if isinstance(dataset, ImageFolderDataset) else []
@@ -141,7 +143,7 @@ def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
 
 def _open(evaluation: Evaluation, subject: Subject, calibration: int) -> dict[Data, Images]:
     """Open what the analyses look at, with further images for a calibration."""
-    wanted = dict.fromkeys(ANALYSES[name].data for name in evaluation.analysis_names())
+    wanted = dict.fromkeys(ANALYSES[name].data for name in analysis_names(evaluation))
     load = {"data": load_images, "concepts": load_concepts}
     return {data: load[data](evaluation, subject, calibration) for data in wanted}
 

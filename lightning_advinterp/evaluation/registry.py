@@ -2,11 +2,12 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from lightning_advinterp.analyses import AccuracyAnalysis, PredictionsAnalysis
 from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis
+from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.evaluation.dissection import build_dissection, dissection_figures, dissection_pictures
 from lightning_advinterp.evaluation.fragility import build_fragility, fragility_figures
@@ -22,14 +23,11 @@ from lightning_advinterp.evaluation.semantics import (
 )
 from lightning_advinterp.report import accuracy_bars
 
-if TYPE_CHECKING:
-    from lightning_advinterp.evaluation.config import Evaluation
-
 Data = Literal["data", "concepts"]
 """What an analysis looks at: the images of ``--data``, or those of ``--concepts``."""
 
 
-def _all_images(settings: "Evaluation") -> int | None:
+def _all_images(settings: Evaluation) -> int | None:
     return None
 
 
@@ -59,8 +57,8 @@ class Entry:
     build: Callable[[Context], list[Any]]
     data: Data = "data"
     figures: Callable[[Sequence[Any], Mapping[str, Result], Context], Figures] = _no_figures
-    limit: Callable[["Evaluation"], int | None] = _all_images
-    choose: Callable[["Evaluation", Any], list[int]] | None = None
+    limit: Callable[[Evaluation], int | None] = _all_images
+    choose: Callable[[Evaluation, Any], list[int]] | None = None
     uses: frozenset[str] = frozenset()
     aims: bool = False
     pictures: Callable[[Context], int] = _none
@@ -101,3 +99,25 @@ PLANNED = (
     "detection",
 )
 """Names that are reserved for analyses to come."""
+
+
+def analysis_names(evaluation: Evaluation, data: Data | None = None) -> list[str]:
+    """Return the analyses that an evaluation asks for, or those of them that look at one kind of data.
+
+    Raises:
+        ValueError: if a name is unknown, or belongs to a later version.
+    """
+    given = evaluation.analyses.split(",") if isinstance(evaluation.analyses, str) else evaluation.analyses
+    if evaluation.limit is not None and evaluation.limit < 1:
+        raise ValueError(f"limit must be 1 or more images, got {evaluation.limit}.")
+    names = [name.strip() for name in given if name.strip()]
+    if names == ["all"]:
+        names = [name for name, entry in ANALYSES.items() if entry.data == "data" or evaluation.concepts is not None]
+    for name in names:
+        if name in PLANNED:
+            raise ValueError(f"analyses: {name} is not part of this version, which has {', '.join(ANALYSES)}.")
+        if name not in ANALYSES:
+            raise ValueError(f"analyses must be among {', '.join(ANALYSES)}, or all; got {name!r}.")
+    if not names:
+        raise ValueError(f"analyses: expected at least one of {', '.join(ANALYSES)}, or all.")
+    return [name for name in dict.fromkeys(names) if data in (None, ANALYSES[name].data)]

@@ -15,7 +15,7 @@ from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
 from lightning_advinterp.evaluation.one import Checking, Evaluated, choose_device, evaluate_one
-from lightning_advinterp.evaluation.registry import ANALYSES
+from lightning_advinterp.evaluation.registry import ANALYSES, analysis_names
 from lightning_advinterp.files import write_text
 from lightning_advinterp.report import accuracy_table, dissection_table
 from lightning_advinterp.report.save import to_csv
@@ -70,7 +70,7 @@ def run_evaluation(
 
 def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
     """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
-    evaluation.analysis_names()
+    analysis_names(evaluation)
     evaluation.attack_configs()
     choose_device(evaluation.device)
     worker_count(evaluation.num_workers)
@@ -100,10 +100,10 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
         for path in paths:
             if not Path(path).exists():
                 raise FileNotFoundError(f"{flag}: there is no {path!r}.{remedy}")
-    used = frozenset[str]().union(*(ANALYSES[name].uses for name in evaluation.analysis_names()))
+    used = frozenset[str]().union(*(ANALYSES[name].uses for name in analysis_names(evaluation)))
     unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
     if unused:
-        console.print(f"{', '.join(unused)}: no use to {', '.join(evaluation.analysis_names())}")
+        console.print(f"{', '.join(unused)}: no use to {', '.join(analysis_names(evaluation))}")
 
 
 def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]]) -> list[Row]:

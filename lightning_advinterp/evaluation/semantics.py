@@ -55,7 +55,7 @@ def build_panels(context: Context) -> list[Any]:
     check_units(
         context.network, settings.semantics.layers if settings.layers is None else settings.layers, settings.panels
     )
-    return [patches] if "semantics" in settings.analysis_names() else [*build_semantics(context), patches]
+    return [patches] if "semantics" in context.names else [*build_semantics(context), patches]
 
 
 def build_distances(context: Context) -> list[Any]:

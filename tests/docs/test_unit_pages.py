@@ -12,6 +12,7 @@ from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.commands import read_settings
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.evaluation.registry import analysis_names
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("dissection.md", "semantics.md")
@@ -34,7 +35,7 @@ def commands():
 def test_commands_parse(command, monkeypatch):
     monkeypatch.chdir(DOCS.parent)
     evaluation = read_settings(Evaluation, evaluation_parser(), command[2:])
-    assert evaluation.analysis_names()
+    assert analysis_names(evaluation)
     assert evaluation.attacks()
 
 
