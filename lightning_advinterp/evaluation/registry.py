@@ -22,6 +22,14 @@ from lightning_advinterp.evaluation.semantics import (
     semantics_figures,
 )
 from lightning_advinterp.report import accuracy_bars
+from lightning_advinterp.report.brief import (
+    Brief,
+    curvature_brief,
+    distances_brief,
+    fragility_brief,
+    influence_brief,
+    semantics_brief,
+)
 
 Data = Literal["data", "concepts"]
 """What an analysis looks at: the images of ``--data``, or those of ``--concepts``."""
@@ -52,6 +60,7 @@ class Entry:
         uses: flags of the command line that mean something to them, beside those that all share.
         aims: whether they want attacks to choose targets among the images' classes alone.
         pictures: how many of the images the figures need once more at most, attacked as before.
+        brief: what is printed of them at the end, where it is not a table of several networks.
     """
 
     build: Callable[[Context], list[Any]]
@@ -62,6 +71,7 @@ class Entry:
     uses: frozenset[str] = frozenset()
     aims: bool = False
     pictures: Callable[[Context], int] = _none
+    brief: Brief | None = None
 
 
 def _accuracy_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:
@@ -78,17 +88,25 @@ ANALYSES: dict[str, Entry] = {
         uses=frozenset({"concepts", "layers"}),
         pictures=dissection_pictures,
     ),
-    "semantics": Entry(build_semantics, figures=semantics_figures, uses=frozenset({"layers"}), aims=True),
-    "distances": Entry(build_distances, figures=distances_figures, aims=True),
+    "semantics": Entry(
+        build_semantics, figures=semantics_figures, uses=frozenset({"layers"}), aims=True, brief=semantics_brief
+    ),
+    "distances": Entry(build_distances, figures=distances_figures, aims=True, brief=distances_brief),
     "panels": Entry(
         build_panels, figures=panels_figures, uses=frozenset({"layers"}), aims=True, pictures=panels_pictures
     ),
     "curvature": Entry(
         lambda context: [CurvatureAnalysis(replace(context.settings.curvature, seed=context.settings.seed))],
         limit=lambda settings: settings.curvature.limit,
+        brief=curvature_brief,
     ),
-    "fragility": Entry(build_fragility, figures=fragility_figures, limit=lambda settings: settings.fragility.limit),
-    "influence": Entry(build_influence, figures=influence_figures, choose=influence_images),
+    "fragility": Entry(
+        build_fragility,
+        figures=fragility_figures,
+        limit=lambda settings: settings.fragility.limit,
+        brief=fragility_brief,
+    ),
+    "influence": Entry(build_influence, figures=influence_figures, choose=influence_images, brief=influence_brief),
 }
 """Every analysis by its name on the command line."""
 

@@ -152,6 +152,10 @@ def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Resul
             rows = results["dissection"].tables["dissection_summary"]
             known |= {(row["images"], row["category"]) for row in rows}
             console.print(dissection_table(rows, f"{name}: units that detect a concept, %", values))
+        for analysis, result in results.items():
+            brief = ANALYSES[analysis].brief if analysis in ANALYSES else None
+            if brief is not None:
+                console.print(brief(result.tables, name))
         missing = [f"{key} ({kind})" for kind, some in values.items() for key in some if (kind, key) not in known]
         if missing:
             console.print(f"{name}: nothing measured beside the printed {', '.join(missing)}")
