@@ -65,12 +65,12 @@ class Masking:
 
         Returns:
             ``many_steps`` (PGD-50 with restarts leaves no more right than FGSM), ``queries`` (Square leaves at least as
-            many right as PGD-50), ``transfer`` (likewise; missing for the source itself), ``growth`` (at the largest ε
+            many right as PGD-50), ``transferred`` (likewise; missing for the source itself), ``growth`` (at the largest ε
             next to nothing is left).
         """
         white = top1["pgd50"]
         found: Row = {"many_steps": white <= top1["fgsm"], "queries": top1["square"] >= white}
-        found["transfer"] = top1["transfer"] >= white if "transfer" in top1 else None
+        found["transferred"] = top1["transfer"] >= white if "transfer" in top1 else None
         found["growth"] = top1[f"pgd_{max(self.growth)}eps"] <= _BROKEN if self.growth else None
         return found
 
@@ -79,7 +79,7 @@ def masking_markdown(rows: Sequence[Row]) -> str:
     """Return the checks as a Markdown table: a row per arm and seed, accuracies in %, then what does not hold."""
     if not rows:
         return ""
-    checks = ("many_steps", "queries", "transfer", "growth")
+    checks = ("many_steps", "queries", "transferred", "growth")
     kinds = [key for key in rows[-1] if key not in ("arm", "seed", "n", *checks)]
     lines = [f"checks for masked gradients, last epoch, n = {rows[0]['n']} images\n"]
     lines += ["| arm | seed | " + " | ".join([*kinds, "fails"]) + " |\n" + "| --- " * (len(kinds) + 3) + "|"]

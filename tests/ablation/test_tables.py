@@ -40,12 +40,13 @@ def test_masked_gradients_are_called_by_the_check_that_fails():
     honest = accuracy(real=0.95, fgsm=0.6, pgd50=0.5, square=0.55, transfer=0.9, pgd_2eps=0.2, pgd_8eps=0.0)
     masked = accuracy(real=0.95, fgsm=0.4, pgd50=0.5, square=0.3, transfer=0.45, pgd_2eps=0.5, pgd_8eps=0.3)
     good, bad = masking_row(checks, "a", 0, honest), masking_row(checks, "b", 0, masked)
-    names = ("many_steps", "queries", "transfer", "growth")
+    names = ("many_steps", "queries", "transferred", "growth")
     assert all(checks.verdicts({key: good[key] for key in good if good[key] is not None})[name] for name in names)
     text = masking_markdown([good, bad])
-    assert "| a | 0 | 95.0 | 60.0 | 50.0 | 55.0 |" in text
+    assert "| arm | seed | real | fgsm | pgd50 | square | transfer | pgd_2eps | pgd_8eps | fails |" in text
+    assert "| a | 0 | 95.0 | 60.0 | 50.0 | 55.0 | 90.0 | 20.0 | 0.0 | none |" in text
     assert text.count("none") == 1
-    assert "many_steps, queries, transfer, growth" in text
+    assert "many_steps, queries, transferred, growth" in text
 
 
 def test_the_source_of_transfer_has_no_such_check():
@@ -54,6 +55,7 @@ def test_the_source_of_transfer_has_no_such_check():
     assert [config.label_name for config in checks.attacks("last.ckpt")] == ["fgsm", "pgd50", "square", "transfer"]
     row = masking_row(checks, "standard", 0, accuracy(real=1, fgsm=0.2, pgd50=0.1, square=0.3))
     assert row["transfer"] is None
+    assert row["transferred"] is None
     assert row["growth"] is None
 
 
