@@ -65,8 +65,8 @@ class Masking:
 
         Returns:
             ``many_steps`` (PGD-50 with restarts leaves no more right than FGSM), ``queries`` (Square leaves at least as
-            many right as PGD-50), ``transferred`` (likewise; missing for the source itself), ``growth`` (at the largest ε
-            next to nothing is left).
+            many right as PGD-50), ``transferred`` (likewise; missing for the source itself), ``growth`` (at the
+            largest ε next to nothing is left).
         """
         white = top1["pgd50"]
         found: Row = {"many_steps": white <= top1["fgsm"], "queries": top1["square"] >= white}
