@@ -70,7 +70,8 @@ def main():
     x = torch.rand(arguments.batch, 3, arguments.size, arguments.size, device=device)
     y = network(x).argmax(1)
     calls = variants(network, x, y)
-    print(f"{arguments.network}, {arguments.size} px, batch {arguments.batch}, {device}, torch {torch.__version__}")
+    what = f"PGD-10, {arguments.network}, {arguments.size} px, batch {arguments.batch}"
+    print(f"{what}, {device}, torch {torch.__version__}")
     print_ratios(in_turn(calls, arguments.rounds, device), "bare passes")
 
 

@@ -38,7 +38,7 @@ def in_turn(calls, rounds, device, measure=seconds):
 
 
 def print_ratios(times, base):
-    """A line for every call: its median, and the ratio to the median of ``base`` with quartiles."""
+    """A line for every call: its median, and the ratio to the median of ``base`` with quartiles; of 2 rounds up."""
     unit = statistics.median(times[base])
     print(f"{'':24} {'ms':>9} {'ratio':>7} {'quartiles':>16}")
     for name, values in times.items():

@@ -136,6 +136,16 @@ def test_layers(inputs, tmp_path):
     assert (tmp_path / "every" / "figures" / "dissection_depth.png").exists()
 
 
+def test_what_was_found_is_printed(inputs, tmp_path, capsys):
+    found = run(inputs, tmp_path / "out", "semantics,distances,curvature")
+    printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
+    titles = ("meaning of the units of the last layer", "distances in feature space", "curvature")
+    assert [line.partition(": ")[2] for line in printed if line.endswith(titles)] == list(titles)
+    (ratio,) = (row for row in rows(found["distances"]) if (row["images"], row["ratio"]) == ("fgsm", "r_src"))
+    (line,) = (line for line in printed if "r_src" in line and line.startswith("fgsm"))
+    assert line.split()[3:] == [f"{float(ratio['median']):.3g}", f"{float(ratio['share_above_one']):.3g}", ratio["n"]]
+
+
 def test_without_an_attack_there_are_no_tables_of_attacks(inputs, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "distances.csv").write_text("of an earlier evaluation\n")
