@@ -105,7 +105,7 @@ def units_on_a_share(rank, world_size, count):
         small_network().double(), data, attacks=attacks, batch_size=4, seed=4, rank=rank, world_size=world_size
     )
     analyses = [
-        SemanticsAnalysis(attacks, classes=classes, share=0.2, sample=15, show=3),
+        SemanticsAnalysis(attacks, classes=classes, share=0.2, sample=15, show=3, by_success=True),
         DistancesAnalysis(attacks, classes=classes, references=15),
     ]
     results = runner.run(analyses)

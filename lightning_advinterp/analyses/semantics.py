@@ -8,6 +8,7 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Sweep
 from lightning_advinterp.analyses.semantics_result import Setting, build_result
+from lightning_advinterp.analyses.semantics_success import SuccessSplit
 from lightning_advinterp.analyses.semantics_units import KindSeen, Layers, LayerUnits
 from lightning_advinterp.analyses.units import Reduce, UnitLayer, reduce_maps, unit_layers
 from lightning_advinterp.attacks.attack import Attack
@@ -40,6 +41,7 @@ class SemanticsAnalysis:
         show: of so many top images per unit and kind the positions are kept, for panels.
         sample: at most so many images decide whether units follow content or prediction; memory is images × units.
         images: number of images; None: the runner says it (without either, all are kept).
+        by_success: measure the images on which an attack succeeds apart from those on which it fails too.
         seed: of halves, sample, chance level and bootstrap.
 
     Reference:
@@ -59,6 +61,7 @@ class SemanticsAnalysis:
         show: int = 8,
         sample: int = 2000,
         images: int | None = None,
+        by_success: bool = False,
         seed: int = 0,
     ) -> None:
         if reduce not in ("max", "mean"):
@@ -67,11 +70,11 @@ class SemanticsAnalysis:
         self.attacks, self.classes, self.layers = dict(attacks or {}), classes, layers
         self.share, self.reduce, self.seed = share, reduce, seed
         self.kinds = (REAL, *self.attacks)
-        self._show = show
+        self._show, self._by_success = show, by_success
         self._units: tuple[UnitLayer, ...] = ()
         self._widths: list[int] = []
         self._lowest: list[float] = []
-        self._top = self._empty_lists(None)
+        self._reserve(None)
         if images is not None:
             self.expect(images)
         self._sample = ImageSample(sample, seed)
@@ -79,12 +82,14 @@ class SemanticsAnalysis:
         self._targets = {kind: torch.zeros(classes.size, dtype=torch.int64) for kind in self.attacks}
         self._inside = dict.fromkeys(self.attacks, 0)
 
-    def _empty_lists(self, keep: int | None) -> dict[str, list[TopImages]]:
-        return {kind: [TopImages(keep, self._show) for _ in _HALVES] for kind in self.kinds}
-
     def expect(self, images: int) -> None:
         """Keep as many top images as the share of so many images is."""
-        self._top = self._empty_lists(max(kept_count(self.share, images), self._show))
+        self._reserve(max(kept_count(self.share, images), self._show))
+
+    def _reserve(self, keep: int | None) -> None:
+        self._top = {kind: [TopImages(keep, self._show) for _ in _HALVES] for kind in self.kinds}
+        split = self.attacks if self._by_success else ()
+        self._split = {kind: SuccessSplit(self.classes.size, self.share, keep) for kind in split}
 
     def needs(self, network: Network) -> Needs:
         """One sweep over all kinds of images, with all layers."""
@@ -97,6 +102,7 @@ class SemanticsAnalysis:
         self._true += _counts(true, self.classes.size)
         half = sample_keys(seen.index, seed=_HALF_SEED + self.seed) & 1
         fields = {"true": true}
+        noted: dict[str, tuple[Tensor, Tensor]] = {}
         for kind in self.kinds:
             maps = [seen.activations[kind][unit.tap] for unit in self._units]
             parts = [reduce_maps(a, self.reduce, unit.layer) for a, unit in zip(maps, self._units, strict=True)]
@@ -112,11 +118,14 @@ class SemanticsAnalysis:
                 fields[f"target/{kind}"] = target
             fields[kind] = values.float()
             notes = torch.stack([true, target, predicted], dim=1)
+            noted[kind] = values, notes
             for number in _HALVES:
                 own = (half == number).nonzero().squeeze(1)
                 if len(own):
                     find = _Finder(maps, self._widths, own)
                     self._top[kind][number].update(values[own], seen.index[own], notes[own], find)
+        for kind, split in self._split.items():
+            split.update(seen.success[kind], half, seen.index, noted[REAL], noted[kind])
         self._sample.update(seen.index, fields)
 
     def _target(self, kind: str, seen: Observation, predicted: Tensor) -> Tensor:
@@ -151,6 +160,8 @@ class SemanticsAnalysis:
         for kind, counts in state["targets"].items():
             self._targets[kind] = self._targets[kind] + counts
             self._inside[kind] += state["inside"][kind]
+        for kind, split in self._split.items():
+            split.merge(state["split"][kind])
         self._sample.merge(state["sample"])
 
     def state_dict(self) -> dict[str, Any]:
@@ -162,6 +173,7 @@ class SemanticsAnalysis:
             "targets": {kind: counts.clone() for kind, counts in self._targets.items()},
             "inside": dict(self._inside),
             "top": {kind: [half.state_dict() for half in lists] for kind, lists in self._top.items()},
+            "split": {kind: split.state_dict() for kind, split in self._split.items()},
             "sample": self._sample.state_dict(),
         }
 
@@ -174,6 +186,8 @@ class SemanticsAnalysis:
         for kind, lists in state["top"].items():
             for own, other in zip(self._top[kind], lists, strict=True):
                 own.load_state_dict(other)
+        for kind, split in self._split.items():
+            split.load_state_dict(state["split"][kind])
         self._sample.load_state_dict(state["sample"])
 
     def top(self, kind: str, count: int) -> tuple[Ranking, Tensor]:
@@ -227,7 +241,12 @@ class SemanticsAnalysis:
             )
         )
         setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
-        return build_result(self.name, setting, seen, self._sample)
+        result = build_result(self.name, setting, seen, self._sample)
+        for number, (kind, split) in enumerate(self._split.items()):
+            rows = split.rows(setting, kind, self.attacks[kind].eps)
+            result.tables.setdefault("semantics_success", []).extend(rows)
+            result.scalars.update(split.scalars(rows, self.name if number == 0 else f"{self.name}/{kind}"))
+        return result
 
     def _first(self, top: TopImages) -> Ranking:
         return top.ranking(kept_count(self.share, top.seen))

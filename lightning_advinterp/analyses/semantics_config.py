@@ -28,6 +28,7 @@ class SemanticsConfig:
         wnids: class name to wnid, for classes that are not named by wnids.
         accept_guesses: take the most frequent WordNet sense of other class names; the guesses are printed.
         sample: at most so many images decide whether units follow content or prediction.
+        by_success: measure the images on which an attack succeeds apart from those on which it fails too.
     """
 
     layers: str | tuple[str, ...] = "all_conv"
@@ -41,6 +42,7 @@ class SemanticsConfig:
     wnids: Mapping[str, str] = field(default_factory=dict)
     accept_guesses: bool = False
     sample: int = 2000
+    by_success: bool = False
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:

@@ -1,7 +1,7 @@
 """Tables and scalars of the semantics analysis, from each kind's top images."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +19,8 @@ from lightning_advinterp.metrics.top_images import kept_count
 
 Values = NDArray[np.float64]
 Columns = Mapping[str, Values]
+
+_LAYER_COLUMNS = ("lc", "cs1", "cs2", "cs_halves", "cs1_cross", "cs2_cross", "content_auc", "prediction_auc")
 
 logger = logging.getLogger(__name__)
 
@@ -76,25 +78,25 @@ def build_result(name: str, setting: Setting, seen: Mapping[str, KindSeen], samp
     real = seen[REAL]
     for number, (kind, one) in enumerate(seen.items()):
         chance = chance_level(setting.true, one.targets, setting.kept, setting.classes.similarity, seed=setting.seed)
-        levels = _levels(setting, one, chance)
+        known = levels(setting, one, chance)
         columns, modal = measure_units(setting.classes, setting.layers, real, None if kind == REAL else one)
         columns |= _following(modal, kind, sample)
         first = {"images": kind, "eps": one.eps}
-        tables["semantics"] += _unit_rows(setting, modal, columns, first, levels)
-        tables["semantics_layers"] += _layer_rows(setting, columns, first, levels)
+        tables["semantics"] += _unit_rows(setting, modal, columns, first, known)
+        tables["semantics_layers"] += _layer_rows(setting, columns, first, known)
         summary: Row = {}
         if kind != REAL:
-            tables["semantics_curve"] += _curve_rows(setting, columns, first, levels)
-            tables["semantics_smooth"] += _smooth_rows(setting, columns, first, levels)
+            tables["semantics_curve"] += _curve_rows(setting, columns, first, known)
+            tables["semantics_smooth"] += _smooth_rows(setting, columns, first, known)
             summary = _correlations(setting, columns)
-        tables["semantics_levels"].append({"images": kind, "eps": one.eps} | levels | summary)
+        tables["semantics_levels"].append({"images": kind, "eps": one.eps} | known | summary)
         prefix = "semantics" if number <= 1 else f"semantics/{kind}"
-        scalars |= _scalars(prefix, setting, columns, kind, summary | levels)
+        scalars |= _scalars(prefix, setting, columns, kind, summary | known)
     return Result(name, scalars=scalars, tables=tables)
 
 
-def _levels(setting: Setting, one: KindSeen, chance: Chance) -> Row:
-    """What the measures are to be compared with."""
+def levels(setting: Setting, one: KindSeen, chance: Chance) -> Row:
+    """Return what the measures are to be compared with."""
     return {
         "n": setting.images,
         "kept": setting.kept,
@@ -144,17 +146,28 @@ def _unit_rows(setting: Setting, modal: NDArray[np.int64], columns: Columns, fir
     return rows
 
 
+def means(columns: Columns, mine: NDArray[np.bool_], names: Sequence[str], seed: int) -> Row:
+    """Return the means of some columns over some units with their intervals, and how many of the units are dead.
+
+    Args:
+        columns: name to float64 ``[U]``; NaN where a unit is dead.
+        mine: bool ``[U]``, the units.
+        names: of the columns that are wanted; those that are absent have no mean.
+        seed: of the bootstrap.
+    """
+    row: Row = {"dead": int(np.isnan(columns["lc"][mine]).sum())}
+    for name in names:
+        mean, low, high = bootstrap_mean(columns[name][mine], seed=seed) if name in columns else (None, None, None)
+        row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
+    return row
+
+
 def _layer_rows(setting: Setting, columns: Columns, first: Row, levels: Row) -> list[Row]:
     rows: list[Row] = []
     number = setting.layers.number()
     for place, layer in enumerate(setting.layers.units):
-        mine = {name: values[number == place] for name, values in columns.items()}
         row: Row = {"layer": layer.name, **first, "tap": layer.tap, "units": layer.width}
-        row["dead"] = int(np.isnan(mine["lc"]).sum())
-        for name in ("lc", "cs1", "cs2", "cs_halves", "cs1_cross", "cs2_cross", "content_auc", "prediction_auc"):
-            mean, low, high = bootstrap_mean(mine[name], seed=setting.seed) if name in mine else (None, None, None)
-            row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
-        rows.append(row | levels)
+        rows.append(row | means(columns, number == place, _LAYER_COLUMNS, setting.seed) | levels)
     return rows
 
 

@@ -96,6 +96,7 @@ class SemanticsCallback(AnalysisCallback):
             reduce=config.reduce,
             show=8 if self.panels is None else self.panels.images,
             sample=config.sample,
+            by_success=config.by_success,
             seed=self.seed,
         )
         return [semantics, DistancesAnalysis(self._attacks, classes=self._space, pool="mean", seed=self.seed)]

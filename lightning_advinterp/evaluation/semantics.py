@@ -42,6 +42,7 @@ def build_semantics(context: Context) -> list[Any]:
             reduce=config.reduce,
             show=settings.panels.images,
             sample=config.sample,
+            by_success=config.by_success,
             seed=settings.seed,
         )
     ]

@@ -22,6 +22,7 @@ DISTANCES = (torch.arange(5.0)[:, None] - torch.arange(5.0)).abs()
 SPACE = whole_space("abcde", torch.exp(-(DISTANCES.double() ** 2) / 2))
 C = literal.similarity(DISTANCES.tolist())
 COUNT = 23
+OPTIONS = {"share": 0.2, "sample": 15, "show": 3, "by_success": True}
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def data():
 def analyse(data, batch_size=4, space=SPACE, network=None, configs=ATTACKS, **options):
     attacks = create_attacks(configs)
     runner = Runner(network or small_network().double(), data, attacks=attacks, batch_size=batch_size, seed=4)
-    analysis = SemanticsAnalysis(attacks, classes=space, **({"share": 0.2, "sample": 15, "show": 3} | options))
+    analysis = SemanticsAnalysis(attacks, classes=space, **(OPTIONS | options))
     return runner, analysis
 
 
@@ -103,6 +104,52 @@ def test_equals_the_literal_equations(data, reduce):
             assert row["cs1_identity"] == pytest.approx(literal.cs(p, own, same), abs=1e-12)
     assert result.tables["semantics_levels"][0]["n"] == COUNT
     assert result.scalars["semantics/all/dead"] == dead / 3 / 14
+
+
+def test_images_by_success_equal_the_literal_equations(data):
+    """Both versions of the images on which an attack succeeds, ranked among themselves; and of the others."""
+    batch = data.batch
+    result, _ = run(data)
+    units, predicted, goals = reactions(batch, lambda m: m.amax(2))
+    rows, parts = result.tables["semantics_success"], set()
+    for kind in ("fgsm", "pgd"):
+        reached = predicted[kind] != batch.label if kind == "fgsm" else predicted[kind] == goals[kind]
+        for change, inside in (("failure", ~reached), ("success", reached)):
+            own = [row for row in rows if (row["images"], row["change"]) == (kind, change)]
+            if not inside.any():
+                assert not own
+                continue
+            parts.add(change)
+            numbers, labels = batch.index[inside].tolist(), batch.label[inside].tolist()
+            kept = math.ceil(len(numbers) / 5)
+            assert [row["layer"] for row in own] == ["conv1", "conv2", "all"]
+            assert {(row["n"], row["kept"]) for row in own} == {(len(numbers), kept)}
+            found = {"lc": [], "cs1": [], "cs2": []}
+            for unit in range(14):
+
+                def shares(activations, classes, unit=unit, numbers=numbers, kept=kept):
+                    values = activations[:, unit].tolist()
+                    top = [numbers.index(n) for n in literal.top_images(values, numbers, kept)]
+                    fired = [int(classes[place]) for place in top if values[place] > 0]
+                    return literal.shares(fired, 5) if fired else None
+
+                p, q = shares(units[REAL][inside], labels), shares(units[kind][inside], labels)
+                aimed = shares(units[kind][inside], goals[kind][inside])
+                if p is not None:
+                    found["lc"].append(literal.lc(p, C))
+                if p is not None and q is not None:
+                    found["cs1"].append(literal.cs(p, q, C))
+                    found["cs2"].append(literal.cs(p, aimed, C))
+            assert own[-1]["dead"] == 14 - len(found["lc"])
+            for name, values in found.items():
+                assert own[-1][name] == pytest.approx(sum(values) / len(values), abs=1e-12)
+                prefix = "semantics" if kind == "fgsm" else "semantics/pgd"
+                assert result.scalars[f"{prefix}/all/{change}/{name}"] == own[-1][name]
+    assert parts == {"failure", "success"}, "else half of this was not tried"
+
+
+def test_success_is_not_looked_at_unless_asked(data):
+    assert "semantics_success" not in run(data, by_success=False)[0].tables
 
 
 def test_scalars_are_means_of_the_table(data):
