@@ -1,7 +1,7 @@
 """What LC, CS1 and CS2 of all convolutions, or a discrepancy map, cost beside bare forward passes, in one run.
 
     python benchmarks/semantics.py                        # ResNet-18, 224 px, 2 threads, see docs/semantics.md
-    python benchmarks/semantics.py --memory               # and what is kept of growing numbers of images
+    python benchmarks/semantics.py --memory               # and the size of full lists, of growing numbers of images
     python benchmarks/semantics.py --discrepancy          # a map of a unit of the last layer, 5,184 occluded copies
 
 Both go through the same data set and loader; they take turns, and the ratio is of medians. The analysis keeps as
@@ -114,9 +114,10 @@ def main():
         return analysis
 
     if arguments.memory:
+        Long.of = 5_000  # fewer than are shown: lists that are still filling grow
         for count in (100, 200, 400):
             kept = sweep(Noise(count, arguments.size, network.num_classes)).state_dict()["top"]
-            print(f"{count:6} images, {arguments.of // 100} kept per unit: {size_of(kept) / 2**20:.2f} MB of lists")
+            print(f"{count:6} images, {Long.of // 100} kept per unit: {size_of(kept) / 2**20:.2f} MB of lists")
         return
     title = f"{arguments.network}, {arguments.size} px"
     if arguments.discrepancy:

@@ -31,12 +31,12 @@ class SetPlan:
         weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
         num_classes: outputs of the network, where the weights do not tell.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
-        split: which split of such a folder.
+        split: which split of such a folder; of the concept world it is the test pictures.
         attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. With the type ensemble, its members, and targets
             10 this is the set of Dong et al. 2017.
         targets: aim at so many least likely classes of every image, one adversarial image each; null for the attack's
             own rule.
-        limit: attack so many images, a seeded choice.
+        limit: attack so many images, a seeded choice, even over the classes; of the concept world 1,000 unless said.
         crop: side of the images.
         batch_size: images at a time.
         part: adversarial images per file.
@@ -86,7 +86,9 @@ def main(args: Sequence[str] | None = None) -> None:
         plan = read_settings(SetPlan, parser(), args)
         if not 0 <= plan.process < plan.processes:
             raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
-        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "crop")
+        if plan.limit is not None and plan.limit < 1:
+            raise ValueError(f"limit must be 1 or more images, got {plan.limit}.")
+        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "crop", "limit", "seed")
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
         subject = load_subject(asked)
         device = choose_device(plan.device)
@@ -99,7 +101,6 @@ def main(args: Sequence[str] | None = None) -> None:
             attack,
             plan.output,
             targets=plan.targets,
-            limit=plan.limit,
             batch_size=plan.batch_size,
             part=plan.part,
             device=device,
@@ -109,7 +110,7 @@ def main(args: Sequence[str] | None = None) -> None:
             progress=plan.process == 0,
             checking=plain_errors,
         )
-    rows, wrong = found.rows, found.verify()
+    rows, wrong = found.rows, found.verify(plan.process, plan.processes)
     if wrong:
         raise SystemExit(
             f"error: {', '.join(wrong)} in {plan.output} is not what was written; remove it and start again."

@@ -31,7 +31,7 @@ class DistancesAnalysis:
         references: at most so many images in all, but at least two per class, are kept to take mean distances to.
         seed: of their choice.
 
-    The ratios of every image are kept for an exact median: 24 bytes per image and attack.
+    The ratios of every image are kept for an exact median: 32 bytes per image and attack.
     """
 
     name = "distances"
@@ -51,7 +51,7 @@ class DistancesAnalysis:
         self.attacks, self.classes, self.layer, self.pool = dict(attacks or {}), classes, layer, pool
         self._per_class, self._seed = max(2, references // classes.size), seed
         self._real, self._everyone = (ClassFeatures(self._per_class, seed) for _ in range(2))
-        self._found: dict[str, dict[int, dict[str, float]]] = {kind: {} for kind in self.attacks}
+        self._found: dict[str, list[tuple[Tensor, Tensor]]] = {kind: [] for kind in self.attacks}
 
     def needs(self, network: Network) -> Needs:
         """One sweep over real images, and one with every attack's.
@@ -77,11 +77,19 @@ class DistancesAnalysis:
         for kind, attack in self.attacks.items():
             target = self._target(attack, kind, seen)
             features = self._features(seen, kind)
-            for place in inside.nonzero().squeeze(1).tolist():
-                index = int(seen.index[place])
-                self._found[kind][index] = distance_ratios(
-                    features[place], source[place], int(true[place]), int(target[place]), index, self._everyone
+            places = inside.nonzero().squeeze(1).tolist()
+            found = torch.full((len(places), len(RATIOS)), torch.nan, dtype=torch.float64)
+            for row, place in zip(found, places, strict=True):
+                known = distance_ratios(
+                    features[place],
+                    source[place],
+                    int(true[place]),
+                    int(target[place]),
+                    int(seen.index[place]),
+                    self._everyone,
                 )
+                row.copy_(torch.tensor([known.get(ratio, torch.nan) for ratio in RATIOS]))
+            self._found[kind].append((seen.index[places].cpu(), found))
 
     def _target(self, attack: Attack, kind: str, seen: Observation) -> Tensor:
         if attack.target is None and attack.label != "least_likely":
@@ -103,29 +111,39 @@ class DistancesAnalysis:
         """Add another process's features and ratios."""
         self._real.merge(state["real"])
         for kind, found in state["found"].items():
-            self._found[kind] |= found
+            self._found[kind].append(found)
 
     def state_dict(self) -> dict[str, Any]:
         """Return features and ratios."""
-        found = {kind: dict(ratios) for kind, ratios in self._found.items()}
+        found = {kind: self._ratios(kind) for kind in self._found}
         return {"real": self._real.state_dict(), "everyone": self._everyone.state_dict(), "found": found}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace features and ratios."""
         self._real.load_state_dict(state["real"])
         self._everyone.load_state_dict(state["everyone"])
-        self._found = {kind: dict(found) for kind, found in state["found"].items()}
+        self._found = {kind: [found] for kind, found in state["found"].items()}
+
+    def _ratios(self, kind: str) -> tuple[Tensor, Tensor]:
+        """Image numbers, rising, int64 ``[N]``, and their ratios, float64 ``[N, 3]``, NaN where one is not defined."""
+        found = self._found[kind]
+        index = torch.cat([torch.empty(0, dtype=torch.int64), *(numbers for numbers, _ in found)])
+        ratios = torch.cat([torch.empty(0, len(RATIOS), dtype=torch.float64), *(values for _, values in found)])
+        order = index.argsort()
+        self._found[kind] = [(index[order], ratios[order])]
+        return self._found[kind][0]
 
     def result(self) -> Result:
         """Return the tables ``distances`` and ``distances_histogram``, and the means as scalars."""
         rows: list[Row] = []
         bars: list[Row] = []
         scalars: dict[str, float] = {}
-        for kind, found in self._found.items():
-            for ratio in RATIOS:
-                values = torch.tensor([one[ratio] for _, one in sorted(found.items()) if ratio in one]).double()
+        for kind in self._found:
+            for ratio, values in zip(RATIOS, self._ratios(kind)[1].T, strict=True):
+                values = values[~values.isnan()]
                 summary = summarise(values)
-                rows.append({"images": kind, "ratio": ratio} | summary._asdict() | {"eps": self.attacks[kind].eps})
+                last = {"eps": self.attacks[kind].eps, "images_per_class": self._everyone.images_per_class}
+                rows.append({"images": kind, "ratio": ratio} | summary._asdict() | last)
                 scalars[f"distances/{kind}/{ratio}"] = summary.mean
                 bars += [
                     {

@@ -1,5 +1,6 @@
 """What units mean on real and on adversarial images: LC, CS1 and CS2 of every unit of the chosen layers."""
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -8,7 +9,7 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Sweep
 from lightning_advinterp.analyses.semantics_result import Setting, build_result
-from lightning_advinterp.analyses.semantics_success import SuccessSplit
+from lightning_advinterp.analyses.semantics_success import LEAST, SuccessSplit
 from lightning_advinterp.analyses.semantics_units import KindSeen, Layers, LayerUnits
 from lightning_advinterp.analyses.units import Reduce, UnitLayer, reduce_maps, unit_layers
 from lightning_advinterp.attacks.attack import Attack
@@ -17,6 +18,8 @@ from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.metrics.top_images import Ranking, TopImages, kept_count
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import sample_keys
+
+logger = logging.getLogger(__name__)
 
 _HALVES = (0, 1)
 _HALF_SEED = 0x68616C66  # "half"
@@ -84,12 +87,12 @@ class SemanticsAnalysis:
 
     def expect(self, images: int) -> None:
         """Keep as many top images as the share of so many images is."""
-        self._reserve(max(kept_count(self.share, images), self._show))
+        self._reserve(max(kept_count(self.share, images), self._show, LEAST))
 
     def _reserve(self, keep: int | None) -> None:
         self._top = {kind: [TopImages(keep, self._show) for _ in _HALVES] for kind in self.kinds}
         split = self.attacks if self._by_success else ()
-        self._split = {kind: SuccessSplit(self.classes.size, self.share, keep) for kind in split}
+        self._split = {kind: SuccessSplit(self.classes.size, self.share, keep, self._aims(kind)) for kind in split}
 
     def needs(self, network: Network) -> Needs:
         """One sweep over all kinds of images, with all layers."""
@@ -125,7 +128,7 @@ class SemanticsAnalysis:
                     find = _Finder(maps, self._widths, own)
                     self._top[kind][number].update(values[own], seen.index[own], notes[own], find)
         for kind, split in self._split.items():
-            split.update(seen.success[kind], half, seen.index, noted[REAL], noted[kind])
+            split.update(half, seen.index, noted[REAL], noted[kind])
         self._sample.update(seen.index, fields)
 
     def _target(self, kind: str, seen: Observation, predicted: Tensor) -> Tensor:
@@ -244,7 +247,10 @@ class SemanticsAnalysis:
         result = build_result(self.name, setting, seen, self._sample)
         for number, (kind, split) in enumerate(self._split.items()):
             rows = split.rows(setting, kind, self.attacks[kind].eps)
-            result.tables.setdefault("semantics_success", []).extend(rows)
+            if rows:
+                result.tables.setdefault("semantics_success", []).extend(rows)
+            else:
+                logger.warning("semantics: the network gets no image right, so there are none to split by %s.", kind)
             result.scalars.update(split.scalars(rows, self.name if number == 0 else f"{self.name}/{kind}"))
         return result
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lightning_advinterp.analyses.classes import TargetClasses, semantic_classes
+from lightning_advinterp.analyses.distances import Pool
 from lightning_advinterp.analyses.units import Reduce
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.wordnet import Tree, UnconfirmedGuess
@@ -29,6 +30,8 @@ class SemanticsConfig:
         accept_guesses: take the most frequent WordNet sense of other class names; the guesses are printed.
         sample: at most so many images decide whether units follow content or prediction.
         by_success: measure the images on which an attack succeeds apart from those on which it fails too.
+        pool: distances compare φ whole (``none``), or each channel's ``mean`` or ``max`` over all places, which takes
+            that much less memory.
     """
 
     layers: str | tuple[str, ...] = "all_conv"
@@ -43,6 +46,7 @@ class SemanticsConfig:
     accept_guesses: bool = False
     sample: int = 2000
     by_success: bool = False
+    pool: Pool = "none"
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:

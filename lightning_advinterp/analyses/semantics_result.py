@@ -130,7 +130,8 @@ def _following(modal: NDArray[np.int64], kind: str, sample: ImageSample) -> dict
 def _unit_rows(setting: Setting, modal: NDArray[np.int64], columns: Columns, first: Row, levels: Row) -> list[Row]:
     rows: list[Row] = []
     lists = {name: values.tolist() for name, values in columns.items()}
-    shown = {key: levels[key] for key in ("floor", "chance_lc", "chance_cs1", "chance_cs2", "images_per_class")}
+    keys = ("floor", "chance_lc", "chance_cs1", "chance_cs2", "images_per_class", "kept", "readable")
+    shown = {key: levels[key] for key in keys}
     place = 0
     for layer in setting.layers.units:
         for unit in range(layer.width):

@@ -1,6 +1,6 @@
 """LC, CS1 and CS2 apart for the images on which an attack succeeds and for those on which it fails."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -10,54 +10,64 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.analyses.semantics_result import Setting, levels, means
-from lightning_advinterp.analyses.semantics_units import TARGET, TRUE, KindSeen, measure_units
+from lightning_advinterp.analyses.semantics_units import PREDICTED, TARGET, TRUE, KindSeen, measure_units
 from lightning_advinterp.metrics.semantics import chance_level
 from lightning_advinterp.metrics.top_images import TopImages, kept_count
 
 CHANGES = ("failure", "success")
 """What became of an attack, in the order of its truth value."""
 
+LEAST = 10
+"""So many top images at least, where there are as many: with fewer a unit's distribution says nothing."""
+
 _COLUMNS = ("lc", "cs1", "cs2", "cs_halves", "cs1_cross", "cs2_cross")
+_SCALARS = ("lc", "cs1", "cs2", "chance_lc", "chance_cs1", "chance_cs2")
 
 
 class SuccessSplit:
     """The top images of one attack, twice: among the images on which it fails, and on which it succeeds.
 
-    Real and adversarial top images are taken among the *same* images, so that what is compared are two versions of
-    them, and not easy images with hard ones.
+    Only images count that the network gets right, among the classes of the set, before the attack. Real and adversarial
+    top images are taken among the *same* images, so that what is compared are two versions of them, and not easy images
+    with hard ones; and as many in both parts, since LC and CS depend on how many they are.
+
+    Where an attack without a target fails, the class "moved to" is the true one and CS2 would be CS1: it has no value.
 
     Args:
         size: number of classes, K.
-        share: of a part's images that count as top images.
-        keep: images per unit, the share of all images or more; None keeps all.
+        share: of the smaller part's images that count as top images, but :data:`LEAST` at least.
+        keep: images per unit, that share of all images and :data:`LEAST` or more; None keeps all.
+        aims: whether the attack moves images towards classes: it succeeds where the network sees the target, else where
+            it no longer sees the true class, among the classes of the set.
     """
 
-    def __init__(self, size: int, share: float, keep: int | None) -> None:
-        self.share = share
+    def __init__(self, size: int, share: float, keep: int | None, aims: bool) -> None:
+        self.share, self.aims = share, aims
         self._top = {
             change: {kind: [TopImages(keep) for _ in (0, 1)] for kind in ("real", "attacked")} for change in CHANGES
         }
         self._counts = {change: torch.zeros(2, size, dtype=torch.int64) for change in CHANGES}
 
-    def update(
-        self, success: Tensor, half: Tensor, index: Tensor, real: tuple[Tensor, Tensor], attacked: tuple[Tensor, Tensor]
-    ) -> None:
+    def update(self, half: Tensor, index: Tensor, real: tuple[Tensor, Tensor], attacked: tuple[Tensor, Tensor]) -> None:
         """Take in one batch.
 
         Args:
-            success: bool ``[B]``.
             half: 0 or 1 for every image, ``[B]``.
             index: int64 ``[B]``, the images' numbers.
-            real: activations ``[B, U]`` and notes ``[B, P]`` of the real images.
+            real: activations ``[B, U]`` and notes ``[B, 3]`` (true, target and predicted class) of the real images.
             attacked: likewise of the adversarial images.
         """
+        before, after = real[1], attacked[1]
+        right = before[:, PREDICTED] == before[:, TRUE]
+        hit = after[:, PREDICTED] == after[:, TARGET if self.aims else TRUE]
+        success = hit if self.aims else ~hit
         for change, reached in zip(CHANGES, (False, True), strict=True):
             for number in (0, 1):
-                own = ((success == reached) & (half == number)).nonzero().squeeze(1)
+                own = (right & (success == reached) & (half == number)).nonzero().squeeze(1)
                 if len(own):
                     for kind, (values, notes) in (("real", real), ("attacked", attacked)):
                         self._top[change][kind][number].update(values[own], index[own], notes[own])
-                    self._count(change, attacked[1][own])
+                    self._count(change, after[own])
 
     def _count(self, change: str, notes: Tensor) -> None:
         counts = self._counts[change]
@@ -97,34 +107,44 @@ class SuccessSplit:
             kind: the attack's name.
             eps: its radius.
         """
+        images = {change: sum(half.seen for half in self._top[change]["real"]) for change in CHANGES}
+        least = min((count for count in images.values() if count), default=0)
         rows: list[Row] = []
-        for change in CHANGES:
-            images = sum(half.seen for half in self._top[change]["real"])
-            if images:
-                true, targets = self._counts[change]
-                own = replace(setting, true=true, images=images)
-                real, attacked = (self._seen(half, targets, eps) for half in self._top[change].values())
-                rows += _rows(own, {"images": kind, "change": change}, real, attacked)
+        for change, count in images.items():
+            if count:
+                kept = min(least, max(LEAST, kept_count(self.share, least)))
+                own = replace(setting, true=self._counts[change][0], images=count, share=kept / count)
+                real, attacked = (
+                    _seen(half, kept, self._counts[change][1], eps) for half in self._top[change].values()
+                )
+                found = _rows(own, {"images": kind, "change": change}, real, attacked)
+                if change == "failure" and not self.aims:
+                    found = [row | dict.fromkeys(name for name in row if "cs2" in name) for row in found]
+                rows += found
         return rows
 
     @staticmethod
     def scalars(rows: Sequence[Row], prefix: str) -> dict[str, float]:
-        """Return the means over all units, under ``{prefix}/all/{success,failure}/{lc,cs1,cs2}``."""
+        """Return the means over all units and their chance levels, ``{prefix}/all/{success,failure}/{lc,cs1,…}``.
+
+        A part that is too small to read has none.
+        """
         return {
             f"{prefix}/all/{row['change']}/{name}": row[name]
             for row in rows
-            if row["layer"] == "all"
-            for name in _COLUMNS[:3]
+            if row["layer"] == "all" and row["readable"]
+            for name in _SCALARS
+            if row[name] is not None
         }
 
-    def _seen(self, halves: Iterable[TopImages], targets: Tensor, eps: float | None) -> KindSeen:
-        halves = list(halves)
-        whole = TopImages(halves[0].keep)
-        for half in halves:
-            whole.merge(half.state_dict())
-        first, *rest = (one.ranking(kept_count(self.share, one.seen)) if one.seen else None for one in (whole, *halves))
-        assert first is not None
-        return KindSeen(first, rest, targets, eps=eps)
+
+def _seen(halves: Sequence[TopImages], kept: int, targets: Tensor, eps: float | None) -> KindSeen:
+    whole = TopImages(halves[0].keep)
+    for half in halves:
+        whole.merge(half.state_dict())
+    half_kept = -(-kept // 2)
+    parts = [half.ranking(half_kept) if half.seen else None for half in halves]
+    return KindSeen(whole.ranking(kept), parts, targets, eps=eps)
 
 
 def _rows(setting: Setting, first: Row, real: KindSeen, attacked: KindSeen) -> list[Row]:

@@ -17,7 +17,7 @@ from lightning_advinterp.attacks.presets import create_attacks
 from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.module import RobustClassifier
-from lightning_advinterp.report.semantics import curve, depth
+from lightning_advinterp.report.semantics import by_success, curve, depth
 from lightning_advinterp.report.unit_rows import meaning_panel
 
 
@@ -99,7 +99,7 @@ class SemanticsCallback(AnalysisCallback):
             by_success=config.by_success,
             seed=self.seed,
         )
-        return [semantics, DistancesAnalysis(self._attacks, classes=self._space, pool="mean", seed=self.seed)]
+        return [semantics, DistancesAnalysis(self._attacks, classes=self._space, pool=config.pool, seed=self.seed)]
 
     def attacks(self) -> Mapping[str, Attack]:
         """Return the attacks by name."""
@@ -117,6 +117,8 @@ class SemanticsCallback(AnalysisCallback):
         figures = {"depth": depth(tables["semantics_layers"], title)}
         if tables["semantics_curve"]:
             figures["curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], title)
+        if tables.get("semantics_success"):
+            figures["success"] = by_success(tables["semantics_success"], title)
         if self.panels is not None:
             (analysis,) = (one for one in seen.analyses if isinstance(one, SemanticsAnalysis))
             units = chosen_units(tables["semantics"], self.panels)

@@ -187,10 +187,17 @@ class AdversarialSet(Dataset[Batch]):
             self._part_of += [part] * len(entry["rows"])
         return len(self.rows)
 
-    def verify(self) -> list[str]:
-        """Return the files whose content is not what was written."""
+    def verify(self, process: int = 0, processes: int = 1) -> list[str]:
+        """Return the files whose content is not what was written.
+
+        Args:
+            process: this process's number, where several look at a share of the parts each.
+            processes: how many there are.
+        """
         wrong = []
         for part, entry in self._entries():
+            if part % processes != process:
+                continue
             path = _images_path(self.folder, part)
             if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
                 wrong.append(path.name)

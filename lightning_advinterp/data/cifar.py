@@ -1,5 +1,6 @@
 """CIFAR-10 in memory, with the usual augmentation, as a Lightning data module."""
 
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,6 +52,13 @@ class MemoryDataset(EpochDependent, Dataset[Batch]):
         self.indices = list(range(len(images)) if indices is None else indices)
         self.labels = [labels[i] for i in self.indices]
         EpochDependent.__init__(self)
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of pixels, labels and which images are used."""
+        digest = hashlib.sha256(self.images.cpu().contiguous().numpy().tobytes())
+        digest.update(repr((list(self.images.shape), self.indices, self.labels)).encode())
+        return digest.hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.indices)

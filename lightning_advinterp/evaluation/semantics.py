@@ -11,7 +11,7 @@ from lightning_advinterp.analyses.patches import PatchesAnalysis
 from lightning_advinterp.analyses.semantics import SemanticsAnalysis
 from lightning_advinterp.evaluation.context import Context, Figures
 from lightning_advinterp.metrics.semantics import ClassSpace
-from lightning_advinterp.report.semantics import curve, depth, ratio_histogram, scatter
+from lightning_advinterp.report.semantics import by_success, curve, depth, ratio_histogram, scatter
 from lightning_advinterp.report.unit_rows import meaning_panel
 
 
@@ -61,7 +61,10 @@ def build_panels(context: Context) -> list[Any]:
 
 def build_distances(context: Context) -> list[Any]:
     """Return the analysis of distances in feature space."""
-    return [DistancesAnalysis(context.attacks, classes=_classes(context), seed=context.settings.seed)]
+    settings = context.settings
+    return [
+        DistancesAnalysis(context.attacks, classes=_classes(context), pool=settings.semantics.pool, seed=settings.seed)
+    ]
 
 
 def panels_pictures(context: Context) -> int:
@@ -77,6 +80,8 @@ def semantics_figures(analyses: Sequence[Any], results: Mapping[str, Result], co
     if tables["semantics_curve"]:
         figures["semantics_curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], context.title)
         figures["semantics_scatter"] = scatter(tables["semantics"], tables["semantics_levels"], context.title)
+    if tables.get("semantics_success"):
+        figures["semantics_success"] = by_success(tables["semantics_success"], context.title)
     return figures
 
 

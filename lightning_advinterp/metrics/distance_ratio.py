@@ -53,6 +53,11 @@ class ClassFeatures:
             self._add(number, total, state["counts"][number])
             self._sample(number).merge(state["samples"][number])
 
+    @property
+    def images_per_class(self) -> float:
+        """Mean number of images of a class that has any; 0 without images."""
+        return sum(self._counts.values()) / max(len(self._counts), 1)
+
     def centre(self, number: int, without: Tensor | None = None) -> Tensor | None:
         """Return a class's mean features, float64 ``[D]``, perhaps without one image; None where none is left."""
         count = self._counts.get(number, 0) - (without is not None)

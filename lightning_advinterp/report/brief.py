@@ -8,6 +8,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from lightning_advinterp.analyses.analysis import Row
+from lightning_advinterp.report.semantics import images_told
 from lightning_advinterp.report.table import radius
 
 Tables = Mapping[str, Sequence[Row]]
@@ -45,13 +46,17 @@ def semantics_brief(tables: Tables, title: str) -> Table:
     """The last layer's means over units, for every kind of images."""
     rows = tables["semantics_layers"]
     last = [row for row in rows if row["layer"] == rows[-1]["layer"]] if rows else []
-    columns = ("layer", "images", "eps", "lc", "cs1", "cs2", "cs_halves", "content_auc", "prediction_auc")
-    return brief_table(last, columns, f"{title}: meaning of the units of the last layer")
+    columns = ("layer", "images", "eps", "lc", "cs1", "chance_cs1", "cs2", "chance_cs2", "cs_halves")
+    head = f"{title}: meaning of the units of the last layer"
+    if last:
+        levels = f"LC: floor {last[0]['floor']:.2f}, chance {last[0]['chance_lc']:.2f}"
+        head += f"\n{levels}; {images_told(last[0])}"
+    return brief_table(last, columns, head)
 
 
 def distances_brief(tables: Tables, title: str) -> Table:
     """The distance ratios of every attack."""
-    columns = ("images", "eps", "ratio", "median", "share_above_one", "n")
+    columns = ("images", "eps", "ratio", "median", "share_above_one", "n", "images_per_class")
     return brief_table(tables["distances"], columns, f"{title}: distances in feature space")
 
 

@@ -20,8 +20,8 @@ def _kinds(rows: Sequence[Row]) -> list[str]:
     return [kind for kind in dict.fromkeys(row["images"] for row in rows) if kind != REAL]
 
 
-def _told(row: Row) -> str:
-    """What the images allow to be read, from a row of any table with the levels."""
+def images_told(row: Row) -> str:
+    """Return what the images allow to be read, from a row of any table with the levels."""
     told = f"{row['images_per_class']:.3g} images per class, {row['kept']} top images"
     return told if row["readable"] else f"{told}\n(too few images per class to read)"
 
@@ -74,7 +74,7 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
         _chance(axes, levels, ("cs1", "cs2"))
         axes.axvline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
         axes.axvline(levels["chance_lc"], color=_LC, lw=0.8, ls=":", label="chance LC")
-        axes.set(xlabel="LC", title=f"{kind}\n{_told(levels)}", ylim=(-0.02, 1.02), xlim=(0, 1))
+        axes.set(xlabel="LC", title=f"{kind}\n{images_told(levels)}", ylim=(-0.02, 1.02), xlim=(0, 1))
         axes.title.set_fontsize(8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[::_ACROSS]:
@@ -105,7 +105,7 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
         _chance(axes, levels, ("lc", "cs1", "cs2"))
         axes.axhline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
         axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
-        axes.set_title(f"{kind}\n{_told(levels)}", fontsize=8)
+        axes.set_title(f"{kind}\n{images_told(levels)}", fontsize=8)
         axes.set_ylim(-0.02, 1.02)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[::_ACROSS]:
@@ -115,14 +115,50 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
     return figure
 
 
-def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str) -> None:
+def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str, style: str = "o-", label: str | None = None) -> None:
     places = range(len(rows))
     means = [np.nan if row[name] is None else row[name] for row in rows]
     low, high = (
         [np.nan if row[f"{name}_{side}"] is None else row[f"{name}_{side}"] for row in rows] for side in ("low", "high")
     )
-    axes.plot(places, means, "o-", ms=3, color=colour, label=name.upper())
+    axes.plot(places, means, style, ms=3, color=colour, label=label or name.upper())
     axes.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
+
+
+def by_success(rows: Sequence[Row], title: str = "") -> Figure:
+    """CS1 and CS2 over depth, of the images on which an attack succeeds and fails, with chance; a panel per attack.
+
+    Args:
+        rows: the table ``semantics_success``.
+        title: above the figure.
+    """
+    kinds = _kinds(rows)
+    layers = [layer for layer in dict.fromkeys(row["layer"] for row in rows) if layer != "all"]
+    figure, panels = _panels(len(kinds), max(3.4, 1.2 + 0.17 * len(layers)), 4.4)
+    for axes, kind in zip(panels, kinds, strict=False):
+        told = []
+        for change, style in (("success", "o-"), ("failure", "s--")):
+            found = {row["layer"]: row for row in rows if (row["images"], row["change"]) == (kind, change)}
+            if not found:
+                continue
+            own = [found[layer] for layer in layers]
+            told.append(f"{change}: n = {own[0]['n']}, {images_told(own[0])}")
+            for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
+                if own[0][f"chance_{name}"] is not None:
+                    _line(axes, own, name, colour, style, f"{name.upper()}, {change}")
+                    axes.axhline(
+                        own[0][f"chance_{name}"], color=colour, lw=0.8, ls="-." if change == "failure" else ":"
+                    )
+        axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+        axes.set_title("\n".join([kind, *told]), fontsize=8)
+        axes.set_ylim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("mean over units (chance: dotted of successes, dash-dotted of failures)", fontsize=7)
+    handles = {label: one for axes in panels for one, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure
 
 
 def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figure:
@@ -145,7 +181,7 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
         axes.axhline(known["chance_cs2"], color=_CS2, lw=0.8, ls=":", label="chance CS2")
         axes.set(xlabel="CS1", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         lc = f"LC: floor {known['floor']:.2f}, chance {known['chance_lc']:.2f}"
-        axes.set_title(f"{kind}\n{_told(known)}\n{lc}", fontsize=8)
+        axes.set_title(f"{kind}\n{images_told(known)}\n{lc}", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
     for axes in panels[::_ACROSS]:
         axes.set_ylabel("CS2")
@@ -182,5 +218,7 @@ def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = ""
         axes.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.18))
         axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel("images")
+    if summary:
+        title += f"\n{summary[0]['images_per_class']:.3g} images per class"
     figure.suptitle(title, fontsize=10)
     return figure

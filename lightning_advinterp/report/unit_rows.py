@@ -1,12 +1,13 @@
 """Panels of what units mean, from their rows of images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.analyses.panels import UnitRow
 from lightning_advinterp.report.panels import PanelRow, unit_panel
+from lightning_advinterp.report.semantics import images_told
 
 
 def meaning_panel(rows: Sequence[UnitRow], names: Sequence[str], title: str = "") -> Figure:
@@ -27,15 +28,18 @@ def meaning_panel(rows: Sequence[UnitRow], names: Sequence[str], title: str = ""
         short = [caption.split(",")[0][:18] for caption in captions]
         drawn.append(PanelRow(f"{head}\n{values}", one.pictures.pictures, one.pictures.masks, short, one.matching))
     lines = [title, "above each image: the prediction; framed: it is the unit's class or near it"]
-    lines += [_levels(rows[0].row)] if rows else []
+    lines += [_levels(kinds)] if (kinds := {one.row["images"]: one.row for one in rows}) else []
     return unit_panel(drawn, "\n".join(lines))
 
 
-def _levels(row: Row) -> str:
-    """What the row's LC is to be held against."""
-    return (
-        f"LC: floor {row['floor']:.2f}, chance {row['chance_lc']:.2f}; {row['images_per_class']:.3g} images per class"
-    )
+def _levels(kinds: Mapping[str, Row]) -> str:
+    """What the rows' LC, CS1 and CS2 are to be held against, from a row of every kind of images."""
+    row = next(iter(kinds.values()))
+    told = [f"LC: floor {row['floor']:.2f}, chance {row['chance_lc']:.2f}; {images_told(row)}"]
+    for kind, one in kinds.items():
+        if kind != REAL:
+            told.append(f"{kind}: chance CS1 {one['chance_cs1']:.2f}, CS2 {one['chance_cs2']:.2f}")
+    return "\n".join(told)
 
 
 def _is_number(value: float | None) -> bool:

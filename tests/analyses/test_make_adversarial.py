@@ -76,9 +76,12 @@ def test_processes_make_the_parts_of_one(tmp_path, data):
 
 
 def test_an_interrupted_set_goes_on(tmp_path, data):
+    data.fingerprint = "the same"
     make(tmp_path / "whole", data)
+    broken = Memory(data.batch, fails_at=5)
+    broken.fingerprint = "the same"
     with pytest.raises(OSError, match="power cut"):
-        make(tmp_path / "cut", Memory(data.batch, fails_at=5))
+        make(tmp_path / "cut", broken)
     partial = AdversarialSet(tmp_path / "cut")
     assert 0 < len(partial) < COUNT * TARGETS, "readable while it is being written"
     done = {path.name for path in (tmp_path / "cut").glob("*.zip")}
@@ -127,6 +130,16 @@ def test_loads_in_workers_and_copies(tmp_path, data):
     first = found[6].image
     assert torch.equal(pickle.loads(pickle.dumps(found))[6].image, first)
     found.close()
+
+
+def test_a_set_of_other_images_is_not_gone_on_with(tmp_path, data):
+    """The images have no fingerprint of their own, and there are as many."""
+    make(tmp_path, data)
+    batch = data.batch
+    with pytest.raises(ValueError, match="holds another adversarial set"):
+        make(tmp_path, Memory(batch._replace(image=batch.image.flip(0))))
+    with pytest.raises(ValueError, match="holds another adversarial set"):
+        make(tmp_path, Memory(batch._replace(label=batch.label.flip(0))))
 
 
 def test_nothing_is_touched(tmp_path, data):

@@ -41,7 +41,7 @@ dissection:
   units: 2
 semantics:
   limit: 20
-  settings: {layers: all_conv, share: 0.2}
+  settings: {layers: all_conv, share: 0.2, by_success: true}
   panels: {count: 1, layers: 1, images: 3}
 """
 
@@ -87,7 +87,7 @@ def test_the_keys_of_the_log(events):
 def test_figures_and_texts(events):
     assert set(events.Tags()["images"]) == {
         *("dissection/categories", "dissection/units"),
-        *("semantics/curve", "semantics/depth", "semantics/panels/conv2"),
+        *("semantics/curve", "semantics/depth", "semantics/success", "semantics/panels/conv2"),
     }
     assert len(events.Images("dissection/units")) == 2
     (text, _) = events.Tensors("dissection/table/text_summary")

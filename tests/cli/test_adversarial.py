@@ -37,6 +37,13 @@ def test_it_writes_goes_on_and_verifies(flags, tmp_path, capsys):
     assert AdversarialSet(whole).verify() == []
 
 
+def test_a_limit_is_not_cut_short(flags, tmp_path):
+    """A thousand pictures of the concept world are the default, not the most there are."""
+    limit, more = flags.index("--limit") + 1, ["--targets", "1", "--part", "600", "--attack", "{type: random_sign}"]
+    main([*flags[:limit], "1001", *flags[limit + 1 :], *more, "--output", str(tmp_path / "set")])
+    assert len(AdversarialSet(tmp_path / "set")) == 1001
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [

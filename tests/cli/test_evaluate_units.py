@@ -107,6 +107,20 @@ def test_attacks_aim_at_the_images_classes_for_semantics_alone(everything):
     assert accuracy["n"] == "15"
 
 
+def test_semantics_by_success(inputs, tmp_path, caplog):
+    flags = ("--semantics.by_success", "true", "--semantics.share", "0.5", "--semantics.pool", "max")
+    found = run(inputs, tmp_path / "out", "semantics,distances", *flags, config=AIMED)
+    parts = rows(found["semantics_success"])
+    assert list(parts[0])[:4] == ["layer", "images", "change", "units"]
+    assert {(row["layer"], row["images"]) for row in parts} == {("layer3", "aimed"), ("all", "aimed")}
+    assert all({"floor", "chance_cs1", "readable", "eps"} <= row.keys() for row in parts)
+    assert (tmp_path / "out" / "figures" / "semantics_success.png").exists()
+    whole = run(inputs, tmp_path / "whole", "distances", config=AIMED)
+    assert [row["mean"] for row in rows(whole["distances"])] != [row["mean"] for row in rows(found["distances"])]
+    nobody = run(inputs, tmp_path / "none", "semantics", *flags, "--attack", "null")
+    assert "semantics_success" not in nobody
+
+
 def test_a_bar_runs_over_thresholds_counts_and_pictures(inputs, tmp_path, monkeypatch):
     moves, inner = [], Progress.update
 

@@ -14,6 +14,8 @@ from lightning_advinterp.report.brief import (
     semantics_brief,
 )
 
+LEVELS = {"floor": 0.1, "chance_lc": 0.15, "images_per_class": 12.0, "kept": 10, "readable": True}
+
 
 def printed(table):
     console = Console(file=io.StringIO(), width=200)
@@ -40,14 +42,18 @@ def test_a_narrow_terminal_cuts_nothing_off():
 
 def test_semantics_are_of_the_last_layer():
     rows = [
-        {"layer": layer, "images": kind, "lc": 0.5, "cs1": value}
+        {"layer": layer, "images": kind, "lc": 0.5, "cs1": value, "chance_cs1": 0.75} | LEVELS
         for layer, value in (("conv1", 0.9), ("conv2", 0.4))
         for kind in ("real", "fgsm")
     ]
-    title, head, _, *lines = printed(semantics_brief({"semantics_layers": rows}, "net"))
+    title, levels, head, _, *lines = printed(semantics_brief({"semantics_layers": rows}, "net"))
     assert " ".join(title) == "net: meaning of the units of the last layer"
+    assert " ".join(levels) == "LC: floor 0.10, chance 0.15; 12 images per class, 10 top images"
     assert head[:4] == ["layer", "images", "eps", "lc"]
-    assert [(line[0], line[1], line[4]) for line in lines] == [("conv2", "real", "0.4"), ("conv2", "fgsm", "0.4")]
+    assert [(line[0], line[1], *line[4:6]) for line in lines] == [
+        ("conv2", "real", "0.4", "0.75"),
+        ("conv2", "fgsm", "0.4", "0.75"),
+    ]
 
 
 def test_fragility_is_at_the_largest_radius_of_each_attack():

@@ -5,7 +5,7 @@ import io
 import numpy as np
 import pytest
 
-from lightning_advinterp.report.semantics import curve, depth, ratio_histogram, scatter
+from lightning_advinterp.report.semantics import by_success, curve, depth, ratio_histogram, scatter
 
 LEVELS = {"floor": 0.05, "chance_lc": 0.11, "images_per_class": 170.0, "kept": 20, "readable": True}
 CHANCE = {"chance_cs1": 0.4, "chance_cs2": 0.3}
@@ -64,12 +64,30 @@ def test_the_scatter_has_a_dot_for_every_living_unit_and_says_its_levels():
     assert (lines_at(axes, "x"), lines_at(axes, "y")) == ({0.4}, {0.3})
 
 
+def test_success_and_failure_are_drawn_over_each_other_with_their_chance():
+    success = layers("fgsm", "pgd", change="success", n=300)
+    failure = layers("fgsm", change="failure", n=70, readable=False) + layers("fgsm", change="failure", n=70)[:1]
+    failure[-1]["layer"] = "all"
+    fgsm, pgd = by_success(success + failure).axes
+    assert [len(line.get_xdata()) for line in fgsm.lines if len(line.get_xdata()) > 2] == [3] * 4
+    assert lines_at(fgsm, "y") == {0.4, 0.3}
+    assert "failure: n = 70" in fgsm.get_title()
+    assert fgsm.get_title().count("too few") == 1
+    assert "failure" not in pgd.get_title()
+    nothing = [row | {"cs2": None, "chance_cs2": None} for row in layers("fgsm", change="failure", n=70)]
+    (only,) = by_success(nothing).axes
+    assert lines_at(only, "y") == {0.4}
+
+
 @pytest.mark.parametrize("n", [3, 0])
 def test_ratios_are_drawn_with_and_without_images(n):
     summary = [{"images": "fgsm", "ratio": "r_ctr", "median": 1.25 if n else np.nan, "share_above_one": 2 / 3, "n": n}]
+    summary[0]["images_per_class"] = 17.0
     bars = [{"images": "fgsm", "ratio": "r_ctr", "low": 0.0, "high": 2.0, "n": n}]
     bars += [{"images": "fgsm", "ratio": "r_ctr", "low": 2.0, "high": np.inf, "n": 0}]
-    (axes,) = ratio_histogram(bars, summary).axes
+    figure = ratio_histogram(bars, summary, "net")
+    assert figure.get_suptitle() == "net\n17 images per class"
+    (axes,) = figure.axes
     labels = [text.get_text() for text in axes.get_legend().get_texts()]
     assert labels == (["fgsm: median 1.25, above 1: 67 %"] if n else ["fgsm: no image"])
 
@@ -88,7 +106,7 @@ def test_one_legend_stands_beside_the_panels_of_all_attacks(kinds):
 
 def test_ratios_of_many_attacks_are_all_drawn():
     names = [f"attack{number}" for number in range(9)]
-    row = {"ratio": "r_ctr", "median": 1.25, "share_above_one": 2 / 3, "n": 3}
+    row = {"ratio": "r_ctr", "median": 1.25, "share_above_one": 2 / 3, "n": 3, "images_per_class": 9.0}
     bars = [{"images": name, "ratio": "r_ctr", "low": 0.0, "high": 2.0, "n": 3} for name in names]
     (axes,) = ratio_histogram(bars, [{"images": name} | row for name in names]).axes
     assert [text.get_text().split(":")[0] for text in axes.get_legend().get_texts()] == names

@@ -1,5 +1,6 @@
 """The concept world as a data set: disjoint splits, rendered once and kept in memory."""
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Literal
 
@@ -13,7 +14,7 @@ from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.cifar import shift_and_flip
 from lightning_advinterp.data.concept_world.classes import CLASSES
 from lightning_advinterp.data.concept_world.farm import render_span, render_spans
-from lightning_advinterp.data.concept_world.rendering import label_for
+from lightning_advinterp.data.concept_world.rendering import RENDER_VERSION, label_for
 from lightning_advinterp.data.sampler import EpochDependent
 from lightning_advinterp.randomness import mixed_seed
 
@@ -80,6 +81,12 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
     def class_names(self) -> list[str]:
         """English names in the order of the class indices."""
         return [c.name for c in CLASSES]
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the settings and of the renderer's version: what decides every picture."""
+        text = f"concept world {RENDER_VERSION} {self.split} {self.n} {self.size} {self.seed}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
 
     @property
     def images(self) -> Tensor:
