@@ -86,7 +86,7 @@ def semantics_figures(analyses: Sequence[Any], results: Mapping[str, Result], co
 
 
 def panels_figures(analyses: Sequence[Any], results: Mapping[str, Result], context: Context) -> Figures:
-    """Draw a contact sheet per layer, or a figure per unit that was asked for."""
+    """Draw a contact sheet per layer, and a figure per unit that was asked for."""
     (analysis,) = (one for one in analyses if isinstance(one, SemanticsAnalysis))
     rows, config = results["semantics"].tables["semantics"], context.settings.panels
     units = chosen_units(rows, config)
@@ -96,10 +96,8 @@ def panels_figures(analyses: Sequence[Any], results: Mapping[str, Result], conte
     names = list(context.outputs.names) or list(getattr(context.dataset, "class_names", []))
     figures: Figures = {}
     for layer, shown in found.items():
-        if not config.units:
-            ends = "most and least consistent units"
-            figures[f"panels_{layer}"] = meaning_panel(shown, names, f"{context.title}, {layer}: {ends}")
-            continue
+        told = f"units {', '.join(map(str, config.units))}" if config.units else "most and least consistent units"
+        figures[f"panels_{layer}"] = meaning_panel(shown, names, f"{context.title}, {layer}: {told}")
         for unit in config.units:
             own = [one for one in shown if one.row["unit"] == unit]
             figures[f"panels_{layer}_{unit}"] = meaning_panel(own, names, f"{context.title}, {layer}, unit {unit}")

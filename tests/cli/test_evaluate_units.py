@@ -157,7 +157,8 @@ def test_what_was_found_is_printed(inputs, tmp_path, capsys):
     assert [line.partition(": ")[2] for line in printed if line.endswith(titles)] == list(titles)
     (ratio,) = (row for row in rows(found["distances"]) if (row["images"], row["ratio"]) == ("fgsm", "r_src"))
     (line,) = (line for line in printed if "r_src" in line and line.startswith("fgsm"))
-    assert line.split()[3:] == [f"{float(ratio['median']):.3g}", f"{float(ratio['share_above_one']):.3g}", ratio["n"]]
+    expected = [f"{float(ratio[key]):.3g}" for key in ("median", "share_above_one", "n", "images_per_class")]
+    assert line.split()[3:] == expected
 
 
 def test_without_an_attack_there_are_no_tables_of_attacks(inputs, tmp_path):
@@ -175,7 +176,7 @@ def test_panels_of_units_asked_for(inputs, tmp_path):
     found = run(inputs, tmp_path / "out", "panels", "--limit", "6", config=config)
     assert "semantics" in found
     names = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
-    assert names == {"panels_layer3_3", "panels_layer3_1"}
+    assert names == {"panels_layer3", "panels_layer3_3", "panels_layer3_1"}
 
 
 def test_dry_run_counts(inputs, tmp_path, capsys):
