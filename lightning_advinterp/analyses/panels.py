@@ -24,8 +24,8 @@ class PanelsConfig:
     """Which units are shown, and how.
 
     Attributes:
-        units: these units of every layer, one figure each and a contact sheet of all; empty: the contact sheet alone, of
-            the layer's most and least consistent units.
+        units: these units of every layer, one figure each and a contact sheet of all; empty: the contact sheet alone,
+            of the layer's most and least consistent units.
         count: so many of each on a contact sheet.
         images: images per unit and kind.
         highlight: ``activation``: the unit's map enlarged to the image, above half of its maximum; ``discrepancy``: the

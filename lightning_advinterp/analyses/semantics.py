@@ -247,9 +247,8 @@ class SemanticsAnalysis:
         result = build_result(self.name, setting, seen, self._sample)
         for number, (kind, split) in enumerate(self._split.items()):
             rows = split.rows(setting, kind, self.attacks[kind].eps)
-            if rows:
-                result.tables.setdefault("semantics_success", []).extend(rows)
-            else:
+            result.tables["semantics_success"] += rows
+            if not rows:
                 logger.warning("semantics: the network gets no image right, so there are none to split by %s.", kind)
             result.scalars.update(split.scalars(rows, self.name if number == 0 else f"{self.name}/{kind}"))
         return result

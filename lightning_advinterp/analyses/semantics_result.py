@@ -73,7 +73,8 @@ def build_result(name: str, setting: Setting, seen: Mapping[str, KindSeen], samp
             1 / setting.kept,
             setting.share,
         )
-    tables: dict[str, list[Row]] = {f"semantics{part}": [] for part in ("", "_curve", "_smooth", "_layers", "_levels")}
+    parts = ("", "_curve", "_smooth", "_layers", "_levels", "_success")
+    tables: dict[str, list[Row]] = {f"semantics{part}": [] for part in parts}
     scalars: dict[str, float] = {}
     real = seen[REAL]
     for number, (kind, one) in enumerate(seen.items()):

@@ -117,7 +117,7 @@ class SemanticsCallback(AnalysisCallback):
         figures = {"depth": depth(tables["semantics_layers"], title)}
         if tables["semantics_curve"]:
             figures["curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], title)
-        if tables.get("semantics_success"):
+        if tables["semantics_success"]:
             figures["success"] = by_success(tables["semantics_success"], title)
         if self.panels is not None:
             (analysis,) = (one for one in seen.analyses if isinstance(one, SemanticsAnalysis))

@@ -80,7 +80,7 @@ def semantics_figures(analyses: Sequence[Any], results: Mapping[str, Result], co
     if tables["semantics_curve"]:
         figures["semantics_curve"] = curve(tables["semantics_smooth"], tables["semantics_curve"], context.title)
         figures["semantics_scatter"] = scatter(tables["semantics"], tables["semantics_levels"], context.title)
-    if tables.get("semantics_success"):
+    if tables["semantics_success"]:
         figures["semantics_success"] = by_success(tables["semantics_success"], context.title)
     return figures
 
