@@ -10,7 +10,7 @@ from lightning_advinterp.ablation.masking import masking_markdown
 from lightning_advinterp.ablation.matched import matched_markdown
 from lightning_advinterp.ablation.measures import measures_markdown
 from lightning_advinterp.ablation.plan import Plan
-from lightning_advinterp.ablation.run import START, run, tested, trained
+from lightning_advinterp.ablation.run import START, check_runs, run, tested, trained
 from lightning_advinterp.ablation.table import (
     autoattack_rows,
     checks_of,
@@ -52,6 +52,7 @@ def main(args: Sequence[str] | None = None) -> None:
     with plain_errors():
         plan = read_settings(Plan, parser(), args)
         plan.check()
+        check_runs(plan)
     if plan.dry_run:
         _print_state(plan, console)
         return

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
+from lightning_advinterp.ablation import asked
 from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.ablation.plan import Plan
@@ -16,18 +17,33 @@ from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.files import write_atomically
 
+_COMPLETE = "complete"
+"""Lies in a run's folder when it has all its epochs, and says what it was asked for."""
+
 START = "start"
 """What the table calls the network before its first step."""
 
 
 def trained(plan: Plan, arm: str, seed: int) -> bool:
     """Whether a run has all its epochs."""
-    return (plan.run_folder(arm, seed) / "complete").is_file()
+    return (plan.run_folder(arm, seed) / _COMPLETE).is_file()
 
 
 def tested(plan: Plan, arm: str, seed: int, checkpoint: str) -> bool:
     """Whether a checkpoint's evaluation is written; ``results.json`` is its last file but the page."""
     return (plan.test_folder(arm, seed, checkpoint) / "index.html").is_file()
+
+
+def check_runs(plan: Plan) -> None:
+    """Refuse complete runs that were trained otherwise than the plan says.
+
+    Raises:
+        ValueError: naming the run and what differs.
+    """
+    for seed in plan.seeds:
+        for arm in plan.arms:
+            if trained(plan, arm, seed):
+                asked.require_same(plan.run_folder(arm, seed) / _COMPLETE, asked.training(plan, arm, seed))
 
 
 def run(plan: Plan, console: Console) -> None:
@@ -41,7 +57,7 @@ def run(plan: Plan, console: Console) -> None:
                 cli = fit(plan.command(arm, seed))
                 if cli.trainer.interrupted:
                     raise KeyboardInterrupt
-                (plan.run_folder(arm, seed) / "complete").touch()
+                asked.note(plan.run_folder(arm, seed) / _COMPLETE, asked.training(plan, arm, seed))
             for checkpoint in plan.checkpoints:
                 _test(plan, arm, seed, checkpoint, console)
     if plan.masking is not None:
@@ -55,10 +71,9 @@ def _measure(plan: Plan, measures: Measures, console: Console) -> None:
     for seed in plan.seeds:
         for name, flags in measures.evaluations.items():
             for arm in measures.arms:
-                if not tested(plan, arm, seed, name):
-                    checkpoint = plan.run_folder(arm, seed) / "last.ckpt"
-                    evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name))
-                    run_evaluation(evaluation, console, checking=plain_errors)
+                checkpoint = plan.run_folder(arm, seed) / "last.ckpt"
+                evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name))
+                _evaluate(evaluation, tested(plan, arm, seed, name), console)
 
 
 def _check(plan: Plan, masking: Masking, console: Console) -> None:
@@ -83,27 +98,35 @@ def _both(seeds: list[int], plan: Plan) -> list[int]:
 def _test(plan: Plan, arm: str, seed: int, name: str, console: Console) -> None:
     """Evaluate a checkpoint, the last one for all other names, unless that is done already."""
     folder, run_folder = plan.test_folder(arm, seed, name), plan.run_folder(arm, seed)
-    if tested(plan, arm, seed, name):
-        return
+    done = tested(plan, arm, seed, name)
     checkpoint = run_folder / ("best.ckpt" if name == "best" else "last.ckpt")
-    if name == "best" and tested(plan, arm, seed, "last") and _same_weights(checkpoint, run_folder / "last.ckpt"):
+    known = name == "best" and not done and tested(plan, arm, seed, "last")
+    if known and _same_weights(checkpoint, run_folder / "last.ckpt"):
         # The best epoch was the last one: its evaluation is known.
         shutil.copytree(plan.test_folder(arm, seed, "last"), folder, dirs_exist_ok=True)
         return
-    run_evaluation(
-        Evaluation(
-            checkpoint=str(checkpoint),
-            data=plan.data,
-            split=plan.split,
-            limit=plan.limit,
-            analyses="accuracy,predictions",
-            attack=plan.attack,
-            batch_size=plan.batch_size,
-            output=str(folder),
-        ),
-        console,
-        checking=plain_errors,
+    evaluation = Evaluation(
+        checkpoint=str(checkpoint),
+        data=plan.data,
+        split=plan.split,
+        limit=plan.limit,
+        analyses="accuracy,predictions",
+        attack=plan.attack,
+        batch_size=plan.batch_size,
+        output=str(folder),
     )
+    _evaluate(evaluation, done, console)
+
+
+def _evaluate(evaluation: Evaluation, done: bool, console: Console) -> None:
+    """Run an evaluation that is not done yet; one that is must be of the same settings."""
+    path = Path(evaluation.output) / "asked.json"
+    if done:
+        with plain_errors():
+            asked.require_same(path, asked.testing(evaluation))
+        return
+    run_evaluation(evaluation, console, checking=plain_errors)
+    asked.note(path, asked.testing(evaluation))
 
 
 def _same_weights(one: Path, other: Path) -> bool:

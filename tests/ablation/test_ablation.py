@@ -102,6 +102,9 @@ def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeyp
         assert float(row["val/fgsm_acc"]) == pytest.approx(float(state["best_model_score"]), abs=1e-5)
     config = (out / "consistency-1" / "config.yaml").read_text()
     assert "lr: 0.01" in config  # the flag after the arm's file
+    with pytest.raises(SystemExit):
+        main(["--config", str(plan), "--limit", "19"])
+    assert "standard-0/test/last was made with other limit than" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_plan_without_tests_compares_on_validation_images_alone(plan, tmp_path, capsys):
@@ -109,6 +112,22 @@ def test_a_plan_without_tests_compares_on_validation_images_alone(plan, tmp_path
     assert "last epoch on the validation images" in capsys.readouterr().out
     assert not (tmp_path / "out" / "ablation.csv").exists()
     assert not (tmp_path / "out" / "standard-0" / "test").exists()
+
+
+def test_runs_of_other_settings_are_not_taken_for_those_asked_for(plan, tmp_path, capsys):
+    flags = ["--config", str(plan), "--seeds", "[0]", "--checkpoints", "[]", "--masking", "null", "--measures", "null"]
+    main(flags)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    main([*flags, "--output", str(tmp_path / "moved")])  # where it lies is no setting
+    flags += ["--output", str(tmp_path / "moved")]
+    (tmp_path / "base.yaml").write_text(BASE.replace("0.05", "0.5"))
+    with pytest.raises(SystemExit):
+        main(flags)
+    told = " ".join(capsys.readouterr().err.split())
+    assert "moved/standard-0 was made with other configs than" in told
+    for arm in ARMS:
+        (tmp_path / "moved" / f"{arm}-0" / "complete").write_text("")
+    main(flags)
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""What runs and tests were asked for: nothing that was made under other settings is taken for what is asked now."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from lightning_advinterp.ablation.plan import Plan
+from lightning_advinterp.evaluation import Evaluation
+from lightning_advinterp.files import write_text
+
+_ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "dry_run")
+"""What does not change an evaluation's numbers, or moves with its folder."""
+
+
+def training(plan: Plan, arm: str, seed: int) -> dict[str, Any]:
+    """Return what decides a run: the content of its configurations and its flags, but not where it lies."""
+    command = plan.command(arm, seed)
+    places = [place for place, flag in enumerate(command) if flag == "--config"]
+    hidden = {at for place in (*places, command.index("--output")) for at in (place, place + 1)}
+    configs = [yaml.safe_load(Path(command[place + 1]).read_text(encoding="utf-8")) for place in places]
+    return {"configs": configs, "flags": [flag for place, flag in enumerate(command) if place not in hidden]}
+
+
+def testing(evaluation: Evaluation) -> dict[str, Any]:
+    """Return what decides an evaluation of a checkpoint."""
+    return {key: value for key, value in asdict(evaluation).items() if key not in _ELSEWHERE}
+
+
+def note(path: Path, asked: Mapping[str, Any]) -> None:
+    """Write down what was asked for."""
+    write_text(path, _text(asked))
+
+
+def require_same(path: Path, asked: Mapping[str, Any]) -> None:
+    """Refuse what was made under other settings.
+
+    Args:
+        path: where they were noted; of what has no note nothing is known, and it is taken as it is.
+        asked: the settings now.
+
+    Raises:
+        ValueError: naming the folder and the settings that differ.
+    """
+    text = path.read_text(encoding="utf-8") if path.is_file() else ""
+    if not text or text == _text(asked):
+        return
+    before, now = json.loads(text), json.loads(_text(asked))
+    differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
+    raise ValueError(
+        f"{path.parent} was made with other {', '.join(differ)} than are asked for now; choose another output, remove "
+        f"that folder to make it anew, or empty its file {path.name} to take it as it is."
+    )
+
+
+def _text(asked: Mapping[str, Any]) -> str:
+    return json.dumps(asked, sort_keys=True, default=str) + "\n"
