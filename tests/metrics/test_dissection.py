@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from reference.dissection import dissect, enlarge
+from reference.dissection import dissect, enlarge, shrink
 from skimage.transform import resize
 from torch.nn import functional as F
 
@@ -119,6 +119,25 @@ def test_a_plateau_at_the_threshold_does_not_exceed_it():
     plane[0, 0, 0, 0] = 5
     hits = exceeding_pixels(plane, torch.tensor([0.1]), (113, 113))
     assert hits.pixel.max() < 113 * 14
+
+
+@pytest.mark.parametrize("value", [0.1, 0.7, -0.3])
+def test_a_plateau_does_not_exceed_when_it_is_shrunk_either(value):
+    """149 -> 112 are Inception's first maps on Broden's labels: its weights sum to 1 but for rounding."""
+    plane = torch.full((1, 1, 149, 149), value)
+    plane[0, 0, 0, 0] = 5
+    hits = exceeding_pixels(plane, torch.tensor([value]), (112, 112))
+    assert hits.pixel.tolist() == [0]
+
+
+@pytest.mark.parametrize(("shape", "size"), [((9, 10), (4, 7)), ((16, 5), (7, 6))])
+def test_shrunk_maps_equal_a_literal_loop(shape, size):
+    maps = np.random.default_rng(1).normal(size=(3, 2, *shape))
+    hits = exceeding_pixels(torch.from_numpy(maps), torch.tensor([0.2, 0.5]), size)
+    found = np.zeros((6, size[0] * size[1]), bool)
+    found[hits.row, hits.pixel] = True
+    expected = [shrink(plane, size) > (0.2, 0.5)[unit] for planes in maps for unit, plane in enumerate(planes)]
+    assert (found == np.stack(expected).reshape(found.shape)).all()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (3, 3)])
