@@ -15,12 +15,13 @@ from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden.findings import HELP, BrodenError, Findings, unusable
-from lightning_advinterp.data.broden.index import INDEX, Row, parse_cell, read_index
+from lightning_advinterp.data.broden.index import INDEX, Row, map_places, parse_cell, read_index
 from lightning_advinterp.data.broden.maps import Labels, Segmentation, read_map, unreadable
 from lightning_advinterp.data.broden.tables import TableReader
 from lightning_advinterp.data.broden.vocabulary import LARGEST, Concept, read_vocabulary
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
 from lightning_advinterp.data.scan import UNLABELLED
+from lightning_advinterp.files import stamp_of
 
 
 class BrodenDataset(Dataset[Batch]):
@@ -171,6 +172,13 @@ class BrodenDataset(Dataset[Batch]):
             return self._digest[:16]
         chosen = np.array(self.indices, np.int64).tobytes()
         return hashlib.sha256(self._digest.encode() + chosen).hexdigest()[:16]
+
+    @property
+    def stamp(self) -> str:
+        """Short hash that changes whenever an image or a map of these is written again; looks at every file."""
+        rows = [self.rows[number] for number in self.indices]
+        paths = [path for row in rows for path in (row.image, *(one for *_, one in map_places(row, self.categories)))]
+        return stamp_of(map(self.file, paths))
 
 
 def require_set(root: Path) -> None:
