@@ -87,11 +87,13 @@ class DissectionTables:
         return tables | {"dissection_retention_summary": list(self._retention_summary())}
 
     def scalars(self) -> dict[str, float]:
-        """Return ratios and unique detectors of all units, and the shares of detectors that keep their concept."""
+        """Return ratios of all units beside the controls', unique detectors, and the shares that keep their concept."""
         scalars = {}
         for row in self._summary:
             if row["layer"] == (ALL if len(self.taps) > 1 else next(iter(self.taps))):
                 scalars[f"{row['images']}/{row['category']}"] = row["ratio"]
+                if row["images"] == REAL:
+                    scalars |= {f"{control}/{row['category']}": row[control] for control in self.config.controls}
                 if row["category"] == ALL:
                     scalars[f"{row['images']}/unique"] = float(row["unique"])
         for row in self._retention_summary():

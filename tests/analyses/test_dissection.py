@@ -96,6 +96,10 @@ def test_columns_and_what_was_read():
     assert {row["eps"] for row in attacked} == {8 / 255}
     assert len(result.tables["dissection_retention"]) == 14
     assert {"real/color", "fgsm/all", "real/unique", "fgsm/retention", "fgsm/retention_noise"} <= set(result.scalars)
+    for row in result.tables["dissection_summary"]:
+        if row["layer"] == "all" and row["images"] == REAL:
+            for control in ("shuffled", "rotated", "random"):
+                assert result.scalars[f"{control}/{row['category']}"] == row[control]
 
 
 @pytest.mark.parametrize("settings", [{}, {"exact": True, "layers": "all_conv"}, {"keep": True, "layers": "last"}])

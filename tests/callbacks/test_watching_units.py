@@ -72,6 +72,7 @@ def test_watching_changes_nothing(runs):
 def test_the_keys_of_the_log(events):
     tags = set(events.Tags()["scalars"])
     expected = {f"dissection/{kind}/{name}" for kind in ("real", "adversarial") for name in (*CATEGORIES, "unique")}
+    expected |= {f"dissection/{control}/{name}" for control in ("shuffled", "rotated", "random") for name in CATEGORIES}
     expected |= {f"semantics/{layer}/{key}" for layer in ("all", "conv1", "conv2") for key in ("lc", "cs1", "cs2")}
     expected |= {f"distances/fgsm/{ratio}" for ratio in ("r_ctr", "r_src", "r_tgt")}
     expected |= {"dissection/retention", "dissection/retention_noise", "semantics/all/spearman_cs1_lc"}

@@ -288,12 +288,15 @@ def test_measured_beside_printed(inputs, tmp_path, capsys):
     assert "Theirs: left out, checkpoint: no file no/such.ckpt." in lines
     assert "Ours: nothing measured beside the printed top1 (real), smell (adversarial)" in lines
     shares = {(row["images"], row["category"]): row["ratio"] for row in summary}
+    (real,) = (row for row in summary if (row["images"], row["category"]) == ("real", "color"))
+    controls = [real[name] for name in ("shuffled", "rotated", "random")]
     beside = rows((tmp_path / "out" / "printed.csv").read_text())
     assert [list(row.values()) for row in beside] == [
-        ["Ours", "real", "color", shares["real", "color"], "0.123"],
-        ["Ours", "adversarial", "object", shares["adversarial", "object"], "0.045"],
+        ["Ours", "real", "color", shares["real", "color"], "0.123", *controls],
+        ["Ours", "adversarial", "object", shares["adversarial", "object"], "0.045", "", "", ""],
     ]
-    assert list(beside[0]) == ["name", "images", "measure", "measured", "printed"]
+    assert list(beside[0]) == ["name", "images", "measure", "measured", "printed", "shuffled", "rotated", "random"]
+    assert "shares compare on one set of images alone" in lines
 
 
 NAMED = {"ape": "n02084071", "bee": "n02958343", "cow": "n04490091"}  # the shipped dog, car, truck
