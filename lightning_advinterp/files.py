@@ -1,10 +1,11 @@
 """Files and folders that are whole or absent: written beside their place, then moved there in one step."""
 
 import contextlib
+import hashlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
@@ -132,3 +133,18 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def stamp_of(paths: Iterable[str | Path]) -> str:
+    """Return a short hash of the sizes of files and of when they were last changed; a missing file is no error.
+
+    It tells whether files are still what they were, without reading them; another copy has another stamp.
+    """
+    digest = hashlib.sha256()
+    for path in paths:
+        try:
+            status = os.stat(path)
+            digest.update(f"{status.st_size} {status.st_mtime_ns}\n".encode())
+        except OSError:
+            digest.update(b"missing\n")
+    return digest.hexdigest()[:16]

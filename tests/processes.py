@@ -78,7 +78,7 @@ def dissections_on_a_share(rank, world_size, count):
     attacks = create_attacks([AttackConfig("fgsm", "32/255")])
     data, found = FakeConcepts(count), {}
     for name, settings in {
-        "streamed": {"layers": ("relu1", "relu2"), "quantile": 0.9},
+        "streamed": {"layers": ("relu1", "relu2"), "quantile": 0.9, "by_success": True},
         "exact": {"layers": "all_conv", "quantile": 0.95, "exact": True, "threshold_source": "recompute"},
         "kept": {"layers": "last", "quantile": 0.9, "keep": True},
     }.items():

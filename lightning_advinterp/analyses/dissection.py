@@ -32,8 +32,10 @@ class DissectionAnalysis:
     Sweep 1 takes the thresholds, with ``exact`` sweep 2 refines them, the last one counts. The set's labels are read
     by number of image as batches come. What the tables hold: :mod:`lightning_advinterp.analyses.dissection_tables`.
 
-    Memory: for every layer, unit, kind of images, group and label 4 bytes, and 24 bytes for every bin of the
-    quantiles (sizes measured: docs/dissection.md). Nothing grows with the number of images unless ``keep`` is set.
+    Memory: for every layer, unit, kind of images, group and label 4 bytes (8 with one or two groups), whatever the
+    number of images; and 24 bytes for every bin of the quantiles. Bins come with the images, up to some 2,000 for each
+    factor of two between a unit's threshold and its maximum (sizes measured: docs/dissection.md). With ``keep``
+    activations are held too, without a bound.
 
     Args:
         dataset: the set that the runner shows, whole: choose images by its ``only``, not by the runner's ``limit``, so

@@ -45,7 +45,8 @@ class DissectionConfig:
             rotation of each layer's units), ``random`` (the network with random weights). At least one: a ratio that
             nothing is held against says nothing.
         noise: count images with random-sign noise as large as each attack's, beside its retention.
-        by_success: count images on which an attack succeeds apart from those on which it fails.
+        by_success: count images on which an attack succeeds apart from those on which it fails: what it leaves of
+            concepts, ratios, and both under its noise.
         groups: into so many random groups images are counted, from which intervals and split halves are read.
         replicates: of the bootstrap over groups of images; 0 for no intervals.
         keep: hold all activations between the sweeps instead of computing them twice: 4 bytes each, that is 100 kB

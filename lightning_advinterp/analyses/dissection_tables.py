@@ -12,8 +12,10 @@
   detects on the other.
 - ``dissection_retention_summary``: shares of the detectors, per layer and ``change`` (``attack``, ``noise``,
   ``split_half``, and where asked for ``success`` and ``failure``: the attack on the images on which it succeeds or
-  fails, held against the same images without it), cumulative: the same concept, the same category, any, with Wilson
-  intervals; and lost.
+  fails, held against the same images without it; ``noise_success`` and ``noise_failure``: noise on these images),
+  cumulative: the same concept, the same category, any, with Wilson intervals; and lost.
+- ``dissection_success``, where asked for: ``detectors, ratio, unique`` as in the summary, per layer, attack, ``change``
+  (``failure``, ``success``) and category; ``real_…`` on the real versions of the same images, ``noise_…`` under noise.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -26,13 +28,14 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.analyses.dissection_config import NOISE, PAIRED, DissectionConfig
-from lightning_advinterp.metrics.concepts import Kept, UnitConcepts, best_concepts, count_detectors, retained
+from lightning_advinterp.analyses.dissection_ratios import ALL, concepts_of, detector_ratios, joined
+from lightning_advinterp.analyses.dissection_success import CHANGES, concepts_where, success_rows
+from lightning_advinterp.metrics.concepts import Kept, UnitConcepts, retained
 from lightning_advinterp.metrics.detector_bootstrap import centred_interval, group_weights, resampled_detectors
 from lightning_advinterp.metrics.dissection import ConceptCounts
 from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.randomness import mixed_seed
 
-ALL = "all"
 _BOOTSTRAP = 5
 
 
@@ -70,27 +73,27 @@ class DissectionTables:
     def concepts(self) -> dict[str, dict[str, UnitConcepts]]:
         """View to layer to what its units detect."""
         return {
-            view: {layer: self._concepts(layers[layer]) for layer in self.taps} for view, layers in self.counts.items()
+            view: {layer: concepts_of(layers[layer]) for layer in self.taps} for view, layers in self.counts.items()
         }
-
-    def _concepts(self, counts: ConceptCounts, weights: Tensor | None = None) -> UnitConcepts:
-        words = counts.vocabulary
-        iou = counts.iou(weights).cpu().numpy()
-        return best_concepts(iou, np.array(words.numbers), words.category, len(self.categories))
 
     def tables(self) -> dict[str, list[Row]]:
         """Return all tables."""
         tables = {"dissection": list(self._units()), "dissection_summary": self._summary}
         if self.eps:
             tables["dissection_retention"] = list(self._retention())
+        if self.eps and self.config.by_success:
+            split = success_rows(self.counts, self._layers(), self.categories, self.eps, self.config.iou)
+            tables["dissection_success"] = list(split)
         return tables | {"dissection_retention_summary": list(self._retention_summary())}
 
     def scalars(self) -> dict[str, float]:
-        """Return ratios and unique detectors of all units, and the shares of detectors that keep their concept."""
+        """Return ratios of all units beside the controls', unique detectors, and the shares that keep their concept."""
         scalars = {}
         for row in self._summary:
             if row["layer"] == (ALL if len(self.taps) > 1 else next(iter(self.taps))):
                 scalars[f"{row['images']}/{row['category']}"] = row["ratio"]
+                if row["images"] == REAL:
+                    scalars |= {f"{control}/{row['category']}": row[control] for control in self.config.controls}
                 if row["category"] == ALL:
                     scalars[f"{row['images']}/unique"] = float(row["unique"])
         for row in self._retention_summary():
@@ -138,8 +141,7 @@ class DissectionTables:
         return layers | ({ALL: tuple(self.taps)} if len(layers) > 1 else {})
 
     def _joined(self, view: str, layers: Sequence[str]) -> UnitConcepts:
-        found = [self.concepts[view][layer] for layer in layers]
-        return UnitConcepts(np.concatenate([one.label for one in found]), np.concatenate([one.iou for one in found]))
+        return joined([self.concepts[view][layer] for layer in layers])
 
     @cached_property
     def _resampled(self) -> dict[str, dict[str, NDArray[np.int64]]]:
@@ -159,36 +161,31 @@ class DissectionTables:
     def _summarise(self) -> Iterator[Row]:
         for layer, layers in self._layers().items():
             controls = {
-                control: self._ratios(self._joined(control, layers), "best")[1] for control in self.config.controls
+                control: detector_ratios(self._joined(control, layers), self.config.iou).ratio
+                for control in self.config.controls
             }
             for kind in self.kinds:
                 found = self._joined(kind, layers)
-                detectors, ratios, unique = self._ratios(found, "best")
-                every = self._ratios(found, "every")
-                bounds = self._intervals(kind, layers, ratios, len(found.iou))
+                best = detector_ratios(found, self.config.iou)
+                every = detector_ratios(found, self.config.iou, "every")
+                bounds = self._intervals(kind, layers, best.ratio, len(found.iou))
                 for place, category in enumerate((*self.categories, ALL)):
                     yield {
                         "layer": layer,
                         "images": kind,
                         "category": category,
-                        "detectors": detectors[place],
-                        "ratio": ratios[place],
-                        "unique": unique[place],
+                        "detectors": best.detectors[place],
+                        "ratio": best.ratio[place],
+                        "unique": best.unique[place],
                         **bounds[place],
-                        "detectors_every": every[0][place],
-                        "ratio_every": every[1][place],
-                        "unique_every": every[2][place],
+                        "detectors_every": every.detectors[place],
+                        "ratio_every": every.ratio[place],
+                        "unique_every": every.unique[place],
                         **{name: values[place] if kind == REAL else None for name, values in controls.items()},
                         "units": len(found.iou),
                         "n": int(self.counts[kind][layers[0]].images.sum()),
                         **self._attack(kind),
                     }
-
-    def _ratios(self, found: UnitConcepts, convention: str) -> tuple[list[int], list[float], list[int]]:
-        counted = count_detectors(found, self.config.iou, "best" if convention == "best" else "every")
-        detectors = [*counted.units.tolist(), counted.any]
-        ratios = [count / len(found.iou) for count in detectors]
-        return detectors, ratios, [*counted.unique.tolist(), int(counted.unique.sum())]
 
     def _intervals(self, kind: str, layers: Sequence[str], ratios: Sequence[float], units: int) -> list[Row]:
         """Return the interval of each ratio as columns."""
@@ -207,11 +204,9 @@ class DissectionTables:
     def _kept(self, view: str, layer: str) -> list[Kept | None]:
         return retained(self.concepts[REAL][layer], self.concepts[view][layer], self.config.iou)
 
-    def _kept_where(self, kind: str, layer: str, change: str) -> list[Kept | None]:
+    def _kept_where(self, view: str, kind: str, layer: str, change: str) -> list[Kept | None]:
         """The same on the images alone on which an attack fails, or succeeds."""
-        where = torch.tensor([change == "failure", change == "success"]).long()
-        real = self._concepts(self.counts[kind + PAIRED][layer], where)
-        found = self._concepts(self.counts[kind][layer], where.repeat_interleave(self.config.groups))
+        real, found = (concepts_where(self.counts[one][layer], change) for one in (kind + PAIRED, view))
         return retained(real, found, self.config.iou)
 
     @cached_property
@@ -221,7 +216,7 @@ class DissectionTables:
         found = {}
         for layer in self.taps:
             counts = self.counts[REAL][layer]
-            first, second = (self._concepts(counts, weights) for weights in (1 - odd, odd))
+            first, second = (concepts_of(counts, weights) for weights in (1 - odd, odd))
             found[layer] = retained(first, second, self.config.iou)
         return found
 
@@ -248,13 +243,14 @@ class DissectionTables:
     def _retention_summary(self) -> Iterator[Row]:
         for layer, layers in self._layers().items():
             for kind in self.eps:
-                yield self._shares(layer, kind, "attack", [one for part in layers for one in self._kept(kind, part)])
-                if self.config.noise:
-                    noise = [one for part in layers for one in self._kept(kind + NOISE, part)]
-                    yield self._shares(layer, kind, "noise", noise)
-                for change in ("failure", "success") if self.config.by_success else ():
-                    split = [one for part in layers for one in self._kept_where(kind, part, change)]
-                    yield self._shares(layer, kind, change, split)
+                views = {"attack": kind} | ({"noise": kind + NOISE} if self.config.noise else {})
+                for change, view in views.items():
+                    yield self._shares(layer, kind, change, [one for part in layers for one in self._kept(view, part)])
+                for change, view in views.items() if self.config.by_success else ():
+                    prefix = "" if view == kind else f"{change}_"
+                    for reached in CHANGES:
+                        split = [one for part in layers for one in self._kept_where(view, kind, part, reached)]
+                        yield self._shares(layer, kind, prefix + reached, split)
             halves = [one for part in layers for one in self._halves[part]]
             yield self._shares(layer, REAL, "split_half", halves)
 

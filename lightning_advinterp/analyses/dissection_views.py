@@ -117,7 +117,7 @@ def views_of(config: DissectionConfig, attacks: Sequence[str]) -> dict[str, View
     for name in attacks:
         views.append(View(name, name, own, bags=config.groups, split=config.by_success))
         if config.noise:
-            views.append(View(name + NOISE, name, own))
+            views.append(View(name + NOISE, name, own, split=config.by_success))
         if config.by_success:
             views.append(View(name + PAIRED, name, split=True))
     for control in config.controls:

@@ -10,7 +10,7 @@ import torch
 from lightning_advinterp.analyses.analysis import Analysis
 from lightning_advinterp.files import write_atomically
 
-_FORMAT = 2
+_FORMAT = 3
 """Counts up when an entry comes to mean something else, such as another order of sweeps: older ones are no help."""
 
 
@@ -22,11 +22,12 @@ class Journal:
 
     Args:
         path: the file; ``None`` keeps nothing.
+        world_size: number of processes; what was kept by more or by fewer is no help, since each had another share.
         every_seconds: how much work an interruption may cost.
     """
 
-    def __init__(self, path: Path | None, *, every_seconds: float = 30.0) -> None:
-        self._path, self._every = path, every_seconds
+    def __init__(self, path: Path | None, *, world_size: int = 1, every_seconds: float = 30.0) -> None:
+        self._path, self._world_size, self._every = path, world_size, every_seconds
         self._saved = time.monotonic()
 
     @property
@@ -56,7 +57,8 @@ class Journal:
         if self._path is None or not (now or time.monotonic() - self._saved >= self._every):
             return
         states = {analysis.name: analysis.state_dict() for analysis in analyses}
-        entry = {"format": _FORMAT, "sweep": sweep, "done": done, "states": states}
+        shape = {"format": _FORMAT, "world_size": self._world_size}
+        entry = shape | {"sweep": sweep, "done": done, "states": states}
         write_atomically(self._path, lambda file: torch.save(entry, file))
         self._saved = time.monotonic()
 
@@ -69,4 +71,5 @@ class Journal:
         if self._path is None or not self._path.exists():
             return None
         entry: dict[str, Any] = torch.load(self._path, weights_only=True)
-        return entry if entry.get("format") == _FORMAT else None
+        known = (entry.get("format"), entry.get("world_size")) == (_FORMAT, self._world_size)
+        return entry if known else None

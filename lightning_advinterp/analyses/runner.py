@@ -108,7 +108,8 @@ class Runner:
         self.rank, self.world_size, self._keep = rank, world_size, keep_journal
         size = len(dataset)  # type: ignore[arg-type]
         self.indices = subset_indices(size, limit, seed)
-        self._journal = Journal(journal.with_name(f"{journal.name}.{rank}") if journal else None)
+        path = journal.with_name(f"{journal.name}.{rank}") if journal else None
+        self._journal = Journal(path, world_size=world_size)
 
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""

@@ -29,9 +29,10 @@ DEFAULT = AttackConfig("targeted_optimization", name="adversarial", weight=0.1, 
 class DissectionCallback(AnalysisCallback):
     """Logs ``dissection/{images}/{category}``: shares of units that detect concepts, real and under attack.
 
-    Also ``dissection/{images}/unique`` (unique detectors), ``dissection/retention`` (detectors that keep their concept
-    under the attack) beside ``dissection/retention_noise`` and ``dissection/retention_split_half``; and in TensorBoard
-    the bars of Table 1, the best detectors' images, and the table as text.
+    Beside them ``dissection/{control}/{category}``, the same of the controls on real images. Also
+    ``dissection/{images}/unique`` (unique detectors), ``dissection/retention`` (detectors that keep their concept under
+    the attack) beside ``dissection/retention_noise`` and ``dissection/retention_split_half``; and in TensorBoard the
+    bars of Table 1, the best detectors' images, and the table as text.
 
     Paste into a configuration::
 

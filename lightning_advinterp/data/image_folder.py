@@ -17,6 +17,7 @@ from lightning_advinterp.data.labels import Outputs, balanced_subset, map_labels
 from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
+from lightning_advinterp.files import stamp_of
 from lightning_advinterp.randomness import mixed_seed
 
 OnBadImage = Literal["error", "skip"]
@@ -202,6 +203,11 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         for path, label in zip(self.paths, self.labels, strict=True):
             digest.update(f"{path}\0{label}\n".encode(errors="surrogateescape"))
         return digest.hexdigest()[:16]
+
+    @property
+    def stamp(self) -> str:
+        """Short hash that changes whenever one of the images is written again; looks at every file."""
+        return stamp_of(self.root / path for path in self.paths)
 
 
 def image_tensor(path: str | Path, resize: int = 256, crop: int = 224) -> Tensor:

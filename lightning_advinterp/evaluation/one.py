@@ -74,7 +74,7 @@ def evaluate_one(
     settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
     settings |= {"preparation": asdict(subject.recipe)}
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
-    key = digest(origin, subject.outputs, _member_files(evaluation))
+    key = digest(origin, subject.outputs, _member_files(evaluation), _stamps(opened))
     note = None if evaluation.dry_run else folder / f".unfinished-{key}.json"
     if note is not None and note.exists():
         console.print("  done already, before the interruption")
@@ -139,6 +139,14 @@ def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
     members = [one for config in evaluation.attack_configs().values() for one in config.members or ()]
     paths = [path for one in members for path in (one.weights, one.checkpoint) if path and Path(path).is_file()]
     return [(path, Path(path).stat().st_size, Path(path).stat().st_mtime_ns) for path in paths]
+
+
+def _stamps(opened: Mapping[Data, Images]) -> dict[str, list[str | None]]:
+    """Return when images were last changed, where they are files; their fingerprints know paths alone, or sizes."""
+    return {
+        data: [getattr(some, "stamp", None) for some in (images.reported, images.calibration)]
+        for data, images in opened.items()
+    }
 
 
 def _open(evaluation: Evaluation, subject: Subject, calibration: int) -> dict[Data, Images]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from rich.console import Console
 
-from lightning_advinterp.analyses.analysis import Result, Row
+from lightning_advinterp.analyses.analysis import REAL, Result, Row
+from lightning_advinterp.analyses.dissection_config import CONTROLS
 from lightning_advinterp.data.broden.findings import HELP
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
@@ -109,6 +110,8 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
 def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]]) -> list[Row]:
     """Return a paper's values with those measured beside them, for all networks that were there.
 
+    Dissection's controls, which look at real images, stand beside what was measured on these.
+
     Args:
         evaluation: whose rows have printed values.
         found: results by analysis, by network.
@@ -117,6 +120,7 @@ def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[
     for row in evaluation.rows:
         results = found.get(row.name, {})
         measured: dict[tuple[str, str], Any] = {}
+        controls: dict[tuple[str, str], Row] = {}
         if "accuracy" in results:
             measured |= {
                 (one["images"], key): one[key] for one in results["accuracy"].tables["accuracy"] for key in one
@@ -124,11 +128,17 @@ def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[
         if "dissection" in results:
             own = summary_of(results["dissection"].tables["dissection_summary"])
             measured |= {(one["images"], one["category"]): one["ratio"] for one in own}
+            controls = {
+                (REAL, one["category"]): {name: one[name] for name in CONTROLS if name in one}
+                for one in own
+                if one["images"] == REAL
+            }
         for images, values in row.printed.items():
             for key, value in values.items():
                 if (images, key) in measured:
                     what = {"name": row.name, "images": images, "measure": key}
-                    beside.append(what | {"measured": measured[images, key], "printed": value})
+                    found_here = {"measured": measured[images, key], "printed": value}
+                    beside.append(what | found_here | controls.get((images, key), {}))
     return beside
 
 

@@ -23,6 +23,8 @@ from lightning_advinterp.metrics.label_maps import BatchLabels, Rule, Vocabulary
 from lightning_advinterp.metrics.masks import exceeding_pixels
 
 _LARGEST = 2**31 - 1
+_FEW = 2
+"""So many groups are counted in 64 bits: controls and noise have no more, whatever is asked for."""
 _MOST = 1 << 23  # values interpolated at once
 _CELLS = 1 << 24  # counts of sets of labels, 8 bytes each, held at once
 
@@ -31,7 +33,8 @@ class ConceptCounts:
     """Counts of one layer's units against all labels, summed over images, in groups of images.
 
     Integers, so that sums of parts are the whole to the last count. Groups let intervals and split halves be read
-    afterwards: with G groups, U units and L labels the state takes 4·G·U·(L + 1) bytes and little more.
+    afterwards: with G groups, U units and L labels the state takes 4·G·U·(L + 1) bytes and little more, twice that
+    with one group or two.
 
     Args:
         units: U.
@@ -41,7 +44,8 @@ class ConceptCounts:
         device: where the counts lie.
 
     Attributes:
-        intersection: int32 ``[G, U, L + 1]``, I; the last column takes what has no label, and is not read.
+        intersection: int32 (int64 with one group or two) ``[G, U, L + 1]``, I; the last column takes what has no label,
+            and is not read.
         area: int64 ``[G, U, C]``, A for labels of each category.
         truth: int64 ``[G, L + 1]``, G.
         images: int64 ``[G]``.
@@ -60,7 +64,8 @@ class ConceptCounts:
         self.rule: Rule = rule
         self.vocabulary = vocabulary
         labels, categories = len(vocabulary), len(vocabulary.categories)
-        self.intersection = torch.zeros(groups, units, labels + 1, dtype=torch.int32, device=device)
+        kind = torch.int64 if groups <= _FEW else torch.int32
+        self.intersection = torch.zeros(groups, units, labels + 1, dtype=kind, device=device)
         self.area = torch.zeros(groups, units, categories, dtype=torch.int64, device=device)
         self.truth = torch.zeros(groups, labels + 1, dtype=torch.int64, device=device)
         self.images = torch.zeros(groups, dtype=torch.int64, device=device)
@@ -81,7 +86,7 @@ class ConceptCounts:
             group: int64 ``[B]``, each image's group.
 
         Raises:
-            OverflowError: if a group's label totals no longer fit 32 bits: take more groups.
+            OverflowError: if a group's label totals no longer fit its counts: take more groups.
         """
         self._count_labels(labels, group)
         self._count_units(maps, thresholds, labels, size, group)
@@ -112,7 +117,8 @@ class ConceptCounts:
         sets = labels.labels[labels.first[image[which]] + entry % labels.most]
         line = group[image] * units + unit
         target = line[which, None] * self.intersection.shape[2] + sets
-        self.intersection.view(-1).index_add_(0, target.flatten(), count.int().repeat_interleave(sets.shape[1]))
+        inside = count.to(self.intersection.dtype).repeat_interleave(sets.shape[1])
+        self.intersection.view(-1).index_add_(0, target.flatten(), inside)
         area = counts.view(len(rows), labels.most).sum(1)
         counted = self._counted_categories(labels, image, which, sets)
         self.area.view(-1, self.area.shape[2]).index_add_(0, line, area[:, None] * counted)
@@ -138,16 +144,24 @@ class ConceptCounts:
         target = group[image][:, None] * self.truth.shape[1] + labels.labels
         self.truth.view(-1).index_add_(0, target.flatten(), pixels.repeat_interleave(labels.labels.shape[1]))
         self.images.index_add_(0, group, torch.ones(images, dtype=torch.int64, device=group.device))
+        self._check_room()
+
+    def _check_room(self) -> None:
         # No intersection is larger than its label's total. The last column may run over, as it does on all of Broden:
         # nobody reads it.
-        if bool((self.truth[:, :-1] > _LARGEST).any()):
+        if self.intersection.dtype == torch.int32 and bool((self.truth[:, :-1] > _LARGEST).any()):
             raise OverflowError(f"groups: {len(self.images)} groups hold too many pixels each; take more groups.")
 
     def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's :meth:`state_dict`."""
+        """Add another process's :meth:`state_dict`.
+
+        Raises:
+            OverflowError: if a group's label totals no longer fit its counts: take more groups.
+        """
         for name, value in state.items():
             own: Tensor = getattr(self, name)
             own += value.to(own.device)
+        self._check_room()
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts in main memory."""
@@ -156,7 +170,7 @@ class ConceptCounts:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
         for name, value in state.items():  # copies: what is loaded from stays as it is
-            setattr(self, name, value.to(self.images.device, copy=True))
+            setattr(self, name, value.to(getattr(self, name), copy=True))
 
     def iou(self, weights: Tensor | None = None) -> Tensor:
         """Return the intersection over union of every unit and label, float64 ``[U, L]``; 0 where both are empty.

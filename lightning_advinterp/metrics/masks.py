@@ -64,9 +64,9 @@ def enlarged_axis(size: int, target: int, *, device: torch.device, dtype: torch.
 def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], most: int | None = None) -> Hits | None:
     """Return the pixels at which upsampled maps are larger than their unit's threshold.
 
-    Bilinear with half-pixel centres; where a map is larger than ``size``, it is shrunk with antialiasing, as PIL does.
-    Interpolated as a + w·(b − a), along rows and then along columns: equal values give themselves exactly, so a
-    plateau at the threshold does not exceed it.
+    Bilinear with half-pixel centres, interpolated as a + w·(b − a), along rows and then along columns: equal values
+    give themselves exactly. Where a map is larger than ``size``, it is shrunk with antialiasing, as PIL does, after its
+    threshold is taken off: zeros give zero exactly. So in both cases a plateau at the threshold does not exceed it.
 
     Args:
         maps: float ``[B, U, H, W]``.
@@ -119,13 +119,11 @@ def _between(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
 
 def _shrunk(maps: Tensor, thresholds: Tensor, size: tuple[int, int], most: int | None) -> Hits | None:
     """The same for maps larger than the label maps, of which only those that exceed somewhere are resampled."""
-    units = maps.shape[1]
-    row = (maps.amax((2, 3)) > thresholds.to(maps.dtype)).flatten().nonzero().squeeze(1)
+    units, thresholds = maps.shape[1], thresholds.to(maps.dtype)
+    row = (maps.amax((2, 3)) > thresholds).flatten().nonzero().squeeze(1)
     if most is not None and len(maps) > 1 and len(row) * size[0] * size[1] > most:
         return None
-    resampled = F.interpolate(
-        maps.flatten(0, 1)[row][:, None], size=size, mode="bilinear", align_corners=False, antialias=True
-    )
-    exceeds = resampled.flatten(1) > thresholds.to(maps.dtype)[row % units][:, None]
+    above = maps.flatten(0, 1)[row][:, None].sub_(thresholds[row % units][:, None, None, None])  # of a copy
+    exceeds = F.interpolate(above, size=size, mode="bilinear", align_corners=False, antialias=True).flatten(1) > 0
     which, pixel = exceeds.nonzero(as_tuple=True)
     return Hits(row[which], pixel)

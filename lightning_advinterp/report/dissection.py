@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.analyses.unit_images import Pictures
 from lightning_advinterp.report.panels import PanelRow, unit_panel
-from lightning_advinterp.report.table import summary_of
+from lightning_advinterp.report.table import SAME_IMAGES, summary_of
 
 _ALL = "all"
 _COLOURS = ("#3b6ea5", "#d1495b", "#edae49", "#66a182", "#8d6a9f")
@@ -44,6 +44,7 @@ def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
             axes.plot(np.arange(len(values)), values, marker, color="#222222", label=f"control: {control}", ls="none")
     axes.set_xticks(np.arange(len(categories)), categories)
     axes.set(ylabel="units that detect a concept (%)", title=title)
+    axes.set_xlabel(SAME_IMAGES, fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     return figure
@@ -86,6 +87,7 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
             axes.plot(heights, f"{marker}:", color="#222222", lw=0.7, ms=4, label=f"control: {control}")
     axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
     axes.set(ylabel="units that detect a concept (%)", title=title, ylim=(0, None))
+    axes.set_xlabel(SAME_IMAGES, fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     return figure

@@ -135,6 +135,19 @@ def test_what_an_older_version_left_is_no_help(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
+def test_what_other_numbers_of_processes_left_is_no_help(tmp_path):
+    """The first of two had half of the images: taken up by one alone, the other half would be missing."""
+    network, batch, path = small_network(), small_batch(n=9), tmp_path / "state.0"
+    whole = accuracy(network, Memory(batch), batch_size=4)
+    half = AccuracyAnalysis(create_attacks(ATTACKS))
+    runner(network, Memory(batch), batch_size=4, limit=4).run([half])
+    Journal(path).save(0, 4, [half], now=True)
+    assert (Journal(path).sweep, Journal(path, world_size=2).sweep) == (0, None)
+    Journal(path, world_size=2).save(0, 4, [half], now=True)
+    assert accuracy(network, Memory(batch), batch_size=4, journal=tmp_path / "state") == whole
+    assert not list(tmp_path.iterdir())
+
+
 def test_nothing_is_touched():
     network, data = small_network(dropout=0.5).train(), Memory(small_batch(n=9))
     network.backbone.bn1.eval()

@@ -96,6 +96,10 @@ def test_columns_and_what_was_read():
     assert {row["eps"] for row in attacked} == {8 / 255}
     assert len(result.tables["dissection_retention"]) == 14
     assert {"real/color", "fgsm/all", "real/unique", "fgsm/retention", "fgsm/retention_noise"} <= set(result.scalars)
+    for row in result.tables["dissection_summary"]:
+        if row["layer"] == "all" and row["images"] == REAL:
+            for control in ("shuffled", "rotated", "random"):
+                assert result.scalars[f"{control}/{row['category']}"] == row[control]
 
 
 @pytest.mark.parametrize("settings", [{}, {"exact": True, "layers": "all_conv"}, {"keep": True, "layers": "last"}])
@@ -383,6 +387,64 @@ def test_successes_and_failures_are_counted_apart():
             assert torch.equal(getattr(paired, name).sum(0), getattr(real, name).sum(0))
     changes = [row["change"] for row in result.tables["dissection_retention_summary"] if row["layer"] == "all"]
     assert changes == ["attack", "failure", "success", "split_half"]
+    assert {row["noise_ratio"] for row in result.tables["dissection_success"]} == {None}
+
+
+def test_ratios_and_noise_by_success_equal_a_literal_loop():
+    """Detectors of the images on which an attack succeeds, of their real versions, and under noise on them."""
+    data, network, configs = FakeConcepts(9), small_network(seed=1).double(), [AttackConfig("fgsm", "128/255")]
+    tables = run(data, network, configs, by_success=True, batch_size=9)[0].tables
+    x, attack = images_of(data), create_attacks(configs)["fgsm"]
+    keys = sample_keys(torch.tensor(data.indices))
+    x_adv = attack(network, x, network(x).argmax(1), keys=keys)
+    views = {"": x_adv, "real_": x, "noise_": sign_noise(x, x_adv, keys)}
+    success = network(x_adv).argmax(1) != network(x).argmax(1)
+    numbers, rows = sorted(CONCEPTS), tables["dissection_success"]
+    real = [row for row in tables["dissection"] if row["images"] == REAL]
+    for layer in LAYERS:
+        thresholds = np.array([row["threshold"] for row in real if row["layer"] == layer])
+        found = {}
+        for prefix, images in views.items():
+            maps = network.forward_features(images, [layer])[1][layer].detach().numpy()
+            for change in ("failure", "success"):
+                part = (success == (change == "success")).nonzero().squeeze(1).tolist()
+                labels = [data.segmentations[place] for place in part]
+                inside, area, truth = dissect(maps[part], thresholds, labels, CONCEPTS, data.label_size, "original")
+                iou = [
+                    [inside[u, c] / max(area[u, c] + truth[c] - inside[u, c], 1) for c in numbers]
+                    for u in range(maps.shape[1])
+                ]
+                best = [numbers[int(np.argmax(one))] if max(one) >= 0.04 else None for one in iou]
+                found[prefix, change] = best
+                for place, category in enumerate(CATEGORIES):
+                    own = [number for number in best if number and CONCEPTS[number] == place]
+                    (row,) = [
+                        row
+                        for row in rows
+                        if (row["layer"], row["change"], row["category"]) == (layer, change, category)
+                    ]
+                    assert row[f"{prefix}ratio"] == len(own) / len(best), (layer, prefix, change, category)
+                    assert row[f"{prefix}unique"] == len(set(own))
+                    assert row["n"] == len(part)
+        for change in ("failure", "success"):
+            before, after = found["real_", change], found["noise_", change]
+            (row,) = [
+                row
+                for row in tables["dissection_retention_summary"]
+                if (row["layer"], row["change"]) == (layer, f"noise_{change}")
+            ]
+            kept = [first == second for first, second in zip(before, after, strict=True) if first]
+            assert row["same_concept"] == sum(kept) / len(kept)
+
+
+def test_ratios_of_no_images_are_empty():
+    """An attack that never succeeds: 0 units of 14 would be a statement about images that are not there."""
+    tables = run(FakeConcepts(5), attacks=[AttackConfig("fgsm", 0.0)], by_success=True)[0].tables
+    for row in tables["dissection_success"]:
+        empty = row["n"] == 0
+        assert empty == (row["change"] == "success")
+        assert all((row[key] is None) == empty for key in ("detectors", "ratio", "unique", "real_ratio", "noise_ratio"))
+        assert empty or row["ratio"] == row["real_ratio"] == row["noise_ratio"]
 
 
 def test_retention_is_read_from_the_counts():

@@ -72,6 +72,7 @@ def test_watching_changes_nothing(runs):
 def test_the_keys_of_the_log(events):
     tags = set(events.Tags()["scalars"])
     expected = {f"dissection/{kind}/{name}" for kind in ("real", "adversarial") for name in (*CATEGORIES, "unique")}
+    expected |= {f"dissection/{control}/{name}" for control in ("shuffled", "rotated", "random") for name in CATEGORIES}
     expected |= {f"semantics/{layer}/{key}" for layer in ("all", "conv1", "conv2") for key in ("lc", "cs1", "cs2")}
     expected |= {f"distances/fgsm/{ratio}" for ratio in ("r_ctr", "r_src", "r_tgt")}
     expected |= {"dissection/retention", "dissection/retention_noise", "semantics/all/spearman_cs1_lc"}
@@ -176,7 +177,10 @@ def test_classes_without_names_are_refused():
 
 def test_time_is_printed(runs, capsys):
     train(["--config", str(runs / "plain.yaml"), "--output", str(runs), "--name", "printed", *PRINTED])
-    assert "SemanticsCallback: 12 images in " in capsys.readouterr().out
+    lines = capsys.readouterr().out.splitlines()
+    for found in ("DissectionCallback: 7 images in ", "SemanticsCallback: 12 images in "):
+        (line,) = (line for line in lines if line.startswith(found))
+        assert float(line.removeprefix(found).removesuffix(" s")) >= 0
 
 
 @pytest.mark.parametrize("shown", [True, False])
@@ -198,4 +202,8 @@ def test_a_bar_runs_where_the_training_has_one(runs, shown, monkeypatch):
     assert moves == (expected if shown else [])
 
 
-PRINTED = ("--semantics", '{"limit": 12, "panels": null, "settings": {"layers": "last"}}', "--trainer.max_epochs", "1")
+PRINTED = (
+    *("--semantics", '{"limit": 12, "panels": null, "settings": {"layers": "last"}}'),
+    *("--dissection", '{"limit": 7, "attacks": [], "units": 0, "settings": {"layers": "last"}}'),
+    *("--trainer.max_epochs", "1"),
+)

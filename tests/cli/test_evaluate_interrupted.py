@@ -1,5 +1,7 @@
 """An evaluation that was interrupted anywhere goes on there, as itself and as nothing else."""
 
+import os
+
 import pytest
 from PIL import Image
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
@@ -185,6 +187,9 @@ def test_the_journals_name_depends_on_everything(inputs, tmp_path, monkeypatch):
     ]
     write_checkpoint(other / "last.ckpt", seed=2)
     changed.append(name_of(config=ensemble))
+    for file in ("a/0.png", "a/0_object.png"):  # other pixels, as many bytes
+        os.utime(inputs / "broden" / "images" / file, ns=(1, 1))
+        changed.append(name_of())
     assert len({plain, *changed}) == 1 + len(changed)
 
 

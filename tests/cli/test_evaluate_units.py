@@ -1,10 +1,12 @@
 """Dissection, semantics, distances and panels on the command line: files, columns, flags, errors."""
 
 import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import torch
+import yaml
 from broden_sets import CATEGORIES, INDEX, write_set
 from rich.progress import Progress
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
@@ -303,12 +305,31 @@ def test_measured_beside_printed(inputs, tmp_path, capsys):
     assert "Theirs: left out, checkpoint: no file no/such.ckpt." in lines
     assert "Ours: nothing measured beside the printed top1 (real), smell (adversarial)" in lines
     shares = {(row["images"], row["category"]): row["ratio"] for row in summary}
+    (real,) = (row for row in summary if (row["images"], row["category"]) == ("real", "color"))
+    controls = [real[name] for name in ("shuffled", "rotated", "random")]
     beside = rows((tmp_path / "out" / "printed.csv").read_text())
     assert [list(row.values()) for row in beside] == [
-        ["Ours", "real", "color", shares["real", "color"], "0.123"],
-        ["Ours", "adversarial", "object", shares["adversarial", "object"], "0.045"],
+        ["Ours", "real", "color", shares["real", "color"], "0.123", *controls],
+        ["Ours", "adversarial", "object", shares["adversarial", "object"], "0.045", "", "", ""],
     ]
-    assert list(beside[0]) == ["name", "images", "measure", "measured", "printed"]
+    assert list(beside[0]) == ["name", "images", "measure", "measured", "printed", "shuffled", "rotated", "random"]
+    assert "shares compare on one set of images alone" in lines
+
+
+def test_rows_of_table_1_whose_weights_are_absent(inputs, tmp_path, monkeypatch, capsys):
+    """A file of one's own that is not there, and a download that cannot be had: said, and the others go on."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "empty"))
+    table = Path(__file__).parents[2] / "configs" / "paper" / "table1.yaml"
+    chosen = [row for row in yaml.safe_load(table.read_text())["rows"] if row["name"] in ("VGG-16-Place", "Adv-Inc-v3")]
+    assert [Path(row["weights"]).name for row in chosen] == ["pretrained", "vgg16_places365.pth"]
+    monkeypatch.chdir(tmp_path)
+    config = yaml.safe_dump({"rows": [*chosen, {"name": "Ours", "checkpoint": str(inputs / "last.ckpt")}]})
+    run(inputs, tmp_path / "out", "dissection", "--concepts", str(inputs / "broden"), "--attack", "null", config=config)
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "VGG-16-Place: left out, weights: no file weights/vgg16_places365.pth." in printed
+    assert "Adv-Inc-v3: left out, " in printed
+    assert [path.name for path in (tmp_path / "out").iterdir() if path.is_dir()] == ["Ours"]
 
 
 NAMED = {"ape": "n02084071", "bee": "n02958343", "cow": "n04490091"}  # the shipped dog, car, truck

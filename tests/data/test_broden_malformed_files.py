@@ -62,6 +62,11 @@ THOROUGH = {
         "index.csv, row 2, column object",
         "'images/a/0_object.png' holds numbers that are not in label.csv: 7, 299",
     ),
+    "map of another category": (
+        replace("index.csv", "302;b/2_part.png", "302;a/1_object.png"),
+        "index.csv, row 4, column part",
+        "'images/a/1_object.png' holds numbers that are no part by label.csv: 300",
+    ),
     "truncated image": (
         cut("images/a/1.jpg", 0.9),
         "index.csv, row 3, column image",

@@ -124,6 +124,11 @@ INDEX = {
         "index.csv, row 4, column part",
         "label 303 is not in label.csv",
     ),
+    "label of another category": (
+        replace("index.csv", "a/1_object.png,,700", "a/1_object.png,,302"),
+        "index.csv, row 3, column scene",
+        "label 302 is no scene by label.csv, which names part for it",
+    ),
     "missing map": (
         remove("images/a/0_object.png"),
         "index.csv, row 2, column object",

@@ -6,6 +6,8 @@ import pytest
 from broden_damage import check_opening, remove, replace, write
 from broden_sets import write_set
 
+from lightning_advinterp.data.broden import BrodenDataset, check_set
+
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
@@ -104,7 +106,38 @@ TABLES = {
         "label 9 is not in label.csv",
         "label.csv, row 6, column category: names 'part', but c_part.csv does not list label 302",
     ),
+    "coverage of a label of another category": (
+        replace("c_color.csv", "2,2,blue-c,5,2.5", "2,2,blue-c,5,2.5\r\n3,300,car,4,2.0"),
+        "c_color.csv, row 4, column number",
+        "label 300 is listed, but label.csv does not name 'color' for it",
+    ),
+    "coverage table cut to its header": (
+        write("c_part.csv", b"code,number,name,frequency,coverage\r\n"),
+        "c_part.csv",
+        "lists no label, but label.csv names 'part' for label 301",
+    ),
+    "name of two labels": (
+        replace("label.csv", "302,wheel", "302,door"),
+        "label.csv, row 6, column name",
+        "'door' is label 301 of 'part' in row 5 already; give label 302 another name",
+    ),
 }
+
+
+def test_one_name_may_be_two_labels_of_two_categories(root: Path):
+    """The concept world's sky is a material and an object, with a number each."""
+    replace("label.csv", "302,wheel", "302,car")(root)
+    assert BrodenDataset(root, size=16).concepts[302].name == "car"
+
+
+def test_a_category_may_have_no_labels(root: Path):
+    """As the writer leaves it: a table without rows, which no label asks for."""
+    replace("label.csv", "part(3);object(1)", "object(1)")(root)
+    replace("label.csv", "\r\n302,wheel,part(3),3,0.5,", "")(root)
+    write("c_part.csv", b"code,number,name,frequency,coverage\r\n")(root)
+    replace("index.csv", "302;b/2_part.png", "")(root)
+    replace("index.csv", "a/0_part_1.png;a/0_part_2.png", "")(root)
+    assert len(check_set(root)) == 5
 
 
 @pytest.mark.parametrize("name", TABLES)

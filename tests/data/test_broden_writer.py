@@ -187,6 +187,7 @@ def test_what_does_not_fit_is_named(root: Path, change: dict, message: str):
         (Label(0, "none", ("color",)), r"numbers must be from 1 to 65535, got 0 \('none'\)"),
         (Label(65536, "much", ("color",)), r"numbers must be from 1 to 65535, got 65536"),
         (Label(300, "gate", ("part",)), r"300 is both 'door' and 'gate'"),
+        (Label(2, "door", ("color", "part")), "300 and 2 are both 'door' in 'part'"),
         (Label(2, "", ("part",)), r"2 needs a name and categories among color, object, part, scene, got ''"),
         (Label(2, "deep", ("depth",)), r"2 needs a name and categories among .*, got 'deep' and \('depth',\)"),
         (Label(2, "lost", ()), r"2 needs a name and categories among"),

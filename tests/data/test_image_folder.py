@@ -1,3 +1,4 @@
+import os
 import pickle
 import warnings
 from pathlib import Path
@@ -164,6 +165,17 @@ def test_fingerprint(split_folder: Path):
     assert read(split_folder).fingerprint == read(split_folder, transform=None).fingerprint
     assert read(split_folder).fingerprint != read(split_folder, "train").fingerprint
     assert read(split_folder).fingerprint != read(split_folder, limit=4).fingerprint
+
+
+def test_a_stamp_tells_of_other_pixels(split_folder: Path):
+    """A file written again with as many bytes has the same path and size, but another time."""
+    data, image = read(split_folder), split_folder / "val" / "dog" / "1.jpg"
+    before, fingerprint = data.stamp, data.fingerprint
+    assert read(split_folder, transform=None).stamp == before != data.only([0, 1]).stamp
+    os.utime(image, ns=(1, 1))
+    assert (data.stamp != before, data.fingerprint == fingerprint) == (True, True)
+    image.unlink()
+    assert data.stamp != before  # whoever reads it says that it is missing
 
 
 def test_pickling(split_folder: Path):

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from reference.dissection import dissect, enlarge
+from reference.dissection import dissect, enlarge, shrink
 from skimage.transform import resize
 from torch.nn import functional as F
 
@@ -121,6 +121,25 @@ def test_a_plateau_at_the_threshold_does_not_exceed_it():
     assert hits.pixel.max() < 113 * 14
 
 
+@pytest.mark.parametrize("value", [0.1, 0.7, -0.3])
+def test_a_plateau_does_not_exceed_when_it_is_shrunk_either(value):
+    """149 -> 112 are Inception's first maps on Broden's labels: its weights sum to 1 but for rounding."""
+    plane = torch.full((1, 1, 149, 149), value)
+    plane[0, 0, 0, 0] = 5
+    hits = exceeding_pixels(plane, torch.tensor([value]), (112, 112))
+    assert hits.pixel.tolist() == [0]
+
+
+@pytest.mark.parametrize(("shape", "size"), [((9, 10), (4, 7)), ((16, 5), (7, 6))])
+def test_shrunk_maps_equal_a_literal_loop(shape, size):
+    maps = np.random.default_rng(1).normal(size=(3, 2, *shape))
+    hits = exceeding_pixels(torch.from_numpy(maps), torch.tensor([0.2, 0.5]), size)
+    found = np.zeros((6, size[0] * size[1]), bool)
+    found[hits.row, hits.pixel] = True
+    expected = [shrink(plane, size) > (0.2, 0.5)[unit] for planes in maps for unit, plane in enumerate(planes)]
+    assert (found == np.stack(expected).reshape(found.shape)).all()
+
+
 @pytest.mark.parametrize("size", [(16, 16), (3, 3)])
 def test_maps_in_bfloat16_count_like_their_values(size):
     """1.003 lies between 1 and the next value, 1.0078: 1 does not exceed it, and would if it were rounded down."""
@@ -230,20 +249,41 @@ def test_parts_merge_to_the_whole():
         assert torch.equal(value, parts[0].state_dict()[name]), name
 
 
-def test_only_labels_must_fit_32_bits():
-    """All of Broden has 8e8 pixels in several layers, most of them without a label: controls count it in one group."""
+def one_image(groups):
+    """Counts in some groups, and the arguments of an update by an image with one pixel of label 3, in the first."""
     vocabulary = Vocabulary(CATEGORIES_OF, NAMES)
     labels = batch_labels([image_labels({1: label_map([[3, 0], [0, 0]])}, {}, vocabulary, (2, 2))], vocabulary)
-    counts = ConceptCounts(1, vocabulary)
+    arguments = (torch.from_numpy(WHOLE_MAP), torch.tensor([0.0]), labels, (2, 2), torch.tensor([0]))
+    return ConceptCounts(1, vocabulary, groups=groups), vocabulary.numbers.index(3), arguments
+
+
+def test_only_labels_must_fit_32_bits():
+    """All of Broden has 8e8 pixels in several layers, most of them without a label."""
+    counts, column, arguments = one_image(3)
     counts.truth[:, -1] = 4_000_000_000
-    for last, fits in ((2**31 - 2, True), (2**31 - 1, False)):
-        counts.truth[:, vocabulary.numbers.index(3)] = last
-        arguments = (torch.from_numpy(WHOLE_MAP), torch.tensor([0.0]), labels, (2, 2), torch.tensor([0]))
-        if fits:
-            counts.update(*arguments)
-            continue
-        with pytest.raises(OverflowError, match="groups: 1 groups hold too many pixels each"):
-            counts.update(*arguments)
+    counts.truth[:, column] = 2**31 - 2
+    counts.update(*arguments)
+    counts.truth[:, column] = 2**31 - 1
+    with pytest.raises(OverflowError, match="groups: 3 groups hold too many pixels each; take more groups"):
+        counts.update(*arguments)
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_few_groups_hold_more_than_32_bits(groups):
+    """Controls and noise have one group or two, whatever is asked for."""
+    counts, column, arguments = one_image(groups)
+    counts.truth[0, column] = counts.intersection[0, 0, column] = 2**31 - 1
+    counts.update(*arguments)
+    counts.merge(counts.state_dict())
+    assert int(counts.intersection[0, 0, column]) == int(counts.truth[0, column]) == 2**32
+
+
+def test_a_merged_state_must_fit_too():
+    """Two processes with 2e9 pixels of a label each: their sum in 32 bits is negative."""
+    counts, column, _ = one_image(3)
+    counts.truth[0, column] = counts.intersection[0, 0, column] = 2_000_000_000
+    with pytest.raises(OverflowError, match="groups: 3 groups hold too many pixels each; take more groups"):
+        counts.merge(counts.state_dict())
 
 
 def test_what_is_wrong_is_said():

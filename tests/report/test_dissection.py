@@ -57,6 +57,11 @@ def test_only_the_controls_that_were_counted():
 
 
 @pytest.mark.parametrize("draw", [category_bars, depth_profile])
+def test_what_the_shares_compare_with_is_said(draw):
+    assert draw(summary()).axes[0].get_xlabel() == "shares compare on one set of images alone"
+
+
+@pytest.mark.parametrize("draw", [category_bars, depth_profile])
 def test_the_legend_covers_nothing(draw):
     figure = draw(summary())
     figure.savefig(io.BytesIO())

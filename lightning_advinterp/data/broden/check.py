@@ -20,7 +20,7 @@ def check_set(root: str | Path, *, progress: bool = False) -> BrodenDataset:
     """Open a set and decode all of it, on all cores.
 
     Beyond what opening checks: images and maps can be decoded to their end, match their check sums and have the sizes
-    of columns ih, iw and sh, sw; maps hold only numbers of label.csv.
+    of columns ih, iw and sh, sw; maps hold only numbers of label.csv, in the categories that it names for them.
 
     Args:
         root: the folder that holds index.csv.
@@ -79,9 +79,9 @@ def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]
         if (height, width) != row.size:
             wanted = f"expected {row.size[0]} x {row.size[1]} (columns ih, iw)"
             yield "image", f"'images/{row.image}' is {height} x {width}, {wanted}"
-    for _, category, path in map_places(row, dataset.categories):
+    for number, category, path in map_places(row, dataset.categories):
         try:
-            problem = dataset.map_problem(read_map(dataset.file(path)))
+            problem = dataset.map_problem(read_map(dataset.file(path)), number)
             verify(dataset.file(path))
         except BadImageError as error:
             yield category, unreadable(path, error)

@@ -15,12 +15,13 @@ from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden.findings import HELP, BrodenError, Findings, unusable
-from lightning_advinterp.data.broden.index import INDEX, Row, parse_cell, read_index
+from lightning_advinterp.data.broden.index import INDEX, Row, map_places, parse_cell, read_index
 from lightning_advinterp.data.broden.maps import Labels, Segmentation, read_map, unreadable
 from lightning_advinterp.data.broden.tables import TableReader
 from lightning_advinterp.data.broden.vocabulary import LARGEST, Concept, read_vocabulary
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
 from lightning_advinterp.data.scan import UNLABELLED
+from lightning_advinterp.files import stamp_of
 
 
 class BrodenDataset(Dataset[Batch]):
@@ -68,8 +69,10 @@ class BrodenDataset(Dataset[Batch]):
         self.rows: list[Row] = index.rows
         self.label_size: tuple[int, int] = index.label_size
         self._digest = reader.digest.hexdigest()
-        self._known = np.zeros(LARGEST + 1, bool)
-        self._known[[0, *self.concepts]] = True
+        self._allowed = np.zeros((len(self.categories), LARGEST + 1), bool)
+        self._allowed[:, 0] = True
+        for number, own in vocabulary.allowed.items():
+            self._allowed[[self.categories.index(name) for name in own], number] = True
         self.indices: list[int] = [i for i, row in enumerate(self.rows) if split in (None, row.split)]
         if not self.indices:
             have = ", ".join(sorted({row.split for row in self.rows}))
@@ -114,7 +117,8 @@ class BrodenDataset(Dataset[Batch]):
         """Return the labels of an image by its number (``Batch.index``), at ``label_size``.
 
         Raises:
-            BrodenError: a map is damaged, has another size, or holds a number that label.csv lacks; names it.
+            BrodenError: a map is damaged, has another size, or holds a number that label.csv lacks or gives to other
+                categories; names it.
         """
         row, maps, whole = self.rows[index], {}, {}
         for category, cell in enumerate(row.cells):
@@ -132,19 +136,22 @@ class BrodenDataset(Dataset[Batch]):
             labels = read_map(self.file(path))
         except BadImageError as error:
             raise BrodenError(f"{where}: {unreadable(path, error)}") from error
-        if problem := self.map_problem(labels):
+        if problem := self.map_problem(labels, category):
             raise BrodenError(f"{where}: 'images/{path}' {problem}")
         return labels
 
-    def map_problem(self, labels: Labels) -> str | None:
-        """Return what is wrong with the size or the numbers of a map, None where nothing is."""
+    def map_problem(self, labels: Labels, category: int) -> str | None:
+        """Return what is wrong with the size or the numbers of a map of a category, None where nothing is."""
         if labels.shape != self.label_size:
             height, width = self.label_size
             return f"is {labels.shape[0]} x {labels.shape[1]}, expected {height} x {width} (columns sh, sw)"
-        if not self._known[labels].all():
-            unknown = np.unique(labels[~self._known[labels]])
-            return f"holds numbers that are not in label.csv: {', '.join(map(str, unknown[:5]))}"
-        return None
+        allowed = self._allowed[category][labels]
+        if allowed.all():
+            return None
+        wrong = np.unique(labels[~allowed]).tolist()
+        unknown = [number for number in wrong if number not in self.concepts]
+        what = "that are not in label.csv" if unknown else f"that are no {self.categories[category]} by label.csv"
+        return f"holds numbers {what}: {', '.join(map(str, (unknown or wrong)[:5]))}"
 
     def path_of(self, index: int) -> str:
         """Return the path, relative to ``images/``, of an image by its number (``Batch.index``)."""
@@ -165,6 +172,13 @@ class BrodenDataset(Dataset[Batch]):
             return self._digest[:16]
         chosen = np.array(self.indices, np.int64).tobytes()
         return hashlib.sha256(self._digest.encode() + chosen).hexdigest()[:16]
+
+    @property
+    def stamp(self) -> str:
+        """Short hash that changes whenever an image or a map of these is written again; looks at every file."""
+        rows = [self.rows[number] for number in self.indices]
+        paths = [path for row in rows for path in (row.image, *(one for *_, one in map_places(row, self.categories)))]
+        return stamp_of(map(self.file, paths))
 
 
 def require_set(root: Path) -> None:

@@ -165,6 +165,11 @@ def _check_cell(
             files.look(line, category, value)
         elif number and vocabulary.concepts and number not in vocabulary.concepts:
             findings.add(INDEX, line, category, f"label {number} is not in label.csv")
+        elif number and vocabulary.concepts and category not in vocabulary.allowed[number]:
+            own = ", ".join(sorted(vocabulary.allowed[number]))
+            findings.add(
+                INDEX, line, category, f"label {number} is no {category} by label.csv, which names {own} for it"
+            )
 
 
 class _Files:

@@ -39,10 +39,13 @@ class Vocabulary:
     Attributes:
         categories: names, in the order of category.csv.
         concepts: by label number.
+        allowed: label number to the categories in which it may occur, as label.csv names them; all, where what it names
+            is a finding already.
     """
 
     categories: tuple[str, ...]
     concepts: dict[int, Concept]
+    allowed: dict[int, frozenset[str]]
 
 
 def read_vocabulary(reader: TableReader) -> Vocabulary:
@@ -52,10 +55,11 @@ def read_vocabulary(reader: TableReader) -> Vocabulary:
         reader: of the set's folder.
     """
     categories = _read_categories(reader)
-    coverage = [_read_coverage(reader, name) for name in categories]
+    coverage = {name: _read_coverage(reader, name) for name in categories}
     concepts: dict[int, Concept] = {}
+    allowed: dict[int, frozenset[str]] = {}
     if (table := reader.read("label.csv", ("number", "name", "category"))) is None:
-        return Vocabulary(categories, concepts)
+        return Vocabulary(categories, concepts, allowed)
     if not table.rows:
         reader.findings.add(table.name, None, None, "lists no label")
     lines: dict[int, int] = {}
@@ -73,20 +77,52 @@ def read_vocabulary(reader: TableReader) -> Vocabulary:
         lines[number] = line
         if not name:
             reader.findings.add(table.name, line, "name", f"label {number} has no name")
-        own = _own_categories(reader, categories, line, mentions)
-        for k in own:
-            if coverage[k] and number not in coverage[k]:  # a table that is missing altogether is one finding
-                lacking = f"names {categories[k]!r}, but c_{categories[k]}.csv does not list label {number}"
+        own, sound = _own_categories(reader, categories, line, mentions)
+        allowed[number] = frozenset(own if sound else categories)
+        covered = []
+        for one in own:
+            rows = coverage[one]
+            if rows and number not in rows:  # a table that is missing or empty altogether is one finding
+                lacking = f"names {one!r}, but c_{one}.csv does not list label {number}"
                 reader.findings.add(table.name, line, "category", lacking)
-        covered = [(coverage[k][number].images if number in coverage[k] else 0.0, k) for k in own]
+            covered.append((rows[number].images if rows and number in rows else 0.0, categories.index(one)))
         concepts[number] = Concept(number, name, max(covered, default=(0.0, 0))[1])
-    if not concepts:  # one finding says so already
-        return Vocabulary(categories, concepts)
-    for name, rows in zip(categories, coverage, strict=True):
-        for number, row in rows.items():
-            if number not in lines:
-                reader.findings.add(f"c_{name}.csv", row.line, "number", f"label {number} is not in label.csv")
-    return Vocabulary(categories, concepts)
+    vocabulary = Vocabulary(categories, concepts, allowed)
+    if concepts:  # else one finding says so already
+        _check_names(reader, vocabulary, lines)
+        for name, rows in coverage.items():
+            _check_coverage(reader, vocabulary, name, rows)
+    return vocabulary
+
+
+def _check_names(reader: TableReader, vocabulary: Vocabulary, lines: dict[int, int]) -> None:
+    """One name in two categories may be two labels, as the concept world has them; in one category it may not."""
+    first: dict[tuple[str, str], int] = {}
+    for number, concept in vocabulary.concepts.items():
+        for category in sorted(vocabulary.allowed[number]) if concept.name else ():
+            other = first.setdefault((category, concept.name), number)
+            if other != number:
+                also = f"{concept.name!r} is label {other} of {category!r} in row {lines[other]} already"
+                reader.findings.add("label.csv", lines[number], "name", f"{also}; give label {number} another name")
+                break
+
+
+def _check_coverage(
+    reader: TableReader, vocabulary: Vocabulary, category: str, rows: dict[int, "_Coverage"] | None
+) -> None:
+    """Hold a table c_<category>.csv against label.csv."""
+    named = [number for number, own in vocabulary.allowed.items() if category in own]
+    if rows == {} and named:
+        lacking = f"lists no label, but label.csv names {category!r} for label {named[0]}"
+        reader.findings.add(f"c_{category}.csv", None, None, lacking)
+    for number, row in (rows or {}).items():
+        if number not in vocabulary.allowed:
+            problem = f"label {number} is not in label.csv"
+        elif category not in vocabulary.allowed[number]:
+            problem = f"label {number} is listed, but label.csv does not name {category!r} for it"
+        else:
+            continue
+        reader.findings.add(f"c_{category}.csv", row.line, "number", problem)
 
 
 def whole_number(text: str) -> int | None:
@@ -125,11 +161,11 @@ class _Coverage(NamedTuple):
     images: float
 
 
-def _read_coverage(reader: TableReader, category: str) -> dict[int, _Coverage]:
-    """Return how much each label covers as this category, by its number."""
+def _read_coverage(reader: TableReader, category: str) -> dict[int, _Coverage] | None:
+    """Return how much each label covers as this category, by its number; None where there is no such table."""
     coverage: dict[int, _Coverage] = {}
     if (table := reader.read(f"c_{category}.csv", ("code", "number", "name", "frequency", "coverage"))) is None:
-        return coverage
+        return None
     for line, fields in table.rows:
         text, images = (fields[place] for place in table.places(("number", "coverage")))
         number = whole_number(text)
@@ -155,10 +191,13 @@ def _share(text: str) -> float | None:
     return value if 0 <= value < math.inf else None
 
 
-def _own_categories(reader: TableReader, categories: tuple[str, ...], line: int, mentions: str) -> list[int]:
-    """Return the categories of a cell such as ``material(36);object(3)``."""
-    own: list[int] = []
-    for mention in mentions.split(";"):
+def _own_categories(
+    reader: TableReader, categories: tuple[str, ...], line: int, mentions: str
+) -> tuple[list[str], bool]:
+    """Return the categories of a cell such as ``material(36);object(3)``, and whether nothing is wrong with it."""
+    own: list[str] = []
+    values = mentions.split(";")
+    for mention in values:
         if (match := _MENTION.fullmatch(mention)) is None:
             wanted = f"expected category(images), several separated by ';', got {mentions!r}"
             reader.findings.add("label.csv", line, "category", wanted)
@@ -166,5 +205,5 @@ def _own_categories(reader: TableReader, categories: tuple[str, ...], line: int,
             known = ", ".join(categories) or "none"
             reader.findings.add("label.csv", line, "category", f"{match['name']!r} is not in category.csv ({known})")
         else:
-            own.append(categories.index(match["name"]))
-    return own
+            own.append(match["name"])
+    return own, len(own) == len(values)

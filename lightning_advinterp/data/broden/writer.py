@@ -239,3 +239,6 @@ def _check_label(label: Label, categories: tuple[str, ...], others: Mapping[int,
             f"labels: {label.number} needs a name and categories among {', '.join(categories)}, got {label.name!r} and "
             f"{label.categories}"
         )
+    for other in others.values():
+        if other.name == label.name and (shared := set(other.categories) & set(label.categories)):
+            raise ValueError(f"labels: {other.number} and {label.number} are both {label.name!r} in {min(shared)!r}")
