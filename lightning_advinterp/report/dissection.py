@@ -3,7 +3,9 @@
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses.analysis import REAL, Row
@@ -26,28 +28,40 @@ def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
     own = summary_of(rows)
     kinds = list(dict.fromkeys(row["images"] for row in own))
     categories = list(dict.fromkeys(row["category"] for row in own))
-    figure = Figure(figsize=(max(7.0, 2.5 + 0.42 * len(categories) * (len(kinds) + 1)), 3.8), layout="constrained")
+    across = max(7.0, 2.5 + 0.2 * len(categories) * (len(kinds) + 1))
+    figure = Figure(figsize=(across, 3.8), layout="constrained")
     axes: Axes = figure.subplots()
     width = 0.8 / max(1, len(kinds))
-    for number, kind in enumerate(kinds):
+    for number, (kind, colour) in enumerate(_colours(kinds).items()):
         found = {row["category"]: row for row in own if row["images"] == kind}
         places = np.arange(len(categories)) + (number - (len(kinds) - 1) / 2) * width
         heights = np.array([100 * found[category]["ratio"] for category in categories])
         spread = [[_bar(found[category], side) for category in categories] for side in ("low", "high")]
-        colour = _COLOURS[number % len(_COLOURS)]
         axes.bar(places, heights, width * 0.92, yerr=spread, color=colour, capsize=2, label=_kind_label(found, kind))
     real = {row["category"]: row for row in own if row["images"] == REAL}
     for control, marker in _CONTROLS.items():
         heights_of = [real[category].get(control) for category in categories if category in real]
         if heights_of and all(value is not None for value in heights_of):
             values = [100 * float(value) for value in heights_of if value is not None]
-            axes.plot(np.arange(len(values)), values, marker, color="#222222", label=f"control: {control}", ls="none")
+            # beside the bars: on dark ones they would not show
+            axes.plot(
+                np.arange(len(values)) - 0.45, values, marker, color="#222222", label=f"control: {control}", ls="none"
+            )
     axes.set_xticks(np.arange(len(categories)), categories)
     axes.set(ylabel="units that detect a concept (%)", title=title)
     axes.set_xlabel(SAME_IMAGES, fontsize=7)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)
     return figure
+
+
+def _colours(kinds: Sequence[str]) -> dict[str, str]:
+    """Return a colour of its own for every kind of images; of many attacks a scale, in their order."""
+    names = list(dict.fromkeys(kinds))
+    if len(names) <= len(_COLOURS):
+        return dict(zip(names, _COLOURS, strict=False))
+    scale = colormaps["inferno_r"](np.linspace(0.15, 0.85, len(names) - 1))
+    return dict(zip(names, (_COLOURS[0], *map(to_hex, scale)), strict=True))
 
 
 def _bar(row: Row, side: str) -> float:
@@ -75,10 +89,10 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
     layers = list(dict.fromkeys(row["layer"] for row in own))
     figure = Figure(figsize=(max(6.5, 3.0 + 0.3 * len(layers)), 4.2), layout="constrained")
     axes: Axes = figure.subplots()
-    for number, kind in enumerate(dict.fromkeys(row["images"] for row in own)):
+    for kind, colour in _colours([row["images"] for row in own]).items():
         found = {row["layer"]: row for row in own if row["images"] == kind}
         values = [100 * found[layer]["ratio"] for layer in layers]
-        axes.plot(range(len(layers)), values, "o-", ms=3, color=_COLOURS[number % len(_COLOURS)], label=kind)
+        axes.plot(range(len(layers)), values, "o-", ms=3, color=colour, label=kind)
     real = {row["layer"]: row for row in own if row["images"] == REAL}
     for control, marker in _CONTROLS.items():
         shares = [real[layer].get(control) for layer in layers if layer in real]

@@ -51,6 +51,17 @@ def test_the_course_over_depth_with_controls():
     assert [text.get_text() for text in axes.get_xticklabels()] == ["first", "second"]
 
 
+@pytest.mark.parametrize("draw", [category_bars, depth_profile])
+@pytest.mark.parametrize("attacks", [4, 9])
+def test_every_kind_of_images_has_a_colour_of_its_own(draw, attacks):
+    real = [row for row in summary() if row["images"] == "real"]
+    rows = real + [row | {"images": f"attack{number}"} for number in range(attacks) for row in real]
+    (axes,) = draw(rows).axes
+    lines = [line for line in axes.lines if str(line.get_label()).startswith(("real", "attack"))]
+    drawn = [bar.get_facecolor() for bar in axes.patches] or [line.get_color() for line in lines]
+    assert len(set(drawn)) == 1 + attacks
+
+
 def test_only_the_controls_that_were_counted():
     for draw in (category_bars, depth_profile):
         assert set(labels(draw(summary(controls={"shuffled": 0.1})))) == {"real", "fgsm", "control: shuffled"}
