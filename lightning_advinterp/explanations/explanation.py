@@ -138,7 +138,8 @@ class Method(ABC):
         """Return the forward and the backward passes that a map takes, of one image.
 
         Propagation through the layers counts as a backward pass, and through layers with other weights as one more of
-        either kind. The derivative goes back through every pass of the map.
+        either kind. The derivative goes back through every pass of the map. The one forward pass with which a network's
+        steps are verified before the first propagation is not counted.
 
         Args:
             size: the image's side in pixels, on which the number of occlusion's patches depends.

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lightning_advinterp.explanations.linear import Affine, run
-from lightning_advinterp.explanations.program import Op, Program, program_of
+from lightning_advinterp.explanations.program import Op, Program
 from lightning_advinterp.explanations.question import asking
+from lightning_advinterp.explanations.verification import verified_program
 
 _METHOD = "pattern_attribution"
 
@@ -62,13 +63,18 @@ class Patterns:
         )
 
 
-def sequential_program(body: nn.Module) -> Program:
+def sequential_program(body: nn.Module, z: Tensor) -> Program:
     """Return the steps of a network in which every step reads the one before.
 
+    Args:
+        body: from normalised images to logits.
+        z: normalised images ``[B, C, H, W]``, on which the steps are compared with the network.
+
     Raises:
-        ValueError: naming the first step that joins branches, or that patterns cannot pass.
+        ValueError: naming the first step that joins branches, or that patterns cannot pass, or that computes something
+            else than the network.
     """
-    program = program_of(body, _METHOD)
+    program = verified_program(body, _METHOD, z)
     for number, step in enumerate(program.steps[1:], 1):
         if step.inputs != (number - 1,) or step.op is Op.NORM:
             raise ValueError(
@@ -128,7 +134,7 @@ def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
     for x in batches:
         nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         with asking(network, x, nothing, nothing, create_graph=False) as question, torch.no_grad():
-            program = sequential_program(question.body)
+            program = sequential_program(question.body, question.z)
             seen = run(program, question.z)
             layers = seen.layers
             last = max(number for number, layer in enumerate(layers) if layer is not None)
