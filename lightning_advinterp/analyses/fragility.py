@@ -39,10 +39,10 @@ TO_TARGET = ("spearman", "pcc", "ssim", "mse")
 class FragilityAnalysis:
     """Attacks every explanation of correctly classified images, and compares maps, inputs and predictions.
 
-    Tables: ``fragility``, a row per image, method, attack and radius; ``fragility_summary``, their medians and 10 and
-    90 % quantiles beside the similarity of two different images' maps; ``fragility_methods``, deletion and insertion of
-    every method and of a random map, and why a preset's method was left out; ``fragility_convergence``, the course of
-    the attacks' objectives. See ``docs/fragility.md`` for the columns.
+    Tables: ``fragility``, a row per image, method, attack and radius; ``fragility_summary``, their medians with 95 %
+    intervals and 10 and 90 % quantiles, beside the similarity of two different images' maps; ``fragility_methods``,
+    deletion and insertion of every method and of a random map, and why a preset's method was left out;
+    ``fragility_convergence``, the course of the attacks' objectives. See ``docs/fragility.md`` for the columns.
 
     Scalars are medians at an attack's largest radius, ``fragility/{method}/{attack}/{measure}``, with the attack
     ``other_image`` for the reference level, and ``fragility/images``, ``fragility/skipped`` (classified wrongly) and

@@ -43,8 +43,8 @@ class InfluenceAnalysis:
     image and attack: ``image, attack, eps, spearman`` (of the influence of all training images before and after),
     ``overlap`` (share of the most influential ones that stay), ``label_kept`` (by the last layer), ``linf``, ``l2``,
     ``delta_p``, ``class``. Attacks: ``sign``, one step; ``iterated``; ``random_sign``, the control. Table
-    ``influence_summary``: medians and 10 and 90 % quantiles, those of the images that kept their class
-    (``…_kept``), and ``spearman_other``: the same between two images of one class.
+    ``influence_summary``: medians, their 95 % intervals and 10 and 90 % quantiles, the medians of the images that
+    kept their class (``…_kept``), and ``spearman_other``: the same between two images of one class.
 
     The first run over the data collects features, the second one attacks.
 

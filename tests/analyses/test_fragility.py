@@ -13,7 +13,7 @@ from torch import nn
 from lightning_advinterp.analyses import Observation, Runner
 from lightning_advinterp.analyses.fragility import FragilityAnalysis
 from lightning_advinterp.analyses.fragility_config import FragilityConfig
-from lightning_advinterp.analyses.fragility_tables import spread
+from lightning_advinterp.analyses.fragility_tables import spread, summarised
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients, learn_patterns
@@ -57,6 +57,14 @@ def found():
     result = Runner(network, Memory(batch), batch_size=3).run([analysis])["fragility"]
     assert_untouched(network, before)
     return network.eval(), batch, analysis, result
+
+
+def test_a_median_has_its_interval_beside_its_quantiles():
+    values = [0.3, None, 0.1, float("nan"), 0.2, 0.6, 0.5, 0.4, 0.9]
+    row = summarised("topk", values)
+    assert list(row) == ["topk", "topk_q10", "topk_q90", "topk_low", "topk_high"]
+    assert list(row.values()) == pytest.approx([0.4, 0.16, 0.72, 0.1, 0.9])
+    assert set(summarised("topk", [None]).values()) == {None}
 
 
 def rows_of(result, **wanted):
@@ -107,6 +115,7 @@ def test_summary_has_quantiles_shares_and_reference_levels(found):
         for measure in ("topk", "spearman", "center_shift", "linf"):
             low, middle, high = np.quantile([one[measure] for one in own], (0.1, 0.5, 0.9))
             assert (row[f"{measure}_q10"], row[measure], row[f"{measure}_q90"]) == pytest.approx((low, middle, high))
+        assert row["topk_low"] is row["topk_high"] is None  # five images are too few for an interval
         kept = sum(one["label_kept"] for one in own)
         assert (row["label_kept"], row["label_kept_low"], row["label_kept_high"]) == pytest.approx(
             (kept / 5, *wilson_interval(kept, 5))
