@@ -14,7 +14,7 @@ from lightning_advinterp.metrics.intervals import median_interval, wilson_interv
 
 MEASURES = (
     *("topk", "spearman", "center_shift", "kendall", "center_shift_relative", "ssim", "pcc", "mse"),
-    *("linf", "l2", "delta_p", "aim_before", "aim", "image_ssim", "image_pcc", "image_mse"),
+    *("linf", "l2", "delta_p", "delta_output", "aim_before", "aim", "image_ssim", "image_pcc", "image_mse"),
 )
 """Measures whose medians and quantiles are in the summary, besides those of the target map."""
 ENOUGH_KEPT = 0.9
@@ -72,23 +72,27 @@ def tables_of(
     tables = {
         "fragility": rows,
         "fragility_summary": [row for row in summary if row["n"]],
-        "fragility_methods": [
-            *by_method.values(),
-            *({"method": name, "refused": why} for name, why in refused.items()),
-        ],
+        "fragility_methods": aligned(
+            [*by_method.values(), *({"method": name, "refused": why} for name, why in refused.items())]
+        ),
         "fragility_convergence": [row for n, case in enumerate(cases) for row in _course(state, n, case)],
     }
     return tables, _scalars(state, cases, summary, by_method)
 
 
 def _method_row(state: FragilityState, method: str) -> Row:
-    """Faithfulness of a method, and how similar its maps of two different images are."""
+    """Faithfulness of a method, how similar its maps of two images are, and how often its softplus keeps the class."""
     row: Row = {"method": method, "n": len(state.rows)}
     for name in ("deletion", "insertion"):
         row |= summarised(name, (own[method][name] for own in state.faithfulness.values() if method in own))
     for name in MEASURES[:8]:
         row[f"{name}_other"] = spread(own[method][name] for own in state.others.values() if method in own)[1]
-    return row | {"refused": None}
+    row["refused"] = None
+    kept = [own[method] for own in state.smooth_kept.values() if method in own]
+    if kept:
+        row["smooth_kept"] = sum(kept) / len(kept)
+        row["smooth_kept_low"], row["smooth_kept_high"] = wilson_interval(sum(kept), len(kept))
+    return row
 
 
 def _summary_row(state: FragilityState, number: int, case: Case, method: Row) -> Row:
@@ -141,4 +145,6 @@ def _scalars(
         for name in ("deletion", "insertion"):
             if row[name] is not None:
                 scalars[f"fragility/{method}/faithfulness/{name}"] = row[name]
+        if "smooth_kept" in row:
+            scalars[f"fragility/{method}/softplus/smooth_kept"] = row["smooth_kept"]
     return scalars

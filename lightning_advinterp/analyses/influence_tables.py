@@ -10,7 +10,7 @@ from lightning_advinterp.analyses.fragility_tables import spread, summarised
 from lightning_advinterp.metrics.heatmaps import spearman
 from lightning_advinterp.metrics.intervals import wilson_interval
 
-MEASURES = ("spearman", "overlap", "delta_p", "linf", "l2")
+MEASURES = ("spearman", "overlap", "delta_p", "delta_output", "linf", "l2")
 
 
 def summary_of(rows: Sequence[Row]) -> Row:

@@ -22,6 +22,7 @@ from lightning_advinterp.metrics.heatmaps import compare_images, compare_inputs,
 from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.randomness import sample_keys
 
 CONFIG = FragilityConfig(
@@ -299,6 +300,35 @@ def test_nothing_is_classified_correctly():
     result = Runner(network, Memory(wrong)).run([FragilityAnalysis(CONFIG)])["fragility"]
     assert result.tables["fragility"] == []
     assert result.scalars == {"fragility/images": 0, "fragility/skipped": 7, "fragility/left": 0}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_softplus_that_loses_the_classes_is_said(parts, caplog):
+    network, batch = network_and_batch()
+    methods = [ExplanationConfig("gradient")]
+    methods += [
+        ExplanationConfig("gradient", name=name, softplus=beta) for name, beta in (("near", 1e4), ("far", 0.02))
+    ]
+    config = replace(CONFIG, methods=tuple(methods), attacks=CONFIG.attacks[:1])
+    whole = FragilityAnalysis(config)
+    for part in range(parts):
+        analysis = FragilityAnalysis(config)
+        Runner(network, Memory(Batch(*(field[part::parts] for field in batch)))).run([analysis])
+        whole.merge(analysis.state_dict())
+    caplog.clear()
+    result = whole.result()
+    rows = {row["method"]: row for row in result.tables["fragility_methods"]}
+    right = network(batch.image).argmax(1) == batch.label
+    with smoothed_relu(0.02):
+        kept = (network(batch.image).argmax(1) == batch.label)[right].double().mean().item()
+    assert kept < 0.9
+    assert rows["near"]["smooth_kept"] == 1
+    assert rows["far"]["smooth_kept"] == result.scalars["fragility/far/softplus/smooth_kept"] == pytest.approx(kept)
+    bounds = (rows["far"]["smooth_kept_low"], rows["far"]["smooth_kept_high"])
+    assert bounds == pytest.approx(wilson_interval(round(5 * kept), 5))
+    assert rows["gradient"]["smooth_kept"] is None
+    assert "of method far" in caplog.text
+    assert "of method near" not in caplog.text
 
 
 def test_one_image_has_no_others():
