@@ -99,10 +99,33 @@ def test_deeplift_is_the_gradient_times_the_difference_where_nothing_bends():
     torch.testing.assert_close(DeepLift().explain(network, x, y), expected.detach())
 
 
-@pytest.mark.parametrize(("name", "size"), [("alexnet", 64), ("vgg11_bn", 32), ("resnet18", 64), ("squeezenet1_0", 64)])
-def test_deeplift_is_complete_on_the_known_families(name, size):
+FAMILIES = {"alexnet": 64, "vgg16": 32, "vgg16_bn": 32, "resnet18": 64, "resnet50": 64, "squeezenet1_0": 64}.items()
+
+
+def family(name):
+    """A network with random weights, whose BatchNorms scale."""
     torch.manual_seed(0)
     network = create_network(name, num_classes=5).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var.uniform_(0.5, 2)
+            nn.init.normal_(module.weight, 1, 0.2)
+    return network
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_lrp_keeps_the_logit_on_the_known_families_without_biases(name, size):
+    network, x = without_biases(family(name)), torch.rand(2, 3, size, size)
+    logit, y = network(x).detach().max(1)
+    assert logit.min() > 0
+    relevance = LRP().explain(network, x, y)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), logit, atol=0.0, rtol=1e-3)
+    assert relevance.min() >= -1e-3 * relevance.max()
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_deeplift_is_complete_on_the_known_families(name, size):
+    network = family(name)
     x, y = torch.rand(1, 3, size, size), torch.tensor([1])
     gap = (network(x) - network(network._mean.expand_as(x)))[0, 1]
     found = DeepLift().explain(network, x, y).sum()
