@@ -18,7 +18,7 @@ from lightning_advinterp.attacks.dissimilarity import (
     TopK,
     Undirected,
 )
-from lightning_advinterp.attacks.explanation import ExplanationAttack, Softplus
+from lightning_advinterp.attacks.explanation import ExplanationAttack, Keep, Softplus
 from lightning_advinterp.attacks.step import AdamStep, RandomSignStep, SignStep, Step
 from lightning_advinterp.attacks.threat import THREATS
 from lightning_advinterp.explanations import LRP, DeepLift, Explanation
@@ -47,6 +47,8 @@ class ExplanationAttackConfig:
         penalty: γ of −γ‖Δp‖²; 0 when left out, 5e-4 for target_map.
         criterion: by what the best iterate is chosen: ``topk``, ``spearman``, ``center_shift`` or ``gain``.
         most_delta_p: the farthest that the class' probability may move; 1 when left out.
+        keep: ``selection`` (the default): the best iterate that keeps the class counts; ``constraint``: a step that
+            leaves the class, or ``most_delta_p``, is halved up to three times and then not taken.
         check_every: iterates between checks of the ReLU network; 1 when left out.
         label: the class that is explained, ``predicted`` or ``true`` (then wrongly classified images are left out).
         of: in an analysis of several methods, the name of the one whose maps are attacked; each its own when left out.
@@ -66,6 +68,7 @@ class ExplanationAttackConfig:
     penalty: float | None = None
     criterion: Criterion | None = None
     most_delta_p: float | None = None
+    keep: Keep | None = None
     check_every: int | None = None
     label: Literal["predicted", "true"] = "predicted"
     of: str | None = None
@@ -162,7 +165,7 @@ def create_explanation_attack(
         softplus = 0.0 if own else (10.0, 100.0) if config.type == "target_map" else 10.0
     given = {
         name: value
-        for name in ("criterion", "most_delta_p", "check_every")
+        for name in ("criterion", "most_delta_p", "keep", "check_every")
         if (value := getattr(config, name)) is not None
     }
     default_penalty = 5e-4 if config.type == "target_map" else 0.0
