@@ -79,8 +79,11 @@ class AnalysisCallback(pl.Callback):
     def draw(self, writer: Any, trainer: pl.Trainer, seen: "Seen") -> None:
         """Add figures and texts to TensorBoard; called on the first process."""
 
+    def write(self, trainer: pl.Trainer, seen: "Seen") -> None:
+        """Write files; called on the first process."""
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run, beside the training's progress bar, log the scalars on all processes, and draw on the first."""
+        """Run, beside the training's progress bar, log the scalars on all processes, draw and write on the first."""
         if not self.due(trainer):
             return
         assert isinstance(pl_module, RobustClassifier)
@@ -102,6 +105,7 @@ class AnalysisCallback(pl.Callback):
         results = runner.run(analyses)
         seen = Seen(pl_module, dataset, attacks, analyses, results)
         if trainer.is_global_zero:
+            self.write(trainer, seen)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     self.draw(logger.experiment, trainer, seen)

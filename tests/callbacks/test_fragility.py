@@ -1,5 +1,7 @@
 """The callback in a training, and its place on the command line; on two processes see test_many_processes.py."""
 
+import csv
+
 import pytest
 import torch
 import yaml
@@ -56,6 +58,15 @@ def test_scalars_figures_and_an_untouched_training(config, tmp_path):
         assert 0 <= logged[f"fragility/{method}/other_image/topk"] <= 1
     images = set(events.Tags()["images"])
     assert {"fragility/curves", "fragility/gradient", "fragility/lrp"} <= images
+    folder = tmp_path / "runs" / "with" / "fragility" / "epoch_1"
+    files = {"fragility", "fragility_summary", "fragility_methods", "fragility_convergence"}
+    assert {path.name for path in folder.iterdir()} == {f"{name}.csv" for name in files}
+    with (folder / "fragility.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == logged["fragility/images"] * 2 * 2 * 2
+    with (folder / "fragility_summary.csv").open() as file:
+        summary = [row for row in csv.DictReader(file) if (row["method"], row["attack"]) == ("lrp", "topk")]
+    assert float(summary[-1]["spearman"]) == pytest.approx(logged["fragility/lrp/topk/spearman"], abs=1e-5)
     states = [
         torch.load(tmp_path / "runs" / name / "last.ckpt", weights_only=True)["state_dict"]
         for name in ("with", "without")
