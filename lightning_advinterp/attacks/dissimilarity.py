@@ -172,6 +172,8 @@ class TargetMap(Dissimilarity):
             raise ValueError(
                 f"target must be uniform, centre, inverted, text, or maps of other images [N, H, W], got {target!r}."
             )
+        if not text.strip():
+            raise ValueError(f"text must have a letter, got {text!r}.")
         self.target, self.text = target, text
 
     def reference(self, maps: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class ExplanationAttackConfig:
             when left out.
         target: of target_map, ``centre`` (the default), ``uniform``, ``inverted`` or ``text``; maps of other images
             are given in Python.
+        text: what ``target: text`` writes; "NO CAT" when left out.
         penalty: γ of −γ‖Δp‖²; 0 when left out, 5e-4 for target_map.
         criterion: by what the best iterate is chosen: ``topk``, ``spearman``, ``center_shift`` or ``gain``.
         most_delta_p: the farthest that the class' probability may move; 1 when left out.
@@ -65,6 +66,7 @@ class ExplanationAttackConfig:
     k: int | None = None
     region: tuple[float, float, float, float] | None = None
     target: Target | None = None
+    text: str | None = None
     penalty: float | None = None
     criterion: Criterion | None = None
     most_delta_p: float | None = None
@@ -87,11 +89,11 @@ AIMS: dict[str, tuple[Callable[..., Dissimilarity], frozenset[str]]] = {
     "topk": (TopK, frozenset({"k"})),
     "mass_centre": (MassCentre, frozenset()),
     "target_region": (TargetRegion, frozenset({"region"})),
-    "target_map": (TargetMap, frozenset({"target"})),
+    "target_map": (TargetMap, frozenset({"target", "text"})),
 }
 """Every type by its name, and the settings that only it takes."""
 
-_OWN = frozenset({"k", "region", "target"})
+_OWN = frozenset({"k", "region", "target", "text"})
 _WITHOUT_GRADIENT = frozenset({"step", "softplus", "penalty"})
 
 
@@ -105,6 +107,8 @@ def _check(config: ExplanationAttackConfig) -> None:
     for setting in sorted(refused):
         if getattr(config, setting) is not None:
             raise ValueError(f"{setting} is no setting of {config.type}.")
+    if config.text is not None and config.target != "text":
+        raise ValueError(f"text is written by target: text alone, got target {config.target!r}.")
     if config.label not in ("predicted", "true"):
         raise ValueError(f"label must be predicted or true, got {config.label!r}.")
     betas = config.softplus if isinstance(config.softplus, tuple | list) else (config.softplus or 0.0,)

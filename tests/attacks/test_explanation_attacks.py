@@ -291,6 +291,9 @@ def test_target_maps_are_shares_and_look_as_named():
         ({"type": "topk", "softplus": (10.0,)}, r"softplus must be one β, \[first, last\]"),
         ({"type": "topk", "label": "least_likely"}, "label must be predicted or true"),
         ({"type": "target_region", "region": (0.6, 0.0, 0.5, 0.5)}, "region must be"),
+        ({"type": "target_map", "text": "DOG"}, "text is written by target: text alone, got target None"),
+        ({"type": "topk", "text": "DOG"}, "text is no setting of topk"),
+        ({"type": "target_map", "target": "text", "text": " "}, "text must have a letter"),
         ({"type": "target_map", "target": "dog"}, "target must be uniform, centre, inverted, text"),
     ],
 )
