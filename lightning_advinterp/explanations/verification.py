@@ -71,10 +71,10 @@ def _first_difference(program: Program, body: nn.Module, z: Tensor, values: list
 
 def _alike(first: Tensor, second: Tensor) -> bool:
     """Whether two outputs ``[B, …]`` agree in every image but for the rounding of weights with BatchNorm folded in."""
-    coarse = 5e-2  # half precision, and TF32 on a GPU
-    tolerance = {torch.float64: 1e-7, torch.float32: 1e-3 if first.device.type == "cpu" else coarse}
+    # Inception v3, of the families the worst, is off by 1e-6 in float32 and 0.04 in bfloat16; a GPU may take TF32
+    tolerance = {torch.float64: 1e-7, torch.float32: 1e-3 if first.device.type == "cpu" else 2e-2}
     if first.shape != second.shape:
         return False
     a, b = first.flatten(1).double(), second.flatten(1).double()
-    near = (a - b).norm(dim=1) <= tolerance.get(first.dtype, coarse) * b.norm(dim=1)
+    near = (a - b).norm(dim=1) <= tolerance.get(first.dtype, 0.2) * b.norm(dim=1)
     return bool((near | ~b.isfinite().all(1)).all())
