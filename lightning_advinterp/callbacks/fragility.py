@@ -26,8 +26,8 @@ class FragilityCallback(AnalysisCallback):
     Medians of ``topk``, ``spearman`` and ``center_shift``, the shares ``label_kept`` and ``success``; beside them the
     similarity of two different images' maps (attack ``other_image``), and how many images were taken
     (``fragility/images``), classified wrongly and so left out (``fragility/skipped``), or left out for lack of time
-    (``fragility/left``). In TensorBoard: the curve over ε, and images with their maps before and after. In the
-    run's folder, ``fragility/epoch_<n>/``: the tables of ``evaluate.py``, per image and summarised.
+    (``fragility/left``). In TensorBoard: the curve over ε, and images with their maps before and after. Beside
+    the log, in ``fragility/epoch_<n>/``: the tables of ``evaluate.py``, per image and summarised.
 
     Paste into a configuration::
 
@@ -71,11 +71,10 @@ class FragilityCallback(AnalysisCallback):
         """Return all scalars that have a value."""
         return {key: value for key, value in results["fragility"].scalars.items() if value == value}
 
-    def write(self, trainer: pl.Trainer, seen: Seen) -> None:
-        """Write the tables that ``evaluate.py`` writes into the run's folder."""
+    def write(self, folder: Path, trainer: pl.Trainer, seen: Seen) -> None:
+        """Write the tables that ``evaluate.py`` writes."""
         name_images(seen.results, seen.dataset)
-        epoch = trainer.current_epoch + 1
-        save_tables(Path(trainer.default_root_dir) / "fragility" / f"epoch_{epoch}", seen.results)
+        save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", seen.results)
 
     def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
         """Draw the curve and the pictures."""

@@ -3,11 +3,18 @@
 import csv
 
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
+from helpers import Memory, small_batch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
 
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
+from lightning_advinterp.attacks import ExplanationAttackConfig
+from lightning_advinterp.callbacks.fragility import FragilityCallback
 from lightning_advinterp.cli import TrainCLI, train
+from lightning_advinterp.module import RobustClassifier
 
 BASE = """
 name: fragile
@@ -72,6 +79,25 @@ def test_scalars_figures_and_an_untouched_training(config, tmp_path):
         for name in ("with", "without")
     ]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+def test_nothing_is_written_where_no_log_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    batch = small_batch(n=6, size=12)
+    settings = FragilityConfig(attacks=(ExplanationAttackConfig("topk", k=10),), eps=("4/255",), steps=1)
+    module = RobustClassifier("helpers.SmallBackbone", num_classes=5, image_size=12)
+    watching = FragilityCallback(settings, limit=6, seconds=None)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+        callbacks=[watching],
+    )
+    trainer.validate(module, DataLoader(Memory(batch), batch_size=3), verbose=False)
+    assert "fragility/images" in trainer.callback_metrics
+    assert not list(tmp_path.iterdir())
 
 
 def test_defaults_and_presets_parse(config):
