@@ -1,22 +1,27 @@
 """How strongly a network's output bends around its images, and in which directions (Dombrowski et al. 2019)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
-from statistics import quantiles
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Row, Sweep
+from lightning_advinterp.analyses.fragility_tables import ENOUGH_KEPT, aligned, summarised
 from lightning_advinterp.explanations.explanation import Explanation
 from lightning_advinterp.explanations.gradients import Gradient
 from lightning_advinterp.metrics.heatmaps import spearman, top_k_intersection
 from lightning_advinterp.metrics.hessian import Hessian, frobenius_norm, largest_eigenvalue
+from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks.modes import attack_mode
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.randomness import normal, sample_keys
+
+logger = logging.getLogger(__name__)
 
 _RANDOM = 0x646972  # "dir"
 DIRECTIONS = ("top", "gradient", "random")
@@ -67,9 +72,13 @@ class CurvatureAnalysis:
     gradient) and ``cos2_times_dimension``, which is 1 on average for a random direction: in D dimensions nearly all
     directions are nearly orthogonal, so the plain cosine cannot fail to be small. Beside them, since only effects
     compare: for a step of equal length along the eigenvector (``top``), the gradient and a random direction the change
-    of the class's probability (``delta_p_…``) and of the gradient map (``spearman_…``, ``topk_…``).
+    of the class's probability (``delta_p_…``) and of the gradient map (``spearman_…``, ``topk_…``). A line has no sign,
+    so every step is taken both ways and the stronger effect counts: the larger change, the lower similarity, which need
+    not be the same way's. ``cos2_times_dimension_random`` is the null, of the random direction; ``class_kept`` says
+    whether the network with softplus predicts the network's own class, without which the row is of another prediction.
 
-    ``curvature_summary`` has the median and the 10 and 90 % quantiles of each.
+    ``curvature_summary`` has the median of each with its 95 % interval and the 10 and 90 % quantiles, and the share of
+    ``class_kept``.
 
     Args:
         config: what is measured.
@@ -86,8 +95,8 @@ class CurvatureAnalysis:
         """One sweep over real images; the products are its own."""
         self._network = network
         products = 2 * (self.config.lanczos + 1) + self.config.probes
-        # a product is a backward pass through a backward pass; the steps take a map and a prediction each
-        return Needs((Sweep(labels=False),), passes=(3 + 2 * len(DIRECTIONS), 2 * products + 3 + len(DIRECTIONS)))
+        # a product is a backward pass through a backward pass; the steps, both ways, take a map and a prediction each
+        return Needs((Sweep(labels=False),), passes=(3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS)))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Measure one batch."""
@@ -120,29 +129,38 @@ class CurvatureAnalysis:
         found |= {"principal": principal.value, "cos2": cos2, "cos2_times_dimension": cos2 * like.shape[1]}
         random = normal(keys, like.shape[1:], stream=_RANDOM).to(like)
         moves = dict(zip(DIRECTIONS, (top.vector, like, random), strict=True))
-        return found | self._steps(network, x, target, moves)
+        smooth, effects = self._steps(network, x, target, moves)
+        found |= effects
+        null = F.cosine_similarity(random, like, dim=1).square() * like.shape[1]
+        return found | {"cos2_times_dimension_random": null, "class_kept": smooth == target}
 
-    def _steps(self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """Step along each direction by the same length, on the smooth network, and compare maps and probabilities."""
+    def _steps(
+        self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the smooth network's prediction, and the stronger effects of two equal steps along each line."""
         explanation: Explanation = Gradient(softplus=self.config.beta)
         places = x.shape[2] * x.shape[3]
         k = max(1, round(self.config.topk * places))
 
         def look(images: Tensor) -> tuple[Tensor, Tensor]:
             with torch.no_grad(), smoothed_relu(self.config.beta):
-                p = network(images).float().softmax(1).gather(1, target[:, None]).squeeze(1)
-            return p, explanation.map(network, images, target)
+                logits: Tensor = network(images)
+            return logits.float(), explanation.map(network, images, target)
 
-        before, map_before = look(x)
+        def probability(logits: Tensor) -> Tensor:
+            return logits.softmax(1).gather(1, target[:, None]).squeeze(1)
+
+        logits, map_before = look(x)
         found: dict[str, Tensor] = {}
         for name, move in moves.items():
             unit = move / move.norm(dim=1, keepdim=True).clamp(min=torch.finfo(move.dtype).tiny)
-            length = self.config.step * unit.shape[1] ** 0.5
-            after, map_after = look(x + length * unit.view_as(x))  # not cut to [0, 1]: the direction is the question
-            found[f"delta_p_{name}"] = (after - before).abs()
-            found[f"spearman_{name}"] = spearman(map_before, map_after)
-            found[f"topk_{name}"] = top_k_intersection(map_before, map_after, k)
-        return found
+            step = (self.config.step * unit.shape[1] ** 0.5 * unit).view_as(x)
+            ways = [look(x + step), look(x - step)]  # not cut to [0, 1]: the direction is the question
+            changes = [(probability(after) - probability(logits)).abs() for after, _ in ways]
+            found[f"delta_p_{name}"] = torch.maximum(*changes)
+            found[f"spearman_{name}"] = torch.minimum(*(spearman(map_before, after) for _, after in ways))
+            found[f"topk_{name}"] = torch.minimum(*(top_k_intersection(map_before, after, k) for _, after in ways))
+        return logits.argmax(1), found
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's images."""
@@ -157,23 +175,34 @@ class CurvatureAnalysis:
         self._rows = dict(state["rows"])
 
     def result(self) -> Result:
-        """Return one row per image, the quantiles, and the medians as scalars."""
+        """Return one row per image, medians and quantiles, and the medians as scalars."""
         rows = [{"image": number} | self._rows[number] for number in sorted(self._rows)]
         summary: list[Row] = []
-        for key in [key for key in (rows[0] if rows else {}) if key not in ("image", "class", "beta")]:
+        for key in [key for key in (rows[0] if rows else {}) if key not in ("image", "class", "beta", "class_kept")]:
             signed = key in ("lambda_max", "principal")
             values = [float(abs(row[key]) if signed else row[key]) for row in rows if row[key] == row[key]]
-            low, middle, high = _spread(values)
-            summary.append({"measure": key, "median": middle, "low": low, "high": high, "n": len(values)})
+            found = summarised("median", values)
+            row = {"measure": key, "median": found["median"], "low": found["median_q10"], "high": found["median_q90"]}
+            summary.append(row | {"n": len(values)} | {name: found[name] for name in ("median_low", "median_high")})
         scalars = {f"curvature/{row['measure']}": row["median"] for row in summary if row["median"] is not None}
-        return Result(self.name, scalars, {"curvature": rows, "curvature_summary": summary})
+        if rows:
+            kept = sum(row["class_kept"] for row in rows)
+            low, high = wilson_interval(kept, len(rows))
+            share = kept / len(rows)
+            scalars["curvature/class_kept"] = share
+            summary.append(
+                {"measure": "class_kept", "n": len(rows), "share": share, "share_low": low, "share_high": high}
+            )
+            self._warn(share, len(rows))
+        return Result(self.name, scalars, {"curvature": rows, "curvature_summary": aligned(summary)})
 
-
-def _spread(values: list[float]) -> tuple[float | None, float | None, float | None]:
-    """10 % quantile, median and 90 % quantile."""
-    if not values:
-        return None, None, None
-    if len(values) == 1:
-        return values[0], values[0], values[0]
-    deciles = quantiles(values, n=10, method="inclusive")
-    return deciles[0], deciles[4], deciles[8]
+    def _warn(self, kept: float, images: int) -> None:
+        """Say so where the network that is measured is another one than that which is used."""
+        if kept < ENOUGH_KEPT:
+            logger.warning(
+                "curvature: with softplus of beta = %g the network keeps the class of %.0f%% of %d images only; "
+                "what is measured is then the curvature of another prediction. Take a larger curvature.beta.",
+                self.config.beta,
+                100 * kept,
+                images,
+            )

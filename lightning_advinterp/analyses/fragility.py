@@ -1,5 +1,6 @@
 """How far explanations can be changed while the prediction stays: methods × attacks × radii (Ghorbani et al. 2019)."""
 
+import logging
 import time
 from typing import Any
 
@@ -11,7 +12,7 @@ from lightning_advinterp.analyses.fragility_config import Case, FragilityConfig
 from lightning_advinterp.analyses.fragility_cost import cost
 from lightning_advinterp.analyses.fragility_others import OtherImages
 from lightning_advinterp.analyses.fragility_state import FragilityState, Picture, as_grey, as_image
-from lightning_advinterp.analyses.fragility_tables import largest, tables_of
+from lightning_advinterp.analyses.fragility_tables import ENOUGH_KEPT, largest, tables_of
 from lightning_advinterp.attacks.dissimilarity import Dissimilarity, TargetMap, Undirected
 from lightning_advinterp.attacks.explanation import ExplanationAttack
 from lightning_advinterp.attacks.explanation_presets import create_explanation_attack
@@ -26,12 +27,15 @@ from lightning_advinterp.explanations import (
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
 from lightning_advinterp.metrics.heatmaps import compare_images, compare_inputs, compare_maps
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.randomness import mixed_seed, sample_keys, uniform
+
+logger = logging.getLogger(__name__)
 
 _POOL = 0x706F6F6C  # "pool"
 FIRST = ("topk", "spearman", "center_shift")
 """The measures that stand first in the table."""
-INPUTS = ("label_kept", "linf", "l2", "delta_p")
+INPUTS = ("label_kept", "linf", "l2", "delta_p", "delta_output")
 TO_TARGET = ("spearman", "pcc", "ssim", "mse")
 """Similarities to the target map that attacks of type target_map report."""
 
@@ -39,10 +43,11 @@ TO_TARGET = ("spearman", "pcc", "ssim", "mse")
 class FragilityAnalysis:
     """Attacks every explanation of correctly classified images, and compares maps, inputs and predictions.
 
-    Tables: ``fragility``, a row per image, method, attack and radius; ``fragility_summary``, their medians and 10 and
-    90 % quantiles beside the similarity of two different images' maps; ``fragility_methods``, deletion and insertion of
-    every method and of a random map, and why a preset's method was left out; ``fragility_convergence``, the course of
-    the attacks' objectives. See ``docs/fragility.md`` for the columns.
+    Tables: ``fragility``, a row per image, method, attack and radius; ``fragility_summary``, their medians with 95 %
+    intervals and 10 and 90 % quantiles, beside the similarity of two different images' maps; ``fragility_methods``,
+    deletion and insertion of every method and of a random map, how often the network with a method's softplus keeps
+    the class (``smooth_kept``), and why a preset's method was left out;
+    ``fragility_convergence``, the course of the attacks' objectives. See ``docs/fragility.md`` for the columns.
 
     Scalars are medians at an attack's largest radius, ``fragility/{method}/{attack}/{measure}``, with the attack
     ``other_image`` for the reference level, and ``fragility/images``, ``fragility/skipped`` (classified wrongly) and
@@ -153,6 +158,7 @@ class FragilityAnalysis:
                 if similar is not None:
                     state.others.setdefault(number, {})[name] = similar
             self._judge(name, numbers, x, y, maps)
+            self._smooth(name, method, numbers, x, y)
             for case in (case for case, one in enumerate(self.cases) if one.method == name):
                 self._attack(case, numbers, x, y, keys, maps, logits)
         self._judge("random", numbers, x, y, uniform(keys, x.shape[2:]))
@@ -196,6 +202,16 @@ class FragilityAnalysis:
             self._attacks[number] = create_explanation_attack(case.attack, self.methods[case.attacked], target=target)
         return self._attacks[number]
 
+    def _smooth(self, name: str, method: Method, numbers: list[int], x: Tensor, y: Tensor) -> None:
+        """Note whether the network with a method's softplus for relu has the same class."""
+        if method.softplus is None:
+            return
+        assert self._network is not None
+        with torch.no_grad(), smoothed_relu(method.softplus):
+            kept = self._network(x).argmax(1) == y
+        for number, one in zip(numbers, kept.tolist(), strict=True):
+            self.state.smooth_kept.setdefault(number, {})[name] = one
+
     def _judge(self, method: str, numbers: list[int], x: Tensor, y: Tensor, maps: Tensor) -> None:
         """Note the areas under the deletion and insertion curves of the class' probability."""
         network = self._network
@@ -232,6 +248,17 @@ class FragilityAnalysis:
     def result(self) -> Result:
         """Return the tables and the scalars."""
         tables, scalars = tables_of(self.state, self.cases, self.refused)
+        for row in tables["fragility_methods"]:
+            kept = row.get("smooth_kept")
+            if kept is not None and kept < ENOUGH_KEPT:
+                logger.warning(
+                    "fragility: with softplus of beta = %g, of method %s, the network keeps the class of %.0f%% of %d "
+                    "images only; its maps are then of another prediction. Take a larger beta.",
+                    self.methods[row["method"]].softplus,
+                    row["method"],
+                    100 * kept,
+                    row["n"],
+                )
         return Result(self.name, scalars, tables)
 
 

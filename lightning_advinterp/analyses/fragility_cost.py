@@ -18,6 +18,7 @@ def cost(cases: Sequence[Case], methods: Mapping[str, Method], config: Fragility
     """
     curves = 2 * (config.faithfulness + 1) * (len(methods) + 1) if config.faithfulness else 0
     parts = [(1 + curves, 0), *(method.passes(size) for method in methods.values())]
+    parts += [(1, 0) for method in methods.values() if method.softplus is not None]  # does it keep the class?
     for case in cases:
         attack = create_explanation_attack(case.attack, methods[case.attacked])
         parts += [attack.passes_at(size), (1, 0), methods[case.method].passes(size)]

@@ -8,6 +8,8 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import Row
 
+_BY_IMAGE = ("rows", "courses", "others", "faithfulness", "smooth_kept", "pool")
+
 
 @dataclass
 class Picture:
@@ -36,6 +38,7 @@ class FragilityState:
         courses: image to case to the objective before every step and at the end, float32 ``[T]``.
         others: image to method to the similarity with another image's map.
         faithfulness: image to method to the areas of deletion and insertion.
+        smooth_kept: image to method to whether its softplus keeps the class; only for methods that have one.
         skipped: images that are classified wrongly.
         left: images for which no time was left.
         pool: image to (rank, label, pixels ``[C, H, W]``).
@@ -48,6 +51,7 @@ class FragilityState:
         self.courses: dict[int, dict[int, Tensor]] = {}
         self.others: dict[int, dict[str, Row]] = {}
         self.faithfulness: dict[int, dict[str, Row]] = {}
+        self.smooth_kept: dict[int, dict[str, bool]] = {}
         self.skipped: set[int] = set()
         self.left: set[int] = set()
         self.pool: dict[int, tuple[int, int, Tensor]] = {}
@@ -70,7 +74,7 @@ class FragilityState:
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another part's images."""
-        for name in ("rows", "courses", "others", "faithfulness", "pool"):
+        for name in _BY_IMAGE:
             getattr(self, name).update(state[name])
         self.skipped |= set(state["skipped"])
         self.left |= set(state["left"])
@@ -79,7 +83,7 @@ class FragilityState:
 
     def state_dict(self) -> dict[str, Any]:
         """Return everything as plain types and tensors."""
-        state = {name: dict(getattr(self, name)) for name in ("rows", "courses", "others", "faithfulness", "pool")}
+        state = {name: dict(getattr(self, name)) for name in _BY_IMAGE}
         pictures = {number: (p.image, dict(p.maps), dict(p.cases)) for number, p in self.pictures.items()}
         return state | {"skipped": sorted(self.skipped), "left": sorted(self.left), "pictures": pictures}
 

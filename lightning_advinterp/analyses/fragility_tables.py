@@ -10,13 +10,15 @@ import torch
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.analyses.fragility_config import Case
 from lightning_advinterp.analyses.fragility_state import FragilityState
-from lightning_advinterp.metrics.intervals import wilson_interval
+from lightning_advinterp.metrics.intervals import median_interval, wilson_interval
 
 MEASURES = (
     *("topk", "spearman", "center_shift", "kendall", "center_shift_relative", "ssim", "pcc", "mse"),
-    *("linf", "l2", "delta_p", "aim_before", "aim", "image_ssim", "image_pcc", "image_mse"),
+    *("linf", "l2", "delta_p", "delta_output", "aim_before", "aim", "image_ssim", "image_pcc", "image_mse"),
 )
 """Measures whose medians and quantiles are in the summary, besides those of the target map."""
+ENOUGH_KEPT = 0.9
+"""A network with softplus stands for the one with relu where it keeps at least this share of the classes."""
 SHARES = ("label_kept", "success")
 LOGGED = ("topk", "spearman", "center_shift")
 
@@ -28,6 +30,14 @@ def spread(values: Iterable[Any]) -> tuple[float | None, float | None, float | N
         return None, None, None
     low, middle, high = np.quantile(numbers, (0.1, 0.5, 0.9)).tolist()
     return low, middle, high
+
+
+def summarised(name: str, values: Iterable[Any]) -> Row:
+    """Return the median of what is no NaN, 10 and 90 % quantiles ``_q…``, and its 95 % interval ``_low``, ``_high``."""
+    numbers = [float(value) for value in values if value is not None and not math.isnan(value)]
+    q10, middle, q90 = spread(numbers)
+    low, high = (None if math.isnan(bound) else bound for bound in median_interval(numbers))
+    return {name: middle, f"{name}_q10": q10, f"{name}_q90": q90, f"{name}_low": low, f"{name}_high": high}
 
 
 def aligned(rows: Sequence[Row]) -> list[Row]:
@@ -62,28 +72,31 @@ def tables_of(
     tables = {
         "fragility": rows,
         "fragility_summary": [row for row in summary if row["n"]],
-        "fragility_methods": [
-            *by_method.values(),
-            *({"method": name, "refused": why} for name, why in refused.items()),
-        ],
+        "fragility_methods": aligned(
+            [*by_method.values(), *({"method": name, "refused": why} for name, why in refused.items())]
+        ),
         "fragility_convergence": [row for n, case in enumerate(cases) for row in _course(state, n, case)],
     }
     return tables, _scalars(state, cases, summary, by_method)
 
 
 def _method_row(state: FragilityState, method: str) -> Row:
-    """Faithfulness of a method, and how similar its maps of two different images are."""
+    """Faithfulness of a method, how similar its maps of two images are, and how often its softplus keeps the class."""
     row: Row = {"method": method, "n": len(state.rows)}
     for name in ("deletion", "insertion"):
-        low, middle, high = spread(own[method][name] for own in state.faithfulness.values() if method in own)
-        row |= {name: middle, f"{name}_q10": low, f"{name}_q90": high}
+        row |= summarised(name, (own[method][name] for own in state.faithfulness.values() if method in own))
     for name in MEASURES[:8]:
         row[f"{name}_other"] = spread(own[method][name] for own in state.others.values() if method in own)[1]
-    return row | {"refused": None}
+    row["refused"] = None
+    kept = [own[method] for own in state.smooth_kept.values() if method in own]
+    if kept:
+        row["smooth_kept"] = sum(kept) / len(kept)
+        row["smooth_kept_low"], row["smooth_kept_high"] = wilson_interval(sum(kept), len(kept))
+    return row
 
 
 def _summary_row(state: FragilityState, number: int, case: Case, method: Row) -> Row:
-    """Medians and quantiles of one case, beside the level of two different images."""
+    """Medians, quantiles and intervals of one case, beside the level of two different images."""
     found = [own[number] for own in state.rows.values() if number in own]
     n = len(found)
     row: Row = {"method": case.method, "attack": case.attack.label_name, "eps": case.eps, "n": n}
@@ -93,8 +106,7 @@ def _summary_row(state: FragilityState, number: int, case: Case, method: Row) ->
         row |= {name: count / n if n else math.nan, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
     targets = [name for name in (found[0] if found else {}) if name.startswith("target_")]
     for name in (*MEASURES, *targets):
-        low, middle, high = spread(one.get(name) for one in found)
-        row |= {name: middle, f"{name}_q10": low, f"{name}_q90": high}
+        row |= summarised(name, (one.get(name) for one in found))
         if f"{name}_other" in method:
             row[f"{name}_other"] = method[f"{name}_other"]
     row |= {"deletion": method["deletion"], "insertion": method["insertion"]}
@@ -133,4 +145,6 @@ def _scalars(
         for name in ("deletion", "insertion"):
             if row[name] is not None:
                 scalars[f"fragility/{method}/faithfulness/{name}"] = row[name]
+        if "smooth_kept" in row:
+            scalars[f"fragility/{method}/softplus/smooth_kept"] = row["smooth_kept"]
     return scalars

@@ -42,9 +42,9 @@ class InfluenceAnalysis:
     Influence here is −I(i, t): how much weight on training image i lowers the loss at t. Table ``influence``, a row per
     image and attack: ``image, attack, eps, spearman`` (of the influence of all training images before and after),
     ``overlap`` (share of the most influential ones that stay), ``label_kept`` (by the last layer), ``linf``, ``l2``,
-    ``delta_p``, ``class``. Attacks: ``sign``, one step; ``iterated``; ``random_sign``, the control. Table
-    ``influence_summary``: medians and 10 and 90 % quantiles, those of the images that kept their class
-    (``…_kept``), and ``spearman_other``: the same between two images of one class.
+    ``delta_p``, ``delta_output``, ``class``. Attacks: ``sign``, one step; ``iterated``; ``random_sign``, the control.
+    Table ``influence_summary``: medians, their 95 % intervals and 10 and 90 % quantiles, the medians of the images that
+    kept their class (``…_kept``), and ``spearman_other``: the same between two images of one class.
 
     The first run over the data collects features, the second one attacks.
 
@@ -143,7 +143,9 @@ class InfluenceAnalysis:
             after = -influence.influence(moved, y).contiguous()
             inputs = compare_inputs(x, x_adv, logits, influence.logits(moved), y)
             columns = {"spearman": spearman(before[:, None], after[:, None]), "overlap": self._overlap(before, after)}
-            columns |= {key: inputs[key] for key in ("label_kept", "linf", "l2", "delta_p")} | {"class": labels}
+            columns |= {key: inputs[key] for key in ("label_kept", "linf", "l2", "delta_p", "delta_output")} | {
+                "class": labels
+            }
             values = {key: column.tolist() for key, column in columns.items()}
             head: Row = {"attack": name, "eps": attack.eps}
             for place, number in enumerate(index.tolist()):

@@ -6,15 +6,15 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import Row
-from lightning_advinterp.analyses.fragility_tables import spread
+from lightning_advinterp.analyses.fragility_tables import spread, summarised
 from lightning_advinterp.metrics.heatmaps import spearman
 from lightning_advinterp.metrics.intervals import wilson_interval
 
-MEASURES = ("spearman", "overlap", "delta_p", "linf", "l2")
+MEASURES = ("spearman", "overlap", "delta_p", "delta_output", "linf", "l2")
 
 
 def summary_of(rows: Sequence[Row]) -> Row:
-    """Return one attack's medians, 10 and 90 % quantiles, and medians of the images that kept their class.
+    """Return one attack's medians with quantiles and intervals, and medians of the images that kept their class.
 
     Args:
         rows: all of the attack, at least one.
@@ -23,8 +23,7 @@ def summary_of(rows: Sequence[Row]) -> Row:
     low, high = wilson_interval(len(kept), len(rows))
     summary: Row = {"attack": rows[0]["attack"], "eps": rows[0]["eps"], "n": len(rows)}
     for name in MEASURES:
-        below, middle, above = spread(row[name] for row in rows)
-        summary |= {name: middle, f"{name}_q10": below, f"{name}_q90": above}
+        summary |= summarised(name, (row[name] for row in rows))
         if name in ("spearman", "overlap"):
             summary[f"{name}_kept"] = spread(row[name] for row in kept)[1]
     return summary | {"label_kept": len(kept) / len(rows), "label_kept_low": low, "label_kept_high": high}

@@ -98,8 +98,8 @@ class TopK(Dissimilarity):
 class MassCentre(Dissimilarity):
     """‖C(x') − C(x)‖², with C the centre of mass in pixels (Ghorbani et al. 2019).
 
-    C(x) is that of the ReLU map, truncated to whole pixels as in the authors' code: with the exact centre of the map
-    that is climbed, the gradient at the start would be exactly zero.
+    C(x) is that of the ReLU map; the authors' code takes that of the softplus surrogate. Truncated to whole pixels, as
+    theirs is: with the exact centre of the map that is climbed, the gradient at the start would be exactly zero.
     """
 
     name = "mass_centre"
@@ -172,6 +172,8 @@ class TargetMap(Dissimilarity):
             raise ValueError(
                 f"target must be uniform, centre, inverted, text, or maps of other images [N, H, W], got {target!r}."
             )
+        if not text.strip():
+            raise ValueError(f"text must have a letter, got {text!r}.")
         self.target, self.text = target, text
 
     def reference(self, maps: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
 """Attacks on explanations: settings of the one loop whose objective is a function of the explanation's map."""
 
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +16,12 @@ from lightning_advinterp.networks.smoothing import smoothed_relu
 
 Softplus = float | tuple[float, float] | None
 """β of the surrogate: one for all steps, (first, last) growing geometrically, or None for the ReLU network itself."""
+
+Keep = Literal["selection", "constraint"]
+"""How the class is kept: by the choice among iterates alone, or at every step."""
+
+HALVINGS = 3
+"""A step that would leave the class is taken by a half, a quarter and an eighth before it is not taken at all."""
 
 
 class ExplanationGoal(Goal):
@@ -52,9 +58,11 @@ class ExplanationAttack(GradientAttack):
 
     Every step climbs the dissimilarity of the map of a softplus surrogate, since relu has no second derivative; the
     explained class is fixed. Every checked iterate is judged by the map of the ReLU network, and the best one that
-    keeps the prediction is the result: it is a selection, not a constraint on the way. Images with another prediction
-    than the class to be explained, and images for which no iterate was better than themselves, come back unchanged
-    without success. Images of a batch do not influence each other.
+    keeps the prediction is the result: it is a selection. With ``keep="constraint"`` the way itself keeps it: a step
+    after which the ReLU network predicts another class, or the explained class' probability has moved farther than
+    ``most_delta_p``, is halved up to three times and then not taken, for each image by itself. Images with another
+    prediction than the class to be explained, and images for which no iterate was better than themselves, come back
+    unchanged without success. Images of a batch do not influence each other.
 
     Args:
         threat: the ball.
@@ -65,6 +73,8 @@ class ExplanationAttack(GradientAttack):
         penalty: γ of − γ ‖p(x*) − p(x)‖², the sum over classes, in the objective (Dombrowski).
         criterion: by what the best iterate is chosen; the dissimilarity's own when left out.
         most_delta_p: iterates of which the explained class' probability moves farther do not count.
+        keep: ``selection`` or ``constraint``, which costs a forward pass per step, and up to three more where a step is
+            halved.
         check_every: iterates between two checks of the ReLU network, each a forward pass and a map; the last one is
             always checked.
         **settings: as in :class:`~lightning_advinterp.attacks.gradient.GradientAttack`; without restarts and early
@@ -82,6 +92,7 @@ class ExplanationAttack(GradientAttack):
         penalty: float = 0.0,
         criterion: Criterion | None = None,
         most_delta_p: float = 1.0,
+        keep: Keep = "selection",
         check_every: int = 1,
         **settings: Any,
     ) -> None:
@@ -101,6 +112,9 @@ class ExplanationAttack(GradientAttack):
             raise ValueError(f"check_every must be 1 or more, got {check_every}.")
         if criterion is not None and criterion not in get_args(Criterion):
             raise ValueError(f"criterion must be one of {', '.join(get_args(Criterion))}, got {criterion!r}.")
+        if keep not in get_args(Keep):
+            raise ValueError(f"keep must be one of {', '.join(get_args(Keep))}, got {keep!r}.")
+        self.keep: Keep = keep
         self.explanation, self.dissimilarity, self.softplus = explanation, dissimilarity, softplus
         self.penalty, self.most_delta_p, self.check_every = penalty, most_delta_p, check_every
         self.criterion: Criterion = criterion or dissimilarity.criterion
@@ -114,7 +128,7 @@ class ExplanationAttack(GradientAttack):
         """The original's logits and map; every step's map and its derivative; and the checks: logits and a map.
 
         These cost what :meth:`~lightning_advinterp.explanations.explanation.Method.passes` and ``look_passes`` say; the
-        last point is looked at once more without a derivative.
+        last point is looked at once more without a derivative. With a constraint they are the most that it can take.
 
         Args:
             size: the image's side in pixels.
@@ -127,7 +141,10 @@ class ExplanationAttack(GradientAttack):
         maps = 1 if undirected else 2
         penalties = 0 if undirected or not self.penalty else self.steps
         climbs = 0 if undirected else self.steps
-        forward = 1 + maps * one[0] + climbs * climbing[0] + penalties + (penalties > 0) + checks * check[0]
+        constraint = (1 + HALVINGS) * self.steps if self.keep == "constraint" else 0
+        forward = (
+            1 + constraint + maps * one[0] + climbs * climbing[0] + penalties + (penalties > 0) + checks * check[0]
+        )
         return forward, maps * one[1] + climbs * climbing[1] + penalties + checks * check[1]
 
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
@@ -163,6 +180,28 @@ class ExplanationAttack(GradientAttack):
         climbed = self._climb(network, x, radius, goal, keys, finish=True)
         return AttackResult(goal.best, label, goal.found, *distances(goal.best, x), climbed.trace)
 
+    def arrive(self, network: nn.Module, here: Tensor, there: Tensor, x: Tensor, radius: Tensor, goal: Goal) -> Tensor:
+        """Shorten steps that leave the class, where that is a constraint."""
+        if self.keep == "selection" or not isinstance(goal, ExplanationGoal):
+            return there
+        with torch.no_grad():
+            left = ~(self._keeps(network(there), goal) | goal.skipped)
+            for _ in range(HALVINGS):
+                todo = left.nonzero().squeeze(1)
+                if len(todo) == 0:
+                    return there
+                # the ball and the box are convex; projected again, since rounding is not
+                half = self.threat.project((here[todo] + there[todo]) / 2, x[todo], radius[todo])
+                there = there.index_copy(0, todo, half)
+                left = left.index_copy(0, todo, ~self._keeps(network(half), goal, todo))
+            return torch.where(left[:, None, None, None], here, there)
+
+    def _keeps(self, logits: Tensor, goal: ExplanationGoal, at: Tensor | slice = slice(None)) -> Tensor:
+        """Whether samples keep the explained class, and its probability as near as asked for, bool ``[b]``."""
+        label = goal.label[at]
+        delta = (logits.softmax(1) - goal.probabilities[at]).gather(1, label[:, None])[:, 0].abs()
+        return (logits.argmax(1) == label) & (delta <= self.most_delta_p)
+
     def objective(self, network: nn.Module, x_adv: Tensor, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """Return the dissimilarity of the surrogate's maps, ``[B]``, and the ReLU network's logits where checked."""
         if not isinstance(goal, ExplanationGoal):
@@ -191,8 +230,7 @@ class ExplanationAttack(GradientAttack):
             else:
                 logits = network(x_adv)
             score = self._score(maps.detach(), goal)
-            delta = (logits.softmax(1) - goal.probabilities).gather(1, label[:, None])[:, 0].abs()
-            better = goal.reached(logits) & (delta <= self.most_delta_p) & (score > goal.score) & ~goal.skipped
+            better = self._keeps(logits, goal) & (score > goal.score) & ~goal.skipped
             goal.score = torch.where(better, score, goal.score)
             goal.best = torch.where(better[:, None, None, None], x_adv, goal.best)
             goal.found = goal.found | better

@@ -18,7 +18,7 @@ from lightning_advinterp.attacks.dissimilarity import (
     TopK,
     Undirected,
 )
-from lightning_advinterp.attacks.explanation import ExplanationAttack, Softplus
+from lightning_advinterp.attacks.explanation import ExplanationAttack, Keep, Softplus
 from lightning_advinterp.attacks.step import AdamStep, RandomSignStep, SignStep, Step
 from lightning_advinterp.attacks.threat import THREATS
 from lightning_advinterp.explanations import LRP, DeepLift, Explanation
@@ -38,14 +38,18 @@ class ExplanationAttackConfig:
         step: ``sign`` or ``adam`` (the default of target_map).
         softplus: β of the surrogate, or [first, last] for a growing one; 0 for the ReLU network itself. Left out: 10
             (target_map: [10, 100]), and 0 for lrp and deeplift.
-        k: of topk and of the top-k criterion; 1,000 when left out, less for images below 100 pixels.
+        k: of topk and of the top-k criterion; 1,000 when left out, 100 for images below 100 pixels, a tenth of the
+            places below 32.
         region: of target_region, [top, left, height, width] in shares of the sides; the quadrant of least relevance
             when left out.
         target: of target_map, ``centre`` (the default), ``uniform``, ``inverted`` or ``text``; maps of other images
             are given in Python.
+        text: what ``target: text`` writes; "NO CAT" when left out.
         penalty: γ of −γ‖Δp‖²; 0 when left out, 5e-4 for target_map.
         criterion: by what the best iterate is chosen: ``topk``, ``spearman``, ``center_shift`` or ``gain``.
         most_delta_p: the farthest that the class' probability may move; 1 when left out.
+        keep: ``selection`` (the default): the best iterate that keeps the class counts; ``constraint``: a step that
+            leaves the class, or ``most_delta_p``, is halved up to three times and then not taken.
         check_every: iterates between checks of the ReLU network; 1 when left out.
         label: the class that is explained, ``predicted`` or ``true`` (then wrongly classified images are left out).
         of: in an analysis of several methods, the name of the one whose maps are attacked; each its own when left out.
@@ -62,9 +66,11 @@ class ExplanationAttackConfig:
     k: int | None = None
     region: tuple[float, float, float, float] | None = None
     target: Target | None = None
+    text: str | None = None
     penalty: float | None = None
     criterion: Criterion | None = None
     most_delta_p: float | None = None
+    keep: Keep | None = None
     check_every: int | None = None
     label: Literal["predicted", "true"] = "predicted"
     of: str | None = None
@@ -83,11 +89,11 @@ AIMS: dict[str, tuple[Callable[..., Dissimilarity], frozenset[str]]] = {
     "topk": (TopK, frozenset({"k"})),
     "mass_centre": (MassCentre, frozenset()),
     "target_region": (TargetRegion, frozenset({"region"})),
-    "target_map": (TargetMap, frozenset({"target"})),
+    "target_map": (TargetMap, frozenset({"target", "text"})),
 }
 """Every type by its name, and the settings that only it takes."""
 
-_OWN = frozenset({"k", "region", "target"})
+_OWN = frozenset({"k", "region", "target", "text"})
 _WITHOUT_GRADIENT = frozenset({"step", "softplus", "penalty"})
 
 
@@ -101,6 +107,8 @@ def _check(config: ExplanationAttackConfig) -> None:
     for setting in sorted(refused):
         if getattr(config, setting) is not None:
             raise ValueError(f"{setting} is no setting of {config.type}.")
+    if config.text is not None and config.target != "text":
+        raise ValueError(f"text is written by target: text alone, got target {config.target!r}.")
     if config.label not in ("predicted", "true"):
         raise ValueError(f"label must be predicted or true, got {config.label!r}.")
     betas = config.softplus if isinstance(config.softplus, tuple | list) else (config.softplus or 0.0,)
@@ -161,7 +169,7 @@ def create_explanation_attack(
         softplus = 0.0 if own else (10.0, 100.0) if config.type == "target_map" else 10.0
     given = {
         name: value
-        for name in ("criterion", "most_delta_p", "check_every")
+        for name in ("criterion", "most_delta_p", "keep", "check_every")
         if (value := getattr(config, name)) is not None
     }
     default_penalty = 5e-4 if config.type == "target_map" else 0.0
@@ -180,8 +188,6 @@ def create_explanation_attack(
 
 
 def _ghorbani(kind: str, **settings: Any) -> ExplanationAttackConfig:
-    if kind in ("random_sign", "topk"):
-        settings["k"] = 1000
     common: dict[str, Any] = {"eps": "8/255", "steps": 300, "step_size": "0.5/255", "label": "true"}
     surrogate: dict[str, Any] = {} if kind == "random_sign" else {"softplus": 1.0}
     return ExplanationAttackConfig(kind, **common | surrogate | settings)
@@ -198,9 +204,13 @@ EXPLANATION_ATTACKS: dict[str, tuple[ExplanationAttackConfig, ...]] = {
 }
 """The settings of the authors' codes.
 
-ghorbani2019: 300 steps of 0.5/255 in ε = 8/255, a softplus surrogate of β = 1, the least intersection of the top 1,000.
-Departure: the region is the quadrant of least relevance. With β = 1 a ResNet-18 loses its classes, a SqueezeNet does
-not; ``recommended`` has 10. For DeepLIFT the authors take ε = 16/255, α = 0.1/255 and no surrogate.
+ghorbani2019: 300 steps of 0.5/255 in ε = 8/255, a softplus surrogate of β = 1, the least intersection of the top 1,000
+(of smaller images fewer, see :func:`~lightning_advinterp.metrics.heatmaps.default_k`). Departures: the region is the
+quadrant of least relevance; the centre of mass moves away from that of the ReLU map, in the authors' code from the
+surrogate's; of integrated gradients the whole map is differentiated, its factor (x − baseline) included, while the
+authors' code sums (k/n) times the derivatives at the points of the path and leaves the factor fixed. With β = 1 a
+ResNet-18 loses its classes, a SqueezeNet does not; ``recommended`` has 10. For DeepLIFT the authors take ε = 16/255,
+α = 0.1/255 and no surrogate.
 
 dombrowski2019: 1,500 steps of Adam, γ = (1e6/1000)/(1e11/224²) = 5e-4 of the squared change of the probabilities, β
 from 10 to 100, no ball. Departures: the best checked iterate is kept instead of the last; the step, 2e-4 in normalised

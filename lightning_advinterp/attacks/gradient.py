@@ -87,6 +87,10 @@ class GradientAttack(Attack):
         logits = network(x_adv)
         return self.gain(logits, goal), logits
 
+    def arrive(self, network: nn.Module, here: Tensor, there: Tensor, x: Tensor, radius: Tensor, goal: Goal) -> Tensor:
+        """Return where a step from ``here`` to ``there`` ends; all ``[B, C, H, W]`` in the threat model of ``x``."""
+        return there
+
     def first_move(self, x: Tensor, gradient: Tensor, keys: Tensor) -> Tensor:
         """Take the first step from the image itself along ``gradient``, back into the threat model."""
         radius = self.threat.budget.radius(keys, x.dtype)
@@ -134,7 +138,8 @@ class GradientAttack(Attack):
                     move.take(stay)
                     if len(at) == 0:
                         break
-            x_adv = self.threat.project(x_adv + move(gradient, radius, mix(keys, step)), x, radius)
+            there = self.threat.project(x_adv + move(gradient, radius, mix(keys, step)), x, radius)
+            x_adv = self.arrive(network, x_adv, there, x, radius, goal)
         if len(at) < len(image):
             x_adv = stopped.index_copy(0, at, x_adv)
         return self._result(network, x_adv, image, everyone, trace, finish=finish)

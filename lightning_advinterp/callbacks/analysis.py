@@ -4,6 +4,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -79,8 +80,11 @@ class AnalysisCallback(pl.Callback):
     def draw(self, writer: Any, trainer: pl.Trainer, seen: "Seen") -> None:
         """Add figures and texts to TensorBoard; called on the first process."""
 
+    def write(self, folder: Path, trainer: pl.Trainer, seen: "Seen") -> None:
+        """Write files beside the log in ``folder``; called on the first process, where there is a log on disk."""
+
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run, beside the training's progress bar, log the scalars on all processes, and draw on the first."""
+        """Run, beside the training's progress bar, log the scalars on all processes, draw and write on the first."""
         if not self.due(trainer):
             return
         assert isinstance(pl_module, RobustClassifier)
@@ -102,6 +106,9 @@ class AnalysisCallback(pl.Callback):
         results = runner.run(analyses)
         seen = Seen(pl_module, dataset, attacks, analyses, results)
         if trainer.is_global_zero:
+            folder = next((logger.log_dir for logger in trainer.loggers if logger.log_dir), None)
+            if folder is not None:
+                self.write(Path(folder), trainer, seen)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     self.draw(logger.experiment, trainer, seen)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 from typing import Any, final
 
 import pytorch_lightning as pl
@@ -12,6 +13,7 @@ from lightning_advinterp.analyses.fragility_config import FragilityConfig
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
 from lightning_advinterp.report.fragility import fragility_curves, fragility_panels
+from lightning_advinterp.report.save import name_images, save_tables
 
 DEFAULT = FragilityConfig("quick", eps=("8/255",), faithfulness=0)
 """Two methods under three attacks of 10 steps: about 700 forward and backward passes of an image."""
@@ -24,7 +26,8 @@ class FragilityCallback(AnalysisCallback):
     Medians of ``topk``, ``spearman`` and ``center_shift``, the shares ``label_kept`` and ``success``; beside them the
     similarity of two different images' maps (attack ``other_image``), and how many images were taken
     (``fragility/images``), classified wrongly and so left out (``fragility/skipped``), or left out for lack of time
-    (``fragility/left``). In TensorBoard: the curve over ε, and images with their maps before and after.
+    (``fragility/left``). In TensorBoard: the curve over ε, and images with their maps before and after. Beside
+    the log, in ``fragility/epoch_<n>/``: the tables of ``evaluate.py``, per image and summarised.
 
     Paste into a configuration::
 
@@ -67,6 +70,11 @@ class FragilityCallback(AnalysisCallback):
     def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
         """Return all scalars that have a value."""
         return {key: value for key, value in results["fragility"].scalars.items() if value == value}
+
+    def write(self, folder: Path, trainer: pl.Trainer, seen: Seen) -> None:
+        """Write the tables that ``evaluate.py`` writes."""
+        name_images(seen.results, seen.dataset)
+        save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", seen.results)
 
     def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
         """Draw the curve and the pictures."""

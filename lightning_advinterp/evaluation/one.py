@@ -27,6 +27,7 @@ from lightning_advinterp.evaluation.registry import ANALYSES, Data, analysis_nam
 from lightning_advinterp.files import write_text
 from lightning_advinterp.networks import Network
 from lightning_advinterp.report import save_results
+from lightning_advinterp.report.save import name_images
 
 Checking = Callable[[], AbstractContextManager[None]]
 """Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
@@ -221,18 +222,6 @@ def _announce(images: Images, configs: Mapping[str, AttackConfig], console: Cons
             f"  too few other images: {images.taken} are taken from those to be reported on, "
             f"which leaves {len(images.reported)}"
         )
-
-
-def name_images(results: Mapping[str, Result], dataset: Any) -> None:
-    """Put paths relative to the data's folder for the images' numbers in all tables, where images have paths."""
-    path_of = getattr(dataset, "path_of", None)
-    if path_of is None:
-        return
-    for result in results.values():
-        for rows in result.tables.values():
-            for row in rows:
-                if isinstance(row.get("image"), int):
-                    row["image"] = path_of(row["image"])
 
 
 def choose_device(name: str) -> torch.device:

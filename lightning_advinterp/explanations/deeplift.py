@@ -16,8 +16,9 @@ from lightning_advinterp.explanations.linear import (
     split_channels,
     transpose_of,
 )
-from lightning_advinterp.explanations.program import Op, Step, program_of
+from lightning_advinterp.explanations.program import Op, Step
 from lightning_advinterp.explanations.question import Baseline, Question
+from lightning_advinterp.explanations.verification import verified_program
 from lightning_advinterp.networks.smoothing import active_beta
 
 
@@ -53,7 +54,7 @@ class DeepLift(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the attributions."""
-        program = program_of(question.body, self.name)
+        program = verified_program(question.body, self.name, question.z)
         with torch.set_grad_enabled(question.create_graph):
             start = question.baseline(self.baseline)
             there = run(program, question.z)

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.explanations.question import Question, asking
+from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.randomness import sample_keys
 
@@ -114,7 +115,7 @@ class Method(ABC):
         Where the map begins with a forward pass of the images, that serves for both.
         """
         if not self._shares:
-            with torch.no_grad():
+            with frozen_eval(network), torch.no_grad():
                 logits: Tensor = network(x)
             return logits, self.map(network, x, target, keys=keys)
         keys = sample_keys(torch.arange(len(x), device=x.device)) if keys is None else keys
@@ -137,7 +138,8 @@ class Method(ABC):
         """Return the forward and the backward passes that a map takes, of one image.
 
         Propagation through the layers counts as a backward pass, and through layers with other weights as one more of
-        either kind. The derivative goes back through every pass of the map.
+        either kind. The derivative goes back through every pass of the map. The one forward pass with which a network's
+        steps are verified before the first propagation is not counted.
 
         Args:
             size: the image's side in pixels, on which the number of occlusion's patches depends.

@@ -15,8 +15,9 @@ from lightning_advinterp.explanations.linear import (
     split_channels,
     transpose_of,
 )
-from lightning_advinterp.explanations.program import Op, Step, program_of
+from lightning_advinterp.explanations.program import Op, Step
 from lightning_advinterp.explanations.question import Question, pick
+from lightning_advinterp.explanations.verification import verified_program
 
 Rule = Literal["alpha_beta", "epsilon", "gamma"]
 First = Literal["z_b", "same"]
@@ -86,7 +87,7 @@ class LRP(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the pixels' relevance."""
-        program = program_of(question.body, self.name)
+        program = verified_program(question.body, self.name, question.z)
         with torch.set_grad_enabled(question.create_graph):
             seen = run(program, question.z)
             logits = seen.values[-1]

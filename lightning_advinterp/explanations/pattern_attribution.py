@@ -32,7 +32,7 @@ class PatternAttribution(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the attribution."""
-        program = sequential_program(question.body)
+        program = sequential_program(question.body, question.z)
         beta = active_beta()
         with torch.set_grad_enabled(question.create_graph):
             seen = run(program, question.z)

@@ -10,8 +10,9 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lightning_advinterp.explanations.linear import Affine, run
-from lightning_advinterp.explanations.program import Op, Program, program_of
+from lightning_advinterp.explanations.program import Op, Program
 from lightning_advinterp.explanations.question import asking
+from lightning_advinterp.explanations.verification import verified_program
 
 _METHOD = "pattern_attribution"
 
@@ -49,26 +50,35 @@ class Patterns:
         """Return w ⊙ a of a layer.
 
         Raises:
-            ValueError: if there is no pattern for these weights: wᵀa is not 1 for each unit (0 where it never fired).
+            ValueError: if there is no pattern for these weights: wᵀa is not 1 but for rounding for each unit
+                (0 where it never fired).
         """
         pattern = self.values.get(name)
         if pattern is not None and pattern.shape == layer.weight.shape:
             product = layer.weight * pattern.to(layer.weight)
-            sums = product.detach().flatten(1).sum(1)
-            if bool((((sums - 1).abs() < 1e-2) | (sums == 0)).all()):
+            shares = product.detach().flatten(1)
+            sums = shares.sum(1)
+            # of many terms that cancel, as in a unit that fired on a few images, rounding leaves more than a hundredth
+            rounding = torch.finfo(shares.dtype).eps * shares.abs().sum(1)
+            if bool((((sums - 1).abs() < 1e-2 + rounding) | (sums == 0)).all()):
                 return product
         raise ValueError(
             f"patterns: those of layer {name} were not learnt for this network's weights; learn them anew."
         )
 
 
-def sequential_program(body: nn.Module) -> Program:
+def sequential_program(body: nn.Module, z: Tensor) -> Program:
     """Return the steps of a network in which every step reads the one before.
 
+    Args:
+        body: from normalised images to logits.
+        z: normalised images ``[B, C, H, W]``, on which the steps are compared with the network.
+
     Raises:
-        ValueError: naming the first step that joins branches, or that patterns cannot pass.
+        ValueError: naming the first step that joins branches, or that patterns cannot pass, or that computes something
+            else than the network.
     """
-    program = program_of(body, _METHOD)
+    program = verified_program(body, _METHOD, z)
     for number, step in enumerate(program.steps[1:], 1):
         if step.inputs != (number - 1,) or step.op is Op.NORM:
             raise ValueError(
@@ -79,30 +89,35 @@ def sequential_program(body: nn.Module) -> Program:
 
 
 class _Sums:
-    """Running sums of one layer: over all places, and over those where a unit fires."""
+    """Running sums of one layer: over all places, and over those where a unit fires.
+
+    They are float64: a covariance is a small difference of large sums where inputs are never negative.
+    """
 
     def __init__(self, layer: Affine) -> None:
-        self.y = layer.weight.new_zeros(len(layer.weight))
+        self.y = layer.weight.new_zeros(len(layer.weight), dtype=torch.float64)
         self.count, self.fired = 0, self.y.clone()
-        self.x, self.xy = torch.zeros_like(layer.weight), torch.zeros_like(layer.weight)
+        self.x = torch.zeros_like(layer.weight, dtype=torch.float64)
+        self.xy = self.x.clone()
 
     def add(self, layer: Affine, a: Tensor, z: Tensor, last: bool) -> None:
         """Take the inputs and outputs of one batch in; the last layer has no relu, and counts everywhere."""
         mask = torch.ones_like(z) if last else (z > 0).to(z.dtype)
         places = [0, *range(2, z.dim())]
         self.count += z.numel() // z.shape[1]
-        self.y += z.sum(places)
+        self.y += z.double().sum(places)
         self.fired += mask.sum(places)
         self.x += layer.outer(a, mask)
         self.xy += layer.outer(a, z * mask)
 
     def pattern(self, layer: Affine) -> Tensor:
-        """Return a = c / wᵀc with c = E₊[x y] − E₊[x] E[y]."""
+        """Return a = c / wᵀc with c = E₊[x y] − E₊[x] E[y], in the type of the weights."""
         fired = layer.per_output(self.fired.clamp(min=1))
         covariance = self.xy / fired - self.x / fired * layer.per_output(self.y / max(self.count, 1))
         length = layer.per_output((layer.weight * covariance).flatten(1).sum(1))
         dead = length == 0
-        return torch.where(dead, torch.zeros_like(covariance), covariance / torch.where(dead, 1.0, length))
+        pattern = torch.where(dead, torch.zeros_like(covariance), covariance / torch.where(dead, 1.0, length))
+        return pattern.to(layer.weight)
 
 
 def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
@@ -128,7 +143,7 @@ def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
     for x in batches:
         nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         with asking(network, x, nothing, nothing, create_graph=False) as question, torch.no_grad():
-            program = sequential_program(question.body)
+            program = sequential_program(question.body, question.z)
             seen = run(program, question.z)
             layers = seen.layers
             last = max(number for number, layer in enumerate(layers) if layer is not None)

@@ -12,7 +12,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from lightning_advinterp.networks.cifar_resnet import Subsample
-from lightning_advinterp.networks.sites import Board
+from lightning_advinterp.networks.sites import Board, Site
 from lightning_advinterp.networks.trace import Trace, output_node, trace_network
 
 
@@ -61,17 +61,21 @@ class Program:
     Attributes:
         steps: the steps.
         modules: every module that the steps use, by path.
+        hooks: numbers of the hooks that could change what the network computes.
     """
 
     steps: tuple[Step, ...]
     modules: dict[str, nn.Module]
+    hooks: frozenset[int]
 
 
 _PROGRAMS: "WeakKeyDictionary[nn.Module, Program]" = WeakKeyDictionary()
 
 
 def program_of(body: nn.Module, method: str) -> Program:
-    """Return the steps of a network, from a symbolic trace that is remembered while its modules stay the same.
+    """Return the steps of a network, from a symbolic trace remembered while its modules and hooks stay the same.
+
+    A trace does not see everything; see :func:`~lightning_advinterp.explanations.verification.verified_program`.
 
     Args:
         body: from normalised images to logits.
@@ -86,8 +90,12 @@ def program_of(body: nn.Module, method: str) -> Program:
             raise ValueError(
                 f"{method} propagates through the network's own layers; leave the block that changes them."
             )
-    known = _PROGRAMS.get(body)
-    if known is None or any(_at(body, path) is not module for path, module in known.modules.items()):
+    known, hooks = _PROGRAMS.get(body), _hooks(body)
+    if (
+        known is None
+        or known.hooks != hooks
+        or any(_at(body, path) is not part for path, part in known.modules.items())
+    ):
         try:
             trace = trace_network(body)
         except Exception as error:  # data-dependent control flow shows in many kinds of error
@@ -95,9 +103,20 @@ def program_of(body: nn.Module, method: str) -> Program:
                 f"{method} needs to follow the network's computation, and {type(body).__name__} cannot be traced "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); take a gradient method."
             ) from error
-        known = _Compiler(trace, method).program()
+        known = _Compiler(trace, method).program(hooks)
         _PROGRAMS[body] = known
     return known
+
+
+def _hooks(body: nn.Module) -> frozenset[int]:
+    """Return the numbers, unique in a process, of all forward hooks but those that only read."""
+    return frozenset(
+        number
+        for module in body.modules()
+        for hooks in (module._forward_pre_hooks, module._forward_hooks)
+        for number, hook in hooks.items()
+        if not isinstance(hook, Board) and not (isinstance(hook, Site) and not hook.edits)
+    )
 
 
 def _at(body: nn.Module, path: str) -> nn.Module | None:
@@ -114,7 +133,7 @@ class _Compiler:
         self.number: dict[fx.Node, int] = {}
         self.modules: dict[str, nn.Module] = {}
 
-    def program(self) -> Program:
+    def program(self, hooks: frozenset[int]) -> Program:
         end = output_node(self.trace.traced)
         needed = _needed(end)
         for node in self.trace.traced.nodes:
@@ -123,7 +142,7 @@ class _Compiler:
         last = self.number[end]
         if last != len(self.steps) - 1:
             raise ValueError(f"{self.method}: the logits are not what the network computes last ({end}).")
-        return Program(tuple(self.steps), self.modules)
+        return Program(tuple(self.steps), self.modules, hooks)
 
     def _add(self, node: fx.Node) -> None:
         step = self._step(node)

@@ -157,13 +157,14 @@ def compare_inputs(x: Tensor, x_adv: Tensor, logits: Tensor, logits_adv: Tensor,
 
     Returns:
         ``label_kept``, bool ``[B]``: the predicted class is the same; ``delta_p``: |Δp| of the explained class;
-        ``linf`` and ``l2``: norms of the perturbation.
+        ``delta_output``: ‖Δp‖₂ over all classes, from 0 to √2; ``linf`` and ``l2``: norms of the perturbation.
     """
     delta = (x_adv - x).flatten(1).double()
-    p, q = (values.double().softmax(1).gather(1, target[:, None])[:, 0] for values in (logits, logits_adv))
+    change = logits_adv.double().softmax(1) - logits.double().softmax(1)
     return {
         "label_kept": logits.argmax(1) == logits_adv.argmax(1),
-        "delta_p": (q - p).abs(),
+        "delta_p": change.gather(1, target[:, None])[:, 0].abs(),
+        "delta_output": change.norm(dim=1),
         "linf": delta.abs().amax(1),
         "l2": delta.norm(dim=1),
     }

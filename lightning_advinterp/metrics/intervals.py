@@ -1,6 +1,8 @@
-"""Confidence intervals of shares."""
+"""Confidence intervals of shares and of medians."""
 
 import math
+from collections.abc import Sequence
+from fractions import Fraction
 
 
 def wilson_interval(successes: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
@@ -29,3 +31,33 @@ def wilson_interval(successes: int, n: int, z: float = 1.959963984540054) -> tup
     scale = 1 + z * z / n
     # The bounds at 0 and n are exactly 0 and 1; rounding must not push them past.
     return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+
+
+def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:
+    """An interval for the median of which values are a sample: two of the values, by their order.
+
+    It holds for any distribution: that more than n − k of n values lie on one side of the median has a probability of
+    the binomial distribution of n and ½. Of all such pairs it is the narrowest that is alike on both sides and covers
+    the median with at least the probability asked for.
+
+    Args:
+        values: without NaN, in any order.
+        confidence: the least probability, in (0, 1).
+
+    Returns:
+        Lower and upper bound; NaN where even all values are too few (below six for 95 %).
+
+    Reference:
+        David & Nagaraja, Order Statistics, 2003, Section 7.1.
+
+    >>> median_interval([float(value) for value in range(1, 21)])
+    (6.0, 15.0)
+    """
+    ordered, n = sorted(values), len(values)
+    most = Fraction(1 - confidence) * 2**n / 2  # integers: a float holds no 2ⁿ of many values
+    term, tail, k = 1, 1, 0  # 2ⁿ times the probability that exactly k, or at most k, lie below the median
+    while tail <= most:
+        k += 1
+        term = term * (n - k + 1) // k
+        tail += term
+    return (ordered[k - 1], ordered[n - k]) if k else (math.nan, math.nan)

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.networks.inplace import make_out_of_place
 from lightning_advinterp.networks.sites import (
     Board,
     Reader,
@@ -42,7 +43,8 @@ class Network(nn.Module):
     """A classifier from pixels to logits; its normalisation is its first layer.
 
     ``state_dict()`` holds the backbone's tensors alone, under ``backbone.``; mean and std belong to
-    ``spec()``. Activations that worked in place are set to work out of place.
+    ``spec()``. Activations that worked in place are set to work out of place, except where the network reads their
+    input again; see :func:`~lightning_advinterp.networks.inplace.make_out_of_place`.
 
     Args:
         backbone: from normalised images to logits, or to a tuple, dict or object that has them first or by
@@ -83,7 +85,7 @@ class Network(nn.Module):
         options: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__()
-        self.backbone = make_out_of_place(backbone)
+        self.backbone = make_out_of_place(backbone, channels=len(mean), input_size=input_size)
         self.name, self.num_classes, self.input_size = name, num_classes, input_size
         self.mean, self.std = _channel_values("mean", mean), _channel_values("std", std)
         if len(self.mean) != len(self.std) or min(self.std) <= 0:
@@ -230,14 +232,6 @@ class Network(nn.Module):
             self._mean = torch.tensor(self.mean, dtype=dtype, device=device)[:, None, None]
             self._std = torch.tensor(self.std, dtype=dtype, device=device)[:, None, None]
         return self
-
-
-def make_out_of_place(module: nn.Module) -> nn.Module:
-    """Set ``inplace`` to False wherever a submodule has it; the module itself is changed and returned."""
-    for part in module.modules():
-        if getattr(part, "inplace", False) is True:
-            part.inplace = False  # type: ignore[assignment]
-    return module
 
 
 def _is_plain(value: Any) -> bool:

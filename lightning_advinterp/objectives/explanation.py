@@ -87,10 +87,15 @@ class HessianNorm(Extended):
     Args:
         weight: of the squared norm; 0 measures it without any effect.
         base: the other objective, cross-entropy by default.
-        softplus: β; 10 keeps most networks' classes. None for networks that are smooth themselves (GELU, SiLU).
+        softplus: β. How many classes a network keeps with it depends on how large its activations are: of 120 images of
+            ImageNet a ResNet-18 kept the class of 69 % at 10, of 93 % at 20 and of 98 % at 40, a SqueezeNet of all from
+            1 on; ``class_kept`` of the analysis ``curvature`` tells for others. None for networks that are smooth
+            themselves (GELU, SiLU).
         probes: random probes of every image and step.
         output: of what the Hessian is taken, ``logit`` or ``softmax``, of the label.
-        smooth_base: let softplus stand for relu in the base as well (uncompiled), as in the paper's networks.
+        smooth_base: let softplus stand for relu in the base as well (uncompiled). It does so in training alone:
+            validation, checkpoints and evaluations run the network with relu, which the base has then not seen, while
+            the paper's networks keep their softplus.
         bn: BatchNorm's statistics in the term; the base's, and left out it is that.
 
     Reference:

@@ -78,6 +78,6 @@ def influence_brief(tables: Tables, title: str) -> Table:
 
 
 def curvature_brief(tables: Tables, title: str) -> Table:
-    """All measures, with 10 and 90 % quantiles."""
-    columns = ("measure", "median", "low", "high", "n")
+    """All measures, with 10 and 90 % quantiles, and how often softplus keeps the class."""
+    columns = ("measure", "median", "low", "high", "share", "n")
     return brief_table(tables["curvature_summary"], columns, f"{title}: curvature")

@@ -59,6 +59,29 @@ def _json(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
+def name_images(results: Mapping[str, Result], dataset: Any) -> None:
+    """Put paths relative to the data's folder for the images' numbers in all tables, where images have paths."""
+    path_of = getattr(dataset, "path_of", None)
+    if path_of is None:
+        return
+    for result in results.values():
+        for rows in result.tables.values():
+            for row in rows:
+                if isinstance(row.get("image"), int):
+                    row["image"] = path_of(row["image"])
+
+
+def save_tables(folder: Path, results: Mapping[str, Result]) -> dict[str, list[Row]]:
+    """Write ``<table>.csv`` for every table of every result, and return those that have rows."""
+    every = {name: rows for result in results.values() for name, rows in result.tables.items()}
+    for name in [name for name, rows in every.items() if not rows]:  # nothing to say: no attack, for instance
+        (folder / f"{name}.csv").unlink(missing_ok=True)
+    tables = {name: rows for name, rows in every.items() if rows}
+    for name, rows in tables.items():
+        write_text(folder / f"{name}.csv", to_csv(rows))
+    return tables
+
+
 def save_results(
     folder: Path, results: Mapping[str, Result], figures: Mapping[str, Figure], provenance: Mapping[str, Any]
 ) -> None:
@@ -71,12 +94,7 @@ def save_results(
         figures: by name.
         provenance: settings, seed, hashes and versions, common to all.
     """
-    every = {name: rows for result in results.values() for name, rows in result.tables.items()}
-    for name in [name for name, rows in every.items() if not rows]:  # nothing to say: no attack, for instance
-        (folder / f"{name}.csv").unlink(missing_ok=True)
-    tables = {name: rows for name, rows in every.items() if rows}
-    for name, rows in tables.items():
-        write_text(folder / f"{name}.csv", to_csv(rows))
+    tables = save_tables(folder, results)
     for name, figure in figures.items():
         write_atomically(folder / "figures" / f"{name}.png", partial(_draw, figure))
     for name, array in ((name, array) for result in results.values() for name, array in result.arrays.items()):

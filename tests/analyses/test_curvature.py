@@ -3,10 +3,14 @@
 import pytest
 import torch
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
+from scipy.stats import chi2, kstest
 from torch.nn import functional as F
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.curvature import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.explanations import Gradient
+from lightning_advinterp.metrics.heatmaps import spearman
+from lightning_advinterp.metrics.intervals import median_interval
 from lightning_advinterp.networks.smoothing import smoothed_relu
 
 CONFIG = CurvatureConfig(beta=5.0, lanczos=40, probes=200, step=0.02, topk=0.1, batch_size=2)
@@ -48,9 +52,17 @@ def test_against_the_dense_hessian(found):
         assert row["cos2"] == pytest.approx(cos2, rel=1e-5, abs=1e-12)
         assert row["cos2_times_dimension"] == pytest.approx(cos2 * len(n), rel=1e-5, abs=1e-9)
         with smoothed_relu(CONFIG.beta), torch.no_grad():
-            moved = x.flatten() + CONFIG.step * len(n) ** 0.5 * n
-            before, after = (F.softmax(network(z.view(1, *x.shape)).float(), 1)[0, target] for z in (x, moved))
-        assert row["delta_p_gradient"] == pytest.approx(float((after - before).abs()), rel=1e-3, abs=1e-7)
+            step = (CONFIG.step * len(n) ** 0.5 * n).view_as(x)
+            before, up, down = (F.softmax(network(z[None]).float(), 1)[0, target] for z in (x, x + step, x - step))
+            assert row["class_kept"] == (int(network(x[None]).argmax()) == target)
+        change = max(float((up - before).abs()), float((down - before).abs()))
+        assert row["delta_p_gradient"] == pytest.approx(change, rel=1e-3, abs=1e-7)
+        maps = [
+            Gradient(softplus=CONFIG.beta).map(network, z[None], torch.tensor([target]))
+            for z in (x, x + step, x - step)
+        ]
+        similar = min(float(spearman(maps[0], other)) for other in maps[1:])
+        assert row["spearman_gradient"] == pytest.approx(similar, rel=1e-6)
         assert -1 <= row["spearman_top"] <= 1
         assert 0 <= row["topk_random"] <= 1
 
@@ -62,6 +74,52 @@ def test_the_summary_has_the_medians_of_magnitudes(found):
     assert rows["lambda_max"]["median"] == pytest.approx(values[1])
     assert result.scalars["curvature/lambda_max"] == rows["lambda_max"]["median"]
     assert rows["lambda_max"]["n"] == 3
+
+
+def test_steps_go_both_ways_so_that_a_direction_s_sign_does_not_matter():
+    """Along the gradient a sure prediction can only become less sure, which one step up would not show."""
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(27, 2, bias=False)).double()
+    with torch.no_grad():
+        network[1].weight.copy_(torch.stack([torch.ones(27), -torch.ones(27)]))
+    x, analysis = (
+        torch.full((1, 3, 3, 3), 0.1, dtype=torch.float64),
+        CurvatureAnalysis(CurvatureConfig(step=0.2, topk=0.5)),
+    )
+    for sign in (1, -1):
+        move = {"top": sign * torch.ones(1, 27, dtype=torch.float64)}
+        smooth, found = analysis._steps(network, x, torch.tensor([0]), move)
+        assert int(smooth) == 0
+        before, after = (torch.tensor(2 * 27 * level).sigmoid() for level in (0.1, -0.1))
+        assert float(found["delta_p_top"]) == pytest.approx(float(before - after), rel=1e-5)
+
+
+def test_the_null_of_the_cosine_is_a_chi_square_of_one_degree():
+    network, batch = small_network(), small_batch(n=64, size=6)
+    config = CurvatureConfig(lanczos=1, probes=2, limit=64, batch_size=64)
+    result = Runner(network, Memory(batch), batch_size=64).run([CurvatureAnalysis(config)])["curvature"]
+    values = [row["cos2_times_dimension_random"] for row in result.tables["curvature"]]
+    assert sum(values) / 64 == pytest.approx(1, abs=4 * (2 / 64) ** 0.5)
+    assert kstest(values, chi2(1).cdf).pvalue > 0.01
+    row = {row["measure"]: row for row in result.tables["curvature_summary"]}["cos2_times_dimension_random"]
+    assert (row["median_low"], row["median_high"]) == median_interval(values)
+    assert row["low"] < row["median_low"] < row["median"] < row["median_high"] < row["high"]
+
+
+@pytest.mark.parametrize(("beta", "kept"), [(0.05, False), (1e4, True)])
+def test_a_beta_that_loses_the_classes_is_said(beta, kept, caplog):
+    network, batch = small_network(), small_batch(n=8, size=6)
+    analysis = CurvatureAnalysis(CurvatureConfig(beta=beta, lanczos=2, probes=2))
+    result = Runner(network, Memory(batch)).run([analysis])["curvature"]
+    with torch.no_grad(), smoothed_relu(beta):
+        same = network(batch.image).argmax(1)
+    expected = same == network(batch.image).argmax(1)
+    assert [row["class_kept"] for row in result.tables["curvature"]] == expected.tolist()
+    share = float(expected.double().mean())
+    assert (share >= 0.9) == kept
+    summary = {row["measure"]: row for row in result.tables["curvature_summary"]}["class_kept"]
+    assert summary["share"] == result.scalars["curvature/class_kept"] == pytest.approx(share)
+    assert summary["share_low"] <= share <= summary["share_high"]
+    assert ("take a larger curvature.beta" in caplog.text.lower()) != kept
 
 
 def test_two_parts_merge_into_one():

@@ -13,7 +13,7 @@ from torch import nn
 from lightning_advinterp.analyses import Observation, Runner
 from lightning_advinterp.analyses.fragility import FragilityAnalysis
 from lightning_advinterp.analyses.fragility_config import FragilityConfig
-from lightning_advinterp.analyses.fragility_tables import spread
+from lightning_advinterp.analyses.fragility_tables import spread, summarised
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients, learn_patterns
@@ -22,6 +22,7 @@ from lightning_advinterp.metrics.heatmaps import compare_images, compare_inputs,
 from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.randomness import sample_keys
 
 CONFIG = FragilityConfig(
@@ -57,6 +58,14 @@ def found():
     result = Runner(network, Memory(batch), batch_size=3).run([analysis])["fragility"]
     assert_untouched(network, before)
     return network.eval(), batch, analysis, result
+
+
+def test_a_median_has_its_interval_beside_its_quantiles():
+    values = [0.3, None, 0.1, float("nan"), 0.2, 0.6, 0.5, 0.4, 0.9]
+    row = summarised("topk", values)
+    assert list(row) == ["topk", "topk_q10", "topk_q90", "topk_low", "topk_high"]
+    assert list(row.values()) == pytest.approx([0.4, 0.16, 0.72, 0.1, 0.9])
+    assert set(summarised("topk", [None]).values()) == {None}
 
 
 def rows_of(result, **wanted):
@@ -107,6 +116,7 @@ def test_summary_has_quantiles_shares_and_reference_levels(found):
         for measure in ("topk", "spearman", "center_shift", "linf"):
             low, middle, high = np.quantile([one[measure] for one in own], (0.1, 0.5, 0.9))
             assert (row[f"{measure}_q10"], row[measure], row[f"{measure}_q90"]) == pytest.approx((low, middle, high))
+        assert row["topk_low"] is row["topk_high"] is None  # five images are too few for an interval
         kept = sum(one["label_kept"] for one in own)
         assert (row["label_kept"], row["label_kept_low"], row["label_kept_high"]) == pytest.approx(
             (kept / 5, *wilson_interval(kept, 5))
@@ -290,6 +300,35 @@ def test_nothing_is_classified_correctly():
     result = Runner(network, Memory(wrong)).run([FragilityAnalysis(CONFIG)])["fragility"]
     assert result.tables["fragility"] == []
     assert result.scalars == {"fragility/images": 0, "fragility/skipped": 7, "fragility/left": 0}
+
+
+@pytest.mark.parametrize("parts", [1, 2])
+def test_a_softplus_that_loses_the_classes_is_said(parts, caplog):
+    network, batch = network_and_batch()
+    methods = [ExplanationConfig("gradient")]
+    methods += [
+        ExplanationConfig("gradient", name=name, softplus=beta) for name, beta in (("near", 1e4), ("far", 0.02))
+    ]
+    config = replace(CONFIG, methods=tuple(methods), attacks=CONFIG.attacks[:1])
+    whole = FragilityAnalysis(config)
+    for part in range(parts):
+        analysis = FragilityAnalysis(config)
+        Runner(network, Memory(Batch(*(field[part::parts] for field in batch)))).run([analysis])
+        whole.merge(analysis.state_dict())
+    caplog.clear()
+    result = whole.result()
+    rows = {row["method"]: row for row in result.tables["fragility_methods"]}
+    right = network(batch.image).argmax(1) == batch.label
+    with smoothed_relu(0.02):
+        kept = (network(batch.image).argmax(1) == batch.label)[right].double().mean().item()
+    assert kept < 0.9
+    assert rows["near"]["smooth_kept"] == 1
+    assert rows["far"]["smooth_kept"] == result.scalars["fragility/far/softplus/smooth_kept"] == pytest.approx(kept)
+    bounds = (rows["far"]["smooth_kept_low"], rows["far"]["smooth_kept_high"])
+    assert bounds == pytest.approx(wilson_interval(round(5 * kept), 5))
+    assert rows["gradient"]["smooth_kept"] is None
+    assert "of method far" in caplog.text
+    assert "of method near" not in caplog.text
 
 
 def test_one_image_has_no_others():

@@ -15,7 +15,7 @@ from lightning_advinterp.analyses.influence_config import InfluenceConfig, Task,
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations.influence import LastLayerInfluence
 from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate
-from lightning_advinterp.metrics.intervals import wilson_interval
+from lightning_advinterp.metrics.intervals import median_interval, wilson_interval
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.modes import frozen_eval
 
@@ -75,6 +75,9 @@ def test_summary(found):
         own = [one for one in result.tables["influence"] if one["attack"] == row["attack"]]
         assert row["n"] == len(own)
         assert row["spearman"] == pytest.approx(np.median([one["spearman"] for one in own]))
+        low, high = median_interval([one["spearman"] for one in own])
+        missing = len(own) < 6
+        assert (row["spearman_low"], row["spearman_high"]) == ((None, None) if missing else (low, high))
         kept = [one["spearman"] for one in own if one["label_kept"]]
         assert row["spearman_kept"] == pytest.approx(np.median(kept))
         share = len(kept) / len(own)

@@ -146,6 +146,52 @@ def test_the_class_and_its_probability_are_kept():
     assert near.success.any()
 
 
+class Seen(Gradient):
+    """Notes the images whose maps are checked: all iterates."""
+
+    def __init__(self):
+        super().__init__()
+        self.images = []
+
+    def look(self, network, x, target, **settings):
+        self.images.append(x.detach())
+        return super().look(network, x, target, **settings)
+
+
+@pytest.mark.parametrize(("kind", "most"), [("topk", 1.0), ("topk", 0.02), ("random_sign", 0.02)])
+def test_under_the_constraint_no_iterate_leaves_the_class(kind, most):
+    network, x = wrap(plain()), batch(12)[0]
+    with torch.no_grad():  # the mean logits are equal: the classes lie near each other
+        network.backbone[9].bias -= network(x).mean(0)
+    p, label = network(x).softmax(1).max(1)
+    ways = {}
+    for keep in ("selection", "constraint"):
+        method = Seen()
+        attack = build(kind, method, keep=keep, most_delta_p=most, eps=1.0, step_size=0.5, k=10)
+        ways[keep] = attack.run(network, x), torch.stack([x, *method.images])
+    outside = {}
+    for keep, (_, images) in ways.items():
+        after = [network(z).softmax(1) for z in images]
+        moved = [(q.gather(1, label[:, None])[:, 0] - p).abs().max() for q in after]
+        outside[keep] = max(moved) > most or any((q.argmax(1) != label).any() for q in after)
+        assert images.min() >= 0
+        assert images.max() <= 1
+    assert outside == {"selection": True, "constraint": False}
+    steps = ways["constraint"][1].diff(dim=0).abs().amax((2, 3, 4)).flatten()
+    assert (steps == 0).any() or ((steps > 0) & (steps < 0.26)).any()  # some were shortened
+    assert (steps > 0.4).any()  # some were not
+    assert ways["constraint"][0].success.any()
+
+
+def test_the_constraint_holds_image_by_image():
+    network, x = wrap(plain()), batch(5)[0]
+    attack = build("topk", keep="constraint", most_delta_p=0.02, eps=1.0, step_size=0.5, k=10)
+    together = attack(network, x)
+    torch.testing.assert_close(together[3:4], attack(network, x[3:4]), atol=1e-12, rtol=0)
+    with pytest.raises(ValueError, match="keep must be one of selection, constraint"):
+        build("topk", keep="penalty", k=10)
+
+
 def test_a_penalty_keeps_the_probabilities_nearer():
     network, x = wrap(plain()), batch(8)[0]
     p = network(x).softmax(1)
@@ -245,6 +291,9 @@ def test_target_maps_are_shares_and_look_as_named():
         ({"type": "topk", "softplus": (10.0,)}, r"softplus must be one β, \[first, last\]"),
         ({"type": "topk", "label": "least_likely"}, "label must be predicted or true"),
         ({"type": "target_region", "region": (0.6, 0.0, 0.5, 0.5)}, "region must be"),
+        ({"type": "target_map", "text": "DOG"}, "text is written by target: text alone, got target None"),
+        ({"type": "topk", "text": "DOG"}, "text is no setting of topk"),
+        ({"type": "target_map", "target": "text", "text": " "}, "text must have a letter"),
         ({"type": "target_map", "target": "dog"}, "target must be uniform, centre, inverted, text"),
     ],
 )
@@ -281,4 +330,7 @@ def test_the_papers_attacks_are_built():
     (topk,) = (config for config in EXPLANATION_ATTACKS["ghorbani2019"] if config.type == "topk")
     attack = create_explanation_attack(topk, Gradient())
     assert (attack.steps, attack.step.size, attack.eps) == (300, 0.5 / 255, 8 / 255)
-    assert (attack.softplus, attack.dissimilarity.k, attack.label) == (1.0, 1000, "true")
+    assert (attack.softplus, attack.label) == (1.0, "true")
+    for preset in EXPLANATION_ATTACKS["ghorbani2019"]:
+        aim = create_explanation_attack(preset, Gradient()).dissimilarity
+        assert [aim.places(torch.zeros(1, n, n)) for n in (224, 32)] == [1000, 100]

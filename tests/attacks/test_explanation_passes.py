@@ -63,8 +63,10 @@ METHODS = [
 
 
 def frozen(body):
-    network = wrap(body)
-    return network.requires_grad_(False)
+    """A network whose steps were compared with it, which happens once and is not counted."""
+    network = wrap(body).requires_grad_(False)
+    DeepLift().map(network, *batch(1))
+    return network
 
 
 @pytest.mark.parametrize("method", METHODS, ids=repr)
@@ -114,6 +116,19 @@ def test_passes_of_attacks(method, kind, check_every, penalty):
     assert counted.images == 2 * sum(attack.passes)
     if isinstance(method, Gradient):
         assert sum(forwards) == 2 * attack.passes[0]
+
+
+def test_a_constraint_takes_one_to_four_forward_passes_more_per_step():
+    network, x = frozen(Branches()), batch(2)[0]
+    counts, passes = {}, {}
+    for keep in ("selection", "constraint"):
+        config = ExplanationAttackConfig("topk", steps=4, step_size=0.3, k=10, keep=keep, most_delta_p=0.01)
+        attack = create_explanation_attack(config, Gradient())
+        with Count() as counted:
+            attack.run(network, x)
+        counts[keep], passes[keep] = counted.images, 2 * sum(attack.passes)
+    assert counts["selection"] == passes["selection"]
+    assert counts["selection"] + 2 * 4 <= counts["constraint"] <= passes["constraint"]
 
 
 def test_passes_of_the_attack_on_attributions():

@@ -1,11 +1,20 @@
 """The callback in a training, and its place on the command line; on two processes see test_many_processes.py."""
 
+import csv
+
 import pytest
+import pytorch_lightning as pl
 import torch
 import yaml
+from helpers import Memory, small_batch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from torch.utils.data import DataLoader
 
+from lightning_advinterp.analyses.fragility_config import FragilityConfig
+from lightning_advinterp.attacks import ExplanationAttackConfig
+from lightning_advinterp.callbacks.fragility import FragilityCallback
 from lightning_advinterp.cli import TrainCLI, train
+from lightning_advinterp.module import RobustClassifier
 
 BASE = """
 name: fragile
@@ -56,11 +65,39 @@ def test_scalars_figures_and_an_untouched_training(config, tmp_path):
         assert 0 <= logged[f"fragility/{method}/other_image/topk"] <= 1
     images = set(events.Tags()["images"])
     assert {"fragility/curves", "fragility/gradient", "fragility/lrp"} <= images
+    folder = tmp_path / "runs" / "with" / "fragility" / "epoch_1"
+    files = {"fragility", "fragility_summary", "fragility_methods", "fragility_convergence"}
+    assert {path.name for path in folder.iterdir()} == {f"{name}.csv" for name in files}
+    with (folder / "fragility.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == logged["fragility/images"] * 2 * 2 * 2
+    with (folder / "fragility_summary.csv").open() as file:
+        summary = [row for row in csv.DictReader(file) if (row["method"], row["attack"]) == ("lrp", "topk")]
+    assert float(summary[-1]["spearman"]) == pytest.approx(logged["fragility/lrp/topk/spearman"], abs=1e-5)
     states = [
         torch.load(tmp_path / "runs" / name / "last.ckpt", weights_only=True)["state_dict"]
         for name in ("with", "without")
     ]
     assert all(torch.equal(states[0][key], states[1][key]) for key in states[1])
+
+
+def test_nothing_is_written_where_no_log_is(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    batch = small_batch(n=6, size=12)
+    settings = FragilityConfig(attacks=(ExplanationAttackConfig("topk", k=10),), eps=("4/255",), steps=1)
+    module = RobustClassifier("helpers.SmallBackbone", num_classes=5, image_size=12)
+    watching = FragilityCallback(settings, limit=6, seconds=None)
+    trainer = pl.Trainer(
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        inference_mode=False,
+        callbacks=[watching],
+    )
+    trainer.validate(module, DataLoader(Memory(batch), batch_size=3), verbose=False)
+    assert "fragility/images" in trainer.callback_metrics
+    assert not list(tmp_path.iterdir())
 
 
 def test_defaults_and_presets_parse(config):

@@ -9,8 +9,11 @@ from helpers import SmallBackbone
 from PIL import Image
 from torch.nn import functional as F
 
+from lightning_advinterp.attacks import create_explanation_attack
+from lightning_advinterp.attacks.dissimilarity import written
 from lightning_advinterp.cli import evaluate
 from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.explanations import Gradient
 
 LEADING = ["image", "method", "attack", "eps", "topk", "spearman", "center_shift"]
 
@@ -138,6 +141,17 @@ def test_presets_on_the_command_line():
     for preset, steps in (("ghorbani2019", 300), ("dombrowski2019", 1500)):
         given = parser.instantiate(parser.parse_args(["--fragility.preset", preset]))
         assert max(case.attack.steps for case in given.fragility.cases()) == steps
+
+
+def test_the_text_to_be_written_into_maps_is_a_setting():
+    parser = evaluation_parser()
+    attacks = "[{type: target_map, target: text, text: NO DOG, steps: 2, keep: constraint}]"
+    given = parser.instantiate(parser.parse_args(["--fragility.attacks", attacks]))
+    (case, *_) = given.fragility.cases()
+    attack = create_explanation_attack(case.attack, Gradient())
+    assert (attack.dissimilarity.text, attack.keep) == ("NO DOG", "constraint")
+    h = attack.dissimilarity.reference(torch.rand(1, 60, 80))
+    torch.testing.assert_close(h[0], written("NO DOG", 60, 80) / written("NO DOG", 60, 80).sum())
 
 
 @pytest.mark.parametrize(

@@ -148,11 +148,12 @@ def test_the_network_comes_back_as_it_was(case):
     before, hooked = fingerprint(network), hooks(network)
     with smoothed_relu(3.0):
         method.map(network, x.requires_grad_(), y, create_graph=True)
-    method.map(network, x, y)
-    with pytest.raises((IndexError, RuntimeError)):
-        method.map(network, x, y + 100)
-    with pytest.raises((ValueError, RuntimeError)):
-        method.map(network, x[:, :2], y)
+    for ask in (method.map, method.look):
+        ask(network, x, y)
+        with pytest.raises((IndexError, RuntimeError)):
+            ask(network, x, y + 100)
+        with pytest.raises((ValueError, RuntimeError)):
+            ask(network, x[:, :2], y)
     assert_untouched(network, before)
     assert hooks(network) == hooked
     assert not torch.is_inference_mode_enabled()

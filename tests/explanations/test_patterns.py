@@ -3,10 +3,13 @@
 import pytest
 import torch
 from explanation_helpers import Branches, batch, plain, wrap
+from reference import propagation as reference
 from torch import nn
 from torch.nn import functional as F
 
 from lightning_advinterp.explanations import Gradient, PatternAttribution, Patterns, learn_patterns
+from lightning_advinterp.explanations.linear import Affine
+from lightning_advinterp.networks import create_network
 
 
 def literal_pattern(patches, responses, weight, fires):
@@ -43,6 +46,64 @@ def test_every_pattern_has_weight_one():
     assert list(patterns.values) == ["0", "4", "7", "9"]
     sums = (network.backbone[9].weight * patterns.values["9"]).sum(1)
     torch.testing.assert_close(sums.detach(), torch.ones(4, dtype=torch.float64))
+
+
+def test_patterns_of_images_alike_are_found_in_float32_too():
+    """Where images hardly differ, covariances are a small part of the sums that they are the difference of."""
+    torch.manual_seed(0)
+    body = nn.Sequential(nn.Flatten(), nn.Linear(192, 4), nn.ReLU(), nn.Linear(4, 3))
+    nn.init.constant_(body[1].bias, 2.0)
+    generator = torch.Generator().manual_seed(1)
+    batches = [0.9 + 0.02 * torch.rand(16, 3, 8, 8, generator=generator) for _ in range(200)]
+    found = learn_patterns(body, batches).values
+    exact = learn_patterns(body.double(), [x.double() for x in batches]).values
+    for name, pattern in found.items():
+        assert pattern.dtype == torch.float32
+        assert (pattern - exact[name]).norm() < 0.02 * exact[name].norm()  # 0.4 with sums in float32
+
+
+def test_patterns_of_alexnet(tmp_path):
+    torch.manual_seed(0)
+    network = create_network("alexnet", num_classes=5).eval()
+    x, y = torch.rand(6, 3, 64, 64), torch.tensor([0, 1, 2, 3, 4, 0])
+    patterns = learn_patterns(network, x.split(4))
+    layers = {name: part for name, part in network.backbone.named_modules() if isinstance(part, nn.Conv2d | nn.Linear)}
+    assert patterns.values.keys() == layers.keys()
+    for name, pattern in patterns.values.items():
+        sums = (layers[name].weight * pattern).flatten(1).sum(1).detach()
+        assert (((sums - 1).abs() < 1e-2) | (sums == 0)).all()
+    patterns.save(tmp_path / "alexnet.safetensors")
+    method = PatternAttribution(tmp_path / "alexnet.safetensors")
+    signed, maps = method.explain(network, x, y), method.map(network, x, y)
+    torch.testing.assert_close(maps.sum((1, 2)), torch.ones(6))
+    # forward with w, backward with w ⊙ a: the gradient of the logit, times the logit
+    z = network.normalize(x).requires_grad_()
+    for name, layer in layers.items():
+        weight = layer.weight.detach() * patterns.values[name]
+        layer.register_forward_hook(
+            lambda module, inputs, output, weight=weight: reference.keep(
+                output, reference.linear(module, inputs[0], weight)
+            )
+        )
+    logit = network.backbone(z).gather(1, y[:, None])
+    (slope,) = torch.autograd.grad(logit.sum(), z)
+    expected = slope * logit.detach()[:, :, None, None]
+    torch.testing.assert_close(signed, expected, atol=1e-4 * float(expected.abs().max()), rtol=1e-3)
+
+
+def test_patterns_whose_terms_cancel_are_not_refused():
+    """Units that fired on a few images only have w ⊙ a of 10⁵ in sum of magnitudes (AlexNet, six images), or more."""
+    torch.manual_seed(0)
+    layer = nn.Linear(25088, 2, bias=False)
+    w = layer.weight.detach().double()
+    pattern = 1e6 * torch.randn(2, 25088, dtype=torch.float64)
+    pattern -= ((w * pattern).sum(1, keepdim=True) - 1) / w.square().sum(1, keepdim=True) * w
+    found = Affine(layer, layer.weight, None)
+    patterns = Patterns({"fc": pattern.float()})
+    assert ((layer.weight * patterns.values["fc"]).sum(1) - 1).abs().max() > 0.01
+    patterns.of("fc", found)
+    with pytest.raises(ValueError, match="not learnt for this network's weights"):
+        patterns.of("fc", Affine(layer, 1.01 * layer.weight.roll(1, 1), None))
 
 
 def test_patterns_find_the_signal_where_weights_must_cancel_a_distractor():

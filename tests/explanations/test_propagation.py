@@ -9,7 +9,7 @@ from reference import propagation as reference
 from torch import nn
 from torch.fx.experimental.optimization import fuse
 
-from lightning_advinterp.explanations import LRP, DeepLift
+from lightning_advinterp.explanations import LRP, DeepLift, PatternAttribution, learn_patterns
 from lightning_advinterp.networks import create_network, taps
 
 
@@ -99,10 +99,33 @@ def test_deeplift_is_the_gradient_times_the_difference_where_nothing_bends():
     torch.testing.assert_close(DeepLift().explain(network, x, y), expected.detach())
 
 
-@pytest.mark.parametrize(("name", "size"), [("alexnet", 64), ("vgg11_bn", 32), ("resnet18", 64), ("squeezenet1_0", 64)])
-def test_deeplift_is_complete_on_the_known_families(name, size):
+FAMILIES = {"alexnet": 64, "vgg16": 32, "vgg16_bn": 32, "resnet18": 64, "resnet50": 64, "squeezenet1_0": 64}.items()
+
+
+def family(name):
+    """A network with random weights, whose BatchNorms scale."""
     torch.manual_seed(0)
     network = create_network(name, num_classes=5).eval()
+    for module in network.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_var.uniform_(0.5, 2)
+            nn.init.normal_(module.weight, 1, 0.2)
+    return network
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_lrp_keeps_the_logit_on_the_known_families_without_biases(name, size):
+    network, x = without_biases(family(name)), torch.rand(2, 3, size, size)
+    logit, y = network(x).detach().max(1)
+    assert logit.min() > 0
+    relevance = LRP().explain(network, x, y)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)), logit, atol=0.0, rtol=1e-3)
+    assert relevance.min() >= -1e-3 * relevance.max()
+
+
+@pytest.mark.parametrize(("name", "size"), FAMILIES)
+def test_deeplift_is_complete_on_the_known_families(name, size):
+    network = family(name)
     x, y = torch.rand(1, 3, size, size), torch.tensor([1])
     gap = (network(x) - network(network._mean.expand_as(x)))[0, 1]
     found = DeepLift().explain(network, x, y).sum()
@@ -162,3 +185,58 @@ def test_a_layer_that_was_exchanged_is_seen():
     gap = (network(x) - network(image)).gather(1, y[:, None])[:, 0]
     torch.testing.assert_close(after.sum((1, 2, 3)), gap.detach())
     assert not torch.allclose(before, after)
+
+
+class Aliased(nn.Module):
+    """A network that reads again what it changed in place, in one of three ways."""
+
+    def __init__(self, way):
+        super().__init__()
+        self.conv, self.relu, self.fc = nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(inplace=True), nn.Linear(256, 4)
+        self.second, self.way = nn.Conv2d(4, 4, 3, padding=1), way
+
+    def forward(self, x):
+        x = first = self.conv(x)
+        if self.way == "function":
+            x = torch.relu_(x)
+        elif self.way == "module":
+            x = self.relu(x)
+        else:
+            x += torch.relu(x)
+        return self.fc(torch.flatten(self.second(x) + first, 1))
+
+
+@pytest.mark.parametrize("way", ["function", "module", "sum"])
+def test_what_works_in_place_on_what_is_read_again_is_refused(way):
+    torch.manual_seed(0)
+    network, (x, y) = Aliased(way).double().eval(), batch()
+    for method in (LRP(first="same", rule="epsilon"), DeepLift()):
+        with pytest.raises(ValueError, match=rf"{method.name} .* the first to differ is layer fc"):
+            method.explain(network, x, y)
+
+
+def test_a_hook_that_changes_an_output_is_refused_also_after_the_first_map():
+    network, (x, y) = wrap(plain()), batch()
+    patterns = PatternAttribution(learn_patterns(network, [batch(64)[0]]))
+    for method in (LRP(), DeepLift(), patterns):
+        before = method.explain(network, x, y)
+        hook = network.backbone[4].register_forward_hook(lambda module, inputs, output: 1.001 * output)
+        with hook, pytest.raises(ValueError, match="the first to differ is layer 4"):
+            method.explain(network, x, y)
+        torch.testing.assert_close(method.explain(network, x, y), before)
+
+
+def test_what_works_in_place_on_what_nobody_reads_again_is_taken():
+    torch.manual_seed(0)
+    network, (x, y) = nn.Sequential(nn.Conv2d(3, 4, 8), nn.ReLU(inplace=True), nn.Flatten()).double(), batch()
+    gap = (network(x) - network(torch.zeros_like(x))).gather(1, y[:, None])[:, 0]
+    torch.testing.assert_close(DeepLift().explain(network, x, y).sum((1, 2, 3)), gap.detach())
+
+
+def test_a_network_is_compared_with_its_steps_once():
+    network, (x, y) = wrap(plain()), batch()
+    calls = []
+    network.backbone[0].register_forward_hook(lambda module, inputs, output: calls.append(1))
+    LRP().explain(network, x, y)
+    DeepLift().explain(network, x, y)
+    assert len(calls) == 1

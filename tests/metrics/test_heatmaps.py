@@ -126,8 +126,17 @@ def test_what_a_perturbation_did_otherwise():
     found = compare_inputs(x, x_adv, logits, logits_adv, torch.tensor([1, 0]))
     assert found["label_kept"].tolist() == [False, True]
     near(found["delta_p"], [math.tanh(0.5), 0.0], 1e-7)
+    near(found["delta_output"], [math.sqrt(2) * math.tanh(0.5), 0.0], 1e-7)
     near(found["linf"], [0.4, 0.0], 1e-6)
     near(found["l2"], [0.5, 0.0], 1e-6)
+
+
+def test_an_output_can_change_while_the_class_keeps_its_probability():
+    x, shares = torch.zeros(1, 3, 2, 2), torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.1, 0.3]])
+    found = compare_inputs(x, x, shares[:1].log(), shares[1:].log(), torch.tensor([0]))
+    near(found["delta_p"], [0.0], 1e-7)
+    near(found["delta_output"], [math.sqrt(0.08)], 1e-6)
+    assert found["label_kept"].tolist() == [True]
 
 
 def test_images_before_and_after():

@@ -1,4 +1,7 @@
-"""Ghorbani et al. 2019's attack on the gradient map of one image, step by step as their code takes it."""
+"""Ghorbani et al. 2019's attack on the gradient map of one image, in the steps of their code.
+
+The centre of mass is kept away from that of the relu network's map; their code takes the surrogate's.
+"""
 
 import math
 
