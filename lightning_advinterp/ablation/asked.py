@@ -12,7 +12,7 @@ from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.files import write_text
 
-_ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "dry_run")
+_ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run")
 """What does not change an evaluation's numbers, or moves with its folder."""
 
 
@@ -26,8 +26,11 @@ def training(plan: Plan, arm: str, seed: int) -> dict[str, Any]:
 
 
 def testing(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what decides an evaluation of a checkpoint."""
-    return {key: value for key, value in asdict(evaluation).items() if key not in _ELSEWHERE}
+    """Return what decides an evaluation of a checkpoint of the plan; other runs of it are named from its output."""
+    asked = {key: value for key, value in asdict(evaluation).items() if key not in _ELSEWHERE}
+    output = str(Path(evaluation.output).parents[2])  # above the run, test/ and the evaluation's own folder
+    moved: dict[str, Any] = json.loads(_text(asked).replace(json.dumps(output + "/")[1:-1], ""))
+    return moved
 
 
 def note(path: Path, asked: Mapping[str, Any]) -> None:

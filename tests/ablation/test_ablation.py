@@ -102,8 +102,10 @@ def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeyp
         assert float(row["val/fgsm_acc"]) == pytest.approx(float(state["best_model_score"]), abs=1e-5)
     config = (out / "consistency-1" / "config.yaml").read_text()
     assert "lr: 0.01" in config  # the flag after the arm's file
+    out.rename(tmp_path / "moved")  # where it lies is no setting, nor is the batch size
+    main(["--config", str(plan), "--output", str(tmp_path / "moved"), "--batch_size", "7"])
     with pytest.raises(SystemExit):
-        main(["--config", str(plan), "--limit", "19"])
+        main(["--config", str(plan), "--output", str(tmp_path / "moved"), "--limit", "19"])
     assert "standard-0/test/last was made with other limit than" in " ".join(capsys.readouterr().err.split())
 
 
