@@ -72,9 +72,10 @@ class CurvatureAnalysis:
     gradient) and ``cos2_times_dimension``, which is 1 on average for a random direction: in D dimensions nearly all
     directions are nearly orthogonal, so the plain cosine cannot fail to be small. Beside them, since only effects
     compare: for a step of equal length along the eigenvector (``top``), the gradient and a random direction the change
-    of the class's probability (``delta_p_…``) and of the gradient map (``spearman_…``, ``topk_…``). A line has no sign,
-    so every step is taken both ways and the stronger effect counts: the larger change, the lower similarity, which need
-    not be the same way's. ``cos2_times_dimension_random`` is the null, of the random direction; ``class_kept`` says
+    of the class's probability (``delta_p_…``) and of the gradient map h (``delta_map_…``, ‖h' − h‖₂/‖h‖₂, which is what
+    curvature bounds, and ``spearman_…``, ``topk_…``, which forget a change of few places). A line has no sign, so every
+    step is taken both ways and the stronger effect counts: the larger change, the lower similarity, which need not be
+    the same way's. ``cos2_times_dimension_random`` is the null, of the random direction; ``class_kept`` says
     whether the network with softplus predicts the network's own class, without which the row is of another prediction.
 
     ``curvature_summary`` has the median of each with its 95 % interval and the 10 and 90 % quantiles, and the share of
@@ -158,6 +159,7 @@ class CurvatureAnalysis:
             ways = [look(x + step), look(x - step)]  # not cut to [0, 1]: the direction is the question
             changes = [(probability(after) - probability(logits)).abs() for after, _ in ways]
             found[f"delta_p_{name}"] = torch.maximum(*changes)
+            found[f"delta_map_{name}"] = torch.maximum(*(_relative_change(map_before, after) for _, after in ways))
             found[f"spearman_{name}"] = torch.minimum(*(spearman(map_before, after) for _, after in ways))
             found[f"topk_{name}"] = torch.minimum(*(top_k_intersection(map_before, after, k) for _, after in ways))
         return logits.argmax(1), found
@@ -206,3 +208,9 @@ class CurvatureAnalysis:
                 100 * kept,
                 images,
             )
+
+
+def _relative_change(before: Tensor, after: Tensor) -> Tensor:
+    """Return ‖h' − h‖₂/‖h‖₂ of each pair of maps."""
+    change: Tensor = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1)
+    return change

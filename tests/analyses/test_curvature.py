@@ -61,6 +61,8 @@ def test_against_the_dense_hessian(found):
             Gradient(softplus=CONFIG.beta).map(network, z[None], torch.tensor([target]))
             for z in (x, x + step, x - step)
         ]
+        moved = max(float(torch.dist(maps[0], other) / maps[0].norm()) for other in maps[1:])
+        assert row["delta_map_gradient"] == pytest.approx(moved, rel=1e-6)
         similar = min(float(spearman(maps[0], other)) for other in maps[1:])
         assert row["spearman_gradient"] == pytest.approx(similar, rel=1e-6)
         assert -1 <= row["spearman_top"] <= 1
