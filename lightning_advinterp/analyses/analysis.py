@@ -26,6 +26,7 @@ class Sweep:
             the network's own prediction.
         resumable: whether an interrupted run may go on in the middle of it, from the analysis' state alone.
         forwards: further forward passes of every image that the analysis makes itself.
+        batch: at most so many images at a time, where an image takes long: progress is shown, and kept, by batches.
     """
 
     layers: tuple[str, ...] = ()
@@ -33,6 +34,7 @@ class Sweep:
     labels: bool = True
     resumable: bool = True
     forwards: int = 0
+    batch: int | None = None
 
 
 @dataclass(frozen=True)

@@ -97,7 +97,8 @@ class CurvatureAnalysis:
         self._network = network
         products = 2 * (self.config.lanczos + 1) + self.config.probes
         # a product is a backward pass through a backward pass; the steps, both ways, take a map and a prediction each
-        return Needs((Sweep(labels=False),), passes=(3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS)))
+        passes = (3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS))
+        return Needs((Sweep(labels=False, batch=self.config.batch_size),), passes=passes)
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Measure one batch."""

@@ -84,7 +84,8 @@ class FragilityAnalysis:
         if network is not self._network:
             self._network = network
             self._try_methods(network)
-        return Needs((Sweep(), Sweep()), passes=cost(self.cases, self.methods, self.config, network.input_size))
+        passes = cost(self.cases, self.methods, self.config, network.input_size)
+        return Needs((Sweep(), Sweep(batch=self.config.batch_size)), passes=passes)
 
     def _try_methods(self, network: Network) -> None:
         """Leave out a preset's methods that refuse the network; those that were asked for must fit."""

@@ -81,7 +81,8 @@ class InfluenceAnalysis:
             layer_size(len(self.task.classes), inputs)
         # only test images are attacked, and only training images teach: this is the most that one may take
         steps = self.config.steps + 2
-        return Needs((Sweep(layers=("penultimate",)), Sweep()), passes=(steps + 7, steps))
+        attacked = Sweep(batch=self.config.batch_size)
+        return Needs((Sweep(layers=("penultimate",)), attacked), passes=(steps + 7, steps))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Collect features, or attack."""

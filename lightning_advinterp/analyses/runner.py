@@ -68,7 +68,7 @@ class Runner:
         network: seen in evaluation mode; it comes back as it was.
         dataset: items are :class:`~lightning_advinterp.data.batch.Batch` of one image.
         attacks: name to attack; only those that an analysis wants are run.
-        batch_size: images at a time.
+        batch_size: images at a time; fewer where an analysis asks for that.
         device: where the network is.
         seed: draws the subset and the attacks' random numbers.
         limit: at most so many images, see :func:`subset_indices`.
@@ -166,9 +166,10 @@ class Runner:
         if not wants.kinds:
             return
         shard = self.indices[self.rank :: self.world_size].tolist()
+        size = min(self.batch_size, wants.batch or self.batch_size)
         loader = DataLoader(
             _Shard(self.dataset, shard[done:]),
-            batch_size=self.batch_size,
+            batch_size=size,
             num_workers=self.num_workers,
             collate_fn=_collate,
             # An own generator: drawing the workers' seeds must not move the training's random state.
@@ -178,7 +179,7 @@ class Runner:
             task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
             for batch in loader:
                 seen = None if batch is None else self._observe(batch, wants)
-                done = min(done + self.batch_size, len(shard))
+                done = min(done + size, len(shard))
                 yield done, seen
                 bar.update(task, completed=done, refresh=True)  # inside another bar, nobody else does
 
@@ -257,4 +258,5 @@ def _unite(sweeps: Sequence[Sweep]) -> Sweep:
         kinds=union(sweep.kinds for sweep in sweeps),
         labels=any(sweep.labels for sweep in sweeps),
         resumable=all(sweep.resumable for sweep in sweeps),
+        batch=min((sweep.batch for sweep in sweeps if sweep.batch is not None), default=None),
     )

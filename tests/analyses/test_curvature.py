@@ -144,3 +144,25 @@ def test_two_parts_merge_into_one():
 def test_wrong_settings_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):
         CurvatureConfig(**wrong)
+
+
+def test_an_interruption_loses_one_batch_of_this_analysis_not_one_of_the_run(tmp_path):
+    """Images take long here: what is done is kept after every ``batch_size`` of the analysis' own."""
+    network, batch = small_network().double(), small_batch(n=7, size=6, dtype=torch.float64)
+    config = CurvatureConfig(lanczos=2, probes=2, batch_size=2)
+    whole = Runner(network, Memory(batch), batch_size=7).run([CurvatureAnalysis(config)])["curvature"]
+
+    def start(dataset):
+        runner = Runner(network, dataset, batch_size=7, journal=tmp_path / "state")
+        runner._journal._every = 0
+        return runner.run([CurvatureAnalysis(config)])
+
+    with pytest.raises(OSError, match="power cut"):
+        start(Memory(batch, fails_at=5))
+
+    class Watched(Memory):
+        def __getitem__(self, index):
+            assert index >= 4, "the first two batches are done"
+            return super().__getitem__(index)
+
+    assert start(Watched(batch))["curvature"] == whole
