@@ -81,7 +81,7 @@ class InfluenceAnalysis:
             layer_size(len(self.task.classes), inputs)
         # only test images are attacked, and only training images teach: this is the most that one may take
         steps = self.config.steps + 2
-        attacked = Sweep(batch=self.config.batch_size)
+        attacked = Sweep(batch=2 * self.config.batch_size)  # training images among them fall out
         return Needs((Sweep(layers=("penultimate",)), attacked), passes=(steps + 7, steps))
 
     def update(self, sweep: int, seen: Observation) -> None:
