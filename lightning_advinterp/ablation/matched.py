@@ -11,11 +11,35 @@ from lightning_advinterp.metrics.bootstrap import paired_bootstrap
 Runs = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
 
+def distinct_runs(tested: Sequence[tuple[Sequence[int], Runs]]) -> Runs:
+    """Gather the runs of all checkpoints; a best epoch that was the last one is one run, not two.
+
+    Args:
+        tested: of every checkpoint the seeds, and image kind to arm to bool ``[S, N]``, whether each image is right.
+
+    Returns:
+        Image kind to arm to bool ``[R, N]``; an arm has a run per seed and checkpoint, less those of a seed that are
+        right on the same images of all kinds.
+    """
+    runs: dict[str, dict[tuple[int, bytes], NDArray[np.bool_]]] = {}
+    for seeds, outcomes in tested:
+        for arm in next(iter(outcomes.values())):
+            every = np.stack([outcomes[kind][arm] for kind in outcomes], axis=1)  # [S, kinds, N]
+            for seed, run in zip(seeds, every, strict=True):
+                runs.setdefault(arm, {})[seed, run.tobytes()] = run
+    kinds = tested[0][1]
+    return {
+        kind: {arm: np.stack([run[at] for run in own.values()]) for arm, own in runs.items()}
+        for at, kind in enumerate(kinds)
+    }
+
+
 def matched_rows(outcomes: Runs, reference: str, *, tolerance: float = 0.01) -> list[Row]:
     """Pair every run of an arm with the reference's run of the nearest clean accuracy.
 
-    A run is one seed at one checkpoint. Runs whose nearest partner is farther than ``tolerance`` are left out; a
-    reference's run may be the partner of several. The interval is a paired bootstrap over pairs and images.
+    A run is one seed at one checkpoint (:func:`distinct_runs`). Runs whose nearest partner is farther than
+    ``tolerance`` are left out; a reference's run may be the partner of several. The interval is a paired bootstrap over
+    pairs and images.
 
     Args:
         outcomes: image kind to arm to bool ``[R, N]``, whether each of R runs is right on each image.

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lightning_advinterp.ablation.masking import masking_row
-from lightning_advinterp.ablation.matched import matched_rows
+from lightning_advinterp.ablation.matched import distinct_runs, matched_rows
 from lightning_advinterp.ablation.measures import compare, read_scalars
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import tested
@@ -83,11 +83,8 @@ def autoattack_rows(plan: Plan) -> list[Row]:
 
 def matched_of(plan: Plan) -> list[Row]:
     """Return the comparison at matched clean accuracy, over all complete seeds and both checkpoints."""
-    found = [outcomes for _, outcomes in (collect(plan, name) for name in plan.checkpoints) if outcomes]
-    if not found:
-        return []
-    runs = {kind: {arm: np.concatenate([one[kind][arm] for one in found]) for arm in plan.arms} for kind in found[0]}
-    return matched_rows(runs, plan.the_reference)
+    found = [(seeds, outcomes) for seeds, outcomes in (collect(plan, name) for name in plan.checkpoints) if outcomes]
+    return matched_rows(distinct_runs(found), plan.the_reference) if found else []
 
 
 def checks_of(plan: Plan) -> list[Row]:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lightning_advinterp.ablation.masking import Masking, masking_markdown, masking_row
-from lightning_advinterp.ablation.matched import matched_markdown, matched_rows
+from lightning_advinterp.ablation.matched import distinct_runs, matched_markdown, matched_rows
 from lightning_advinterp.ablation.table import frontier
 
 
@@ -29,6 +29,19 @@ def test_runs_are_paired_with_the_reference_of_nearest_clean_accuracy():
     text = matched_markdown([arm, weak], "twin")
     assert "| arm | pgd | 2 of 3 | 92.8, 92.5 | +7.5" in text
     assert "| weak | pgd | 0 of 1 | no run near enough |" in text
+
+
+def test_a_best_epoch_that_was_the_last_one_is_one_run():
+    last = {"real": {"arm": runs(0.90, 0.80), "twin": runs(0.90, 0.80)}}
+    last["pgd"] = {"arm": runs(0.50, 0.40), "twin": runs(0.50, 0.40)}
+    best = {"real": {"arm": runs(0.90, 0.85), "twin": runs(0.90, 0.80)}}
+    best["pgd"] = {"arm": runs(0.50, 0.40), "twin": runs(0.45, 0.40)}
+    found = distinct_runs([([3, 4], last), ([3, 4], best)])
+    assert found["real"]["arm"].mean(axis=1) == pytest.approx([0.90, 0.80, 0.85])
+    assert found["pgd"]["arm"].mean(axis=1) == pytest.approx([0.50, 0.40, 0.40])
+    assert found["pgd"]["twin"].mean(axis=1) == pytest.approx([0.50, 0.40, 0.45])  # alike on real images alone
+    seeds = distinct_runs([([3, 4], {"real": {"arm": runs(0.9, 0.9)}})])
+    assert len(seeds["real"]["arm"]) == 2  # two seeds are two runs, however alike
 
 
 def accuracy(**top1):
