@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from rich.console import Console
 
@@ -11,7 +12,7 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.data.decode import BadImageError
-from lightning_advinterp.errors import plain_errors, stops_explained
+from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import load_images, load_subject
 from lightning_advinterp.evaluation.one import choose_device
@@ -81,35 +82,49 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    console = Console()
+    with stops_explained(BadImageError) as command, termination_explained():
+        with plain_errors():
+            plan = read_settings(SetPlan, parser(), args)
+            command.folder = Path(plan.output)
+            _check(plan)
+        _make(plan, Console())
+
+
+def _check(plan: SetPlan) -> None:
+    """Refuse numbers that are out of range.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    if not 0 <= plan.process < plan.processes:
+        raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
+    if plan.limit is not None and plan.limit < 1:
+        raise ValueError(f"limit must be 1 or more images, got {plan.limit}.")
+
+
+def _make(plan: SetPlan, console: Console) -> None:
     with plain_errors():
-        plan = read_settings(SetPlan, parser(), args)
-        if not 0 <= plan.process < plan.processes:
-            raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
-        if plan.limit is not None and plan.limit < 1:
-            raise ValueError(f"limit must be 1 or more images, got {plan.limit}.")
         same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "crop", "limit", "seed")
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
         subject = load_subject(asked)
         device = choose_device(plan.device)
         images = load_images(asked, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)
-    with stops_explained(BadImageError):
-        found = make_adversarial_set(
-            subject.network.to(device),
-            images,
-            attack,
-            plan.output,
-            targets=plan.targets,
-            batch_size=plan.batch_size,
-            part=plan.part,
-            device=device,
-            seed=plan.seed,
-            rank=plan.process,
-            world_size=plan.processes,
-            progress=plan.process == 0,
-            checking=plain_errors,
-        )
+    found = make_adversarial_set(
+        subject.network.to(device),
+        images,
+        attack,
+        plan.output,
+        targets=plan.targets,
+        batch_size=plan.batch_size,
+        part=plan.part,
+        device=device,
+        seed=plan.seed,
+        rank=plan.process,
+        world_size=plan.processes,
+        progress=plan.process == 0,
+        checking=plain_errors,
+    )
     rows, wrong = found.rows, found.verify(plan.process, plan.processes)
     if wrong:
         raise SystemExit(

@@ -1,12 +1,41 @@
 """What is wrong with an input is said in one line; what is wrong with the program shows where it happened."""
 
+import signal
 import sys
+import threading
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any
+
+from lightning_advinterp.files import write_text
+
+TRACEBACK = "traceback.txt"
+"""Lies in the folder of a command that stopped by a fault of the program."""
+
+_SPEAKERS = ("lightning_advinterp", "jsonargparse", "argparse", "yaml")
+"""Packages whose ``ValueError`` says what is wrong with an input; one from elsewhere may be a fault of the program."""
 
 
 class RunStoppedError(Exception):
     """A run that cannot go on for a reason outside the program; the message says what and what to do."""
+
+
+class Command:
+    """The command that is under way.
+
+    Attributes:
+        folder: where the traceback of a fault is kept; None until the command line is read.
+    """
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+
+
+_command: ContextVar[Command | None] = ContextVar("command", default=None)
 
 
 @contextmanager
@@ -14,7 +43,8 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turn a wrong input into one line and exit status 2.
 
     Only the checking of input belongs inside: a ``ValueError`` of a computation is a mistake of the program, and
-    needs its traceback.
+    needs its traceback. One that another library raised here may be either: it gets its line, and the traceback is kept
+    in the command's folder.
 
     Args:
         *kinds: further exceptions that say what is wrong with an input.
@@ -25,20 +55,88 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
         first: BaseException = error
         while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
             first = first.__cause__
-        print(f"error: {first}", file=sys.stderr)
+        expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS
+        print(f"error: {first}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
         sys.exit(2)
 
 
 @contextmanager
-def stops_explained(*kinds: type[Exception]) -> Iterator[None]:
-    """Turn a run that was stopped for a known reason, or whose files cannot be written, into one line and status 1.
+def stops_explained(*kinds: type[Exception]) -> Iterator[Command]:
+    """Turn whatever stops a command into one line: a known reason, Ctrl-C, or a fault of the program.
+
+    A known reason, and files that cannot be written, end with status 1, Ctrl-C with 130. A fault of the program ends
+    with status 1 too; its traceback is kept in the command's folder, which the line names.
 
     Args:
         *kinds: further exceptions that say what stopped a run.
+
+    Yields:
+        The command, to be told its folder.
     """
+    command = Command()
+    token = _command.set(command)
     try:
-        yield
+        yield command
+    except KeyboardInterrupt:
+        print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
     except (RunStoppedError, OSError, *kinds) as error:  # type: ignore[misc]
         lines = str(error).strip().splitlines() or [type(error).__name__]
         print(f"error: {lines[-1]}", file=sys.stderr)  # a loader's worker puts its traceback before the message
         sys.exit(1)
+    except Exception as error:
+        print(f"error: {_summary(error)}{_kept_traceback(error)}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        _command.reset(token)
+
+
+@contextmanager
+def termination_explained() -> Iterator[None]:
+    """Let SIGTERM end a command in one line and status 143, after its open files and processes are closed.
+
+    Where somebody listens to the signal already, nothing changes: a training saves before it stops.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        print("\nstopped by SIGTERM; the same command goes on from what is saved", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    main = threading.current_thread() is threading.main_thread()  # signals reach the main thread alone
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _summary(error: Exception) -> str:
+    """Return the kind of an error and the line of its message that says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["without a message"]
+    # A loader's worker puts its traceback before the message; others put their advice after it.
+    return f"{type(error).__name__}: {lines[-1] if 'Original Traceback' in str(error) else lines[0]}"
+
+
+def _kept_traceback(error: Exception) -> str:
+    """Write the traceback into the command's folder and return where it is; without a folder, print it."""
+    text = "".join(traceback.format_exception(error))
+    command = _command.get()
+    if command is not None and command.folder is not None:
+        path = command.folder / TRACEBACK
+        try:
+            write_text(path, text)
+        except OSError:
+            pass
+        else:
+            return f" (where it happened stands in {path})"
+    print(text, file=sys.stderr)
+    return ""
+
+
+def _speaker(trace: TracebackType | None) -> str:
+    """Return the top package of the code that raised an error."""
+    frames: list[Any] = [frame for frame, _ in traceback.walk_tb(trace)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""

@@ -2,8 +2,9 @@
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 
-from lightning_advinterp.errors import plain_errors
+from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.export import CONFIG_FILE, WEIGHTS_FILE, export_network
 
@@ -27,8 +28,10 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     given = parser().parse_args(args)
-    with plain_errors():
-        loaded = load_checkpoint(given.checkpoint)
+    with stops_explained() as command, termination_explained():
+        command.folder = Path(given.output)
+        with plain_errors():
+            loaded = load_checkpoint(given.checkpoint)
         files = export_network(
             loaded.network,
             given.output,

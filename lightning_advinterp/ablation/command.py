@@ -25,7 +25,7 @@ from lightning_advinterp.ablation.table import (
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
 from lightning_advinterp.analyses.analysis import REAL
 from lightning_advinterp.commands import read_settings, settings_parser
-from lightning_advinterp.errors import plain_errors, stops_explained
+from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.report.save import to_csv
@@ -49,14 +49,15 @@ def main(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     console = Console()
-    with plain_errors():
-        plan = read_settings(Plan, parser(), args)
-        plan.check()
-        check_runs(plan)
-    if plan.dry_run:
-        _print_state(plan, console)
-        return
-    with stops_explained():
+    with stops_explained() as command, termination_explained():
+        with plain_errors():
+            plan = read_settings(Plan, parser(), args)
+            plan.check()
+            check_runs(plan)
+        if plan.dry_run:
+            _print_state(plan, console)
+            return
+        command.folder = Path(plan.output)
         run(plan, console)
         write_table(plan, console)
 

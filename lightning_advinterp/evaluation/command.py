@@ -1,13 +1,14 @@
 """The evaluation command: its parser, and what is made of a command line."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rich.console import Console
 
 from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.data.broden import BrodenError
 from lightning_advinterp.data.decode import BadImageError
-from lightning_advinterp.errors import plain_errors, stops_explained
+from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.run import run_evaluation
 from lightning_advinterp.memory import keep_freed_memory
@@ -26,7 +27,8 @@ def evaluate(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     keep_freed_memory()
-    with plain_errors():
-        evaluation = read_settings(Evaluation, evaluation_parser(), args)
-    with stops_explained(BadImageError, BrodenError):
+    with stops_explained(BadImageError, BrodenError) as command, termination_explained():
+        with plain_errors():
+            evaluation = read_settings(Evaluation, evaluation_parser(), args)
+        command.folder = None if evaluation.dry_run else Path(evaluation.output)
         run_evaluation(evaluation, Console(), checking=plain_errors)

@@ -12,7 +12,7 @@ from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.evaluation import one
 
 
-class PowerCut(Exception):
+class PowerCut(BaseException):  # no fault of the program, which would be explained
     pass
 
 
