@@ -1,7 +1,7 @@
 """How strongly a network's output bends around its images, and in which directions (Dombrowski et al. 2019)."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,10 +10,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Row, Sweep
-from lightning_advinterp.analyses.fragility_tables import ENOUGH_KEPT, aligned, summarised
+from lightning_advinterp.analyses.fragility_tables import ENOUGH_KEPT, ending_with, named, summarised
 from lightning_advinterp.explanations.explanation import Explanation
 from lightning_advinterp.explanations.gradients import Gradient
-from lightning_advinterp.metrics.heatmaps import spearman, top_k_intersection
+from lightning_advinterp.metrics.heatmaps import says_nothing, spearman, top_k_intersection
 from lightning_advinterp.metrics.hessian import Hessian, frobenius_norm, largest_eigenvalue
 from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks.modes import attack_mode
@@ -134,7 +134,8 @@ class CurvatureAnalysis:
         smooth, effects = self._steps(network, x, target, moves)
         found |= effects
         null = F.cosine_similarity(random, like, dim=1).square() * like.shape[1]
-        return found | {"cos2_times_dimension_random": null, "class_kept": smooth == target}
+        found |= {"cos2_times_dimension_random": null, "class_kept": smooth == target}
+        return _without_directions(found)
 
     def _steps(
         self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]
@@ -186,7 +187,8 @@ class CurvatureAnalysis:
             values = [float(abs(row[key]) if signed else row[key]) for row in rows if row[key] == row[key]]
             found = summarised("median", values)
             row = {"measure": key, "median": found["median"], "low": found["median_q10"], "high": found["median_q90"]}
-            summary.append(row | {"n": len(values)} | {name: found[name] for name in ("median_low", "median_high")})
+            row |= {"n": len(values)} | {name: found[name] for name in ("median_low", "median_high")}
+            summary.append(row | {"missing": len(rows) - len(values)})
         scalars = {f"curvature/{row['measure']}": row["median"] for row in summary if row["median"] is not None}
         if rows:
             kept = sum(row["class_kept"] for row in rows)
@@ -196,11 +198,21 @@ class CurvatureAnalysis:
             summary.append(
                 {"measure": "class_kept", "n": len(rows), "share": share, "share_low": low, "share_high": high}
             )
-            self._warn(share, len(rows))
-        return Result(self.name, scalars, {"curvature": rows, "curvature_summary": aligned(summary)})
+            flat = [row["image"] for row in rows if row["gradient_norm"] == 0]
+            scalars["curvature/no_gradient"] = float(len(flat))
+            self._warn(share, len(rows), flat)
+        return Result(self.name, scalars, {"curvature": rows, "curvature_summary": ending_with("missing", summary)})
 
-    def _warn(self, kept: float, images: int) -> None:
-        """Say so where the network that is measured is another one than that which is used."""
+    def _warn(self, kept: float, images: int, flat: Sequence[int]) -> None:
+        """Say so where there is no gradient, or where the network that is measured is not the one that is used."""
+        if flat:
+            logger.warning(
+                "curvature: the gradient is zero at %d of %d images (%s), as where units are dead: there is no level "
+                "set, gradient direction or map. What rests on them is missing; see the column missing.",
+                len(flat),
+                images,
+                named(flat),
+            )
         if kept < ENOUGH_KEPT:
             logger.warning(
                 "curvature: with softplus of beta = %g the network keeps the class of %.0f%% of %d images only; "
@@ -211,7 +223,19 @@ class CurvatureAnalysis:
             )
 
 
+def _without_directions(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put NaN for what rests on a direction that does not exist: the gradient's of 0, an eigenvector's of H = 0."""
+    needs_gradient = ("principal", "cos2", "cos2_times_dimension", "cos2_times_dimension_random", "delta_p_gradient")
+    needs_curvature = ("cos2", "cos2_times_dimension", *(name for name in found if name.endswith("_top")))
+    for names, absent in (
+        (needs_gradient, found["gradient_norm"] == 0),
+        (needs_curvature, found["lambda_max"] == 0),
+    ):
+        found |= {name: found[name].masked_fill(absent, torch.nan) for name in names}
+    return found
+
+
 def _relative_change(before: Tensor, after: Tensor) -> Tensor:
-    """Return ‖h' − h‖₂/‖h‖₂ of each pair of maps."""
+    """Return ‖h' − h‖₂/‖h‖₂ of each pair of maps, NaN where either is constant."""
     change: Tensor = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1)
-    return change
+    return change.masked_fill(says_nothing(before) | says_nothing(after), torch.nan)

@@ -12,7 +12,7 @@ from lightning_advinterp.analyses.fragility_config import Case, FragilityConfig
 from lightning_advinterp.analyses.fragility_cost import cost
 from lightning_advinterp.analyses.fragility_others import OtherImages
 from lightning_advinterp.analyses.fragility_state import FragilityState, Picture, as_grey, as_image
-from lightning_advinterp.analyses.fragility_tables import ENOUGH_KEPT, largest, tables_of
+from lightning_advinterp.analyses.fragility_tables import ENOUGH_KEPT, largest, named, tables_of
 from lightning_advinterp.attacks.dissimilarity import Dissimilarity, TargetMap, Undirected
 from lightning_advinterp.attacks.explanation import ExplanationAttack
 from lightning_advinterp.attacks.explanation_presets import create_explanation_attack
@@ -25,7 +25,14 @@ from lightning_advinterp.explanations import (
     create_explanations,
 )
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
-from lightning_advinterp.metrics.heatmaps import compare_images, compare_inputs, compare_maps
+from lightning_advinterp.metrics.heatmaps import (
+    compare_images,
+    compare_inputs,
+    compare_maps,
+    compare_to_target,
+    says_nothing,
+    silent_when,
+)
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.smoothing import smoothed_relu
 from lightning_advinterp.randomness import mixed_seed, sample_keys, uniform
@@ -36,8 +43,6 @@ _POOL = 0x706F6F6C  # "pool"
 FIRST = ("topk", "spearman", "center_shift")
 """The measures that stand first in the table."""
 INPUTS = ("label_kept", "linf", "l2", "delta_p", "delta_output")
-TO_TARGET = ("spearman", "pcc", "ssim", "mse")
-"""Similarities to the target map that attacks of type target_map report."""
 
 
 class FragilityAnalysis:
@@ -153,7 +158,8 @@ class FragilityAnalysis:
         state.trim()
         for name, method in self.methods.items():
             maps = method.map(network, x, y, keys=keys)
-            for number, heatmap in zip(numbers, maps, strict=True):
+            for number, heatmap, silent in zip(numbers, maps, says_nothing(maps).tolist(), strict=True):
+                state.no_map.setdefault(number, {})[name] = silent
                 if number in state.pictures:
                     state.pictures[number].maps[name] = as_grey(heatmap)
                 similar = self._others.similarity(name, number, heatmap, self.config.k)
@@ -181,11 +187,13 @@ class FragilityAnalysis:
         inputs = compare_inputs(x, found.x_adv, logits, after, y)
         columns |= {name: inputs[name] for name in INPUTS} | {"success": found.success}
         columns |= compare_images(x, found.x_adv)
-        columns |= _towards(attack.dissimilarity, maps, moved, self.config.k)
+        columns |= _towards(attack.dissimilarity, maps, moved)
         values = {name: column.tolist() for name, column in columns.items()}
+        no_map = silent_when(maps, moved)
         head: Row = {"method": case.method, "attack": case.attack.label_name, "eps": case.eps}
         for place, image in enumerate(numbers):
-            self.state.rows[image][number] = head | {name: column[place] for name, column in values.items()}
+            row = head | {name: column[place] for name, column in values.items()}
+            self.state.rows[image][number] = row | {"no_map": no_map[place]}
             if not isinstance(attack.dissimilarity, Undirected):
                 self.state.courses.setdefault(image, {})[number] = found.trace[:, place].float().cpu().clone()
             if image in self.state.pictures and number in self._drawn:
@@ -261,10 +269,20 @@ class FragilityAnalysis:
                     100 * kept,
                     row["n"],
                 )
+            if row["no_map"]:
+                images = [image for image, silent in sorted(self.state.no_map.items()) if silent.get(row["method"])]
+                logger.warning(
+                    "fragility: method %s has no map of %d of %d images (%s): it is constant, as of a saturated output "
+                    "or dead units, or not finite. Their measures are missing; see the columns no_map.",
+                    row["method"],
+                    row["no_map"],
+                    row["n"],
+                    named(images),
+                )
         return Result(self.name, scalars, tables)
 
 
-def _towards(aim: Dissimilarity, maps: Tensor, moved: Tensor, k: int | None) -> dict[str, Tensor]:
+def _towards(aim: Dissimilarity, maps: Tensor, moved: Tensor) -> dict[str, Tensor]:
     """Return what an attack maximises, before and after, on the network itself, and how near it came to its target."""
     if isinstance(aim, Undirected):
         return {}
@@ -272,6 +290,6 @@ def _towards(aim: Dissimilarity, maps: Tensor, moved: Tensor, k: int | None) -> 
     columns = {"aim_before": aim.gain(maps, reference), "aim": aim.gain(moved, reference)}
     if isinstance(aim, TargetMap):
         for when, heatmaps in (("_before", maps), ("", moved)):
-            similar = compare_maps(heatmaps, reference, k=k)
-            columns |= {f"target_{name}{when}": similar[name] for name in TO_TARGET}
+            similar = compare_to_target(heatmaps, reference)
+            columns |= {f"target_{name}{when}": values for name, values in similar.items()}
     return columns

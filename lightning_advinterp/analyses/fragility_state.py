@@ -8,7 +8,7 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.analysis import Row
 
-_BY_IMAGE = ("rows", "courses", "others", "faithfulness", "smooth_kept", "pool")
+_BY_IMAGE = ("rows", "courses", "others", "faithfulness", "smooth_kept", "no_map", "pool")
 
 
 @dataclass
@@ -39,6 +39,7 @@ class FragilityState:
         others: image to method to the similarity with another image's map.
         faithfulness: image to method to the areas of deletion and insertion.
         smooth_kept: image to method to whether its softplus keeps the class; only for methods that have one.
+        no_map: image to method to whether its map, before any attack, is constant or not finite.
         skipped: images that are classified wrongly.
         left: images for which no time was left.
         pool: image to (rank, label, pixels ``[C, H, W]``).
@@ -52,6 +53,7 @@ class FragilityState:
         self.others: dict[int, dict[str, Row]] = {}
         self.faithfulness: dict[int, dict[str, Row]] = {}
         self.smooth_kept: dict[int, dict[str, bool]] = {}
+        self.no_map: dict[int, dict[str, bool]] = {}
         self.skipped: set[int] = set()
         self.left: set[int] = set()
         self.pool: dict[int, tuple[int, int, Tensor]] = {}
@@ -100,6 +102,6 @@ def as_image(image: Tensor) -> Tensor:
 
 def as_grey(heatmap: Tensor) -> Tensor:
     """Return a map ``[H, W]`` as uint8, white at its 99.5 % quantile, on the CPU."""
-    heatmap = heatmap.detach().float()
+    heatmap = heatmap.detach().float().nan_to_num()
     largest = torch.quantile(heatmap, 0.995).clamp(min=torch.finfo(torch.float32).tiny)
     return (255 * (heatmap / largest).clamp(0, 1)).round().byte().cpu()

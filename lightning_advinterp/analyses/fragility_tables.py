@@ -40,10 +40,20 @@ def summarised(name: str, values: Iterable[Any]) -> Row:
     return {name: middle, f"{name}_q10": q10, f"{name}_q90": q90, f"{name}_low": low, f"{name}_high": high}
 
 
+def named(images: Sequence[object], most: int = 5) -> str:
+    """Return the names of a few images in a line: ``image 3, 7, 9, …``."""
+    return f"image {', '.join(map(str, images[:most]))}{', …' if len(images) > most else ''}"
+
+
 def aligned(rows: Sequence[Row]) -> list[Row]:
     """Give all rows the same columns: some measures exist for some attacks alone."""
     columns = dict.fromkeys(key for row in rows for key in row)
     return [{key: row.get(key) for key in columns} for row in rows]
+
+
+def ending_with(column: str, rows: Sequence[Row]) -> list[Row]:
+    """Give all rows the same columns, one of them last."""
+    return [{key: row[key] for key in row if key != column} | {column: row.get(column)} for row in aligned(rows)]
 
 
 def largest(cases: Sequence[Case]) -> list[int]:
@@ -69,12 +79,11 @@ def tables_of(
     rows = [{"image": image, **own[case]} for image, own in sorted(state.rows.items()) for case in sorted(own)]
     by_method = {name: _method_row(state, name) for name in [*methods, *(["random"] if state.faithfulness else [])]}
     summary = [_summary_row(state, number, case, by_method[case.method]) for number, case in enumerate(cases)]
+    methods_left_out = [{"method": name, "refused": why} for name, why in refused.items()]
     tables = {
-        "fragility": rows,
-        "fragility_summary": [row for row in summary if row["n"]],
-        "fragility_methods": aligned(
-            [*by_method.values(), *({"method": name, "refused": why} for name, why in refused.items())]
-        ),
+        "fragility": ending_with("no_map", rows),
+        "fragility_summary": ending_with("no_map", [row for row in summary if row["n"]]),
+        "fragility_methods": ending_with("no_map", [*by_method.values(), *methods_left_out]),
         "fragility_convergence": [row for n, case in enumerate(cases) for row in _course(state, n, case)],
     }
     return tables, _scalars(state, cases, summary, by_method)
@@ -92,6 +101,8 @@ def _method_row(state: FragilityState, method: str) -> Row:
     if kept:
         row["smooth_kept"] = sum(kept) / len(kept)
         row["smooth_kept_low"], row["smooth_kept_high"] = wilson_interval(sum(kept), len(kept))
+    if method != "random":
+        row["no_map"] = sum(own.get(method, False) for own in state.no_map.values())
     return row
 
 
@@ -110,7 +121,8 @@ def _summary_row(state: FragilityState, number: int, case: Case, method: Row) ->
         if f"{name}_other" in method:
             row[f"{name}_other"] = method[f"{name}_other"]
     row |= {"deletion": method["deletion"], "insertion": method["insertion"]}
-    return row | {"skipped": len(state.skipped), "left": len(state.left)}
+    row |= {"skipped": len(state.skipped), "left": len(state.left)}
+    return row | {"no_map": sum(one["no_map"] is not None for one in found)}
 
 
 def _course(state: FragilityState, number: int, case: Case) -> list[Row]:
@@ -138,6 +150,8 @@ def _scalars(
         for name in (*LOGGED, *SHARES):
             if row["n"] and row[name] is not None:
                 scalars[f"fragility/{row['method']}/{row['attack']}/{name}"] = row[name]
+        if row["n"]:
+            scalars[f"fragility/{row['method']}/{row['attack']}/no_map"] = float(row["no_map"])
     for method, row in methods.items():
         for name in LOGGED:
             if row[f"{name}_other"] is not None:

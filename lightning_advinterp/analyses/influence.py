@@ -1,5 +1,7 @@
 """How far the training images that a prediction rests on can be exchanged (Ghorbani et al. 2019, Section 3)."""
 
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -8,6 +10,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.analyses.analysis import REAL, Needs, Observation, Result, Row, Sweep
 from lightning_advinterp.analyses.fragility_state import as_image
+from lightning_advinterp.analyses.fragility_tables import named
 from lightning_advinterp.analyses.influence_config import InfluenceConfig, Task
 from lightning_advinterp.analyses.influence_tables import reference_level, summary_of
 from lightning_advinterp.attacks.budget import parse_budget
@@ -16,9 +19,17 @@ from lightning_advinterp.attacks.step import RandomSignStep, SignStep
 from lightning_advinterp.attacks.threat import Linf
 from lightning_advinterp.explanations.influence import LastLayerInfluence, layer_size
 from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate, pooled
-from lightning_advinterp.metrics.heatmaps import compare_inputs, spearman
+from lightning_advinterp.metrics.heatmaps import (
+    compare_inputs,
+    says_nothing,
+    silent_when,
+    spearman,
+    top_k_intersection,
+)
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import mixed_seed, sample_keys
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass
@@ -42,7 +53,9 @@ class InfluenceAnalysis:
     Influence here is −I(i, t): how much weight on training image i lowers the loss at t. Table ``influence``, a row per
     image and attack: ``image, attack, eps, spearman`` (of the influence of all training images before and after),
     ``overlap`` (share of the most influential ones that stay), ``label_kept`` (by the last layer), ``linf``, ``l2``,
-    ``delta_p``, ``delta_output``, ``class``. Attacks: ``sign``, one step; ``iterated``; ``random_sign``, the control.
+    ``delta_p``, ``delta_output``, ``class``, ``no_influence`` (``before`` the attack, ``after`` it, at ``both`` times:
+    all training images then have the same influence, as of a saturated last layer, and there is nothing to compare).
+    Attacks: ``sign``, one step; ``iterated``; ``random_sign``, the control.
     Table ``influence_summary``: medians, their 95 % intervals and 10 and 90 % quantiles, the medians of the images that
     kept their class (``…_kept``), and ``spearman_other``: the same between two images of one class.
 
@@ -148,10 +161,12 @@ class InfluenceAnalysis:
                 "class": labels
             }
             values = {key: column.tolist() for key, column in columns.items()}
+            silent = silent_when(before[:, None], after[:, None])
             head: Row = {"attack": name, "eps": attack.eps}
             for place, number in enumerate(index.tolist()):
                 own = self._rows.setdefault(number, {})
                 own[name] = head | {key: column[place] for key, column in values.items()}
+                own[name]["no_influence"] = silent[place]
                 if number in self.exemplars:
                     self.exemplars[number].after[name] = (as_image(x_adv[place]), self._strongest(after[place]))
 
@@ -165,15 +180,13 @@ class InfluenceAnalysis:
         }
 
     def _overlap(self, before: Tensor, after: Tensor) -> Tensor:
-        """Share of the most influential training images that are the same, ``[T]``."""
-        k = self.config.overlap
-        chosen = torch.zeros(2, *before.shape, dtype=torch.bool, device=before.device)
-        for mask, values in zip(chosen, (before, after), strict=True):
-            mask.scatter_(1, values.argsort(dim=1, descending=True, stable=True)[:, :k], True)
-        return (chosen[0] & chosen[1]).sum(1).double() / k
+        """Share of the most influential training images that are the same, ``[T]``; NaN where all count alike."""
+        return top_k_intersection(before[:, None], after[:, None], self.config.overlap)
 
     def _strongest(self, values: Tensor) -> list[int]:
-        """Return the numbers of the most influential training images."""
+        """Return the numbers of the most influential training images; none where all count alike."""
+        if bool(says_nothing(values[None])):
+            return []
         numbers = sorted(self._features)
         return [numbers[n] for n in values.argsort(descending=True, stable=True)[: self.config.top].tolist()]
 
@@ -219,9 +232,25 @@ class InfluenceAnalysis:
         ]
         scalars = {"influence/images": float(len(self._rows)), "influence/skipped": float(len(self._skipped))}
         for row in summary:
-            logged = {key: row[key] for key in ("spearman", "overlap", "label_kept") if row[key] is not None}
+            row["no_influence"] = row.pop("no_influence")  # last
+            logged = {
+                key: row[key] for key in ("spearman", "overlap", "label_kept", "no_influence") if row[key] is not None
+            }
             scalars |= {f"influence/{row['attack']}/{key}": value for key, value in logged.items()}
+        self._warn(rows)
         return Result(self.name, scalars, {"influence": rows, "influence_summary": summary})
+
+    def _warn(self, rows: Sequence[Row]) -> None:
+        """Name the images of which no training image is more influential than another."""
+        silent = list(dict.fromkeys(row["image"] for row in rows if row["no_influence"] is not None))
+        if silent:
+            logger.warning(
+                "influence: all training images have the same influence on %d of %d images (%s), before or after an "
+                "attack, as where the last layer is saturated: their measures are missing; see column no_influence.",
+                len(silent),
+                len(self._rows),
+                named(silent),
+            )
 
 
 def _head(network: Network) -> nn.Linear:

@@ -26,7 +26,8 @@ def summary_of(rows: Sequence[Row]) -> Row:
         summary |= summarised(name, (row[name] for row in rows))
         if name in ("spearman", "overlap"):
             summary[f"{name}_kept"] = spread(row[name] for row in kept)[1]
-    return summary | {"label_kept": len(kept) / len(rows), "label_kept_low": low, "label_kept_high": high}
+    summary |= {"label_kept": len(kept) / len(rows), "label_kept_low": low, "label_kept_high": high}
+    return summary | {"no_influence": sum(row["no_influence"] is not None for row in rows)}
 
 
 def reference_level(vectors: Iterable[tuple[int, Tensor]]) -> float | None:

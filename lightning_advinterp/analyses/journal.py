@@ -10,7 +10,7 @@ import torch
 from lightning_advinterp.analyses.analysis import Analysis
 from lightning_advinterp.files import write_atomically
 
-_FORMAT = 3
+_FORMAT = 4
 """Counts up when an entry comes to mean something else, such as another order of sweeps: older ones are no help."""
 
 

@@ -144,7 +144,7 @@ def unit_rows(
     wanted = []
     for row in chosen:
         place, top = numbers[row["layer"]] + row["unit"], ranked[row["images"]]
-        fires = top.values[place] > (-torch.inf if row["signed"] else 0)
+        fires = (top.values[place] > (-torch.inf if row["signed"] else 0)) & ~top.constant[place]
         wanted.append(Wanted(row["tap"], row["unit"], row["images"], tuple(top.index[place][fires].tolist())))
     taken = take_pictures(network, dataset, attacks, wanted, highlight=config.highlight, **options)
     found: dict[str, list[UnitRow]] = {layer: [] for layer in units}

@@ -55,9 +55,14 @@ class Layers:
         return np.repeat(np.arange(len(self.units)), [layer.width for layer in self.units])
 
     def counted(self, top: Ranking) -> Tensor:
-        """Return which top images drive their unit, bool ``[U, k]``: all where activations are signed."""
+        """Return which top images drive their unit, bool ``[U, k]``: all where activations are signed.
+
+        A unit with one value for all images is driven by none: its top images would be the first ones, before and after
+        any attack, and it would count as perfectly consistent.
+        """
         signed = torch.cat([torch.full((layer.width,), layer.signed) for layer in self.units])
-        return torch.where(signed[:, None], top.values > -torch.inf, top.values > 0)
+        fired = torch.where(signed[:, None], top.values > -torch.inf, top.values > 0)
+        return fired & ~top.constant[:, None]
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,14 @@ import torch
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from lightning_advinterp.metrics.heatmaps import centre, centre_shift, default_k, spearman, top_k_intersection
+from lightning_advinterp.metrics.heatmaps import (
+    centre,
+    centre_shift,
+    default_k,
+    says_nothing,
+    spearman,
+    top_k_intersection,
+)
 
 Criterion = Literal["topk", "spearman", "center_shift", "gain"]
 """By what the best iterate is chosen: the least intersection, the least ρ, the largest shift, or the largest gain."""
@@ -49,14 +56,18 @@ class Dissimilarity(ABC):
         """Return what is maximised, ``[B]``, differentiable in the maps ``[B, H, W]``."""
 
     def score(self, maps: Tensor, original: Tensor, reference: Tensor, criterion: Criterion) -> Tensor:
-        """Return how well an iterate does, ``[B]`` float64, the larger the better."""
+        """Return how well an iterate does, ``[B]`` float64, the larger the better.
+
+        NaN, which is never better, where the iterate's map or the original's is constant and so shows nothing.
+        """
         if criterion == "topk":
             return -top_k_intersection(maps, original, self.places(maps))
         if criterion == "spearman":
-            return -spearman(maps, original).nan_to_num(nan=1.0)
+            return -spearman(maps, original)
         if criterion == "center_shift":
-            return centre_shift(maps, original).nan_to_num(nan=0.0)
-        return self.gain(maps, reference).double()
+            return centre_shift(maps, original)
+        silent = says_nothing(maps) | says_nothing(original)
+        return self.gain(maps, reference).double().masked_fill(silent, torch.nan)
 
 
 class Undirected(Dissimilarity):
@@ -110,8 +121,9 @@ class MassCentre(Dissimilarity):
         return centre(maps).nan_to_num(nan=0.0).floor()
 
     def gain(self, maps: Tensor, reference: Tensor) -> Tensor:
-        """Return the squared distance."""
-        return (centre(maps) - reference).square().sum(1)
+        """Return the squared distance; of a map of zeros, which has no centre, that of a constant one."""
+        empty = maps.sum((1, 2), keepdim=True) == 0  # its centre's gradient would be NaN, and so would the next image
+        return (centre(torch.where(empty, torch.ones_like(maps), maps)) - reference).square().sum(1)
 
 
 class TargetRegion(Dissimilarity):

@@ -167,9 +167,13 @@ class Method(ABC):
 
 
 def unit_sum(maps: Tensor) -> Tensor:
-    """Divide maps that are not negative by their sums, ``[B, H, W]``; a map of zeros stays one."""
+    """Divide maps that are not negative by their sums, ``[B, H, W]``; a map of zeros stays one.
+
+    What underflows becomes zeros: below the normal numbers so few digits are left that a ranking would be of rounding.
+    """
     total = maps.sum((1, 2), keepdim=True)
-    return maps / total.clamp(min=torch.finfo(maps.dtype).tiny)
+    tiny = torch.finfo(maps.dtype).tiny
+    return torch.where(total < tiny, torch.zeros_like(maps), maps / total.clamp(min=tiny))
 
 
 def share(maps: Tensor, channels: int) -> Tensor:

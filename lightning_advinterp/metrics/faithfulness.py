@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torchvision.transforms.functional import gaussian_blur
 
+from lightning_advinterp.metrics.heatmaps import says_nothing
+
 Score = Callable[[Tensor], Tensor]
 """Images ``[B, C, H, W]`` to the explained output ``[B]``, such as the class' probability."""
 
@@ -62,7 +64,7 @@ def deletion_insertion(
     """Return the areas under the deletion curve (lower is better) and the insertion curve (higher is better).
 
     As in RISE, deleted pixels become the mean image, and insertion begins with the image blurred by a Gaussian of 11
-    pixels with the given σ.
+    pixels with the given σ. Both are NaN where a map is constant: its order is the reading order, not the map's.
 
     Args:
         score: the output.
@@ -73,5 +75,7 @@ def deletion_insertion(
         sigma: of the blur, in pixels.
     """
     blurred: Tensor = gaussian_blur(x, [11, 11], [sigma, sigma])
-    deletion = replacement_curve(score, x, mean.to(x).expand_as(x).contiguous(), maps, steps)
-    return area(deletion), area(replacement_curve(score, blurred, x, maps, steps))
+    deletion = area(replacement_curve(score, x, mean.to(x).expand_as(x).contiguous(), maps, steps))
+    insertion = area(replacement_curve(score, blurred, x, maps, steps))
+    silent = says_nothing(maps)
+    return deletion.masked_fill(silent, torch.nan), insertion.masked_fill(silent, torch.nan)

@@ -1,10 +1,30 @@
-"""How alike two maps are: pure functions of batches ``[B, H, W]``, computed in float64, one number per pair."""
+"""How alike two maps are: pure functions of batches ``[B, H, W]``, computed in float64, one number per pair.
+
+A constant map ranks no place: compared with itself it would count as perfectly stable. So every measure of a pair is
+NaN, that is missing, where either map says nothing (:func:`says_nothing`).
+"""
 
 import math
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+
+def says_nothing(maps: Tensor) -> Tensor:
+    """Return whether a map ranks no place above another, bool ``[B]``: all values are equal, or one is not finite.
+
+    >>> says_nothing(torch.tensor([[[0.0, 0.0]], [[0.5, 0.5]], [[0.0, 1.0]], [[0.0, float("nan")]]]))
+    tensor([ True,  True, False,  True])
+    """
+    flat = maps.flatten(1)
+    return (flat == flat[:, :1]).all(1) | ~flat.isfinite().all(1)
+
+
+def silent_when(before: Tensor, after: Tensor) -> list[str | None]:
+    """Return when each pair lacks a map that says something: ``before``, ``after``, at ``both`` times, or None."""
+    words = {(True, True): "both", (True, False): "before", (False, True): "after"}
+    return [words.get(pair) for pair in zip(says_nothing(before).tolist(), says_nothing(after).tolist(), strict=True)]
 
 
 def top_k_intersection(first: Tensor, second: Tensor, k: int) -> Tensor:
@@ -16,7 +36,7 @@ def top_k_intersection(first: Tensor, second: Tensor, k: int) -> Tensor:
         k: 1,000 for ImageNet in Ghorbani et al. 2019; at most H·W.
 
     Returns:
-        ``[B]`` in [0, 1]; 1 for the same places.
+        ``[B]`` in [0, 1]; 1 for the same places; NaN where a map says nothing.
 
     Raises:
         ValueError: for shapes that differ, or another k.
@@ -31,13 +51,13 @@ def top_k_intersection(first: Tensor, second: Tensor, k: int) -> Tensor:
     chosen = torch.zeros(2, *a.shape, dtype=torch.bool, device=a.device)
     for mask, values in zip(chosen, (a, b), strict=True):
         mask.scatter_(1, values.argsort(dim=1, descending=True, stable=True)[:, :k], True)
-    return (chosen[0] & chosen[1]).sum(1).double() / k
+    return _where_both_speak((chosen[0] & chosen[1]).sum(1).double() / k, a, b)
 
 
 def spearman(first: Tensor, second: Tensor) -> Tensor:
     """Spearman's ρ: the correlation of average ranks, ``[B]`` in [−1, 1]; NaN where a map is constant."""
     a, b = _flat(first, second)
-    return _correlation(average_ranks(a), average_ranks(b))
+    return _where_both_speak(_correlation(average_ranks(a), average_ranks(b)), a, b)
 
 
 def kendall(first: Tensor, second: Tensor) -> Tensor:
@@ -52,7 +72,7 @@ def kendall(first: Tensor, second: Tensor) -> Tensor:
     ties_a, ties_b, ties = (_tied_pairs(values) for values in (a, b, a * n + b))
     concordant_minus_discordant = pairs - ties_a - ties_b + ties - 2 * _inversions(b.gather(1, order))
     scale = ((pairs - ties_a).double() * (pairs - ties_b).double()).sqrt()
-    return torch.where(scale > 0, concordant_minus_discordant / scale, torch.nan)
+    return _where_both_speak(concordant_minus_discordant / scale, first, second)
 
 
 def pearson(first: Tensor, second: Tensor) -> Tensor:
@@ -61,9 +81,9 @@ def pearson(first: Tensor, second: Tensor) -> Tensor:
 
 
 def mean_squared_error(first: Tensor, second: Tensor) -> Tensor:
-    """The mean over places of (h − h')², ``[B]``; of maps with sum 1 it is of the order 1/(H·W)²."""
+    """The mean over places of (h − h')², ``[B]``; NaN where one is constant; of maps of sum 1 in the order 1/(H·W)²."""
     a, b = _flat(first, second)
-    return (a - b).square().mean(1)
+    return _where_both_speak((a - b).square().mean(1), a, b)
 
 
 def centre(maps: Tensor) -> Tensor:
@@ -78,10 +98,13 @@ def centre(maps: Tensor) -> Tensor:
 
 
 def centre_shift(first: Tensor, second: Tensor, *, relative: bool = False) -> Tensor:
-    """How far the centre of mass moves, ‖C − C'‖₂, ``[B]`` in pixels, or as a share of the diagonal √(H² + W²)."""
-    _flat(first, second)
+    """How far the centre of mass moves, ‖C − C'‖₂, ``[B]`` in pixels, or as a share of the diagonal √(H² + W²).
+
+    NaN where a map is constant.
+    """
+    a, b = _flat(first, second)
     shift: Tensor = torch.linalg.vector_norm(centre(first.double()) - centre(second.double()), dim=1)
-    return shift / math.hypot(*first.shape[1:]) if relative else shift
+    return _where_both_speak(shift / math.hypot(*first.shape[1:]) if relative else shift, a, b)
 
 
 def ssim(first: Tensor, second: Tensor, *, data_range: Tensor | float | None = None) -> Tensor:
@@ -97,16 +120,17 @@ def ssim(first: Tensor, second: Tensor, *, data_range: Tensor | float | None = N
         data_range: L, ``[B]`` or one number; the largest value of either map when left out.
 
     Returns:
-        ``[B]``, at most 1.
+        ``[B]``, at most 1; NaN where a map is constant, unless ``data_range`` says on what scale its value counts.
 
     Raises:
         ValueError: for shapes that differ or are too small.
     """
-    _flat(first, second)
+    flat, flat_second = _flat(first, second)
     size = 11
     if min(first.shape[1:]) < size:
         raise ValueError(f"ssim needs maps of at least {size} x {size}, got {tuple(first.shape[1:])}.")
     a, b = first.double()[:, None], second.double()[:, None]
+    scaled = data_range is not None
     if data_range is None:
         data_range = torch.maximum(a.amax((1, 2, 3)), b.amax((1, 2, 3)))
     span = torch.as_tensor(data_range, dtype=a.dtype, device=a.device).expand(len(a))[:, None, None, None]
@@ -122,7 +146,8 @@ def ssim(first: Tensor, second: Tensor, *, data_range: Tensor | float | None = N
     covariance = smooth(a * b) - mean_a * mean_b
     c1, c2 = (0.01 * span).square(), (0.03 * span).square()
     top = (2 * mean_a * mean_b + c1) * (2 * covariance + c2)
-    return (top / ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2))).mean((1, 2, 3))
+    similarity = (top / ((mean_a.square() + mean_b.square() + c1) * (var_a + var_b + c2))).mean((1, 2, 3))
+    return similarity if scaled else _where_both_speak(similarity, flat, flat_second)
 
 
 def default_k(maps: Tensor) -> int:
@@ -132,7 +157,10 @@ def default_k(maps: Tensor) -> int:
 
 
 def compare_maps(first: Tensor, second: Tensor, *, k: int | None = None) -> dict[str, Tensor]:
-    """Return all measures of pairs of maps by name, ``[B]`` each; ``k`` is :func:`default_k` when left out."""
+    """Return all measures of pairs of maps by name, ``[B]`` each, NaN where a map is constant.
+
+    ``k`` is :func:`default_k` when left out.
+    """
     return {
         "topk": top_k_intersection(first, second, default_k(first) if k is None else k),
         "spearman": spearman(first, second),
@@ -143,6 +171,21 @@ def compare_maps(first: Tensor, second: Tensor, *, k: int | None = None) -> dict
         "pcc": pearson(first, second),
         "mse": mean_squared_error(first, second),
     }
+
+
+def compare_to_target(maps: Tensor, target: Tensor) -> dict[str, Tensor]:
+    """Return how near maps are to a target map, ``[B]`` each; NaN where the map is constant.
+
+    A constant target (the uniform one) is a target like others: only the correlations with it do not exist.
+    """
+    a, b = _flat(maps, target)
+    nearness = {
+        "spearman": spearman(maps, target),
+        "pcc": pearson(maps, target),
+        "ssim": ssim(maps, target, data_range=torch.maximum(a.amax(1), b.amax(1))),
+        "mse": (a - b).square().mean(1),
+    }
+    return {name: _where_both_speak(value, a) for name, value in nearness.items()}
 
 
 def compare_inputs(x: Tensor, x_adv: Tensor, logits: Tensor, logits_adv: Tensor, target: Tensor) -> dict[str, Tensor]:
@@ -186,7 +229,7 @@ def compare_images(x: Tensor, x_adv: Tensor) -> dict[str, Tensor]:
     return {
         "image_ssim": channels.mean(1),
         "image_pcc": pearson(flat, flat_adv),
-        "image_mse": mean_squared_error(flat, flat_adv),
+        "image_mse": (flat.double() - flat_adv.double()).square().mean((1, 2)),  # of a constant image too
     }
 
 
@@ -206,11 +249,16 @@ def _flat(first: Tensor, second: Tensor) -> tuple[Tensor, Tensor]:
     return first.flatten(1).double(), second.flatten(1).double()
 
 
+def _where_both_speak(values: Tensor, *maps: Tensor) -> Tensor:
+    """Return values ``[B]`` of maps, NaN where one of the maps says nothing."""
+    silent = torch.stack([says_nothing(each) for each in maps]).any(0)
+    return values.masked_fill(silent, torch.nan)
+
+
 def _correlation(a: Tensor, b: Tensor) -> Tensor:
-    constant = (a == a[:, :1]).all(1) | (b == b[:, :1]).all(1)
-    a, b = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
-    correlation = (a * b).sum(1) / (a.square().sum(1) * b.square().sum(1)).sqrt()
-    return torch.where(constant, torch.nan, correlation.clamp(-1, 1))
+    x, y = a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)
+    correlation = (x * y).sum(1) / (x.square().sum(1) * y.square().sum(1)).sqrt()
+    return _where_both_speak(correlation.clamp(-1, 1), a, b)
 
 
 def _dense_ranks(values: Tensor) -> Tensor:

@@ -10,7 +10,8 @@ from torch import Tensor
 Locate = Callable[[Tensor, Tensor], Tensor]
 """From images' places in the batch and units, int64 ``[n]`` each, to rows and columns, ``[n, 2]``."""
 
-_IDS = (1 << 32) - 1
+_VALUE = 32
+_IDS = (1 << _VALUE) - 1
 _EMPTY = torch.iinfo(torch.int64).min
 
 
@@ -36,12 +37,12 @@ def to_keys(values: Tensor, index: Tensor) -> Tensor:
     # Adding 0 makes a positive zero of a negative one: they are equal, their bits are not.
     bits = values.float().nan_to_num(nan=-torch.inf, posinf=torch.inf, neginf=-torch.inf).add(0.0).view(torch.int32)
     ordered = bits ^ ((bits >> 31) & 0x7FFFFFFF)  # negative floats order backwards as integers
-    return (ordered.long() << 32) + (_IDS - index)[:, None]
+    return (ordered.long() << _VALUE) + (_IDS - index)[:, None]
 
 
 def from_keys(keys: Tensor) -> tuple[Tensor, Tensor]:
     """Return the values (float32) and image numbers (int64) of keys; −∞ and −1 for empty places."""
-    ordered = (keys >> 32).int()
+    ordered = (keys >> _VALUE).int()
     values = (ordered ^ ((ordered >> 31) & 0x7FFFFFFF)).view(torch.float32)
     empty = keys == _EMPTY
     return values.masked_fill(empty, -torch.inf), (_IDS - (keys & _IDS)).masked_fill(empty, -1)
@@ -54,17 +55,20 @@ class Ranking(NamedTuple):
         values: float32 ``[U, k]``; −∞ where there are fewer images.
         index: int64 ``[U, k]``, the images' numbers; −1 likewise.
         notes: int64 ``[U, k, P]``, what was noted of each image.
+        constant: bool ``[U]``, whether all images seen, of two or more, have the same value: the order of such a unit
+            is that of their numbers, and would be the same whatever became of the images.
     """
 
     values: Tensor
     index: Tensor  # type: ignore[assignment]  # a tuple has a method of that name
     notes: Tensor
+    constant: Tensor
 
 
 class TopImages:
     """The strongest images of every unit, with notes on them, and where in them the first few are strongest.
 
-    Memory is units × kept images (8 + 4 P bytes each), whatever the number of images seen. Equal activations are
+    Memory is units × kept images (8 + 4 P bytes each, and 8 for the lowest value), whatever the number of images seen. Equal activations are
     ordered by image number, so neither batches nor processes change the result; an image is to be shown only once.
 
     Args:
@@ -80,7 +84,7 @@ class TopImages:
             raise ValueError(f"keep must be 1 or more images per unit, got {keep}.")
         self.keep, self.show = keep, show if keep is None else min(show, keep)
         self.seen = 0
-        self._keys = self._notes = self._first = self._places = torch.empty(0)
+        self._keys = self._notes = self._first = self._places = self._lowest = torch.empty(0)
         self._waiting: list[tuple[Tensor, Tensor]] = []
 
     def update(self, values: Tensor, index: Tensor, notes: Tensor, locate: Locate | None = None) -> None:
@@ -97,6 +101,7 @@ class TopImages:
             if locate is None:
                 raise ValueError(f"locate is needed to keep the positions of the first {self.show} images.")
             self._place(keys, locate)
+        self._lower((keys >> _VALUE).amin(1))
         self.seen += len(index)
         self._waiting.append((keys, notes.to(torch.int32)[None].expand(len(keys), -1, -1)))
         # Ranking costs the length of the list, however few images come: let half a list gather before.
@@ -110,6 +115,7 @@ class TopImages:
         self.seen += state["seen"]
         self._waiting.append((state["keys"], state["notes"]))
         self._rank()
+        self._lower(state["lowest"])
         if self.show:
 
             def locate(image: Tensor, unit: Tensor) -> Tensor:
@@ -130,7 +136,8 @@ class TopImages:
             raise ValueError(f"count must be at most the {self.keep} images kept per unit, got {count}.")
         self._rank()
         values, index = from_keys(self._keys[:, :count].cpu())
-        return Ranking(values, index, self._notes[:, :count].cpu().long())
+        constant = (self._keys[:, 0] >> _VALUE == self._lowest.to(self._keys.device)).cpu() & (self.seen > 1)
+        return Ranking(values, index, self._notes[:, :count].cpu().long(), constant)
 
     def places(self) -> Tensor:
         """Return row and column of the strongest activation of the first ``show`` images, int64 ``[U, show, 2]``."""
@@ -140,13 +147,19 @@ class TopImages:
         """Return what was kept."""
         self._rank()
         kept = {"keys": self._keys, "notes": self._notes, "first": self._first, "places": self._places}
+        kept["lowest"] = self._lowest
         return {"seen": self.seen} | {name: tensor.cpu() for name, tensor in kept.items()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace what was kept."""
         self.seen, self._waiting = state["seen"], []
         self._keys, self._notes = state["keys"], state["notes"]
-        self._first, self._places = state["first"], state["places"]
+        self._first, self._places, self._lowest = state["first"], state["places"], state["lowest"]
+
+    def _lower(self, lowest: Tensor) -> None:
+        """Take in the lowest values, as the upper part of keys, of further images."""
+        known = self._lowest.numel() > 0
+        self._lowest = torch.minimum(self._lowest.to(lowest.device), lowest) if known else lowest
 
     def _rank(self) -> None:
         """Keep the best of the list and of what has gathered beside it."""

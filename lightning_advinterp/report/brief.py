@@ -67,17 +67,20 @@ def fragility_brief(tables: Tables, title: str) -> Table:
         key = row["method"], row["attack"]
         if key not in largest or (row["eps"] or 0) >= (largest[key]["eps"] or 0):
             largest[key] = row
-    columns = ("method", "attack", "eps", "n", "success", "topk", "topk_other", "spearman", "spearman_other")
+    columns = ["method", "attack", "eps", "n", "success", "topk", "topk_other", "spearman", "spearman_other"]
+    columns += ["no_map"] if any(row.get("no_map") for row in largest.values()) else []
     return brief_table(list(largest.values()), columns, f"{title}: maps before and after, medians")
 
 
 def influence_brief(tables: Tables, title: str) -> Table:
     """How alike the influence of all training images is before and after every attack."""
-    columns = ("attack", "eps", "n", "label_kept", "spearman", "spearman_kept", "spearman_other", "overlap")
+    columns = ["attack", "eps", "n", "label_kept", "spearman", "spearman_kept", "spearman_other", "overlap"]
+    columns += ["no_influence"] if any(row.get("no_influence") for row in tables["influence_summary"]) else []
     return brief_table(tables["influence_summary"], columns, f"{title}: influence before and after, medians")
 
 
 def curvature_brief(tables: Tables, title: str) -> Table:
     """All measures, with 10 and 90 % quantiles, and how often softplus keeps the class."""
-    columns = ("measure", "median", "low", "high", "share", "n")
+    columns = ["measure", "median", "low", "high", "share", "n"]
+    columns += ["missing"] if any(row.get("missing") for row in tables["curvature_summary"]) else []
     return brief_table(tables["curvature_summary"], columns, f"{title}: curvature")

@@ -1,6 +1,7 @@
 """Figures of fragility: images and maps before and after, measures over ε, and the course of the attacks."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,8 +40,7 @@ def fragility_panels(state: FragilityState, cases: Sequence[Case], title: str = 
             case, found = cases[number], state.rows[image][number]
             moved, heatmap = picture.cases[number]
             shown = (picture.image, picture.maps[method], moved, heatmap)
-            said = f"top-k {found['topk']:.2f}, ρ {found['spearman']:.2f}" if found["success"] else "no iterate counts"
-            texts = ("image", method, f"{case.attack.label_name}, ε = {radius(case.eps)}", said)
+            texts = ("image", method, f"{case.attack.label_name}, ε = {radius(case.eps)}", _told(found))
             for axis, values, text in zip(axes, shown, texts, strict=True):
                 options = {"cmap": "magma", "vmin": 0, "vmax": 255} if values.dim() == 2 else {}
                 axis.imshow(values.numpy(), interpolation="nearest", **options)
@@ -49,6 +49,20 @@ def fragility_panels(state: FragilityState, cases: Sequence[Case], title: str = 
         figure.suptitle(f"{title}: {method}", fontsize=10)
         figures[method] = figure
     return figures
+
+
+def _told(row: Row) -> str:
+    """Return what stands above the map after an attack."""
+    if row.get("no_map"):
+        return {"both": "no map", "before": "no map before", "after": "no map after"}[row["no_map"]]
+    return f"top-k {row['topk']:.2f}, ρ {row['spearman']:.2f}" if row["success"] else "no iterate counts"
+
+
+def _method_title(method: str, rows: Sequence[Row]) -> str:
+    """Return a method's name, and of how many images at most it has no map."""
+    worst = max((row for row in rows if row["method"] == method), key=lambda row: row.get("no_map") or 0)
+    missing = worst.get("no_map")
+    return f"{method}\nno map of up to {missing} of {worst['n']} images" if missing else method
 
 
 def fragility_curves(summary: Sequence[Row], title: str = "") -> Figure:
@@ -80,12 +94,15 @@ def fragility_curves(summary: Sequence[Row], title: str = "") -> Figure:
             axes.set_xlim(-0.5, len(radii) - 0.5)
         axes_of[0].set_ylabel(name, fontsize=8)
     for axes, method in zip(grid[0], methods, strict=False):
-        axes.set_title(method, fontsize=9)
+        axes.set_title(_method_title(method, summary), fontsize=9)
     for axes in grid[-1]:
         axes.set_xticks(range(len(radii)), [radius(eps) for eps in radii], fontsize=7)
         axes.set_xlabel("ε", fontsize=8)
-    handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+    entries: dict[str, Any] = {}
+    for axes in grid.flat:  # the first method may have no map at all
+        handles, labels = axes.get_legend_handles_labels()
+        entries = dict(zip(labels, handles, strict=True)) | entries
+    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure
 

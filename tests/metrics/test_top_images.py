@@ -91,7 +91,25 @@ def test_memory_is_flat(stream):
     for round_ in range(5):
         top.update(values, index + 1000 * round_, notes, lambda image, unit: torch.zeros(len(image), 2))
         sizes.append(sum(part.numel() for part in top.state_dict().values() if isinstance(part, torch.Tensor)))
-    assert sizes == [UNITS * (4 + 4 * 2 + 2 + 2 * 2)] * 5
+    assert sizes == [UNITS * (4 + 4 * 2 + 2 + 2 * 2 + 1)] * 5
+
+
+@pytest.mark.parametrize("parts", [1, 3])
+def test_a_unit_of_one_value_is_known(stream, parts):
+    """The dead unit, of zeros of both signs, and one of a constant above zero; NaN counts as the lowest value."""
+    values, index, notes = stream
+    values[:, 4], values[:, 5] = 1.5, 1.5
+    values[59, 5] = math.nan
+    top = TopImages(4)
+    for rank in range(parts):
+        part = TopImages(4)
+        for batch in torch.arange(IMAGES)[rank::parts].split(8):
+            part.update(values[batch], index[batch], notes[batch])
+        top.merge(part.state_dict())
+    assert top.ranking(4).constant.tolist() == [False, False, True, False, True, False, False]
+    alone = TopImages(4)
+    alone.update(values[:1], index[:1], notes[:1])
+    assert not alone.ranking(1).constant.any()
 
 
 def test_keys_order_as_floats_do():
