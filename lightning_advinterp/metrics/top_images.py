@@ -68,7 +68,7 @@ class Ranking(NamedTuple):
 class TopImages:
     """The strongest images of every unit, with notes on them, and where in them the first few are strongest.
 
-    Memory is units × kept images (8 + 4 P bytes each, and 8 for the lowest value), whatever the number of images seen. Equal activations are
+    Memory is units × kept images (8 + 4 P bytes each), whatever the number of images seen. Equal activations are
     ordered by image number, so neither batches nor processes change the result; an image is to be shown only once.
 
     Args:
