@@ -1,6 +1,5 @@
 """How checkpoints get to disk and back: whole or not at all, never with NaN, never running code."""
 
-import pickle
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,6 +11,7 @@ from typing_extensions import override
 
 from lightning_advinterp.errors import RunStoppedError
 from lightning_advinterp.files import write_atomically
+from lightning_advinterp.tensor_files import read_tensor_file, with_hashes
 
 _WEIGHTS = ("state_dict", "current_model_state", "optimizer_states")
 """Entries of a checkpoint that training goes on from."""
@@ -49,7 +49,9 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             )
         kept = self.keep.get(path.name)
         write_atomically(
-            path, lambda file: save_plainly(checkpoint, file), keep=None if kept is None else path.with_name(kept)
+            path,
+            lambda file: save_plainly(with_hashes(checkpoint), file),
+            keep=None if kept is None else path.with_name(kept),
         )
 
     @override
@@ -84,16 +86,9 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False
         FileNotFoundError: if there is no such file.
         ValueError: if it is damaged, or holds more than plain data.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no checkpoint {path}.")
-    try:
-        content = torch.load(path, map_location=map_location, weights_only=True, mmap=mmap)
-    except Exception as error:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = "it holds more than that" if isinstance(error, pickle.UnpicklingError) else lines[0]
-        raise ValueError(f"{path} cannot be read as plain data: {reason}.") from None
+    content = read_tensor_file(path, what="checkpoint", map_location=map_location, mmap=mmap)
     if not isinstance(content, dict):
-        raise ValueError(f"{path} cannot be read as a checkpoint: it holds a {type(content).__name__}.")
+        raise ValueError(f"checkpoint: {path} holds a {type(content).__name__}, no checkpoint.")
     return content
 
 

@@ -76,13 +76,6 @@ def examine(path: Path) -> Start:
         raise ValueError(f"{path} is cut short, or no checkpoint at all.")
     content = read_checkpoint(path, mmap=True)
     try:
-        with zipfile.ZipFile(path) as archive:
-            bad = archive.testzip()
-    except zipfile.BadZipFile as error:
-        raise ValueError(f"{path} is damaged: {error}.") from None
-    if bad is not None:
-        raise ValueError(f"{path} is damaged: {bad} differs from its checksum.")
-    try:
         loops = content["loops"]["fit_loop"]
         epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
         within = epochs["ready"] > epochs["processed"]

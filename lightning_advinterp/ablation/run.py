@@ -12,10 +12,12 @@ from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.checkpoint_io import read_checkpoint, save_plainly
 from lightning_advinterp.cli import TrainCLI, fit
 from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.files import write_atomically
+from lightning_advinterp.tensor_files import with_hashes
 
 _COMPLETE = "complete"
 """Lies in a run's folder when it has all its epochs, and says what it was asked for."""
@@ -130,7 +132,7 @@ def _evaluate(evaluation: Evaluation, done: bool, console: Console) -> None:
 
 
 def _same_weights(one: Path, other: Path) -> bool:
-    first, second = (torch.load(path, map_location="cpu", weights_only=True)["state_dict"] for path in (one, other))
+    first, second = (read_checkpoint(path)["state_dict"] for path in (one, other))
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 
@@ -143,5 +145,5 @@ def _test_start(plan: Plan, seed: int, console: Console) -> None:
     cli.model.classes = cli.model.class_names = list(cli.datamodule.classes)  # type: ignore[attr-defined]
     content = {"state_dict": cli.model.state_dict(), "epoch": -1}
     cli.model.on_save_checkpoint(content)
-    write_atomically(folder / "last.ckpt", lambda file: torch.save(content, file))
+    write_atomically(folder / "last.ckpt", lambda file: save_plainly(with_hashes(content), file))
     _test(replace(plan, attack=()), START, seed, "last", console)

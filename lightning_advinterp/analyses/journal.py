@@ -1,5 +1,6 @@
 """The memory of an interrupted evaluation."""
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,6 +10,9 @@ import torch
 
 from lightning_advinterp.analyses.analysis import Analysis
 from lightning_advinterp.files import write_atomically
+from lightning_advinterp.tensor_files import read_tensor_file
+
+_log = logging.getLogger(__name__)
 
 _FORMAT = 4
 """Counts up when an entry comes to mean something else, such as another order of sweeps: older ones are no help."""
@@ -70,6 +74,12 @@ class Journal:
     def _read(self) -> dict[str, Any] | None:
         if self._path is None or not self._path.exists():
             return None
-        entry: dict[str, Any] = torch.load(self._path, weights_only=True)
+        try:
+            entry: Any = read_tensor_file(self._path, what="journal")
+        except ValueError as error:
+            _log.warning("%s The work starts anew.", error)
+            return None
+        if not isinstance(entry, dict):
+            return None
         known = (entry.get("format"), entry.get("world_size")) == (_FORMAT, self._world_size)
         return entry if known else None

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from lightning_advinterp.explanations.linear import Affine, run
 from lightning_advinterp.explanations.program import Op, Program
 from lightning_advinterp.explanations.question import asking
 from lightning_advinterp.explanations.verification import verified_program
+from lightning_advinterp.files import write_atomically
+from lightning_advinterp.tensor_files import read_tensor_file, save_tensors
 
 _METHOD = "pattern_attribution"
 
@@ -29,7 +29,8 @@ class Patterns:
 
     def save(self, path: str | Path) -> None:
         """Write a ``.safetensors`` file."""
-        save_file({name: value.contiguous() for name, value in self.values.items()}, path)
+        content = save_tensors({name: value.contiguous() for name, value in self.values.items()})
+        write_atomically(Path(path), lambda file: file.write(content))
 
     @classmethod
     def load(cls, path: str | Path) -> "Patterns":
@@ -41,10 +42,7 @@ class Patterns:
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"patterns: no file {path}; learn_patterns(network, images).save({str(path)!r}).")
-        try:
-            return cls(load_file(path))
-        except SafetensorError as error:
-            raise ValueError(f"patterns: {path} is not a whole safetensors file ({error}).") from error
+        return cls(read_tensor_file(path, what="patterns"))
 
     def of(self, name: str, layer: Affine) -> Tensor:
         """Return w ⊙ a of a layer.

@@ -1,14 +1,17 @@
 """Checkpoints of this project: a network rebuilt from one file, without running code from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
+from torch import Tensor
 
 from lightning_advinterp.networks.factory import create_network
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.spec import checked_spec
 from lightning_advinterp.networks.weights import load_into
+from lightning_advinterp.tensor_files import first_line, read_tensor_file
 
 CHECKPOINT_FORMAT = 1
 """Version of ``checkpoint["advinterp"]``."""
@@ -40,39 +43,82 @@ class LoadedCheckpoint:
 def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     """Rebuild the network that a training run of this project saved.
 
+    Nothing in the file is executed. A class that it names is imported only if it has been already, or if the user
+    vouches for it, see :mod:`lightning_advinterp.trust`.
+
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if it is not such a checkpoint, or one of a later format.
+        ValueError: if it is damaged, not such a checkpoint, or one of a later format.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint: no file {path}.")
-    try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(f"checkpoint: {path} cannot be read as plain data ({error}).") from None
-    meta = content.get("advinterp") if isinstance(content, dict) else None
+    content = read_tensor_file(path, what="checkpoint")
+    source = f"checkpoint: {path}"
+    meta = content.get("advinterp") if isinstance(content, Mapping) else None
     if meta is None:
         raise ValueError(
-            f"checkpoint: {path} was not written by a run of this project; "
-            "for other files give --network NAME --weights FILE."
+            f"{source} was not written by a run of this project; for other files give --network NAME --weights FILE."
         )
-    if meta.get("format", 0) > CHECKPOINT_FORMAT:
-        raise ValueError(f"checkpoint: {path} has format {meta['format']}, this version reads {CHECKPOINT_FORMAT}.")
-    missing = [key for key in ("network", "classes", "seed") if key not in meta]
-    if missing:
-        raise ValueError(f"checkpoint: {path} lacks {', '.join(missing)} in its entry advinterp; is it cut short?")
-    network = create_network(**meta["network"])
+    _check_entries(content, meta, source)
+    spec = checked_spec(meta["network"], source)
+    try:
+        network = create_network(**spec)
+    except Exception as error:  # a constructor may raise anything at settings that it was never meant for
+        raise ValueError(f"{source} describes no network that can be built: {first_line(error)}.") from error
+    if len(meta["classes"]) not in (0, network.num_classes):
+        raise ValueError(f"{source} names {len(meta['classes'])} classes for {network.num_classes} outputs.")
     prefix = "network.backbone."
-    tensors = {key.removeprefix(prefix): value for key, value in content["state_dict"].items() if prefix in key}
+    state = content["state_dict"]
+    tensors = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     load_into(network.backbone, tensors, str(path))
     network.untrained = ""
     return LoadedCheckpoint(
         network,
-        meta["classes"],
-        meta.get("class_names", meta["classes"]),
+        list(meta["classes"]),
+        list(meta.get("class_names", meta["classes"])),
         meta["seed"],
-        int(content.get("epoch", -1)) + 1,
+        content.get("epoch", -1) + 1,
         meta.get("resize"),
         "averaging_state" in content,
+    )
+
+
+def _check_entries(content: Mapping[str, Any], meta: Any, source: str) -> None:
+    """Refuse entries that are missing or of another kind than a run writes.
+
+    Raises:
+        ValueError: naming the entry.
+    """
+    if not isinstance(meta, Mapping) or not _is_whole(meta.get("format", 0)):
+        raise ValueError(f"{source} has an entry advinterp that no run of this project wrote.")
+    if meta.get("format", 0) > CHECKPOINT_FORMAT:
+        raise ValueError(f"{source} has format {meta['format']}, this version reads {CHECKPOINT_FORMAT}.")
+    missing = [key for key in ("network", "classes", "seed") if key not in meta]
+    if missing:
+        raise ValueError(f"{source} lacks {', '.join(missing)} in its entry advinterp; is it cut short?")
+    fits = {
+        "state_dict": _are_tensors(content.get("state_dict")),
+        "epoch": _is_whole(content.get("epoch", -1)),
+        "advinterp.classes": _are_names(meta["classes"]),
+        "advinterp.class_names": _are_names(meta.get("class_names", meta["classes"]))
+        and len(meta.get("class_names", meta["classes"])) == len(meta["classes"]),
+        "advinterp.seed": _is_whole(meta["seed"]),
+        "advinterp.resize": meta.get("resize") is None or (_is_whole(meta["resize"]) and meta["resize"] > 0),
+    }
+    wrong = [entry for entry, right in fits.items() if not right]
+    if wrong:
+        raise ValueError(
+            f"{source} is damaged, or was written by another program: its {', '.join(wrong)} is not what a run writes."
+        )
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _are_names(value: Any) -> bool:
+    return isinstance(value, list | tuple) and all(isinstance(name, str) for name in value)
+
+
+def _are_tensors(value: Any) -> bool:
+    return isinstance(value, Mapping) and all(
+        isinstance(key, str) and isinstance(entry, Tensor) for key, entry in value.items()
     )

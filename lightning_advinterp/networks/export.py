@@ -7,8 +7,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
-
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.networks.factory import preprocessing
 from lightning_advinterp.networks.network import Network
@@ -19,6 +17,8 @@ from lightning_advinterp.networks.sources import (
     TorchvisionSource,
     find_source,
 )
+from lightning_advinterp.networks.tensor_checks import listed, no_numbers
+from lightning_advinterp.tensor_files import save_tensors
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 EXPORT_FORMAT = 1
@@ -63,7 +63,10 @@ def export_network(
     state = network.backbone.state_dict()
     # Copies: tied weights share memory, which the format refuses, and channels_last strides do not survive.
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
-    content = safetensors.torch.save(tensors, metadata={"format": "pt"})
+    wrong = dict(no_numbers(tensors))
+    if wrong:
+        raise ValueError(f"export: the network has {listed(wrong)}, which no program can use; nothing is written.")
+    content = save_tensors(tensors)
     weights, config = Path(folder) / WEIGHTS_FILE, Path(folder) / CONFIG_FILE
     described = describe(network, classes, class_names, resize)
     described["advinterp"] |= {"averaged": averaged, "sha256": hashlib.sha256(content).hexdigest()}

@@ -203,7 +203,7 @@ class Network(nn.Module):
             ValueError: if an option of the architecture is not of a plain type, as checkpoints need it.
         """
         for option, value in self.options.items():
-            if not _is_plain(value):
+            if not is_plain(value):
                 raise ValueError(
                     f"options of {self.name}: to be saved, {option} must be a number, a string, or a list or "
                     f"dict of such, got {type(value).__name__}; set it in a class of your own and name that."
@@ -234,11 +234,17 @@ class Network(nn.Module):
         return self
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Whether a value is a number, text, or a list or dictionary of such.
+
+    Example:
+        >>> is_plain({"a": [1, "b", None]}), is_plain({"a": object()})
+        (True, False)
+    """
     if isinstance(value, Mapping):
-        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+        return all(isinstance(key, str) and is_plain(item) for key, item in value.items())
     if isinstance(value, list | tuple):
-        return all(_is_plain(item) for item in value)
+        return all(is_plain(item) for item in value)
     return value is None or isinstance(value, bool | int | float | str)
 
 

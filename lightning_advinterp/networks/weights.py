@@ -2,18 +2,17 @@
 
 import hashlib
 import logging
-import pickle
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from lightning_advinterp.networks.taps import backbone_of
+from lightning_advinterp.networks.tensor_checks import check_tensors
+from lightning_advinterp.tensor_files import read_tensor_file
 
 logger = logging.getLogger(__name__)
 
@@ -45,38 +44,8 @@ def load_state_dict_file(path: str | Path, expected: Collection[str] | None = No
         FileNotFoundError: if there is no such file.
         ValueError: naming the file, if it is malformed, holds more than plain data, or holds no tensors.
     """
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"weights: no file {path}.")
-    content = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
-    return rename(_tensors(content, path), str(path), expected)
-
-
-def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return load_file(path)
-    except (SafetensorError, OSError, ValueError) as error:
-        raise ValueError(f"weights: {path} is not a whole safetensors file ({error}); fetch it anew.") from error
-
-
-def _read_pickle(path: Path) -> Any:
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise ValueError(
-            f"weights: {path} holds more than tensors and plain data, or is damaged. Code in a weights file "
-            "is never executed here. If you trust the file, load it yourself and save its state_dict() with "
-            f"torch.save or as safetensors. The reader said: {_first_line(error)}"
-        ) from error
-    except Exception as error:  # whatever a damaged archive provokes: EOFError, RuntimeError, KeyError, …
-        raise ValueError(
-            f"weights: {path} cannot be read as a PyTorch file ({type(error).__name__}: "
-            f"{_first_line(error)}); it is damaged, incomplete, or of another kind. No code was executed."
-        ) from error
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or ["no message"])[0][:200]
+    content = read_tensor_file(path, what="weights")
+    return rename(_tensors(content, Path(path)), str(path), expected)
 
 
 def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
@@ -174,6 +143,7 @@ def load_into(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str, *
             f"weights: {source} does not fit {type(backbone).__name__}: {problems}. "
             "Give the architecture (name, stem, options) for which the weights were made."
         )
+    check_tensors({key: value for key, value in used.items() if key in own}, own, source)
     own.update(used)  # keeps the versions that the modules wrote beside their tensors (MNASNet needs its own)
     backbone.load_state_dict(own)
 

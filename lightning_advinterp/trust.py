@@ -1,0 +1,110 @@
+"""What files may ask for: the classes that they name are imported only if the user vouches for them.
+
+A checkpoint says which network it holds. Where that is a class path, importing its module runs code, and whoever wrote
+the checkpoint may have laid that module beside it.
+"""
+
+import sys
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, fields, is_dataclass
+from typing import Any, Literal
+
+OnBadWeights = Literal["error", "use"]
+
+
+@dataclass(frozen=True)
+class Trust:
+    """What the user vouches for.
+
+    Attributes:
+        files: the classes that checkpoints name are imported.
+        classes: so are these, since the user's own flags or configuration name them.
+        on_bad_weights: ``error`` refuses weights that are no numbers, ``use`` takes them as they are.
+    """
+
+    files: bool = False
+    classes: frozenset[str] = frozenset()
+    on_bad_weights: OnBadWeights = "error"
+
+
+_current: ContextVar[Trust] = ContextVar("trust", default=Trust())  # noqa: B039  # it is frozen
+
+
+def current_trust() -> Trust:
+    """Return what holds here."""
+    return _current.get()
+
+
+def decide_trust(settings: Any, *, files: bool = False, on_bad_weights: OnBadWeights = "error") -> None:
+    """Set what holds from here on: a command does so when it has read its settings.
+
+    Args:
+        settings: the command's own; classes that they name are vouched for.
+        files: see :class:`Trust`.
+        on_bad_weights: see :class:`Trust`.
+    """
+    _current.set(Trust(files, frozenset(named_networks(settings)), on_bad_weights))
+
+
+@contextmanager
+def trusting(*classes: str, files: bool = False, on_bad_weights: OnBadWeights = "error") -> Iterator[None]:
+    """Vouch for files within a block; see :class:`Trust`.
+
+    Example:
+        >>> with trusting("package.module.Net"):
+        ...     current_trust().classes
+        frozenset({'package.module.Net'})
+    """
+    token = _current.set(Trust(files, frozenset(classes), on_bad_weights))
+    try:
+        yield
+    finally:
+        _current.reset(token)
+
+
+def named_networks(settings: Any) -> Iterator[str]:
+    """Yield every value of a key ``network`` in nested settings.
+
+    Example:
+        >>> list(named_networks({"model": {"network": "a.Net"}, "rows": [{"network": "resnet18"}, {"network": None}]}))
+        ['a.Net', 'resnet18']
+    """
+    if is_dataclass(settings) and not isinstance(settings, type):
+        settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    elif isinstance(settings, Namespace):
+        settings = vars(settings)
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            if key == "network" and isinstance(value, str):
+                yield value
+            else:
+                yield from named_networks(value)
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from named_networks(value)
+
+
+def require_trusted_class(path: str, source: str) -> None:
+    """Refuse a class path that a file names and that nobody vouches for, before anything of it is imported.
+
+    Args:
+        path: ``package.module.Class``.
+        source: the file, for the message.
+
+    Raises:
+        ValueError: saying how to vouch for it.
+    """
+    trust = _current.get()
+    module, _, name = path.rpartition(".")
+    if trust.files or path in trust.classes:
+        return
+    # Only what lies in the module already: a module's __getattr__ may import more.
+    if isinstance(vars(sys.modules[module]).get(name) if module in sys.modules else None, type):
+        return
+    raise ValueError(
+        f"{source} names the class {path!r}, and to import it runs code. If you trust the file, give --trust, or name "
+        f"the class yourself: --network {path} (in Python: import {module or path} first)."
+    )
