@@ -16,7 +16,18 @@ FLOORS = [
     {"explanations", "metrics", "data"},
     {"networks", "wordnet"},
     {"checkpoint_io", "taxonomy"},
-    {"errors", "files", "memory", "plain_pickles", "randomness", "suggestions", "commands", "tensor_files", "trust"},
+    {
+        "errors",
+        "files",
+        "inputs",
+        "memory",
+        "plain_pickles",
+        "randomness",
+        "suggestions",
+        "commands",
+        "tensor_files",
+        "trust",
+    },
 ]
 WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "layer_sync", "module", "outcome", "preflight", "run_directory"}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.attacks.ascent import Ascent, checkpoints, random_start
 from lightning_advinterp.attacks.budget import Budget
+from lightning_advinterp.attacks.gradient_log import input_gradient
 from lightning_advinterp.attacks.prediction import LOSSES, margin, targeted_difference_of_logits_ratio
 from lightning_advinterp.attacks.step import NormalisedStep, SignStep
 from lightning_advinterp.attacks.untargeted import (
@@ -101,7 +102,7 @@ class APGD(UntargetedAttack):
         state = Ascent.at(random_start(self.threat, self.norm, prey.x, prey.radius, prey.keys), prey, target)
         marks, last = checkpoints(self.steps), 0
         for step in range(self.steps + 1):
-            state = self._evaluate(network, state, objective, found, gradient=step < self.steps)
+            state = self._evaluate(network, state, objective, prey, found, gradient=step < self.steps)
             if len(state.index) == 0:
                 return found
             if step == 0:
@@ -115,7 +116,7 @@ class APGD(UntargetedAttack):
         return found
 
     def _evaluate(
-        self, network: nn.Module, state: Ascent, objective: Objective, found: Catch, *, gradient: bool
+        self, network: nn.Module, state: Ascent, objective: Objective, prey: Prey, found: Catch, *, gradient: bool
     ) -> Ascent:
         """Return the samples that go on, with f and ∇f at their points; put the others into ``found``."""
         with torch.set_grad_enabled(gradient):
@@ -128,7 +129,9 @@ class APGD(UntargetedAttack):
             found.put(state.index[lost], Catch(state.x_adv[lost], lost[lost], margins[lost].to(found.margin)))
         if len(stay) == 0:
             return state.take(stay)
-        slope = torch.autograd.grad(value.sum(), x_adv)[0] if gradient else state.gradient
+        slope = state.gradient
+        if gradient:
+            slope = prey.log[state.index].note(value.detach(), input_gradient(value, x_adv))
         values = value.detach().to(state.value)
         if len(stay) < len(lost):
             state, values, margins, slope = state.take(stay), values[stay], margins[stay], slope[stay]

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lightning_advinterp.attacks.prediction import Goal, LabelRule, TargetRule
+from lightning_advinterp.inputs import checked_batch, outside_inference_mode, recordable
 from lightning_advinterp.networks.modes import BatchNormMode, attack_mode, check_batch_norm_mode
 from lightning_advinterp.randomness import sample_keys
 
@@ -24,6 +25,11 @@ class AttackResult(NamedTuple):
         trace: ``[T, B]``, the course of the search: for attacks that climb an objective its value before every step
             and at ``x_adv`` (of the restart kept), ``T = steps + 1``; for those of AutoAttack the margin before and
             after, ``T = 2``.
+        zero_gradient: bool ``[B]``, whether every gradient that the attack took was exactly zero: saturated outputs, a
+            quantised or detached input, or an output that does not depend on the image. Such an image was not attacked
+            in earnest, whatever its prediction.
+        nonfinite: bool ``[B]``, whether the objective or a gradient was NaN or infinite on the way.
+        attacked: bool ``[B]``, false where the target is the image's true class: such an image comes back unchanged.
     """
 
     x_adv: Tensor
@@ -32,23 +38,9 @@ class AttackResult(NamedTuple):
     linf: Tensor
     l2: Tensor
     trace: Tensor
-
-
-def check_images(x: Tensor) -> None:
-    """Refuse what is not a batch of float images in [0, 1]; every attack's ε has that unit."""
-    if x.dim() != 4 or x.dtype not in (torch.float32, torch.float64):
-        raise ValueError(
-            f"x must be float32 (or float64) images [B, C, H, W], got {x.dtype} of shape {tuple(x.shape)}; "
-            "half precision would round them out of the ball, and belongs inside the network."
-        )
-    if not x.numel():
-        return
-    low, high = (float(bound) for bound in x.aminmax())
-    if not (low >= 0 and high <= 1):  # NaN compares false
-        raise ValueError(
-            f"x must lie in [0, 1], got values in [{low:.3g}, {high:.3g}]; "
-            "normalisation is the network's first layer, not the data set's."
-        )
+    zero_gradient: Tensor
+    nonfinite: Tensor
+    attacked: Tensor
 
 
 class Attack(ABC):
@@ -66,9 +58,11 @@ class Attack(ABC):
     Attributes:
         classes: outputs among which ``least_likely`` and ``random`` targets are chosen, rising; None: all. A network
             of 1,000 outputs would else attack a set of ten classes towards the other 990.
+        restarts: how many random starts it makes.
     """
 
     classes: tuple[int, ...] | None = None
+    restarts: int = 1
 
     def __init__(
         self,
@@ -94,9 +88,29 @@ class Attack(ABC):
         return self.label == "least_likely" or isinstance(self.target, str)
 
     @property
+    def targeted(self) -> bool:
+        """Whether its settings aim at classes."""
+        return self.target is not None or self.label == "least_likely"
+
+    @property
+    def takes_target(self) -> bool:
+        """Whether a call may name the classes to aim at."""
+        return True
+
+    @property
     @abstractmethod
     def eps(self) -> float | None:
         """The largest distance allowed, in the attack's own norm; None where there is no bound but the box."""
+
+    @property
+    def eps_low(self) -> float | None:
+        """The smallest distance that is drawn for an image; the largest where all are alike."""
+        return self.eps
+
+    @property
+    def eps_norm(self) -> str | None:
+        """The norm of ``eps``, ``linf`` or ``l2``; None where there is no bound but the box."""
+        return None if self.eps is None else "linf"
 
     @property
     @abstractmethod
@@ -138,8 +152,8 @@ class Attack(ABC):
         Args:
             network: images ``[B, C, H, W]`` in [0, 1] to logits ``[B, K]``.
             x: the images.
-            y: int64 ``[B]``, true labels; not needed where the label rule or the target does without.
-            target: int64 ``[B]``, the classes to aim at.
+            y: ``[B]``, true labels, integers; not needed where the label rule or the target does without.
+            target: ``[B]``, the classes to aim at; an image whose true class it is comes back unchanged.
             keys: int64 ``[B]`` from :func:`~lightning_advinterp.randomness.sample_keys`; all random
                 draws of a sample come from its key. Left out, a sample's place in the batch is its key.
 
@@ -147,6 +161,12 @@ class Attack(ABC):
             Tensor like ``x``, inside the threat model, without a graph.
         """
         return self._run(network, x, y, target, keys, finish=False).x_adv
+
+    def perturb(
+        self, network: nn.Module, x: Tensor, y: Tensor | None, *, target: Tensor | None, keys: Tensor
+    ) -> AttackResult:
+        """Like a call, at the same cost, with what is known by the way; success is not."""
+        return self._run(network, x, y, target, keys, finish=False)
 
     def run(
         self,
@@ -180,12 +200,35 @@ class Attack(ABC):
         *,
         finish: bool,
     ) -> AttackResult:
-        check_images(x)
-        x = x.detach()
-        if keys is None:
-            keys = sample_keys(torch.arange(len(x), device=x.device))
-        with record_function("attack"), attack_mode(network, self.bn), torch.enable_grad():
-            return self.search(network, x, self.goal(y, target, keys), keys, finish=finish)
+        with outside_inference_mode(network), record_function("attack"):
+            num_classes = getattr(network, "num_classes", None)
+            x, classes = checked_batch(x, {"y": y, "target": target}, num_classes)
+            keys = sample_keys(torch.arange(len(x), device=x.device)) if keys is None else recordable(keys)
+            goal = self.goal(classes["y"], classes["target"], keys)
+            goal.checked = num_classes is not None
+            with attack_mode(network, self.bn), torch.enable_grad():
+                result = self.search(network, x, goal, keys, finish=finish)
+            return left_out(result, x, goal)
+
+
+def left_out(result: AttackResult, x: Tensor, goal: Goal) -> AttackResult:
+    """Give images back as they were where the target is the true class."""
+    attacked = goal.attacked
+    if attacked is None:
+        return result
+    return result._replace(
+        x_adv=torch.where(attacked[:, None, None, None], result.x_adv, x),
+        success=result.success & attacked,
+        linf=result.linf * attacked,
+        l2=result.l2 * attacked,
+        attacked=attacked,
+    )
+
+
+def unnoted(like: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the last fields of a result of which nothing is to be said, bool ``[B]`` each, like ``like``."""
+    no = torch.zeros_like(like)
+    return no, no.clone(), ~no
 
 
 def distances(x_adv: Tensor, x: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,7 +22,8 @@ class AutoAttack(UntargetedAttack):
     Args:
         budget: the radius of the ball.
         steps: iterations of the gradient attacks; the standard version has 100.
-        queries: of Square; the standard version has 5000.
+        queries: of Square; the standard version has 5000. As in the authors' code its squares follow the schedule for
+            10,000 queries, which is not rescaled.
         **common: as in :class:`~lightning_advinterp.attacks.untargeted.UntargetedAttack`.
     """
 
@@ -33,7 +34,7 @@ class AutoAttack(UntargetedAttack):
             APGD(budget, steps=steps, **common | {"name": "apgd"}),
             APGD(budget, steps=steps, loss="dlr_targeted", **common | {"name": "apgd_t"}),
             FAB(budget, steps=steps, **common | {"name": "fab_t"}),
-            Square(budget, queries=queries, **common | {"name": "square"}),
+            Square(budget, queries=queries, rescale=False, **common | {"name": "square"}),
         )
 
     @property

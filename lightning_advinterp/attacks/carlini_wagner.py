@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.attacks.attack import Attack, AttackResult, distances
+from lightning_advinterp.attacks.gradient_log import GradientLog, input_gradient
 from lightning_advinterp.attacks.prediction import Goal, margin
 from lightning_advinterp.attacks.step import AdamStep
 
@@ -84,11 +85,11 @@ class CarliniWagnerAttack(Attack):
         best, best_l2 = image.clone(), image.new_full((len(x),), math.inf)
         weight = torch.full_like(best_l2, self.initial_weight)
         low, high = torch.zeros_like(weight), torch.full_like(weight, math.inf)
-        trace = []
+        trace, log = [], GradientLog(len(x), x.device)
         for step in range(self.search_steps):
             if step == self.search_steps - 1 and self.search_steps >= 10:
                 weight = high.clamp(max=_MOST)
-            found = self._descend(network, image, weight, goal, best, best_l2)
+            found = self._descend(network, image, weight, goal, best, best_l2, log)
             high, low = torch.where(found, weight, high), torch.where(found, low, weight)
             weight = torch.where(high.isinf(), 10 * weight, (low + high) / 2)
             trace.append(best_l2.clone())
@@ -97,10 +98,20 @@ class CarliniWagnerAttack(Attack):
         if finish:
             with torch.no_grad():
                 success = goal.reached(network(best))
-        return AttackResult(best, goal.label, success, *distances(best, x), torch.stack(trace))
+        course, every = torch.stack(trace), torch.ones_like(success)
+        return AttackResult(
+            best, goal.label, success, *distances(best, x), course, log.zero, log.nonfinite, attacked=every
+        )
 
     def _descend(
-        self, network: nn.Module, x: Tensor, weight: Tensor, goal: Goal, best: Tensor, best_l2: Tensor
+        self,
+        network: nn.Module,
+        x: Tensor,
+        weight: Tensor,
+        goal: Goal,
+        best: Tensor,
+        best_l2: Tensor,
+        log: GradientLog,
     ) -> Tensor:
         """Run Adam once, writing nearer successes into ``best`` and ``best_l2``; return who had any, bool ``[B]``."""
         found = torch.zeros_like(best_l2, dtype=torch.bool)
@@ -114,18 +125,20 @@ class CarliniWagnerAttack(Attack):
             logits = network(x_adv)
             missing = (self.confidence - goal.gain(logits, margin)).clamp(min=0)
             loss = (x_adv - start).square().flatten(1).sum(dim=1) + weight * missing
-            (gradient,) = torch.autograd.grad(loss.sum(), w)
+            gradient = input_gradient(loss, w)
+            reached = self._reached(logits.detach(), goal)
+            gradient = log[at].note(loss.detach(), gradient, where=~reached)  # beyond the goal it is flat on purpose
             w, x_adv, loss = w.detach(), x_adv.detach(), loss.detach()
             if self.abort_early and step % math.ceil(self.steps / 10) == 0:
                 stay = (loss <= 0.9999 * before).nonzero().squeeze(1)
                 before = loss[stay]
                 if len(stay) < len(at):
                     at, x, start, w, x_adv = at[stay], x[stay], start[stay], w[stay], x_adv[stay]
-                    weight, logits, gradient, goal = weight[stay], logits[stay], gradient[stay], goal.take(stay)
+                    weight, reached, gradient, goal = weight[stay], reached[stay], gradient[stay], goal.take(stay)
                     move.take(stay)
                     if len(at) == 0:
                         break
-            self._keep_nearer(x_adv, x, self._reached(logits.detach(), goal), at, found, best, best_l2)
+            self._keep_nearer(x_adv, x, reached, at, found, best, best_l2)
             w = w + move(-gradient, torch.ones_like(w[:, :1, :1, :1]), at)
         return found
 

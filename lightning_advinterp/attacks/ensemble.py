@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from lightning_advinterp.attacks.prediction import full_precision
+from lightning_advinterp.attacks.prediction import full_precision, without_class
 from lightning_advinterp.networks.network import Network
 
 Combine = Literal["loss", "prob", "logit"]
@@ -90,7 +90,9 @@ def check_ensemble(count: int, weights: Sequence[float] | None, combine: str) ->
 
 
 @torch.no_grad()
-def least_likely_targets(ensemble: Ensemble, x: Tensor, n: int = 1, classes: Sequence[int] | None = None) -> Tensor:
+def least_likely_targets(
+    ensemble: Ensemble, x: Tensor, n: int = 1, classes: Sequence[int] | None = None, *, y: Tensor | None = None
+) -> Tensor:
     """Return the n classes of the lowest average probability for every image, the least likely first.
 
     Args:
@@ -98,11 +100,12 @@ def least_likely_targets(ensemble: Ensemble, x: Tensor, n: int = 1, classes: Seq
         x: ``[B, C, H, W]`` in [0, 1].
         n: how many, 1 to K.
         classes: outputs to choose among; None: all K.
+        y: int64 ``[B]``, true classes, below 0 where unknown, which come last; None: any class may come first.
 
     Returns:
         int64 ``[B, n]``.
     """
-    probabilities = ensemble.probabilities(x)
+    probabilities = without_class(ensemble.probabilities(x), y, torch.inf)
     outputs = torch.arange(probabilities.shape[1], device=x.device)
     if classes is not None:
         outputs = outputs[list(classes)]

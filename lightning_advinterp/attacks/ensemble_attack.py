@@ -93,9 +93,9 @@ class EnsembleAttack(TransferAttack):
             return goal
         if self.rank is None:
             known = self.ensemble.num_classes if self.classes is None else len(self.classes)
-            count = min(self.targets, known - 1)
+            count = max(1, min(self.targets, known - 1))
             place = (uniform(keys, (), stream=_RANK_STREAM).double() * count).long()
         else:
             count, place = self.rank, torch.full_like(keys, self.rank - 1)
-        least = least_likely_targets(self.ensemble, x, count, self.classes)
-        return Goal(None, least.gather(1, place[:, None]).squeeze(1), keys=keys)
+        least = least_likely_targets(self.ensemble, x, count, self.classes, y=goal.true_class)
+        return goal.aimed(least.gather(1, place[:, None]).squeeze(1))

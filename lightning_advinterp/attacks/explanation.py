@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from lightning_advinterp.attacks.attack import AttackResult, distances
 from lightning_advinterp.attacks.dissimilarity import Criterion, Dissimilarity, Undirected
 from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.gradient_log import GradientLog
 from lightning_advinterp.attacks.prediction import Goal
 from lightning_advinterp.attacks.step import Step
 from lightning_advinterp.attacks.threat import ThreatModel
@@ -120,6 +121,11 @@ class ExplanationAttack(GradientAttack):
         self.criterion: Criterion = criterion or dissimilarity.criterion
 
     @property
+    def takes_target(self) -> bool:
+        """No: the explained class stays."""
+        return False
+
+    @property
     def passes(self) -> tuple[int, int]:
         """See :meth:`passes_at`, for images of 224 pixels."""
         return self.passes_at(224)
@@ -177,8 +183,18 @@ class ExplanationAttack(GradientAttack):
         goal.score = self._score(goal.original, goal)
         goal.found = torch.zeros_like(goal.skipped)
         radius = self.threat.budget.radius(keys, x.dtype)
-        climbed = self._climb(network, x, radius, goal, keys, finish=True)
-        return AttackResult(goal.best, label, goal.found, *distances(goal.best, x), climbed.trace)
+        log = GradientLog(len(x), x.device)
+        climbed = self._climb(network, x, radius, goal, keys, log, finish=True)
+        return AttackResult(
+            goal.best,
+            label,
+            goal.found,
+            *distances(goal.best, x),
+            climbed.trace,
+            log.zero,
+            log.nonfinite,
+            climbed.attacked,
+        )
 
     def arrive(self, network: nn.Module, here: Tensor, there: Tensor, x: Tensor, radius: Tensor, goal: Goal) -> Tensor:
         """Shorten steps that leave the class, where that is a constraint."""

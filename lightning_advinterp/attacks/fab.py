@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.attacks.apgd import TARGETS
 from lightning_advinterp.attacks.budget import Budget
+from lightning_advinterp.attacks.gradient_log import input_gradient
 from lightning_advinterp.attacks.hyperplane import project_onto_hyperplane
 from lightning_advinterp.attacks.prediction import full_precision, margin
 from lightning_advinterp.attacks.threat import Norm
@@ -115,6 +116,7 @@ class FAB(UntargetedAttack):
         logits = network(point)
         for step in range(self.steps):
             difference, gradient = _difference(logits, point, path)
+            gradient = prey.log[path.index].note(difference, gradient)
             path.point = boundary_step(path.x, path.point, difference, gradient, self.norm)
             with torch.set_grad_enabled(step < self.steps - 1):
                 point = path.point.detach().requires_grad_(step < self.steps - 1)
@@ -141,5 +143,5 @@ def _difference(logits: Tensor, point: Tensor, path: _Path) -> tuple[Tensor, Ten
     """Return z_t − z_y, ``[B]``, and its gradient at the points."""
     rows = full_precision(logits)
     difference = (rows.gather(1, path.target[:, None]) - rows.gather(1, path.label[:, None])).squeeze(1)
-    (gradient,) = torch.autograd.grad(difference.sum(), point)
+    gradient = input_gradient(difference, point)
     return difference.detach().to(gradient.dtype), gradient

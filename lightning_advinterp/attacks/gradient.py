@@ -7,10 +7,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.attack import Attack, AttackResult, distances
+from lightning_advinterp.attacks.attack import Attack, AttackResult, distances, unnoted
+from lightning_advinterp.attacks.gradient_log import GradientLog, input_gradient
 from lightning_advinterp.attacks.prediction import LOSSES, Goal
 from lightning_advinterp.attacks.step import Step
-from lightning_advinterp.attacks.threat import ThreatModel
+from lightning_advinterp.attacks.threat import L2, ThreatModel
 from lightning_advinterp.randomness import mix
 
 
@@ -61,6 +62,18 @@ class GradientAttack(Attack):
         return self.threat.budget.high
 
     @property
+    def eps_low(self) -> float | None:
+        """The smallest radius that is drawn; the largest where all are alike."""
+        return None if self.eps is None else self.threat.budget.low
+
+    @property
+    def eps_norm(self) -> str | None:
+        """The ball's norm."""
+        if self.eps is None:
+            return None
+        return "l2" if isinstance(self.threat, L2) else "linf"
+
+    @property
     def passes(self) -> tuple[int, int]:
         """One of each kind per step and restart."""
         steps = self.steps * self.restarts
@@ -103,18 +116,18 @@ class GradientAttack(Attack):
                 clean = network(x)
             goal.resolve(clean)
             goal.clean = clean if self.loss == "kl" else None
-        radius = self.threat.budget.radius(keys, x.dtype)
-        result = self._climb(network, x, radius, goal, keys, finish=finish or self.restarts > 1)
+        radius, log = self.threat.budget.radius(keys, x.dtype), GradientLog(len(x), x.device)
+        result = self._climb(network, x, radius, goal, keys, log, finish=finish or self.restarts > 1)
         for restart in range(1, self.restarts):
             todo = (~result.success).nonzero().squeeze(1)
             if len(todo) == 0:
                 break
-            again = self._climb(network, x[todo], radius[todo], goal.take(todo), mix(keys[todo], restart), finish=True)
-            result = _keep_better(result, again, todo)
-        return result
+            part = (x[todo], radius[todo], goal.take(todo), mix(keys[todo], restart), log[todo])
+            result = _keep_better(result, self._climb(network, *part, finish=True), todo)
+        return result._replace(zero_gradient=log.zero, nonfinite=log.nonfinite)
 
     def _climb(
-        self, network: nn.Module, x: Tensor, radius: Tensor, goal: Goal, keys: Tensor, *, finish: bool
+        self, network: nn.Module, x: Tensor, radius: Tensor, goal: Goal, keys: Tensor, log: GradientLog, *, finish: bool
     ) -> AttackResult:
         """One run of the loop; ``finish`` spends a forward pass on the last point's objective and success."""
         image, x_adv = x, self.threat.random_start(x, radius, keys) if self.random_start else x
@@ -126,7 +139,8 @@ class GradientAttack(Attack):
             x_adv = x_adv.detach().requires_grad_()
             gain, logits = self.objective(network, x_adv, x, goal)
             trace.append(gain.detach() if len(at) == len(image) else trace[-1].index_copy(0, at, gain.detach()))
-            (gradient,) = torch.autograd.grad(gain.sum(), x_adv)
+            gradient = input_gradient(gain, x_adv)
+            gradient = log.note(gain.detach(), gradient, where=None if self.step.climbs else torch.zeros_like(at) > 0)
             x_adv = x_adv.detach()
             if self.stop_after is not None and step >= self.stop_after:
                 reached = goal.reached(logits.detach())
@@ -134,7 +148,7 @@ class GradientAttack(Attack):
                     stopped[at[reached]] = x_adv[reached]
                     stay = (~reached).nonzero().squeeze(1)
                     at, x, x_adv, gradient = at[stay], x[stay], x_adv[stay], gradient[stay]
-                    radius, keys, goal = radius[stay], keys[stay], goal.take(stay)
+                    radius, keys, goal, log = radius[stay], keys[stay], goal.take(stay), log[stay]
                     move.take(stay)
                     if len(at) == 0:
                         break
@@ -155,15 +169,16 @@ class GradientAttack(Attack):
                 value, logits = self.objective(network, x_adv, x, goal)
             trace.append(value)
             success, target = goal.reached(logits), goal.resolve(logits)
-        return AttackResult(x_adv, target, success, *distances(x_adv, x), torch.stack(trace))
+        return AttackResult(x_adv, target, success, *distances(x_adv, x), torch.stack(trace), *unnoted(success))
 
 
 def _keep_better(best: AttackResult, again: AttackResult, todo: Tensor) -> AttackResult:
     """Merge a restart of the samples ``todo`` into the best so far."""
     wins = again.success | (again.trace[-1] > best.trace[-1, todo])
     at = todo[wins]
-    merged = [field.clone() for field in best]
-    for old, new in zip(merged[:-1], again[:-1], strict=True):
-        old[at] = new[wins]
-    merged[-1][:, at] = again.trace[:, wins]
-    return AttackResult(*merged)
+    merged = AttackResult(*(field.clone() for field in best))
+    for old, new in zip(merged, again, strict=True):
+        if old is not merged.trace:
+            old[at] = new[wins]
+    merged.trace[:, at] = again.trace[:, wins]
+    return merged

@@ -58,6 +58,11 @@ class InfluenceAttack(GradientAttack):
             raise ValueError("an attack on influence takes true labels, and no restarts, stop_after or target.")
         self.influence, self.top = influence, top
 
+    @property
+    def takes_target(self) -> bool:
+        """No."""
+        return False
+
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the question of one batch."""
         if target is not None:

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.attack import Attack, AttackResult, distances
+from lightning_advinterp.attacks.attack import Attack, AttackResult, distances, unnoted
 from lightning_advinterp.attacks.budget import Budget
 from lightning_advinterp.attacks.prediction import LOSSES, Goal
 from lightning_advinterp.attacks.threat import SignNoiseLinf
@@ -31,6 +31,11 @@ class RandomSign(Attack):
         return self.threat.budget.high
 
     @property
+    def eps_low(self) -> float | None:
+        """The smallest radius that is drawn; the largest where all are alike."""
+        return self.threat.budget.low
+
+    @property
     def passes(self) -> tuple[int, int]:
         """None."""
         return 0, 0
@@ -51,4 +56,4 @@ class RandomSign(Attack):
                 target = goal.resolve(clean)
                 trace = torch.stack([goal.gain(at, LOSSES["cross_entropy"]) for at in (clean, logits)])
             success = goal.reached(logits)
-        return AttackResult(x_adv, target, success, *distances(x_adv, x), trace)
+        return AttackResult(x_adv, target, success, *distances(x_adv, x), trace, *unnoted(success))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from lightning_advinterp.inputs import check_range
 from lightning_advinterp.randomness import uniform
 
 LabelRule = Literal["true", "predicted", "least_likely"]
@@ -90,9 +91,32 @@ LOSSES: dict[str, ClassLoss] = {
 
 def random_targets(label: Tensor, num_classes: int, keys: Tensor) -> Tensor:
     """Draw a class other than ``label`` for every sample, from its key; all others are equally likely."""
+    if num_classes < 2:
+        return label.clone()  # there is no other
     draw = uniform(keys, (), stream=_TARGET_STREAM).double() * (num_classes - 1)
     other = draw.long().clamp(max=num_classes - 2)
     return other + (other >= label).long()
+
+
+def least_likely(logits: Tensor, y: Tensor | None, classes: Tensor | None = None) -> Tensor:
+    """Return the class of the lowest logit other than the true one, int64 ``[B]``, from logits ``[B, K]``.
+
+    Args:
+        logits: of the clean images.
+        y: int64 ``[B]``, the true classes, below 0 where unknown; None: any class may be the target.
+        classes: outputs to choose among, int64 ``[n]``, rising; None: all. Where the true class is the only one, it is
+            returned.
+    """
+    scores = without_class(logits, y, torch.inf)
+    return scores.argmin(dim=1) if classes is None else classes[scores[:, classes].argmin(dim=1)]
+
+
+def without_class(scores: Tensor, y: Tensor | None, value: float) -> Tensor:
+    """Return scores ``[B, K]`` with ``value`` for every sample's class ``y``, int64 ``[B]``, where it is known."""
+    if y is None:
+        return scores
+    place = y.clamp(min=0)[:, None]
+    return scores.scatter(1, place, torch.where(y[:, None] < 0, scores.gather(1, place), value))
 
 
 class Goal:
@@ -103,7 +127,8 @@ class Goal:
     them from its own first forward pass, at no extra cost.
 
     Args:
-        y: int64 ``[B]``, true labels; may be missing unless the rule is ``true``.
+        y: int64 ``[B]``, true labels, below 0 where unknown; may be missing unless the rule is ``true``. The true class
+            is never chosen as a target.
         target: int64 ``[B]``, given targets: the attack is targeted, and every rule is set aside.
         label_rule: ``true``; ``predicted`` (no label leaking); ``least_likely`` (targeted at that class).
         target_rule: ``least_likely``, ``random`` or a class index for a targeted attack.
@@ -112,9 +137,11 @@ class Goal:
 
     Attributes:
         clean: logits ``[B, K]`` of the clean images, for losses that compare with them instead of with a class.
+        checked: whether given classes are known to be outputs of the network.
     """
 
     clean: Tensor | None = None
+    checked: bool = False
 
     def __init__(
         self,
@@ -129,9 +156,12 @@ class Goal:
         if target_rule is None and label_rule == "least_likely":
             target_rule = "least_likely"
         self.targeted = target is not None or target_rule is not None
-        self._rule = target_rule if self.targeted else label_rule
+        self._rule = None if target is not None else target_rule if self.targeted else label_rule
         self._y, self._keys, self._classes = y, keys, classes
         self._label: Tensor | None = target
+        self._in_range = False
+        if target is None and isinstance(target_rule, int):
+            self._label = torch.full_like(keys, target_rule)
         if not self.targeted and label_rule == "true":
             if y is None:
                 raise ValueError('The attack\'s label rule is "true": pass y, or choose label: predicted.')
@@ -143,22 +173,58 @@ class Goal:
         return self._label is not None
 
     @property
+    def true_class(self) -> Tensor | None:
+        """The true class of every sample, int64 ``[B]``, below 0 where unknown; None: of none."""
+        return self._y
+
+    def aimed(self, target: Tensor) -> "Goal":
+        """Return the goal with chosen targets, int64 ``[B]``, outputs of the network."""
+        aimed = copy.copy(self)
+        aimed.targeted, aimed._rule, aimed._label, aimed._in_range = True, None, target, True
+        return aimed
+
+    @property
     def label(self) -> Tensor:
         """The class of every sample, int64 ``[B]``; it must be known."""
         if self._label is None:
             raise RuntimeError("the class is not known before the clean logits are: call resolve with them first")
         return self._label
 
+    @property
+    def attacked(self) -> Tensor | None:
+        """Whether there is something to attack, bool ``[B]``: a target that is the true class is no attack.
+
+        None: every sample is attacked, as those of an attack without targets are.
+        """
+        if not self.targeted or self._y is None or self._label is None:
+            return None
+        return self._label != self._y
+
     def resolve(self, logits: Tensor) -> Tensor:
         """Return the class of every sample, int64 ``[B]``; the first call's ``[B, K]`` logits decide."""
         if self._label is None:
-            self._label = self._choose(logits.detach())
+            self._label, self._in_range = self._choose(logits.detach()), True
+        if not self._in_range:
+            self._check_range(logits.shape[1])
         return self._label
+
+    def _check_range(self, num_classes: int) -> None:
+        """Refuse classes that the network does not have: once, since it waits for the device."""
+        self._in_range = True
+        if isinstance(self._rule, int):
+            if not 0 <= self._rule < num_classes:
+                raise ValueError(
+                    f"target must be least_likely, random or a class index in [0, {num_classes - 1}], "
+                    f"got {self._rule!r}."
+                )
+        elif not self.checked:
+            check_range(self.label, num_classes, "target" if self.targeted else "y")
 
     def take(self, indices: Tensor) -> "Goal":
         """Return the goal of some samples of the batch, int64 ``[b]``; the class must be resolved."""
         part = copy.copy(self)
         part._keys = self._keys[indices]
+        part._y = None if self._y is None else self._y[indices]
         part._label = None if self._label is None else self._label[indices]
         part.clean = None if self.clean is None else self.clean[indices]
         return part
@@ -166,26 +232,21 @@ class Goal:
     def _choose(self, logits: Tensor) -> Tensor:
         if self._rule == "predicted":
             return logits.argmax(dim=1)
-        if self._rule in ("least_likely", "random") and self._classes is not None:
+        if self._classes is not None:
             return self._choose_within(logits, torch.tensor(self._classes, device=logits.device))
         if self._rule == "least_likely":
-            return logits.argmin(dim=1)
-        if self._rule == "random":
-            away_from = logits.argmax(dim=1) if self._y is None else self._y
-            return random_targets(away_from, logits.shape[1], self._keys)
-        if not isinstance(self._rule, int) or not 0 <= self._rule < logits.shape[1]:
-            raise ValueError(
-                f"target must be least_likely, random or a class index in [0, {logits.shape[1] - 1}], "
-                f"got {self._rule!r}."
-            )
-        return torch.full_like(self._keys, self._rule)
+            return least_likely(logits, self._y)
+        away_from = logits.argmax(dim=1)
+        if self._y is not None:
+            away_from = torch.where(self._y < 0, away_from, self._y)
+        return random_targets(away_from, logits.shape[1], self._keys)
 
     def _choose_within(self, logits: Tensor, classes: Tensor) -> Tensor:
         """Choose a target as if the network had only these outputs, int64 ``[n]``, rising."""
-        logits = logits[:, classes]
+        within = logits[:, classes]
         if self._rule == "least_likely":
-            return classes[logits.argmin(dim=1)]
-        place = logits.argmax(dim=1)
+            return least_likely(logits, self._y, classes)
+        place = within.argmax(dim=1)
         if self._y is not None:
             place = torch.searchsorted(classes, self._y).clamp(max=len(classes) - 1)
             if not torch.equal(classes[place], self._y):
@@ -195,9 +256,9 @@ class Goal:
         return classes[random_targets(place, len(classes), self._keys)]
 
     def reached(self, logits: Tensor) -> Tensor:
-        """Whether the prediction is what the attack wanted, bool ``[B]``."""
+        """Whether the prediction is what the attack wanted, bool ``[B]``; NaN predicts nothing."""
         hit = logits.argmax(dim=1) == self.resolve(logits)
-        return hit if self.targeted else ~hit
+        return (hit if self.targeted else ~hit) & ~logits.isnan().any(dim=1)
 
     def gain(self, logits: Tensor, loss: ClassLoss) -> Tensor:
         """What the attack maximises, ``[B]``: the loss of the class, or its negative towards a target."""

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.attacks.budget import Budget
 from lightning_advinterp.attacks.prediction import margin
-from lightning_advinterp.attacks.squares import l2_proposal, linf_proposal, share_of_pixels, stripes, tiles
+from lightning_advinterp.attacks.squares import SCHEDULE, l2_proposal, linf_proposal, share_of_pixels, stripes, tiles
 from lightning_advinterp.attacks.untargeted import Catch, Prey, Samples, UntargetedAttack, misclassified, remaining
 from lightning_advinterp.randomness import mix
 
@@ -37,14 +37,18 @@ class Square(UntargetedAttack):
         budget: the radius of the ball.
         queries: how many points are tried.
         share: the first square's share of the image, p_init.
+        rescale: stretch or shrink the schedule of sizes, made for 10,000 queries, to ``queries``; the authors' default
+            for the attack alone. False takes its first ``queries`` entries, as their standard AutoAttack does.
         **common: as in :class:`~lightning_advinterp.attacks.untargeted.UntargetedAttack`.
     """
 
-    def __init__(self, budget: Budget, *, queries: int = 5000, share: float = 0.8, **common: Any) -> None:
+    def __init__(
+        self, budget: Budget, *, queries: int = 5000, share: float = 0.8, rescale: bool = True, **common: Any
+    ) -> None:
         super().__init__(budget, **common)
         if queries < 1:
             raise ValueError(f"queries must be 1 or more, got {queries}.")
-        self.queries, self.share = queries, share
+        self.queries, self.share, self.rescale = queries, share, rescale
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -68,10 +72,11 @@ class Square(UntargetedAttack):
             if query == 0:
                 point = start(state.x, state.radius, state.keys)
             else:
-                share = share_of_pixels(query - 1, self.queries, self.share)
+                share = share_of_pixels(query - 1, self.queries if self.rescale else SCHEDULE, self.share)
                 point = propose(state.x, state.best, state.radius, mix(state.keys, query), share)
             logits = network(point)
             margins, lost = margin(logits, state.label).to(lowest.dtype), misclassified(logits, state.label)
+            prey.log[state.index].note_value(margins)
             better = (margins > state.margin) | lost
             state.best = torch.where(better[:, None, None, None], point, state.best)
             state.margin = torch.where(better, margins, state.margin)

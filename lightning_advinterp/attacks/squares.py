@@ -13,6 +13,8 @@ from lightning_advinterp.attacks.threat import l2_norm
 from lightning_advinterp.randomness import uniform
 
 _STREAM = 0x737175617265  # "square"
+SCHEDULE = 10_000
+"""Queries that the schedule of sizes is made for."""
 _BENDS = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 
 
@@ -21,7 +23,7 @@ def share_of_pixels(query: int, queries: int, first: float = 0.8) -> float:
 
     The bends 10, 50, 200, 500, 1000, 2000, 4000, 6000 and 8000 are scaled to the number of queries.
     """
-    scaled = int(query / queries * 10_000)
+    scaled = int(query / queries * SCHEDULE)
     return float(first / 2 ** sum(scaled > bend for bend in _BENDS))
 
 

@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -35,10 +35,13 @@ class Step(ABC):
     Attributes:
         size: its length, in pixels of the [0, 1] range, or in units of ε where ``relative``.
         relative: whether ``size`` is a multiple of every sample's own ε.
+        climbs: whether the gradient decides the direction.
     """
 
     size: float
     relative: bool = False
+
+    climbs: ClassVar[bool] = True
 
     def scaled(self, share: float) -> Self:
         """Return the step for a radius multiplied by ``share``; a relative one follows by itself."""
@@ -69,6 +72,8 @@ class SignStep(Step):
 @dataclass(frozen=True)
 class RandomSignStep(Step):
     """α·sign(N(0, 1)) of every value, whatever the gradient: the control of attacks on explanations."""
+
+    climbs: ClassVar[bool] = False
 
     def direction(self, gradient: Tensor, keys: Tensor) -> Tensor:
         """Return random signs."""

@@ -55,6 +55,16 @@ class TransferAttack(Attack):
         return self.inner.eps
 
     @property
+    def eps_low(self) -> float | None:
+        """The smallest radius that is drawn; the largest where all are alike."""
+        return self.inner.eps_low
+
+    @property
+    def eps_norm(self) -> str | None:
+        """The ball's norm."""
+        return self.inner.eps_norm
+
+    @property
     def passes(self) -> tuple[int, int]:
         """Those of the attack, by every member."""
         forwards, backwards = self.inner.passes

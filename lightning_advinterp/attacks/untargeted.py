@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.attacks.attack import Attack, AttackResult, distances
 from lightning_advinterp.attacks.budget import Budget
+from lightning_advinterp.attacks.gradient_log import GradientLog
 from lightning_advinterp.attacks.prediction import Goal, margin
 from lightning_advinterp.attacks.threat import THREATS, Norm, ThreatModel
 
@@ -31,6 +32,7 @@ class Prey(NamedTuple):
         logits: ``[B, K]``, the network's output at ``x``.
         radius: ``[B, 1, 1, 1]``, ε.
         keys: int64 ``[B]``, where all random draws come from.
+        log: notes what gradients the attack meets.
     """
 
     x: Tensor
@@ -38,10 +40,18 @@ class Prey(NamedTuple):
     logits: Tensor
     radius: Tensor
     keys: Tensor
+    log: GradientLog
 
     def take(self, indices: Tensor) -> "Prey":
         """Return some of the images, int64 ``[b]``."""
-        return Prey(*(field[indices] for field in self))
+        return Prey(
+            self.x[indices],
+            self.label[indices],
+            self.logits[indices],
+            self.radius[indices],
+            self.keys[indices],
+            self.log[indices],
+        )
 
 
 class Catch(NamedTuple):
@@ -100,9 +110,24 @@ class UntargetedAttack(Attack):
         self.threat: ThreatModel = THREATS[norm](budget)
 
     @property
+    def takes_target(self) -> bool:
+        """No."""
+        return False
+
+    @property
     def eps(self) -> float:
         """The largest radius of the ball."""
         return self.threat.budget.high
+
+    @property
+    def eps_low(self) -> float:
+        """The smallest radius that is drawn; the largest where all are alike."""
+        return self.threat.budget.low
+
+    @property
+    def eps_norm(self) -> str:
+        """The ball's norm."""
+        return self.norm
 
     @abstractmethod
     def hunt(self, network: nn.Module, prey: Prey) -> Catch:
@@ -122,21 +147,25 @@ class UntargetedAttack(Attack):
         self.check_classes(logits.shape[1])
         label = goal.resolve(logits)
         lost = goal.reached(logits)
-        prey = Prey(x, label, logits, self.threat.budget.radius(keys, x.dtype), keys)
+        log = GradientLog(len(x), x.device)
+        prey = Prey(x, label, logits, self.threat.budget.radius(keys, x.dtype), keys, log)
+        log.note_value(margin(logits, label))
         found = Catch.nothing(prey)
         before, success = found.margin.clone(), lost.clone()
         todo = remaining(lost)
         if len(todo) > 0:
             found.put(todo, self.hunt(network, prey.take(todo)))
             success |= found.success
+        trace = torch.stack([before, found.margin])
+        every = torch.ones_like(success)
         return AttackResult(
-            found.x_adv, label, success, *distances(found.x_adv, x), torch.stack([before, found.margin])
+            found.x_adv, label, success, *distances(found.x_adv, x), trace, log.zero, log.nonfinite, every
         )
 
 
 def misclassified(logits: Tensor, label: Tensor) -> Tensor:
-    """Whether the prediction is not the label, bool ``[B]``, from ``[B, K]`` and int64 ``[B]``."""
-    return logits.argmax(dim=1) != label
+    """Whether the prediction is another class, bool ``[B]``, from ``[B, K]`` and int64 ``[B]``; NaN predicts none."""
+    return (logits.argmax(dim=1) != label) & ~logits.isnan().any(dim=1)
 
 
 def target_classes(logits: Tensor, label: Tensor, most: int) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.explanations.recomputation import recomputed_gradient
+from lightning_advinterp.inputs import as_classes, check_range, outside_inference_mode, recordable
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import attack_mode, frozen_eval
 from lightning_advinterp.networks.network import logits_of
@@ -145,13 +146,16 @@ def asking(network: nn.Module, x: Tensor, target: Tensor, keys: Tensor, *, creat
     network = getattr(network, "_orig_mod", network)
     if x.dim() != 4 or not x.is_floating_point():
         raise ValueError(f"x must be float images [B, C, H, W] in [0, 1], got {x.dtype} of shape {tuple(x.shape)}.")
-    if target.shape != x.shape[:1] or target.dtype != torch.int64:
-        raise ValueError(
-            f"target must hold one class, int64, for each of {len(x)} images, got {target.dtype} of shape "
-            f"{tuple(target.shape)}."
-        )
-    with attack_mode(network) if create_graph else frozen_eval(network), torch.enable_grad():
-        x = x if create_graph else x.detach()
+    target = as_classes(target, len(x), "target", x.device)
+    classes = getattr(network, "num_classes", None)
+    if classes is not None and (target.device.type == "cpu" or not create_graph):
+        check_range(target, classes, "target")  # not within attacks, whose every step would wait for the device
+    with (
+        outside_inference_mode(network),
+        attack_mode(network) if create_graph else frozen_eval(network),
+        torch.enable_grad(),
+    ):
+        x, target, keys = recordable(x if create_graph else x.detach()), recordable(target), recordable(keys)
         dtype = x.dtype if x.dtype == torch.float64 else torch.float32
         zero = torch.zeros(x.shape[1], 1, 1, dtype=dtype, device=x.device)
         mean, std = zero, zero + 1

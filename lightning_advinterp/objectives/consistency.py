@@ -9,6 +9,7 @@ from torch.profiler import record_function
 
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.gradient import GradientAttack
+from lightning_advinterp.attacks.gradient_log import input_gradient
 from lightning_advinterp.attacks.prediction import cross_entropy, full_precision
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
@@ -156,9 +157,12 @@ class Consistency(AdversarialObjective):
 def _single_step(attack: GradientAttack, logits: Tensor, x: Tensor, label: Tensor, keys: Tensor) -> Tensor:
     """The attack's only step, from the gradient of a pass whose graph the loss will use again."""
     with record_function("attack"):
-        gain = attack.gain(logits, attack.goal(label, None, keys)).sum()
-        (gradient,) = torch.autograd.grad(gain, x, retain_graph=True)
-        return attack.first_move(x.detach(), gradient, keys)
+        goal = attack.goal(label, None, keys)
+        goal.checked = True  # by the objective
+        gradient = input_gradient(attack.gain(logits, goal), x, retain_graph=True)
+        x = x.detach()
+        x_adv, attacked = attack.first_move(x, gradient.nan_to_num(nan=0.0), keys), goal.attacked
+        return x_adv if attacked is None else torch.where(attacked[:, None, None, None], x_adv, x)
 
 
 def _layer_weights(layers: str | Sequence[str] | Mapping[str, float]) -> dict[str, float]:

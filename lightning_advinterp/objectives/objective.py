@@ -4,12 +4,14 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.inputs import as_classes, check_range
 from lightning_advinterp.networks.modes import BatchNormMode, check_batch_norm_mode, frozen_batch_norm
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import sample_keys
@@ -40,6 +42,7 @@ class Objective(ABC):
     """
 
     seed: int = 0
+    _looked: bool = False
 
     def __init__(self, bn: BatchNormMode = "train") -> None:
         check_batch_norm_mode(bn)
@@ -52,9 +55,26 @@ class Objective(ABC):
             network: in training mode.
             batch: images float ``[B, 3, H, W]`` in [0, 1], labels and indices ``[B]``.
             epoch: the current epoch, for the samples' random draws.
+
+        Raises:
+            ValueError: for labels that are no class indices of the network, or inside ``torch.inference_mode``.
         """
+        if torch.is_inference_mode_enabled():
+            raise ValueError(
+                "a training objective needs gradients, which torch.inference_mode switches off for good; leave it."
+            )
+        batch = batch._replace(label=self._classes(network, batch))
         with frozen_batch_norm(network, self.bn):
             return self.loss(network, batch, epoch=epoch)
+
+    def _classes(self, network: nn.Module, batch: Batch) -> Tensor:
+        label, classes = batch.label, getattr(network, "num_classes", None)
+        label = as_classes(label, len(batch.image), "label", batch.image.device)
+        # Looking at an accelerator's values waits for it: there only the first batch is looked at.
+        if classes is not None and (label.device.type == "cpu" or not self._looked):
+            check_range(label, classes, "label")
+            self._looked = True
+        return label
 
     @abstractmethod
     def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:

@@ -5,11 +5,12 @@ import pytest
 import torch
 from helpers import small_batch, small_network
 from reference.apgd import apgd
+from reference.square import p_selection
 from scipy.optimize import linprog, minimize
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_advinterp.attacks import AttackConfig, create_attack, sample_keys
+from lightning_advinterp.attacks import AttackConfig, create_attack, sample_keys, square
 from lightning_advinterp.attacks.ascent import checkpoints
 from lightning_advinterp.attacks.hyperplane import project_onto_hyperplane
 from lightning_advinterp.attacks.prediction import (
@@ -255,6 +256,24 @@ def test_squares_schedule_and_pattern():
     eta = square_pattern(5)
     assert (eta[:2] > 0).all()
     assert (eta[2:] < 0).all()
+
+
+class Unbroken(nn.Module):
+    def forward(self, x):
+        return torch.eye(4, dtype=x.dtype)[:1].expand(len(x), 4)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+@pytest.mark.parametrize(("kind", "queries"), [("autoattack", 5000), ("autoattack", 300), ("square", 5000)])
+def test_squares_shrink_as_in_the_authors_code(images, monkeypatch, norm, kind, queries):
+    """Standard AutoAttack takes the schedule for 10,000 queries as it is; Square alone rescales it."""
+    shares = []
+    for name in ("linf_proposal", "l2_proposal"):
+        monkeypatch.setattr(square, name, lambda x, best, *rest: shares.append(rest[-1]) or best)
+    attack = create_attack(AttackConfig(kind, 1e-6, norm=norm, queries=queries))
+    last = attack.attacks[-1] if kind == "autoattack" else attack
+    last(Unbroken(), images[0][:1], torch.zeros(1, dtype=torch.int64))
+    assert shares == [p_selection(it, queries, rescale_schedule=kind == "square") for it in range(queries - 1)]
 
 
 @pytest.mark.parametrize(("norm", "eps"), [("linf", 0.02), ("l2", 0.4)])

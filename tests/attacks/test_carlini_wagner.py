@@ -61,7 +61,7 @@ def both(trained, *, targeted, confidence, abort_early, steps, search_steps, ini
         "initial_const": initial_weight,
         "abort_early": abort_early,
     }
-    result = ours.run(network, x, y, target=y if targeted else None)
+    result = ours.run(network, x, None, target=y) if targeted else ours.run(network, x, y)
     if abort_early:  # its test is the whole batch's, ours every image's
         parts = [by_foolbox(network, x[i : i + 1], y[i : i + 1], targeted=targeted, **theirs) for i in range(len(x))]
         return result, torch.cat(parts)

@@ -146,7 +146,7 @@ def test_every_image_gets_one_of_its_targets_from_its_key(files):
     keys = sample_keys(batch.index)
     attack = attack_on(files, targets=3)
     least = least_likely_targets(attack.ensemble.eval(), batch.image, 3)
-    goal = attack.aim(batch.image, torch.zeros(60, 12), batch.label, keys)
+    goal = attack.aim(batch.image, torch.zeros(60, 12), None, keys)
     chosen = goal.resolve(torch.zeros(60, 12))
     assert goal.targeted
     place = (least == chosen[:, None]).nonzero()[:, 1]

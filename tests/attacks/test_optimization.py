@@ -7,6 +7,7 @@ from reference.optimization import optimise
 
 from lightning_advinterp.attacks import AttackConfig, calibrate, create_attack, sample_keys
 from lightning_advinterp.attacks.calibration import GRID
+from lightning_advinterp.attacks.prediction import least_likely
 from lightning_advinterp.data.image_folder import image_tensor
 from lightning_advinterp.networks import create_network
 
@@ -28,7 +29,7 @@ def test_equals_the_equations_word_for_word(network, batch, kind, distance, weig
     targeted = kind == "targeted_optimization"
     weight = weight * (batch.image[0].numel() if distance == "sum" else 1)
     attack = create_attack(AttackConfig(kind, weight=weight, distance=distance))
-    y = network(batch.image).argmin(1) if targeted else batch.label
+    y = least_likely(network(batch.image), batch.label) if targeted else batch.label
     expected = [
         optimise(network, 255 * x, label, weight=weight, targeted=targeted, distance=distance)
         for x, label in zip(batch.image, y, strict=True)
