@@ -33,6 +33,8 @@ class SetPlan:
         num_classes: outputs of the network, where the weights do not tell.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         split: which split of such a folder; of the concept world it is the test pictures.
+        classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
+            each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
         attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. With the type ensemble, its members, and targets
             10 this is the set of Dong et al. 2017.
         targets: aim at so many least likely classes of every image, one adversarial image each; null for the attack's
@@ -54,6 +56,7 @@ class SetPlan:
     num_classes: int | None = None
     data: str | None = None
     split: str = "val"
+    classes: str | None = None
     attack: AttackConfig | None = None
     targets: int | None = 1
     limit: int | None = None
@@ -104,7 +107,7 @@ def _check(plan: SetPlan) -> None:
 
 def _make(plan: SetPlan, console: Console) -> None:
     with plain_errors():
-        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "crop", "limit", "seed")
+        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "limit", "seed")
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
         subject = load_subject(asked)
         device = choose_device(plan.device)

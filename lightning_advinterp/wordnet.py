@@ -6,7 +6,6 @@ concept world's classes need no corpus; other wnids and all look-ups read nltk's
 """
 
 import logging
-import re
 import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -32,11 +31,11 @@ from lightning_advinterp.taxonomy.tables import (
     shipped_classes,
     shipped_taxonomy,
 )
+from lightning_advinterp.taxonomy.wnid import is_wnid, wnid_in
 
 logger = logging.getLogger(__name__)
 
 Tree = Literal["nltk", "undirected", "contracted"]
-_WNID = re.compile(r"n\d{8}")
 
 
 class Guess(NamedTuple):
@@ -74,11 +73,6 @@ class UnconfirmedGuess(ValueError):
         )
 
 
-def is_wnid(name: str) -> bool:
-    """Tell whether ``name`` has the form of a wnid, ``n`` and eight digits."""
-    return _WNID.fullmatch(name) is not None
-
-
 def guess_synsets(names: Sequence[str]) -> list[Guess]:
     """Look class names up in WordNet.
 
@@ -95,14 +89,14 @@ def resolve_classes(
 
     Args:
         classes: wnids or names.
-        wnids: name to wnid, for classes that are not named by wnids.
-        accept_guesses: take the most frequent sense of every other name; the guesses are logged.
+        wnids: name to wnid, for classes whose names hold no wnid.
+        accept_guesses: take the first sense of every other name; the guesses are logged.
 
     Raises:
         UnconfirmedGuess: if names are left that were only guessed, or are not in WordNet at all.
         LookupError: if a name must be looked up and nltk has no WordNet.
     """
-    found = {name: name if is_wnid(name) else (wnids or {}).get(name) for name in classes}
+    found = {name: (wnids or {}).get(name) or wnid_in(name) for name in classes}
     for name, wnid in (wnids or {}).items():
         if not is_wnid(wnid):
             raise ValueError(f"wnids: {name!r} must be given as n and eight digits (like n02084071), got {wnid!r}.")

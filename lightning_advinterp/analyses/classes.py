@@ -11,7 +11,8 @@ from torch import Tensor
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.taxonomy.graph import Taxonomy
-from lightning_advinterp.wordnet import Tree, class_distances, class_similarity, is_wnid
+from lightning_advinterp.taxonomy.wnid import wnid_in
+from lightning_advinterp.wordnet import Tree, class_distances, class_similarity
 
 TargetClasses = Literal["dataset", "all"]
 
@@ -70,7 +71,7 @@ def semantic_classes(
 
 def _between_all(classes: Sequence[str], tree: Tree, hierarchy: Taxonomy | str | Path | None) -> Tensor | None:
     """Return the distances between all outputs; None where nobody has said what the others are."""
-    if hierarchy is not None or all(map(is_wnid, classes)):
+    if hierarchy is not None or all(map(wnid_in, classes)):
         with suppress(LookupError, ValueError):  # others may be in no WordNet that is here, or not in the hierarchy
             return class_distances(classes, tree, hierarchy=hierarchy)
     return None

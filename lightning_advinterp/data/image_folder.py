@@ -12,8 +12,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.class_labels import Outputs, map_labels
 from lightning_advinterp.data.decode import BadImageError, open_image
-from lightning_advinterp.data.labels import Outputs, balanced_subset, map_labels
+from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
@@ -43,8 +44,9 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         paths: for each sample its POSIX path relative to ``root``.
         labels: for each sample its label; −1 without class folders.
         indices: for each sample its position in the split, which is ``Batch.index``.
-        classes: for each label its folder name (all wnids for ImageNet labels); empty without labels.
+        classes: for each label its wnid or folder name (all wnids for ImageNet labels); empty without labels.
         class_names: for each label a readable name.
+        mapping: how the folders became labels; None without class folders.
     """
 
     def __init__(
@@ -65,9 +67,8 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         self.transform: ImageTransform = EvalTransform() if transform is None else transform
         self.on_bad_image, self.seed = on_bad_image, seed
         mapping = map_labels(split.classes, num_classes, outputs if split.labelled else None)
-        self.classes, self.class_names = mapping.classes, mapping.names
-        if not split.labelled:
-            self.classes, self.class_names = [], []
+        self.mapping = mapping if split.labelled else None
+        self.classes, self.class_names = (mapping.classes, mapping.names) if split.labelled else ([], [])
         self.indices = list(range(len(split.paths)) if indices is None else indices)
         self.paths = [split.paths[i] for i in self.indices]
         positions = [split.positions[i] for i in self.indices]
@@ -191,6 +192,11 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
                 f"that cannot be read: {shorten(bad)}",
                 stacklevel=2,
             )
+
+    @property
+    def labelling(self) -> str | None:
+        """Which folder has which label and why, in one line; None without class folders."""
+        return None if self.mapping is None else self.mapping.describe(self.split.classes)
 
     def path_of(self, index: int) -> str:
         """Return the path, relative to ``root``, of a sample by its number (``Batch.index``)."""

@@ -4,8 +4,11 @@ from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
+from pytorch_lightning.utilities import rank_zero_info
+
+from lightning_advinterp.data.class_labels import LabelMap, map_labels
 from lightning_advinterp.data.image_folder import ImageFolderDataset, OnBadImage
-from lightning_advinterp.data.labels import LabelMap, balanced_subset, map_labels, stratified_share
+from lightning_advinterp.data.labels import balanced_subset, stratified_share
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.data.scan import ALL, Split, scan_folder
@@ -82,6 +85,8 @@ class ImageFolderDataModule(ImageDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         """Build the data sets of a stage (``fit``, ``validate``, ``test``); all of them for None."""
+        if not any((self.train_dataset, self.val_dataset, self.test_dataset)) and self._folders:
+            rank_zero_info(self._labels.describe(self._folders))
         wanted = {name for names in _STAGES.values() for name in names} if stage is None else _STAGES[stage]
         if "train" in wanted and self.train_dataset is None and "train" in self._choices:
             self.train_dataset = self._build("train", self._train, self.limit_train)
@@ -92,7 +97,7 @@ class ImageFolderDataModule(ImageDataModule):
 
     @property
     def classes(self) -> list[str]:
-        """For each label its folder name (all 1,000 wnids where labels are ImageNet's)."""
+        """For each label its wnid or folder name (all 1,000 wnids where labels are ImageNet's)."""
         return self._labels.classes
 
     @property
@@ -109,15 +114,18 @@ class ImageFolderDataModule(ImageDataModule):
     def _splits(self) -> dict[str, Split]:
         return scan_folder(self.root)
 
+    @property
+    def _folders(self) -> list[str]:
+        return next((split.classes for split in self._splits.values() if split.labelled), [])
+
     @cached_property
     def _labels(self) -> LabelMap:
-        folders = next((split.classes for split in self._splits.values() if split.labelled), None)
-        if folders is None:
+        if not self._folders:
             raise ValueError(
                 f"root must hold class folders (DIR/<class>/*.jpg or DIR/<split>/<class>/*.jpg), "
                 f"found only images without labels in {str(self.root)!r}"
             )
-        return map_labels(folders, self._outputs)
+        return map_labels(self._folders, self._outputs)
 
     @cached_property
     def _choices(self) -> dict[str, tuple[Split, Sequence[int]]]:

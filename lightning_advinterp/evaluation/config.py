@@ -49,6 +49,8 @@ class Evaluation:
         stem: small or medium, for ResNets with a first layer for 32 or 64 px.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         split: which split of such a folder.
+        classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
+            each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
         concepts: folder of a set in Broden's format, for analyses that need one, or "concept_world", which needs no
             download; python -m lightning_advinterp.data.broden --help says how to get Broden, and what to do where its
             server is down.
@@ -92,6 +94,7 @@ class Evaluation:
     stem: str | None = None
     data: str | None = None
     split: str = "val"
+    classes: str | None = None
     concepts: str | None = None
     analyses: str | list[str] = "accuracy"
     attack: str | tuple[AttackConfig, ...] | None = "fgsm"

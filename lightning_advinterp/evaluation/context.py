@@ -7,7 +7,7 @@ from typing import Any
 from matplotlib.figure import Figure
 
 from lightning_advinterp.attacks.attack import Attack
-from lightning_advinterp.data.labels import Outputs
+from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.networks import Network
 

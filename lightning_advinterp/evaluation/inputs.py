@@ -8,12 +8,13 @@ from typing import Any, cast
 from torch.utils.data import Subset
 
 from lightning_advinterp.data.broden import BrodenError, check_concepts, open_concepts
+from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
-from lightning_advinterp.data.labels import Outputs, balanced_subset
-from lightning_advinterp.data.scan import shorten
+from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.evaluation.config import Evaluation
+from lightning_advinterp.evaluation.outputs import check_labels, name_outputs
 from lightning_advinterp.evaluation.registry import analysis_names
 from lightning_advinterp.networks import Network, create_network, preprocessing
 from lightning_advinterp.networks.checkpoint import load_checkpoint
@@ -75,6 +76,7 @@ def load_subject(evaluation: Evaluation) -> Subject:
                 f"num_classes={evaluation.num_classes}: the weights {evaluation.weights} have another number of "
                 "classes, so that the last layer would be random; leave num_classes out."
             )
+    outputs = name_outputs(evaluation, outputs, network.num_classes)
     _check_layers(evaluation, network)
     recipe = preprocessing(network.name, evaluation.weights).at(evaluation.crop or network.input_size)
     return Subject(network, title, outputs, replace(recipe, resize=resize or recipe.resize))
@@ -153,12 +155,8 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
             f"data: the images in {evaluation.data!r} lie in no class folders, and {wanting} needs their labels; "
             "sort them into DIR/<class>/."
         )
-    folders = everything.split.classes
-    if not known and len(everything.classes) == len(folders) != outputs:
-        raise ValueError(
-            f"data: {len(folders)} class folders ({shorten(folders)}) for a network of {outputs} outputs whose names "
-            "are unknown; name the folders by ImageNet's wnids, or have one folder for every output."
-        )
+    assert everything.mapping is not None
+    check_labels(everything.mapping, everything.split.classes, outputs, evaluation.classes)
     reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
     return Images(everything.only(reported), everything.only(others) if others else None, taken)
 

@@ -72,6 +72,9 @@ def evaluate_one(
     with checking():
         opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0)
     console.print(f"{subject.title}: {', '.join(analysis_names(evaluation))} on {device}")
+    for images in opened.values():
+        if (labels := getattr(images.reported, "labelling", None)) is not None:
+            console.print(f"  {labels}", markup=False, highlight=False)
     settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
     settings |= {"preparation": asdict(subject.recipe)}
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -18,13 +17,13 @@ from lightning_advinterp.networks.sources import (
     find_source,
 )
 from lightning_advinterp.networks.tensor_checks import listed, no_numbers
+from lightning_advinterp.taxonomy.wnid import wnid_in
 from lightning_advinterp.tensor_files import save_tensors
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 EXPORT_FORMAT = 1
 """Version of ``config["advinterp"]``."""
 
-_WNID = re.compile(r"n\d{8}")
 _LIBRARIES = {TorchvisionSource: "torchvision", TimmSource: "timm", CifarSource: "lightning_advinterp"}
 
 
@@ -91,7 +90,7 @@ def describe(
     recipe = preprocessing(network.name).at(network.input_size)
     names = list(class_names) or list(classes)
     entries = [
-        {"index": index, "wnid": name if _WNID.fullmatch(name) else None, "folder": name, "name": names[index]}
+        {"index": index, "wnid": wnid_in(name), "folder": name, "name": names[index]}
         for index, name in enumerate(classes)
     ]
     described: dict[str, Any] = {

@@ -97,7 +97,7 @@ def test_any_network_on_any_folder_equals_a_literal_loop(pictures, tmp_path):
     evaluate(
         [
             *("--config", str(config), "--network", "cifar_resnet20", "--weights", str(weights), "--resize", "40"),
-            *("--data", str(pictures), "--batch_size", "2", "--output", str(tmp_path / "out")),
+            *("--data", str(pictures), "--batch_size", "2", "--classes", "folders", "--output", str(tmp_path / "out")),
             *("--analyses", "accuracy,predictions"),
         ]
     )

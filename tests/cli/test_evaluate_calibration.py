@@ -40,6 +40,8 @@ def run(setup, output, *flags):
         "helpers.PooledLinear",
         "--weights",
         str(setup / "weights.pth"),
+        "--classes",
+        "folders",
         "--data",
         str(setup / "data"),
     ]

@@ -47,7 +47,18 @@ def run(folder, output, *flags):
     evaluate(
         [
             *("--network", "helpers.SmallBackbone", "--weights", str(folder / "weights.pth"), "--num_classes", "3"),
-            *("--data", str(folder / "data"), "--resize", "20", "--crop", "16", "--num_workers", "0"),
+            *(
+                "--data",
+                str(folder / "data"),
+                "--classes",
+                "folders",
+                "--resize",
+                "20",
+                "--crop",
+                "16",
+                "--num_workers",
+                "0",
+            ),
             *("--output", str(output), *flags),
         ]
     )

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS
-from lightning_advinterp.data.labels import Outputs, balanced_subset, map_labels, stratified_share
+from lightning_advinterp.data.class_labels import Outputs, map_labels
+from lightning_advinterp.data.labels import balanced_subset, stratified_share
 
 TENCH, GOLDFISH, TOILET_TISSUE = "n01440764", "n01443537", "n15075141"
 
