@@ -7,6 +7,7 @@
 import logging
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
 from lightning_advinterp.errors import plain_errors, stops_explained
 from lightning_advinterp.evaluation.command import evaluate
 from lightning_advinterp.layer_sync import SyncBatchNormPlugin
+from lightning_advinterp.locks import held
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.outcome import final_accuracy, print_outcome
@@ -242,10 +244,14 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     Returns:
         What was built from it, trained.
     """
-    with plain_errors(MisconfigurationException):
-        cli = TrainCLI.parse(args)
-        start = cli.check()
-    with stops_explained(BadImageError, BrodenError):
+    with stops_explained(BadImageError, BrodenError) as command, ExitStack() as stack:
+        with plain_errors(MisconfigurationException):
+            cli = TrainCLI.parse(args)
+            if cli.trainer.is_global_zero and not cli.config.trainer.fast_dev_run:
+                # Before anything is looked at: another process may be about to change it.
+                stack.enter_context(held(cli.directory.path))
+                command.folder = cli.directory.path
+            start = cli.check()
         cli.fit(start)
     return cli
 

@@ -1,6 +1,7 @@
 """Files and folders that are whole or absent: written beside their place, then moved there in one step."""
 
 import contextlib
+import glob
 import hashlib
 import os
 import shutil
@@ -9,6 +10,8 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
+
+from lightning_advinterp.locks import held
 
 _UNFINISHED = ".unfinished"
 
@@ -80,30 +83,47 @@ def check_writable(folder: Path, argument: str) -> None:
 def whole_folder(path: Path) -> Iterator[Path]:
     """Yield an empty folder that appears at ``path`` only if the block ends well; else it is removed.
 
+    What a killed process left half written of the same folder is removed before; a process that is still writing it
+    keeps others from doing so.
+
     Args:
         path: the folder, which must not exist or be empty.
 
     Raises:
         FileExistsError: something is there already.
+        FolderInUseError: another process is writing the same folder.
     """
-    if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FileExistsError(f"{str(path)!r} exists already; remove it, or name another folder")
     path.parent.mkdir(parents=True, exist_ok=True)
-    beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}."))
-    try:
-        yield beside
-        beside.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
-        beside.replace(path)
-    except BaseException:
-        shutil.rmtree(beside, ignore_errors=True)
-        raise
+    with held(path.parent, "folder", name=f".{path.name}.lock", what=path):
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FileExistsError(f"{str(path)!r} exists already; remove it, or name another folder")
+        remove_unfinished(path.parent, path.name)
+        beside = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=_UNFINISHED))
+        try:
+            yield beside
+            beside.chmod(0o777 & ~_umask())  # mkdtemp makes private folders
+            beside.replace(path)
+        except BaseException:
+            shutil.rmtree(beside, ignore_errors=True)
+            raise
 
 
-def remove_unfinished(folder: Path) -> list[str]:
-    """Remove what killed processes left beside the files that they were writing; return the names."""
-    left = sorted(folder.glob(f".*{_UNFINISHED}"))
+def remove_unfinished(folder: Path, name: str = "") -> list[str]:
+    """Remove what killed processes left beside what they were writing; whoever calls this must hold the folder.
+
+    Args:
+        folder: where they wrote.
+        name: of the file or folder that they wrote; any if empty.
+
+    Returns:
+        The names of what was removed.
+    """
+    left = sorted(folder.glob(f".{glob.escape(name)}.*{_UNFINISHED}" if name else f".*{_UNFINISHED}"))
     for path in left:
-        path.unlink(missing_ok=True)
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
     return [path.name for path in left]
 
 

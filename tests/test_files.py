@@ -1,6 +1,7 @@
 """Files that are whole or absent, whatever happens while they are written."""
 
 import errno
+import multiprocessing
 import os
 import resource
 import tempfile
@@ -12,7 +13,7 @@ import torch
 
 from lightning_advinterp.checkpoint_io import AtomicCheckpointIO, not_finite, read_checkpoint
 from lightning_advinterp.errors import RunStoppedError
-from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.files import remove_unfinished, whole_folder, write_atomically, write_text
 
 
 def names(folder):
@@ -120,3 +121,29 @@ def test_reading_runs_no_code_whatever_is_asked_for(tmp_path, monkeypatch):
         ):
             AtomicCheckpointIO().load_checkpoint("evil.ckpt", weights_only=weights_only)
     assert not Path("evil").exists()
+
+
+def test_a_folder_that_a_killed_process_left_half_written_is_removed_and_others_are_not(tmp_path):
+    for name in ("set", "other"):
+        (tmp_path / f".{name}.ab12.unfinished" / "images").mkdir(parents=True)
+    with whole_folder(tmp_path / "set") as folder:
+        (folder / "a.txt").touch()
+        assert sorted(names(tmp_path)) == [".other.ab12.unfinished", ".set.lock", folder.name]
+    assert names(tmp_path) == [".other.ab12.unfinished", "set"]
+
+
+def written_here(path):
+    try:
+        with whole_folder(path):
+            os._exit(0)
+    except OSError as error:
+        os._exit(3 if "is in use by process" in str(error) else 4)
+
+
+def test_a_second_process_does_not_write_the_same_folder(tmp_path):
+    with whole_folder(tmp_path / "set") as folder:
+        child = multiprocessing.get_context("fork").Process(target=written_here, args=(tmp_path / "set",))
+        child.start()
+        child.join()
+        assert child.exitcode == 3
+        assert folder.exists()

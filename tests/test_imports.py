@@ -20,6 +20,7 @@ FLOORS = [
         "errors",
         "files",
         "inputs",
+        "locks",
         "memory",
         "plain_pickles",
         "randomness",

@@ -3,7 +3,7 @@
 import hashlib
 import logging
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,13 @@ from lightning_advinterp.analyses.runner import subset_indices
 from lightning_advinterp.attacks.attack import Attack, distances
 from lightning_advinterp.attacks.ensemble import least_likely_targets
 from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
-from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, Manifest
+from lightning_advinterp.data.adversarial_set import (
+    AdversarialRow,
+    AdversarialSet,
+    AdversarialSetWriter,
+    Manifest,
+    share_held,
+)
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.networks import Network, weights_hash
@@ -77,52 +83,56 @@ def make_adversarial_set(
         ValueError: if the folder holds another set, or arguments are out of range.
         OSError: if the disk is too small.
     """
-    with checking():
-        if targets is not None and not 1 <= targets <= network.num_classes:
-            raise ValueError(
-                f"targets must be between 1 and the network's {network.num_classes} classes, got {targets}."
+    with ExitStack() as stack:
+        with checking():
+            stack.enter_context(share_held(folder, rank, world_size))
+            if targets is not None and not 1 <= targets <= network.num_classes:
+                raise ValueError(
+                    f"targets must be between 1 and the network's {network.num_classes} classes, got {targets}."
+                )
+            if batch_size < 1 or part < 1:
+                raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
+            if limit is not None and limit < 1:
+                raise ValueError(f"limit must be 1 or more images, got {limit}.")
+            sources = subset_indices(len(dataset), limit, seed)  # type: ignore[arg-type]
+            many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
+            manifest = Manifest(
+                attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
+                seed=seed,
+                network={"weights_sha256": weights_hash(network), "spec": network.spec()}
+                | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
+                data=digest(_fingerprint(dataset, sources.tolist()), sources.tolist()),
+                items=many * len(sources),
+                part=part,
+                shape=tuple(dataset[int(sources[0])].image.shape),
             )
-        if batch_size < 1 or part < 1:
-            raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
-        if limit is not None and limit < 1:
-            raise ValueError(f"limit must be 1 or more images, got {limit}.")
-        sources = subset_indices(len(dataset), limit, seed)  # type: ignore[arg-type]
-        many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
-        manifest = Manifest(
-            attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
-            seed=seed,
-            network={"weights_sha256": weights_hash(network), "spec": network.spec()}
-            | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
-            data=digest(_fingerprint(dataset, sources.tolist()), sources.tolist()),
-            items=many * len(sources),
-            part=part,
-            shape=tuple(dataset[int(sources[0])].image.shape),
-        )
-        writer = AdversarialSetWriter(folder, manifest)
-    due = [number for number in writer.missing() if number % world_size == rank]
-    if rank == 0:
-        logger.info(
-            "%s: %d adversarial images in %d files, up to %.3g GiB; %d files are missing",
-            folder,
-            manifest.items,
-            manifest.parts,
-            manifest.bytes / 2**30,
-            len(writer.missing()),
-        )
-    with frozen_eval(network), image_progress(progress) as bar:
-        task = bar.add_task("adversarial images", total=sum(len(manifest.items_of(number)) for number in due))
-        for number in due:
-            items = manifest.items_of(number)
-            images: list[Tensor] = []
-            rows: list[AdversarialRow] = []
-            for first in range(0, len(items), batch_size):
-                some = items[first : first + batch_size]
-                batch = collate_batch([dataset[int(sources[item // many])] for item in some])
-                found, more = _attack(network, attack, batch, torch.tensor(some), targets, torch.device(device), seed)
-                images.append(found)
-                rows += more
-                bar.advance(task, len(some))
-            writer.write(number, torch.cat(images), rows)
+            writer = AdversarialSetWriter(folder, manifest)
+        due = [number for number in writer.missing() if number % world_size == rank]
+        if rank == 0:
+            logger.info(
+                "%s: %d adversarial images in %d files, up to %.3g GiB; %d files are missing",
+                folder,
+                manifest.items,
+                manifest.parts,
+                manifest.bytes / 2**30,
+                len(writer.missing()),
+            )
+        with frozen_eval(network), image_progress(progress) as bar:
+            task = bar.add_task("adversarial images", total=sum(len(manifest.items_of(number)) for number in due))
+            for number in due:
+                items = manifest.items_of(number)
+                images: list[Tensor] = []
+                rows: list[AdversarialRow] = []
+                for first in range(0, len(items), batch_size):
+                    some = items[first : first + batch_size]
+                    batch = collate_batch([dataset[int(sources[item // many])] for item in some])
+                    found, more = _attack(
+                        network, attack, batch, torch.tensor(some), targets, torch.device(device), seed
+                    )
+                    images.append(found)
+                    rows += more
+                    bar.advance(task, len(some))
+                writer.write(number, torch.cat(images), rows)
     return AdversarialSet(folder)
 
 

@@ -11,6 +11,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -23,7 +24,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.files import write_atomically, write_text
+from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.locks import LOCK, held
 
 FORMAT = 1
 
@@ -89,6 +91,27 @@ class Manifest:
         return range(part * self.part, min((part + 1) * self.part, self.items))
 
 
+@contextmanager
+def share_held(folder: str | Path, process: int = 0, processes: int = 1) -> Iterator[None]:
+    """Keep others from writing this process's parts of a set; processes of other numbers may go on beside it.
+
+    Args:
+        folder: of the set.
+        process: this process's number.
+        processes: how many share the work.
+
+    Raises:
+        FolderInUseError: if another process writes the same parts, or shares the work out otherwise.
+    """
+    own, shares = (LOCK, "") if processes == 1 else (f"{LOCK}-{process}-of-{processes}", f"-of-{processes}")
+    with held(folder, name=own):
+        for other in sorted(Path(folder).glob(f"{LOCK}*")):
+            if other.name != own and not (shares and other.name.endswith(shares)):
+                with held(folder, name=other.name):  # refuses if somebody is there
+                    pass
+        yield
+
+
 class AdversarialSetWriter:
     """Writes the parts of a set; several processes may write different parts into one folder.
 
@@ -120,6 +143,7 @@ class AdversarialSetWriter:
                 f"{room / 2**30:.3g} GiB free; make fewer images or targets, or choose another disk."
             )
         if not path.exists():
+            remove_unfinished(self.folder, path.name)
             write_text(path, text)
 
     def missing(self) -> list[int]:
@@ -148,6 +172,8 @@ class AdversarialSetWriter:
                 Image.fromarray(image).save(file, format="png")
                 archive.writestr(zipfile.ZipInfo(f"{row.item}.png"), file.getvalue())
         content = packed.getvalue()
+        for path in (_images_path(self.folder, part), _rows_path(self.folder, part)):
+            remove_unfinished(self.folder, path.name)
         _rows_path(self.folder, part).unlink(missing_ok=True)  # until the end it tells of other images
         write_atomically(_images_path(self.folder, part), partial(_write, content))
         entry = {"sha256": hashlib.sha256(content).hexdigest(), "rows": [row._asdict() for row in rows]}

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
 from lightning_advinterp.evaluation.one import Checking, Evaluated, choose_device, evaluate_one
 from lightning_advinterp.evaluation.registry import ANALYSES, analysis_names
 from lightning_advinterp.files import write_text
+from lightning_advinterp.locks import held
 from lightning_advinterp.report import accuracy_table, dissection_table
 from lightning_advinterp.report.save import to_csv
 from lightning_advinterp.report.table import summary_of
@@ -39,8 +40,18 @@ def run_evaluation(
     Raises:
         ValueError, FileNotFoundError: naming the argument, before any work is done for it.
     """
-    with checking():
-        subjects = _check(evaluation, console)
+    with ExitStack() as stack:
+        with checking():
+            subjects = _check(evaluation, console)
+            if not evaluation.dry_run:
+                for name in dict.fromkeys(("", *subjects)):
+                    stack.enter_context(held(Path(evaluation.output) / name))
+        return _evaluate_each(evaluation, subjects, console, checking)
+
+
+def _evaluate_each(
+    evaluation: Evaluation, subjects: Mapping[str, Evaluation], console: Console, checking: Checking
+) -> dict[str, dict[str, Result]]:
     found: dict[str, dict[str, Result]] = {}
     finished: list[Evaluated] = []
     for name, one in subjects.items():

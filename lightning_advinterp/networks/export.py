@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_advinterp.files import write_atomically, write_text
+from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.locks import held
 from lightning_advinterp.networks.factory import preprocessing
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.sources import (
@@ -69,8 +70,10 @@ def export_network(
     weights, config = Path(folder) / WEIGHTS_FILE, Path(folder) / CONFIG_FILE
     described = describe(network, classes, class_names, resize)
     described["advinterp"] |= {"averaged": averaged, "sha256": hashlib.sha256(content).hexdigest()}
-    write_atomically(weights, lambda file: file.write(content))
-    write_text(config, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+    with held(folder):  # both files are of one network
+        remove_unfinished(Path(folder))
+        write_atomically(weights, lambda file: file.write(content))
+        write_text(config, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
     return weights, config
 
 

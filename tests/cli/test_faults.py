@@ -180,19 +180,24 @@ def checkpoint(tmp_path_factory):
         return runs.path("run")
 
 
-def test_only_the_checking_of_input_is_made_plain(checkpoint, tmp_path, monkeypatch):
-    """A mistake of the program, whatever its kind, comes with its traceback."""
+def test_only_the_checking_of_input_is_made_plain(checkpoint, tmp_path, monkeypatch, capsys):
+    """A mistake of the program, whatever its kind, keeps its traceback in a file that the line names."""
 
     def broken(*_, **__):
         raise ValueError("shapes differ")
 
     flags = ["--checkpoint", str(checkpoint), "--limit", "4", "--output", str(tmp_path / "out")]
     monkeypatch.setattr(one.Runner, "run", broken)
-    with pytest.raises(ValueError, match="shapes differ"):
+    with pytest.raises(SystemExit) as stop:
         evaluate(flags)
+    assert stop.value.code == 1
     monkeypatch.setattr(Consistency, "loss", broken)
-    with pytest.raises(ValueError, match="shapes differ"):
-        Runs(tmp_path, monkeypatch).start("run")
+    runs = Runs(tmp_path, monkeypatch)
+    assert runs.start("run") == 1
+    printed = capsys.readouterr().err
+    for folder in (tmp_path / "out", runs.path("run").parent):
+        assert f"error: ValueError: shapes differ (where it happened stands in {folder / 'traceback.txt'})" in printed
+        assert "in broken" in (folder / "traceback.txt").read_text()
 
 
 @pytest.mark.parametrize(
