@@ -28,13 +28,23 @@ def head_path(backbone: nn.Module) -> str | None:
     return None
 
 
+def input_channels(backbone: nn.Module) -> int:
+    """Return the number of channels of the images that a network takes: those of its first convolution, else 3."""
+    return next((module.in_channels for module in backbone.modules() if isinstance(module, nn.Conv2d)), 3)
+
+
 def _is_head(module: nn.Module) -> bool:
     return isinstance(module, nn.Linear | nn.Conv2d)
 
 
-def count_classes(backbone: nn.Module) -> int | None:
-    """Return the number of logits that the last layer makes, or None where it is not known."""
-    path = head_path(backbone)
+def count_classes(backbone: nn.Module, path: str | None = None) -> int | None:
+    """Return the number of logits that the last layer makes, or None where it is not known.
+
+    Args:
+        backbone: the network.
+        path: of its last layer, by default what :func:`head_path` says.
+    """
+    path = path or head_path(backbone)
     if path is None:
         return None
     head = backbone.get_submodule(path)
@@ -42,21 +52,58 @@ def count_classes(backbone: nn.Module) -> int | None:
     return int(weight.shape[0]) if isinstance(weight, Tensor) else None
 
 
-def count_classes_in(tensors: Mapping[str, Tensor], backbone: nn.Module) -> int | None:
-    """Return the number of classes of weights for ``backbone``, or None where it is not known."""
+def head_of(backbone: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[str | None, int | None]:
+    """Return the path of the last layer, and the number of classes of weights for the backbone; None where unknown.
+
+    A last layer without a usual name is known where it is the only one whose weights have another number of outputs.
+    """
     path = head_path(backbone)
     weight = tensors.get(f"{path}.weight")
-    return None if weight is None else int(weight.shape[0])
+    if weight is not None:
+        return path, int(weight.shape[0])
+    own = backbone.state_dict()
+    layers = {key.rpartition(".")[0] for key, value in tensors.items() if key in own and value.shape != own[key].shape}
+    if len(layers) != 1:
+        return path, None
+    (layer,) = layers
+    weight, present = tensors.get(f"{layer}.weight"), own.get(f"{layer}.weight")
+    if weight is None or present is None or not _is_head(backbone.get_submodule(layer)):
+        return path, None
+    return (layer, int(weight.shape[0])) if weight.shape[1:] == present.shape[1:] else (path, None)
 
 
-def head_keys(backbone: nn.Module) -> set[str]:
-    """Return the ``state_dict`` keys of the last layer."""
-    path = head_path(backbone)
+def head_keys(backbone: nn.Module, path: str | None = None) -> set[str]:
+    """Return the ``state_dict`` keys of the last layer; ``path`` as in :func:`count_classes`."""
+    path = path or head_path(backbone)
     return set() if path is None else {key for key in backbone.state_dict() if key.startswith(f"{path}.")}
 
 
-def replace_head(backbone: nn.Module, num_classes: int) -> None:
+def divide_head(backbone: nn.Module, temperature: float) -> None:
+    """Divide the logits of a trained network by a temperature, in the weights and biases of its last layer.
+
+    Raises:
+        ValueError: if it is not known which layer that is, or the temperature is not above 0.
+    """
+    if not 0 < temperature < float("inf"):
+        raise ValueError(f"temperature must be a number above 0, by which logits are divided, got {temperature}.")
+    path = head_path(backbone)
+    if path is None:
+        raise ValueError(
+            f"temperature={temperature}: it is not known which layer of {type(backbone).__name__} makes the logits; "
+            "divide them in a class of your own, and give temperature 1."
+        )
+    with torch.no_grad():
+        for parameter in backbone.get_submodule(path).parameters():
+            parameter.div_(temperature)
+
+
+def replace_head(backbone: nn.Module, num_classes: int, path: str | None = None) -> None:
     """Put a freshly initialised last layer for ``num_classes`` in place of the present one.
+
+    Args:
+        backbone: the network.
+        num_classes: number of logits.
+        path: of its last layer, by default what :func:`head_path` says.
 
     Raises:
         ValueError: if it is not known which layer that is.
@@ -64,7 +111,7 @@ def replace_head(backbone: nn.Module, num_classes: int) -> None:
     if hasattr(backbone, "reset_classifier"):
         backbone.reset_classifier(num_classes)  # type: ignore[operator]
         return
-    path = head_path(backbone)
+    path = path or head_path(backbone)
     if path is None:
         raise ValueError(
             f"num_classes={num_classes}: it is not known which layer of {type(backbone).__name__} makes "

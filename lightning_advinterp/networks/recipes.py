@@ -6,6 +6,8 @@ from typing import Any
 from lightning_advinterp.networks.network import IMAGENET_MEAN, IMAGENET_STD
 
 HALF = (0.5, 0.5, 0.5)
+NONE = ((0.0,), (1.0,))
+"""Mean and std of pixels that stay as they are, for any number of channels."""
 
 
 @dataclass(frozen=True)

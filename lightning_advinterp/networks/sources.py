@@ -11,7 +11,7 @@ from torchvision import models
 
 from lightning_advinterp.networks.cifar_resnet import DEPTHS, CifarResNet
 from lightning_advinterp.networks.names import nearest, suggestion
-from lightning_advinterp.networks.recipes import HALF, Recipe, from_timm, from_torchvision
+from lightning_advinterp.networks.recipes import HALF, NONE, Recipe, from_timm, from_torchvision
 
 _WITH_AUXILIARY = ("inception_v3", "googlenet")
 
@@ -249,7 +249,8 @@ class CifarSource:
 class ClassSource:
     """Any ``nn.Module`` by its class path.
 
-    The path may come from a checkpoint, so only subclasses of ``nn.Module`` are called, never functions.
+    Its images are not normalised unless mean and std say so: a network from elsewhere may do it itself. The path may
+    come from a checkpoint, so only subclasses of ``nn.Module`` are called, never functions.
     """
 
     def __init__(self, name: str) -> None:
@@ -274,7 +275,7 @@ class ClassSource:
         """See :class:`Source`."""
         if weights is not None:
             raise ValueError(f"weights must be an existing file for {self.name}, got {weights!r}.")
-        return Recipe()
+        return Recipe(*NONE)
 
     def build(self, request: Request) -> nn.Module:
         """See :class:`Source`; ``num_classes`` is passed on where the constructor has such an argument."""

@@ -2,8 +2,7 @@
 
 import hashlib
 import logging
-import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,15 @@ from torch import Tensor, nn
 
 from lightning_advinterp.networks.taps import backbone_of
 from lightning_advinterp.networks.tensor_checks import check_tensors
+from lightning_advinterp.networks.weight_sets import (
+    WeightSet,
+    choose_set,
+    dictionaries,
+    find_sets,
+    full_precision,
+    place_of,
+    todays_densenet,
+)
 from lightning_advinterp.tensor_files import read_tensor_file
 
 logger = logging.getLogger(__name__)
@@ -19,10 +27,9 @@ logger = logging.getLogger(__name__)
 SUFFIXES = (".pth", ".pt", ".th", ".tar", ".bin", ".ckpt", ".safetensors")
 """Endings by which a ``weights`` argument is taken for a file."""
 
-_CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
 _WRAPPERS = ("module", "_orig_mod")  # DataParallel and torch.compile, at any depth
+# Where the network's own keys are not known; with them, prefixes are found.
 _PREFIXES = ("network.backbone.", "model.backbone.", "backbone.", "network.", "model.", "net.", "encoder.")
-_OLD_DENSENET = re.compile(r"(.*denselayer\d+\.(?:norm|conv))\.([12])\.(\w+)$")
 _SHOWN = 5
 
 
@@ -36,76 +43,62 @@ def load_state_dict_file(path: str | Path, expected: Collection[str] | None = No
 
     Args:
         path: the file.
-        expected: the network's own keys. With them the prefix is the one under which most of them are found,
-            and tensors outside of it (a loss's, a metric's) are left out, which is logged; without them, one
-            that all tensors share.
+        expected: the network's own keys. With them the prefix is the one under which all of them lie, whatever it
+            is called, and tensors outside of it (a loss's, a metric's) are left out, which is logged; of several sets
+            the raw one is taken before an average. Without them, common prefixes that all tensors share are taken off.
 
     Raises:
         FileNotFoundError: if there is no such file.
         ValueError: naming the file, if it is malformed, holds more than plain data, or holds no tensors.
     """
+    path = Path(path)
+    content = read_content(path)
+    if expected is None:
+        return rename(content, str(path))
+    chosen = choose_set(find_sets(content, expected), str(path))
+    return _without_others(chosen, str(path))
+
+
+def read_content(path: Path) -> Mapping[Any, Any]:
+    """Return what a weights file holds: a dictionary with tensors, or with dictionaries that have some.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: naming the file, as :func:`load_state_dict_file`.
+    """
     content = read_tensor_file(path, what="weights")
-    return rename(_tensors(content, Path(path)), str(path), expected)
-
-
-def _tensors(content: Any, path: Path) -> dict[str, Tensor]:
-    """Return the tensors of a file's content, or of the container in it."""
-    if isinstance(content, Mapping):
-        for container in _CONTAINERS:
-            inner = content.get(container)
-            if isinstance(inner, Mapping) and any(isinstance(value, Tensor) for value in inner.values()):
-                content = inner
-                break
-        tensors = {str(key): value for key, value in content.items() if isinstance(value, Tensor)}
-        if tensors:
-            return tensors
+    if isinstance(content, Mapping) and any(True for _ in dictionaries(content)):
+        return content
     found = sorted(map(str, content))[:_SHOWN] if isinstance(content, Mapping) else type(content).__name__
-    raise ValueError(
-        f"weights: {path} holds no tensors by name, at the top or under {', '.join(_CONTAINERS)}; found {found}."
-    )
+    raise ValueError(f"weights: {path} holds no tensors by name; found {found}.")
 
 
-def rename(tensors: Mapping[str, Tensor], source: str, expected: Collection[str] | None = None) -> dict[str, Tensor]:
+def rename(content: Mapping[str, Any], source: str, expected: Collection[str] | None = None) -> dict[str, Tensor]:
     """Name tensors as the bare network does, and make half precision float32.
 
     Args:
-        tensors: by any of the names that :func:`load_state_dict_file` lists.
+        content: what a file holds, or tensors by any of the names that :func:`load_state_dict_file` lists.
         source: what a log line calls them.
         expected: the network's own keys.
     """
-    wanted = set(expected or ())
-    kept = {part for key in wanted for part in key.split(".")}
-    full = {_without_wrappers(_todays_densenet(key), kept): _full(value) for key, value in tensors.items()}
-    prefix = _prefix(full, wanted)
-    outside = [key for key in full if not key.startswith(prefix)]
-    if outside:
-        logger.info("%s: %d tensors outside %r left out, like %s.", source, len(outside), prefix, outside[0])
-    return {key.removeprefix(prefix): value for key, value in full.items() if key.startswith(prefix)}
+    if expected is not None:
+        return _without_others(choose_set(find_sets(content, expected), source), source)
+    _, tensors = max(dictionaries(content), key=lambda one: (len(one[1]), -place_of(one[0])))
+    full = {_without_wrappers(todays_densenet(key)): full_precision(value) for key, value in tensors.items()}
+    prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in full)), "")
+    return {key.removeprefix(prefix): value for key, value in full.items()}
 
 
-def _full(tensor: Tensor) -> Tensor:
-    return tensor.float() if tensor.dtype in (torch.float16, torch.bfloat16) else tensor
+def _without_wrappers(key: str) -> str:
+    return ".".join(part for part in key.split(".") if part not in _WRAPPERS)
 
 
-def _todays_densenet(key: str) -> str:
-    old = _OLD_DENSENET.match(key)
-    return f"{old[1]}{old[2]}.{old[3]}" if old else key
-
-
-def _without_wrappers(key: str, kept: Collection[str]) -> str:
-    return ".".join(part for part in key.split(".") if part not in _WRAPPERS or part in kept)
-
-
-def _prefix(tensors: Iterable[str], wanted: set[str]) -> str:
-    """Return the prefix under which most wanted keys are found; wanting none, one that all keys share."""
-    keys = list(tensors)
-    if not wanted:
-        return next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in keys)), "")
-    found = {
-        prefix: sum(key.startswith(prefix) and key.removeprefix(prefix) in wanted for key in keys)
-        for prefix in ("", *_PREFIXES)
-    }
-    return max(found, key=lambda prefix: found[prefix])
+def _without_others(chosen: WeightSet, source: str) -> dict[str, Tensor]:
+    """Return a set's tensors, and say which lie beside them."""
+    if chosen.beside:
+        first = next(iter(chosen.beside))
+        logger.info("%s: %d tensors outside %r left out, like %s.", source, len(chosen.beside), chosen.prefix, first)
+    return dict(chosen.tensors)
 
 
 def load_into(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str, *, fresh: Collection[str] = ()) -> None:

@@ -1,0 +1,160 @@
+"""What a weights file says beside the network: a normaliser, a temperature, the input's side, the classes."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.networks.normalizers import Normalizer, find_normalizer, suspects
+
+_TEMPERATURES = ("temperature", "temp", "tau", "t")
+_SCALES = ("logit_scale", "logits_scale", "scale", "s", "inverse_temperature", "beta")
+_SIZES = ("pretrained_cfg.input_size", "default_cfg.input_size", "advinterp.network.input_size")
+_HUB_FILES = ("model", "pytorch_model")
+"""Names of weights that timm, Hugging Face and ``export`` put beside their ``config.json``."""
+_OF_TRAINING = ("optimizer", "optimizer_state_dict", "optimizer_states", "lr_schedulers", "scheduler", "loops")
+_SHORT, _DEEPEST = 64, 5
+
+
+@dataclass(frozen=True)
+class Beside:
+    """What a file says beside the tensors of a network.
+
+    Attributes:
+        normalizer: how images are normalised for it; None where the file does not say.
+        unread: names of tensors that may be a normaliser, and cannot be read as one.
+        temperature: what its logits are divided by; None where the file does not say.
+        scales: names of tensors that may scale the logits, in one way or another.
+        used: names of the tensors that the four above come from.
+        left_out: names of further tensors.
+        classes: of its outputs; empty where the file does not say.
+        class_names: the same for people.
+        resize: shorter side of an image before its crop.
+    """
+
+    normalizer: Normalizer | None = None
+    unread: tuple[str, ...] = ()
+    temperature: float | None = None
+    scales: tuple[str, ...] = ()
+    used: frozenset[str] = frozenset()
+    left_out: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    class_names: tuple[str, ...] = ()
+    resize: int | None = None
+
+
+def read_beside(path: Path, content: Mapping[Any, Any], near: Mapping[str, Tensor], of_sets: Sequence[str]) -> Beside:
+    """Return what a file, and a ``config.json`` of its folder, say beside a set of tensors.
+
+    Args:
+        path: of the file.
+        content: of the file.
+        near: tensors of the set's dictionary that are no network's.
+        of_sets: the dictionaries of the file's sets, in which other tensors say nothing.
+
+    Raises:
+        ValueError: if the file names several normalisers that differ, or one that is none.
+    """
+    config = _config(path)
+    said = dict(_leaves(content, of_sets)) | dict(_leaves(config, path="config.json"))
+    small = {name: value for name, value in near.items() if value.numel() <= _SHORT and _is_readable(value)}
+    normalizer = find_normalizer(small, str(path)) or find_normalizer(said, str(path))
+    names = normalizer.names if normalizer is not None else ()
+    unread = tuple(name for name in suspects(small) if name not in names) if normalizer is None else ()
+    if normalizer is None and {"mean", "std"} <= said.keys():  # numbers of images, or of results?
+        unread += ("mean", "std")
+    numbers = {name: value for name, value in {**said, **small}.items() if name not in names and _is_number(value)}
+    warm = [name for name in numbers if _last(name) in _TEMPERATURES and (name in small or "." not in name)]
+    scales = tuple(name for name in numbers if name in small and _last(name) in _SCALES)
+    used = frozenset((*names, *unread, *warm, *scales))
+    own = _mapping(content.get("advinterp")) or _mapping(config.get("advinterp"))
+    classes, readable = _classes(own or content)
+    resize = own.get("resize")
+    return Beside(
+        normalizer=normalizer,
+        unread=unread,
+        temperature=float(numbers[warm[0]]) if warm else None,
+        scales=scales,
+        used=used,
+        left_out=tuple(name for name in near if name not in used),
+        classes=classes,
+        class_names=readable,
+        resize=resize if isinstance(resize, int) else None,
+    )
+
+
+def stated_size(path: Path, content: Mapping[Any, Any]) -> int | None:
+    """Return the side of the images that a file, or the ``config.json`` of its folder, says the network is for."""
+    said = [*_leaves(content), *_leaves(_config(path), path="config.json")]
+    sizes = {_side(value) for name, value in said if name.endswith(_SIZES)} - {None}
+    return sizes.pop() if len(sizes) == 1 else None
+
+
+def _leaves(
+    content: Mapping[Any, Any], of_sets: Sequence[str] = (), path: str = "", depth: int = 0
+) -> Iterator[tuple[str, Any]]:
+    """Yield numbers, short lists of numbers and small tensors by their dotted names, but nothing of an optimizer."""
+    for key, entry in content.items():
+        value = entry.tolist() if hasattr(entry, "tolist") and not isinstance(entry, Tensor) else entry  # of numpy
+        name = f"{path}/{key}" if path else str(key)
+        if isinstance(value, Mapping) and depth < _DEEPEST and key not in _OF_TRAINING:
+            yield from _leaves(value, of_sets, name, depth + 1)
+        elif isinstance(value, Tensor):
+            if value.numel() <= _SHORT and path not in of_sets and _is_readable(value):
+                yield name.replace("/", "."), value
+        elif _is_number(value) or (
+            isinstance(value, list | tuple) and 0 < len(value) <= _SHORT and all(map(_is_number, value))
+        ):
+            yield name.replace("/", "."), value
+
+
+def _is_readable(tensor: Tensor) -> bool:
+    return tensor.device.type != "meta" and tensor.layout is torch.strided and not tensor.is_quantized
+
+
+def _is_number(value: Any) -> bool:
+    if isinstance(value, Tensor):
+        return value.numel() == 1
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _side(value: Any) -> int | None:
+    last = value[-1] if isinstance(value, list | tuple) else value
+    return int(last) if _is_number(last) and last > 0 else None
+
+
+def _last(name: str) -> str:
+    return name.rpartition(".")[2].lower()
+
+
+def _mapping(value: Any) -> Mapping[Any, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _classes(content: Mapping[Any, Any]) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return the classes that a checkpoint, an export or another file names, and their readable names."""
+    classes, order = content.get("classes"), content.get("class_to_idx")
+    if isinstance(classes, list) and classes and all(isinstance(entry, Mapping) for entry in classes):
+        return tuple(str(entry.get("folder")) for entry in classes), tuple(str(entry.get("name")) for entry in classes)
+    if classes is None and isinstance(order, Mapping) and set(order.values()) == set(range(len(order))):
+        classes = sorted(order, key=lambda name: order[name])
+    if not isinstance(classes, list | tuple) or not all(isinstance(name, str) for name in classes):
+        return (), ()
+    names = content.get("class_names")
+    readable = names if isinstance(names, list) and len(names) == len(classes) else classes
+    return tuple(classes), tuple(map(str, readable))
+
+
+def _config(path: Path) -> Mapping[str, Any]:
+    """Return the description beside the weights of a hub's folder, or of an export; empty where there is none."""
+    found: dict[str, Any] = {}
+    for name in ("config.json", "preprocessor_config.json") if path.stem in _HUB_FILES else ():
+        try:
+            found |= _mapping(json.loads((path.parent / name).read_text(encoding="utf-8")))
+        except (OSError, ValueError):  # no such file, or none of this kind
+            continue
+    return found
