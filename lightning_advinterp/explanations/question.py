@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from lightning_advinterp.explanations.recomputation import recomputed_gradient
 from lightning_advinterp.inputs import as_classes, check_range, outside_inference_mode, recordable
 from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.logits import logits_of
 from lightning_advinterp.networks.modes import attack_mode, frozen_eval
-from lightning_advinterp.networks.network import logits_of
 from lightning_advinterp.networks.smoothing import active_beta, smoothed_relu
 from lightning_advinterp.networks.taps import backbone_of
 

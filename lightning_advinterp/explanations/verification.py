@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.explanations.linear import run
 from lightning_advinterp.explanations.program import Program, program_of
-from lightning_advinterp.networks.network import logits_of
+from lightning_advinterp.networks.logits import logits_of
 
 _VERIFIED: "WeakKeyDictionary[nn.Module, Program]" = WeakKeyDictionary()
 

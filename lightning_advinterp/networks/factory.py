@@ -18,7 +18,8 @@ from lightning_advinterp.networks.heads import (
     replace_head,
 )
 from lightning_advinterp.networks.loading import Loaded, Wish, load_content, load_named, stated_size
-from lightning_advinterp.networks.network import Network, logits_of
+from lightning_advinterp.networks.logits import logits_of
+from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.normalization import Channels, choose_normalization, said_statistics
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.sources import ClassSource, Request, Source, find_source
