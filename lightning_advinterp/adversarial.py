@@ -5,8 +5,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
 from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
@@ -18,6 +16,7 @@ from lightning_advinterp.evaluation.inputs import load_images, load_subject
 from lightning_advinterp.evaluation.one import choose_device
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.suggestions import SuggestingParser
+from lightning_advinterp.terminal import PlainConsole, terminal
 
 _EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
 
@@ -90,7 +89,7 @@ def main(args: Sequence[str] | None = None) -> None:
             plan = read_settings(SetPlan, parser(), args)
             command.folder = Path(plan.output)
             _check(plan)
-        _make(plan, Console())
+        _make(plan, terminal())
 
 
 def _check(plan: SetPlan) -> None:
@@ -105,7 +104,7 @@ def _check(plan: SetPlan) -> None:
         raise ValueError(f"limit must be 1 or more images, got {plan.limit}.")
 
 
-def _make(plan: SetPlan, console: Console) -> None:
+def _make(plan: SetPlan, console: PlainConsole) -> None:
     with plain_errors():
         same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "limit", "seed")
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})

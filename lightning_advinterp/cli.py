@@ -17,7 +17,6 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 from pytorch_lightning.loggers import TensorBoardLogger
-from rich.console import Console
 
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
@@ -49,6 +48,7 @@ from lightning_advinterp.preflight import check
 from lightning_advinterp.resume import Start
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 from lightning_advinterp.suggestions import SuggestingParser
+from lightning_advinterp.terminal import terminal
 
 __all__ = ["TrainCLI", "evaluate", "fit", "train"]
 
@@ -274,7 +274,7 @@ def train(args: Sequence[str] | None = None) -> None:
     elif cli.config.compare_with_standard:
         standard = fit(_as_standard(cli))
         networks[_objective_name(standard)] = _judged(standard)
-    print_outcome(networks, cli.directory, Console())
+    print_outcome(networks, cli.directory, terminal())
 
 
 def _as_standard(cli: TrainCLI) -> list[str]:

@@ -12,6 +12,7 @@ from types import FrameType, TracebackType
 from typing import Any
 
 from lightning_advinterp.files import write_text
+from lightning_advinterp.names import printable
 
 TRACEBACK = "traceback.txt"
 """Lies in the folder of a command that stopped by a fault of the program."""
@@ -22,6 +23,10 @@ _SPEAKERS = ("lightning_advinterp", "jsonargparse", "argparse", "yaml")
 
 class RunStoppedError(Exception):
     """A run that cannot go on for a reason outside the program; the message says what and what to do."""
+
+
+class DamagedFileError(ValueError):
+    """A file that is read back and is not what was written; the message names it and what to do."""
 
 
 class Command:
@@ -56,7 +61,7 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
         while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
             first = first.__cause__
         expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS
-        print(f"error: {first}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
+        print(f"error: {printable(str(first))}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
         sys.exit(2)
 
 
@@ -80,12 +85,13 @@ def stops_explained(*kinds: type[Exception]) -> Iterator[Command]:
     except KeyboardInterrupt:
         print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
-    except (RunStoppedError, OSError, *kinds) as error:  # type: ignore[misc]
+    except (RunStoppedError, DamagedFileError, OSError, *kinds) as error:  # type: ignore[misc]
         lines = str(error).strip().splitlines() or [type(error).__name__]
-        print(f"error: {lines[-1]}", file=sys.stderr)  # a loader's worker puts its traceback before the message
+        # A loader's worker puts its traceback before the message.
+        print(f"error: {printable(lines[-1])}", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
-        print(f"error: {_summary(error)}{_kept_traceback(error)}", file=sys.stderr)
+        print(f"error: {printable(_summary(error))}{_kept_traceback(error)}", file=sys.stderr)
         sys.exit(1)
     finally:
         _command.reset(token)

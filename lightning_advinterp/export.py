@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
+from lightning_advinterp.names import printable
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.export import CONFIG_FILE, WEIGHTS_FILE, export_network
 
@@ -41,7 +42,7 @@ def main(args: Sequence[str] | None = None) -> None:
             averaged=loaded.averaged,
         )
     for file in files:
-        print(file)
+        print(printable(str(file)))
 
 
 if __name__ == "__main__":

@@ -3,13 +3,16 @@
 import contextlib
 import glob
 import hashlib
+import json
 import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
+
+from lightning_advinterp.names import readable, readable_json
 
 from lightning_advinterp.locks import held
 
@@ -55,8 +58,14 @@ def write_atomically(path: Path, write: Callable[[BinaryIO], object], *, keep: P
 
 
 def write_text(path: Path, text: str) -> None:
-    """Write ``text`` as UTF-8, atomically."""
-    write_atomically(path, lambda file: file.write(text.encode()))
+    r"""Write ``text`` as UTF-8, atomically; what is no text (names of files may hold such bytes) as ``\xNN``."""
+    write_atomically(path, lambda file: file.write(readable(text).encode()))
+
+
+def write_json(path: Path, value: Any, indent: int | None = None) -> None:
+    """Write strict JSON in UTF-8, atomically; names that are no UTF-8 are :func:`readable` in it."""
+    text = json.dumps(readable_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
+    write_text(path, text + "\n")
 
 
 def check_writable(folder: Path, argument: str) -> None:

@@ -11,6 +11,7 @@ from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.callbacks.analysis import validation_set
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.names import shell
 from lightning_advinterp.report.table import accuracy_table
 from lightning_advinterp.run_directory import RunDirectory
 
@@ -59,10 +60,16 @@ def _where(directory: RunDirectory) -> list[str]:
     lines = [f"\nconfiguration  {directory.config}"]
     if checkpoints:
         lines.append(f"checkpoints    {', '.join(map(str, checkpoints))}")
-    lines.append(f"curves         tensorboard --logdir {directory.path.parent}")
+    lines.append(f"curves         {shell('tensorboard', '--logdir', directory.path.parent)}")
     if checkpoints:
-        lines.append(
-            f"next           python evaluate.py --checkpoint {checkpoints[0]} --analyses accuracy "
-            f"--attack pgd --eps 4/255 --steps 20 --output evaluations/{directory.path.name}"
+        flags = ["--analyses", "accuracy", "--attack", "pgd", "--eps", "4/255", "--steps", "20", "--output"]
+        command: tuple[str | Path, ...] = (
+            "python",
+            "evaluate.py",
+            "--checkpoint",
+            checkpoints[0],
+            *flags,
+            f"evaluations/{directory.path.name}",
         )
+        lines.append(f"next           {shell(*command)}")
     return lines

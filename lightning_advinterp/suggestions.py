@@ -10,6 +10,8 @@ from typing import Any, NoReturn, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lightning_advinterp.names import printable
+
 _FLAG = re.compile(r"unrecognized arguments: --(?P<key>[\w.]+)")
 _OPTION = re.compile(r"Option '(?P<key>[^']+)' is not accepted")
 _GROUP = re.compile(r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'")
@@ -29,7 +31,7 @@ class SuggestingParser(ArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         suggestion = suggest(message, keys(self))
-        print(f"error: {message if suggestion is None else suggestion}", file=sys.stderr)
+        print(f"error: {printable(message if suggestion is None else suggestion)}", file=sys.stderr)
         print("tip: --help lists the keys", file=sys.stderr)
         self.exit(2)
 

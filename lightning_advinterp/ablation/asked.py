@@ -9,8 +9,10 @@ from typing import Any
 import yaml
 
 from lightning_advinterp.ablation.plan import Plan
+from lightning_advinterp.errors import DamagedFileError
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.files import write_text
+from lightning_advinterp.reading import read_json, read_text
 
 _ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run")
 """What does not change an evaluation's numbers, or moves with its folder."""
@@ -48,10 +50,14 @@ def require_same(path: Path, asked: Mapping[str, Any]) -> None:
     Raises:
         ValueError: naming the folder and the settings that differ.
     """
-    text = path.read_text(encoding="utf-8") if path.is_file() else ""
-    if not text or text == _text(asked):
+    remedy = f"remove {path.parent} to make it anew"
+    if not path.exists() or not read_text(path, remedy):
         return
-    before, now = json.loads(text), json.loads(_text(asked))
+    before, now = read_json(path, remedy), json.loads(_text(asked))
+    if before == now:
+        return
+    if not isinstance(before, dict):
+        raise DamagedFileError(f"{path} holds no settings; {remedy}.")
     differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
     raise ValueError(
         f"{path.parent} was made with other {', '.join(differ)} than are asked for now; choose another output, remove "

@@ -28,8 +28,10 @@ from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.memory import keep_freed_memory
-from lightning_advinterp.report.save import to_csv
+from lightning_advinterp.names import file_name, shell
+from lightning_advinterp.report.save import draw, to_csv
 from lightning_advinterp.suggestions import SuggestingParser
+from lightning_advinterp.terminal import terminal
 
 
 def parser() -> SuggestingParser:
@@ -48,7 +50,7 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     keep_freed_memory()
-    console = Console()
+    console = terminal()
     with stops_explained() as command, termination_explained():
         with plain_errors():
             plan = read_settings(Plan, parser(), args)
@@ -86,8 +88,8 @@ def write_table(plan: Plan, console: Console) -> None:
     write_text(folder / "ablation.md", text)
     for kind in dict.fromkeys(row["images"] for row in rows if row["images"] != REAL):
         figure = frontier(rows, kind, f"{rows[0]['seeds']} seeds, {plan.checkpoints[0]} epoch")
-        write_atomically(folder / "figures" / f"frontier_{kind}.png", partial(figure.savefig, dpi=150))
-    console.print(text, markup=False, soft_wrap=True)
+        write_atomically(folder / "figures" / f"{file_name(f'frontier_{kind}')}.png", partial(draw, figure))
+    console.print(text, soft_wrap=True)
     console.print(f"written to     {folder}/ (ablation.md, tables as CSV, figures/, one folder per run)")
 
 
@@ -102,4 +104,4 @@ def _print_state(plan: Plan, console: Console) -> None:
             done = [name for name in plan.checkpoints if tested(plan, arm, seed, name)]
             state = "trained" if trained(plan, arm, seed) else "to be trained"
             console.print(f"{arm}, seed {seed}: {state}; tested: {', '.join(done) or 'nothing'}", highlight=False)
-            console.print(f"  python train.py {' '.join(plan.command(arm, seed))}", soft_wrap=True, highlight=False)
+            console.print(f"  {shell('python', 'train.py', *plan.command(arm, seed))}", soft_wrap=True, highlight=False)

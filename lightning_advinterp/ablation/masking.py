@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.attacks.budget import Eps, parse_pixels
 from lightning_advinterp.attacks.config import AttackConfig, Member
+from lightning_advinterp.errors import DamagedFileError
 
 _BROKEN = 0.01
 """At a huge ε the attack must leave no more right than this share."""
@@ -93,6 +94,13 @@ def masking_markdown(rows: Sequence[Row]) -> str:
 def masking_row(masking: Masking, arm: str, seed: int, accuracy: Sequence[Row]) -> Row:
     """Return one line of the checks from the rows of an arm's ``accuracy.csv``."""
     top1 = {row["images"]: float(row["top1"]) for row in accuracy}
+    needed = (REAL, "fgsm", "pgd50", "square", *(f"pgd_{n}eps" for n in masking.growth))
+    missing = [name for name in needed if name not in top1]
+    if missing:
+        raise DamagedFileError(
+            f"the checks of arm {arm}, seed {seed}: accuracy.csv lacks {', '.join(missing)}; remove its folder to test "
+            "anew."
+        )
     names = [REAL, "fgsm", "pgd50", "square", "transfer", *(f"pgd_{n}eps" for n in masking.growth)]
     row: Row = {"arm": arm, "seed": seed, "n": int(accuracy[0]["n"])} | {name: top1.get(name) for name in names}
     return row | masking.verdicts(top1)

@@ -1,7 +1,7 @@
 """What the networks of some arms are like beside their accuracy: any analysis, compared over seeds."""
 
-import json
 import shlex
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatch
@@ -13,8 +13,13 @@ from scipy.special import stdtrit
 
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.commands import read_settings
+from lightning_advinterp.errors import DamagedFileError
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.reading import read_json
+
+_REMEDY = "remove its folder to measure anew"
+_LARGEST = sys.float_info.max
 
 RESERVED = ("last", "best", "masking", "autoattack")
 """Folders of the tests beside which evaluations lie."""
@@ -51,11 +56,17 @@ def evaluation_of(flags: str, checkpoint: Path, output: Path) -> Evaluation:
 
 def read_scalars(folder: Path) -> dict[str, float]:
     """Return the numbers of an evaluation by ``analysis/scalar``; those without a value are left out."""
-    found = json.loads((folder / "results.json").read_text(encoding="utf-8"))["scalars"]
+    path = folder / "results.json"
+    content = read_json(path, _REMEDY)
+    found = content.get("scalars") if isinstance(content, dict) else None
+    if not isinstance(found, dict) or not all(isinstance(scalars, dict) for scalars in found.values()):
+        raise DamagedFileError(f"{path} holds no scalars by analysis; {_REMEDY}.")
     flat: dict[str, float] = {}
     for analysis, scalars in found.items():
         for key, value in scalars.items():
             name = key if key.startswith(f"{analysis}/") else f"{analysis}/{key}"
+            if isinstance(value, bool) or not isinstance(value, int | float | None) or abs(value or 0) > _LARGEST:
+                raise DamagedFileError(f"{path}: {name} must be a number or null, got {str(value)[:40]!r}; {_REMEDY}.")
             if value is not None:
                 flat[name] = float(value)
     return flat

@@ -1,6 +1,6 @@
 """From the single predictions of all runs to one table with paired intervals, and the frontier."""
 
-import csv
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import cycle
@@ -16,16 +16,26 @@ from lightning_advinterp.ablation.measures import compare, read_scalars
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import tested
 from lightning_advinterp.analyses.analysis import REAL, Row
+from lightning_advinterp.errors import DamagedFileError
 from lightning_advinterp.metrics.bootstrap import paired_bootstrap
+from lightning_advinterp.reading import read_rows
+
+_REMEDY = "remove its folder to test anew"
 
 Outcomes = dict[str, NDArray[np.bool_]]
 
 
 def hits(folder: Path) -> Outcomes:
     """Read one evaluation: image kind to bool ``[N]``, whether each image is classified rightly."""
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
+    rows = read_rows(folder / "predictions.csv", ("image", "label", REAL), _REMEDY)
     kinds = [column for column in rows[0] if column not in ("image", "label")]
+    for number, row in enumerate(rows, start=2):
+        wrong = [name for name in ("label", *kinds) if not row[name].removeprefix("-").isdecimal()]
+        if wrong:
+            raise DamagedFileError(
+                f"{folder / 'predictions.csv'}, row {number}, column {wrong[0]}: expected the number of a class, "
+                f"got {row[wrong[0]]!r}; {_REMEDY}."
+            )
     return {kind: np.array([row[kind] == row["label"] for row in rows]) for kind in kinds}
 
 
@@ -114,8 +124,20 @@ def measures_of(plan: Plan) -> list[Row]:
 
 
 def _accuracy(folder: Path) -> list[Row]:
-    with (folder / "accuracy.csv").open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    path = folder / "accuracy.csv"
+    rows: list[Row] = []
+    for number, row in enumerate(read_rows(path, ("images", "n", "top1"), _REMEDY), start=2):
+        try:
+            count, top1 = int(row["n"]), float(row["top1"])
+        except ValueError:
+            count, top1 = 0, math.nan
+        if count < 1 or not 0 <= top1 <= 1:
+            raise DamagedFileError(
+                f"{path}, row {number}: expected a number of images n and a share top1 from 0 to 1, "
+                f"got {row['n']!r} and {row['top1']!r}; {_REMEDY}."
+            )
+        rows.append(row | {"n": count, "top1": top1})
+    return rows
 
 
 def markdown(rows: Sequence[Row]) -> str:

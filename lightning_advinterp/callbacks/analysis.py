@@ -14,6 +14,7 @@ from lightning_advinterp.analyses.analysis import Analysis, Result
 from lightning_advinterp.analyses.runner import Runner
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.report.plain import PlainWriter
 
 
 class AnalysisCallback(pl.Callback):
@@ -111,7 +112,7 @@ class AnalysisCallback(pl.Callback):
                 self.write(Path(folder), trainer, seen)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    self.draw(logger.experiment, trainer, seen)
+                    self.draw(PlainWriter(logger.experiment), trainer, seen)
         seconds = time.monotonic() - started
         if self.announced:
             trainer.print(f"{type(self).__name__}: {len(runner.indices)} images in {seconds:.1f} s")

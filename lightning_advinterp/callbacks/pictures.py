@@ -1,6 +1,6 @@
 """Pictures for TensorBoard: real images, adversarial ones, and what was changed."""
 
-from typing import Any, final
+from typing import final
 
 import pytorch_lightning as pl
 import torch
@@ -16,6 +16,7 @@ from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.randomness import sample_keys
 from lightning_advinterp.report.figures import attack_panel
+from lightning_advinterp.report.plain import PlainWriter
 
 
 @final
@@ -61,7 +62,7 @@ class PicturesCallback(pl.Callback):
         figure = attack_panel(batch.image.cpu(), x_adv.cpu(), captions, title=self.attack.name)
         for logger in trainer.loggers:
             if isinstance(logger, TensorBoardLogger):
-                writer: Any = logger.experiment
+                writer = PlainWriter(logger.experiment)
                 writer.add_figure(f"images/{self.attack.name}", figure, trainer.global_step, close=False)
 
 

@@ -8,6 +8,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from tensorboard.compat.proto import event_pb2
 from torch.utils.tensorboard.summary import hparams
 
+from lightning_advinterp.names import printable
+
 
 class TensorBoardCallback(pl.Callback):
     """Groups clean and adversarial curves in the custom-scalars tab, and fills the hparams tab.
@@ -65,5 +67,8 @@ def _flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, bool | str
         if isinstance(value, Mapping):
             flat |= _flat(value, f"{prefix}{key}.")
         elif value is not None:
-            flat[f"{prefix}{key}"] = value if isinstance(value, bool | str | float | int) else str(value)
+            # What protocol buffers hold is UTF-8.
+            flat[printable(f"{prefix}{key}")] = (
+                value if isinstance(value, bool | float | int) else printable(str(value))
+            )
     return flat

@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_advinterp.names import printable
+
 SPLITS = ("train", "val", "test")
 ALL = "all"
 UNLABELLED = -1
@@ -151,7 +153,7 @@ def shorten(names: Iterable[str], limit: int = 5) -> str:
         >>> shorten(["a", "b", "c"], limit=2)
         'a, b, … (3)'
     """
-    names = list(names)
+    names = [printable(name) for name in names]
     if not names:
         return "none"
     shown = ", ".join(names[:limit])

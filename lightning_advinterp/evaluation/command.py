@@ -3,8 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-
 from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.data.broden import BrodenError
 from lightning_advinterp.data.decode import BadImageError
@@ -13,6 +11,7 @@ from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.run import run_evaluation
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.suggestions import SuggestingParser
+from lightning_advinterp.terminal import terminal
 
 
 def evaluation_parser() -> SuggestingParser:
@@ -31,4 +30,4 @@ def evaluate(args: Sequence[str] | None = None) -> None:
         with plain_errors():
             evaluation = read_settings(Evaluation, evaluation_parser(), args)
         command.folder = None if evaluation.dry_run else Path(evaluation.output)
-        run_evaluation(evaluation, Console(), checking=plain_errors)
+        run_evaluation(evaluation, terminal(), checking=plain_errors)

@@ -1,12 +1,11 @@
 """A trained backbone for others: its tensors under its library's own names, and a small JSON that says what it is."""
 
 import hashlib
-import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.files import remove_unfinished, write_atomically, write_json
 from lightning_advinterp.locks import held
 from lightning_advinterp.networks.factory import preprocessing
 from lightning_advinterp.networks.network import Network
@@ -73,7 +72,7 @@ def export_network(
     with held(folder):  # both files are of one network
         remove_unfinished(Path(folder))
         write_atomically(weights, lambda file: file.write(content))
-        write_text(config, json.dumps(described, indent=1, ensure_ascii=False) + "\n")
+        write_json(config, described, indent=1)
     return weights, config
 
 

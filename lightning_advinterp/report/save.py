@@ -7,6 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib import resources
+from numbers import Number
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -16,7 +17,9 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lightning_advinterp.analyses.analysis import Result, Row
-from lightning_advinterp.files import write_atomically, write_text
+from lightning_advinterp.files import write_atomically, write_json, write_text
+from lightning_advinterp.names import cell, file_name, from_cell, printable
+from lightning_advinterp.report.plain import plain_text
 
 _LARGE = 1 << 20  # bytes
 _DIGITS = {"threshold": 9}
@@ -25,13 +28,16 @@ _DIGITS = {"threshold": 9}
 def to_csv(rows: Sequence[Row]) -> str:
     """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field.
 
-    Numbers have six digits; thresholds have nine, from which a float32 is read back as it is: what equals a threshold
-    does not exceed it, and would if some digits were cut off.
+    Text is written as :func:`~lightning_advinterp.names.cell` has it. Numbers have six digits; thresholds have nine,
+    from which a float32 is read back as it is: what equals a threshold does not exceed it, and would if some digits
+    were cut off.
     """
     buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, _columns(rows), restval="", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows([{key: _cell(value, _DIGITS.get(key, 6)) for key, value in row.items()} for row in rows])
+    columns = _columns(rows)
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(map(cell, columns))
+    for row in rows:
+        writer.writerow([_cell(row.get(key), _DIGITS.get(key, 6)) for key in columns])
     return buffer.getvalue()
 
 
@@ -40,12 +46,15 @@ def _columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _cell(value: Any, digits: int = 6) -> Any:
+def _cell(value: Any, digits: int = 6) -> str:
+    """Return a value as text: a number is one, whatever its sign, and all other text is no formula."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return f"{value:.{digits}g}" if isinstance(value, float) else value
+    if isinstance(value, Number):  # NumPy's too
+        return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+    return cell(str(value))
 
 
 def _json(value: Any) -> Any:
@@ -75,10 +84,10 @@ def save_tables(folder: Path, results: Mapping[str, Result]) -> dict[str, list[R
     """Write ``<table>.csv`` for every table of every result, and return those that have rows."""
     every = {name: rows for result in results.values() for name, rows in result.tables.items()}
     for name in [name for name, rows in every.items() if not rows]:  # nothing to say: no attack, for instance
-        (folder / f"{name}.csv").unlink(missing_ok=True)
+        (folder / f"{file_name(name)}.csv").unlink(missing_ok=True)
     tables = {name: rows for name, rows in every.items() if rows}
     for name, rows in tables.items():
-        write_text(folder / f"{name}.csv", to_csv(rows))
+        write_text(folder / f"{file_name(name)}.csv", to_csv(rows))
     return tables
 
 
@@ -96,21 +105,27 @@ def save_results(
     """
     tables = save_tables(folder, results)
     for name, figure in figures.items():
-        write_atomically(folder / "figures" / f"{name}.png", partial(_draw, figure))
-    for name, array in ((name, array) for result in results.values() for name, array in result.arrays.items()):
+        write_atomically(folder / "figures" / f"{file_name(name)}.png", partial(draw, figure))
+    for name, array in (
+        (file_name(name), array) for result in results.values() for name, array in result.arrays.items()
+    ):
         if array.dtype == np.uint8:
             write_atomically(folder / "images" / f"{name}.png", partial(Image.fromarray(array).save, format="png"))
         else:
             write_atomically(folder / "arrays" / f"{name}.npz", partial(np.savez_compressed, values=array))
     scalars = {name: result.scalars for name, result in results.items()}
     summary = _json({"scalars": scalars, "provenance": provenance})
-    write_text(folder / "results.json", json.dumps(summary, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
-    write_text(folder / "index.html", _page(tables, list(figures), summary["provenance"]))
+    write_json(folder / "results.json", summary, indent=2)
+    write_text(folder / "index.html", _page(tables, list(map(file_name, figures)), summary["provenance"]))
 
 
-def _draw(figure: Figure, file: BinaryIO) -> None:
-    """Write a figure as PNG; a sheet of photographs, which PNG hardly compresses, in 256 colours of its own."""
+def draw(figure: Figure, file: BinaryIO) -> None:
+    """Write a figure as PNG, its texts as they are.
+
+    A sheet of photographs, which PNG hardly compresses, has 256 colours of its own.
+    """
     drawn = io.BytesIO()
+    plain_text(figure)
     figure.savefig(drawn, dpi=150)
     if drawn.tell() > _LARGE:
         photographs = Image.open(drawn).convert("RGB")
@@ -127,5 +142,6 @@ def _page(tables: Mapping[str, Sequence[Row]], figures: Sequence[str], provenanc
     shown = {}
     for name, rows in tables.items():
         columns = _columns(rows)
-        shown[name] = columns, [[_cell(row.get(key)) for key in columns] for row in rows[:200]], len(rows)
+        cells = [[from_cell(_cell(row.get(key))) for key in columns] for row in rows[:200]]
+        shown[file_name(name)] = [printable(column, keep="") for column in columns], cells, len(rows)
     return template.render(tables=shown, figures=figures, provenance=json.dumps(provenance, indent=2))

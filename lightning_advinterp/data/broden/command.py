@@ -12,6 +12,7 @@ from lightning_advinterp.data.broden.findings import HELP
 from lightning_advinterp.data.broden.folders import build_set
 from lightning_advinterp.data.broden.recipe import EXAMPLE
 from lightning_advinterp.data.broden.rendered import ConceptWorldConcepts, write_concept_world
+from lightning_advinterp.names import printable
 
 NAME = "python -m lightning_advinterp.data.broden"
 
@@ -54,11 +55,12 @@ def main(args: Sequence[str] | None = None) -> None:
     except (ValueError, OSError) as error:
         _fail(error)
     height, width = data.label_size
-    print(f"{data.root}: {len(data)} images, maps of {height} x {width} pixels, {len(data.concepts)} labels")
+    root = printable(str(data.root))
+    print(f"{root}: {len(data)} images, maps of {height} x {width} pixels, {len(data.concepts)} labels")
     for number, name in enumerate(data.categories):
         images = sum(bool(row.cells[number]) for row in data.rows)
         labels = sum(concept.category == number for concept in data.concepts.values())
-        print(f"  {name:<10} {images:>7} images with labels, {labels:>5} labels scored")
+        print(f"  {printable(name):<10} {images:>7} images with labels, {labels:>5} labels scored")
     print(f"no findings in {time.perf_counter() - start:.1f} s; fingerprint {data.fingerprint}")
 
 
@@ -72,5 +74,5 @@ def _run(given: argparse.Namespace) -> BrodenDataset:
 
 
 def _fail(error: Exception) -> NoReturn:
-    print(error, file=sys.stderr)
+    print(printable(str(error)), file=sys.stderr)
     raise SystemExit(1)
