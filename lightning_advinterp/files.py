@@ -12,9 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from lightning_advinterp.names import readable, readable_json
-
 from lightning_advinterp.locks import held
+from lightning_advinterp.names import readable, readable_json
 
 _UNFINISHED = ".unfinished"
 
