@@ -17,6 +17,7 @@ from lightning_advinterp.evaluation.one import choose_device
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.suggestions import SuggestingParser
 from lightning_advinterp.terminal import PlainConsole, terminal
+from lightning_advinterp.trust import OnBadWeights, trusting, vouch_for
 
 _EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
 
@@ -27,7 +28,8 @@ class SetPlan:
 
     Attributes:
         checkpoint: last.ckpt or best.ckpt of a run of this project; it says which network it holds.
-        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path.
+        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path; beside one, the class path that
+            the checkpoint names.
         weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
         num_classes: outputs of the network, where the weights do not tell.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
@@ -47,6 +49,8 @@ class SetPlan:
         process: this process's number, from 0, where several share the work.
         processes: how many share the work.
         output: folder of the set; what is in it already is not made again.
+        trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
+        on_bad_weights: error refuses weights that hold NaN, infinity or negative variances; use takes them as they are.
     """
 
     checkpoint: str | None = None
@@ -67,6 +71,8 @@ class SetPlan:
     process: int = 0
     processes: int = 1
     output: str = "adversarial_set"
+    trust: bool = False
+    on_bad_weights: OnBadWeights = "error"
 
 
 def parser() -> SuggestingParser:
@@ -104,7 +110,9 @@ def _check(plan: SetPlan) -> None:
         raise ValueError(f"limit must be 1 or more images, got {plan.limit}.")
 
 
+@trusting()
 def _make(plan: SetPlan, console: PlainConsole) -> None:
+    vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors():
         same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "limit", "seed")
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})

@@ -13,7 +13,7 @@ from lightning_advinterp.errors import RunStoppedError
 from lightning_advinterp.files import write_atomically
 from lightning_advinterp.tensor_files import read_tensor_file, with_hashes
 
-_WEIGHTS = ("state_dict", "current_model_state", "optimizer_states")
+WEIGHTS = ("state_dict", "current_model_state", "optimizer_states")
 """Entries of a checkpoint that training goes on from."""
 
 
@@ -39,7 +39,7 @@ class AtomicCheckpointIO(TorchCheckpointIO):
             OSError: if the file cannot be written; the file that is there stays.
         """
         path = Path(path)
-        bad = not_finite({name: checkpoint.get(name) for name in _WEIGHTS})
+        bad = not_finite({name: checkpoint.get(name) for name in WEIGHTS})
         if bad:
             raise RunStoppedError(
                 f"{path} is not written: {bad} holds NaN or infinity (epoch {checkpoint.get('epoch')}, step "

@@ -49,6 +49,7 @@ from lightning_advinterp.resume import Start
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
 from lightning_advinterp.suggestions import SuggestingParser
 from lightning_advinterp.terminal import terminal
+from lightning_advinterp.trust import trusting, vouch_for
 
 __all__ = ["TrainCLI", "evaluate", "fit", "train"]
 
@@ -115,6 +116,9 @@ class TrainCLI(LightningCLI):
             default=False,
             help="Also train the standard objective, with the same budget and seed, and print both side by side.",
         )
+        parser.add_argument(
+            "--trust", type=bool, default=False, help="Import the classes that checkpoints name, unseen."
+        )
         for key, kind, text in (
             ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by, and checkpoints within an epoch."),
             ("accuracy", AccuracyCallback, "Accuracy under attack after every epoch."),
@@ -156,6 +160,7 @@ class TrainCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Build the data module, the module, the callbacks and the trainer."""
+        vouch_for(self.config, files=self.config.trust)
         self.config_init = self.parser.instantiate(self.config)
         self.datamodule: pl.LightningDataModule = self.config_init.data
         self.model: RobustClassifier = self.config_init.model
@@ -235,6 +240,7 @@ def _as_list(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
+@trusting()
 def fit(args: Sequence[str] | None = None) -> TrainCLI:
     """Train as configured, or go on where the run stopped.
 
@@ -256,6 +262,7 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     return cli
 
 
+@trusting()
 def train(args: Sequence[str] | None = None) -> None:
     """Train as configured, then print what came of it.
 

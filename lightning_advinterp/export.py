@@ -8,6 +8,7 @@ from lightning_advinterp.errors import plain_errors, stops_explained, terminatio
 from lightning_advinterp.names import printable
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.export import CONFIG_FILE, WEIGHTS_FILE, export_network
+from lightning_advinterp.trust import trusting
 
 
 def parser() -> argparse.ArgumentParser:
@@ -18,6 +19,8 @@ def parser() -> argparse.ArgumentParser:
         "torchvision, timm and others. Where a run averaged its weights (ema), the average is written.",
     )
     parser.add_argument("checkpoint", help="RUN/last.ckpt or RUN/best.ckpt of a run of this project")
+    parser.add_argument("--network", help="the class path of its network, where the checkpoint names one")
+    parser.add_argument("--trust", action="store_true", help="import the class that the checkpoint names, unseen")
     parser.add_argument("--output", required=True, help="the folder to write; made where it is missing")
     return parser
 
@@ -31,7 +34,7 @@ def main(args: Sequence[str] | None = None) -> None:
     given = parser().parse_args(args)
     with stops_explained() as command, termination_explained():
         command.folder = Path(given.output)
-        with plain_errors():
+        with plain_errors(), trusting(*filter(None, [given.network]), files=given.trust):
             loaded = load_checkpoint(given.checkpoint)
         files = export_network(
             loaded.network,

@@ -37,6 +37,7 @@ def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: Accur
         seed=0 if watching is None else watching.seed,
         limit=FINAL_IMAGES,
         progress=True,
+        stop_at_no_numbers=False,
     )
     return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
 

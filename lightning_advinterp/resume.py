@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from lightning_advinterp.checkpoint_io import read_checkpoint
+from lightning_advinterp.checkpoint_io import WEIGHTS, not_finite, read_checkpoint
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.optimization import create_optimizer
 
@@ -75,6 +75,9 @@ def examine(path: Path) -> Start:
     if path.is_file() and not zipfile.is_zipfile(path):  # the table of its content stands at its end
         raise ValueError(f"{path} is cut short, or no checkpoint at all.")
     content = read_checkpoint(path, mmap=True)
+    bad = not_finite({name: content.get(name) for name in WEIGHTS})
+    if bad:
+        raise ValueError(f"{path} holds NaN or infinity in {bad}.")
     try:
         loops = content["loops"]["fit_loop"]
         epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]

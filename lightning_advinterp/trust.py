@@ -29,6 +29,11 @@ class Trust:
     classes: frozenset[str] = frozenset()
     on_bad_weights: OnBadWeights = "error"
 
+    def beside(self, other: "Trust") -> "Trust":
+        """Return what both vouch for."""
+        bad = other.on_bad_weights if self.on_bad_weights == "error" else self.on_bad_weights
+        return Trust(self.files or other.files, self.classes | other.classes, bad)
+
 
 _current: ContextVar[Trust] = ContextVar("trust", default=Trust())  # noqa: B039  # it is frozen
 
@@ -38,31 +43,26 @@ def current_trust() -> Trust:
     return _current.get()
 
 
-def decide_trust(settings: Any, *, files: bool = False, on_bad_weights: OnBadWeights = "error") -> None:
-    """Set what holds from here on: a command does so when it has read its settings.
-
-    Args:
-        settings: the command's own; classes that they name are vouched for.
-        files: see :class:`Trust`.
-        on_bad_weights: see :class:`Trust`.
-    """
-    _current.set(Trust(files, frozenset(named_networks(settings)), on_bad_weights))
-
-
 @contextmanager
 def trusting(*classes: str, files: bool = False, on_bad_weights: OnBadWeights = "error") -> Iterator[None]:
-    """Vouch for files within a block; see :class:`Trust`.
+    """Vouch for files within a block, beside what is vouched for around it; see :class:`Trust`.
 
     Example:
         >>> with trusting("package.module.Net"):
         ...     current_trust().classes
         frozenset({'package.module.Net'})
     """
-    token = _current.set(Trust(files, frozenset(classes), on_bad_weights))
+    token = _current.set(_current.get().beside(Trust(files, frozenset(classes), on_bad_weights)))
     try:
         yield
     finally:
         _current.reset(token)
+
+
+def vouch_for(settings: Any, *, files: bool = False, on_bad_weights: OnBadWeights = "error") -> None:
+    """Do the same for the rest of the block around: for the classes that settings name, see :func:`named_networks`."""
+    more = Trust(files, frozenset(named_networks(settings)), on_bad_weights)
+    _current.set(_current.get().beside(more))
 
 
 def named_networks(settings: Any) -> Iterator[str]:

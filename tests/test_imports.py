@@ -19,6 +19,7 @@ FLOORS = [
     {
         "errors",
         "files",
+        "finite",
         "inputs",
         "locks",
         "memory",

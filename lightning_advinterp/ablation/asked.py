@@ -1,7 +1,7 @@
 """What runs and tests were asked for: nothing that was made under other settings is taken for what is asked now."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,9 @@ from lightning_advinterp.errors import DamagedFileError
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.files import write_text
 from lightning_advinterp.reading import read_json, read_text
+from lightning_advinterp.trust import named_networks
 
-_ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run")
+_ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run", "trust", "on_bad_weights")
 """What does not change an evaluation's numbers, or moves with its folder."""
 
 
@@ -25,6 +26,15 @@ def training(plan: Plan, arm: str, seed: int) -> dict[str, Any]:
     hidden = {at for place in (*places, command.index("--output")) for at in (place, place + 1)}
     configs = [yaml.safe_load(Path(command[place + 1]).read_text(encoding="utf-8")) for place in places]
     return {"configs": configs, "flags": [flag for place, flag in enumerate(command) if place not in hidden]}
+
+
+def networks(plan: Plan) -> Iterator[str]:
+    """Yield the networks that a plan's configurations and flags name: their classes are the user's own."""
+    for arm in plan.arms:
+        asked = training(plan, arm, plan.seeds[0])
+        yield from named_networks(asked["configs"])
+        yield from (word for flag in asked["flags"] for word in flag.split("=")[-1:])
+    yield from named_networks(plan)
 
 
 def testing(evaluation: Evaluation) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from lightning_advinterp.ablation import asked
 from lightning_advinterp.ablation.masking import masking_markdown
 from lightning_advinterp.ablation.matched import matched_markdown
 from lightning_advinterp.ablation.measures import measures_markdown
@@ -32,6 +33,7 @@ from lightning_advinterp.names import file_name, shell
 from lightning_advinterp.report.save import draw, to_csv
 from lightning_advinterp.suggestions import SuggestingParser
 from lightning_advinterp.terminal import terminal
+from lightning_advinterp.trust import trusting
 
 
 def parser() -> SuggestingParser:
@@ -60,8 +62,9 @@ def main(args: Sequence[str] | None = None) -> None:
             _print_state(plan, console)
             return
         command.folder = Path(plan.output)
-        run(plan, console)
-        write_table(plan, console)
+        with trusting(*asked.networks(plan), files=plan.trust):
+            run(plan, console)
+            write_table(plan, console)
 
 
 def write_table(plan: Plan, console: Console) -> None:

@@ -30,6 +30,7 @@ class Plan:
         batch_size: test images at a time.
         output: folder for the runs, their evaluations and the table.
         dry_run: say what is complete and what is to be done, and stop.
+        trust: import the classes that checkpoints name; without it those alone that the plan's configurations name too.
     """
 
     base: list[str]
@@ -47,6 +48,7 @@ class Plan:
     batch_size: int = 100
     output: str = "runs/ablation"
     dry_run: bool = False
+    trust: bool = False
 
     def check(self) -> None:
         """Refuse a plan that would fail hours later.

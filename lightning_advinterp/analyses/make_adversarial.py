@@ -26,6 +26,7 @@ from lightning_advinterp.data.adversarial_set import (
 )
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.finite import FiniteOutputs
 from lightning_advinterp.networks import Network, weights_hash
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.randomness import mix, sample_keys
@@ -175,7 +176,10 @@ def _attack(
     stored = x_adv.mul(255).round().to(torch.uint8)
     seen = stored.float() / 255
     with torch.no_grad():
-        predicted = network(seen).argmax(dim=1)
+        after = network(seen)
+    logits = {"logits of real images": clean, "logits of adversarial images": after}
+    FiniteOutputs().check({"pixels of adversarial images": x_adv}, batch.index, logits)
+    predicted = after.argmax(dim=1)
     success = (predicted == wanted) == targeted
     linf, l2 = distances(seen, x.float())
     columns: list[list[Any]] = [

@@ -15,6 +15,7 @@ from lightning_advinterp.analyses.progress import image_progress
 from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.finite import FiniteOutputs
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import sample_keys
@@ -79,6 +80,7 @@ class Runner:
         journal: where an interrupted run left its states; see :class:`~lightning_advinterp.analyses.journal.Journal`.
         keep_journal: leave the states there, complete, for the caller to delete: what is made of them afterwards may
             be interrupted too.
+        stop_at_no_numbers: raise an error where the network's outputs are NaN or infinite; else warn and count.
     """
 
     def __init__(
@@ -97,6 +99,7 @@ class Runner:
         progress: bool = False,
         journal: Path | None = None,
         keep_journal: bool = False,
+        stop_at_no_numbers: bool = True,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -106,6 +109,7 @@ class Runner:
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.num_workers, self.progress = num_workers, progress and rank == 0
         self.rank, self.world_size, self._keep = rank, world_size, keep_journal
+        self._finite = FiniteOutputs(stop=stop_at_no_numbers)
         size = len(dataset)  # type: ignore[arg-type]
         self.indices = subset_indices(size, limit, seed)
         path = journal.with_name(f"{journal.name}.{rank}") if journal else None
@@ -143,6 +147,7 @@ class Runner:
             self._journal.close()
         elif not ran:
             self._journal.resume(len(sweeps), analyses)
+        self._finite.close()
         return {analysis.name: analysis.result() for analysis in analyses}
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
@@ -206,6 +211,11 @@ class Runner:
             with torch.no_grad():
                 logits[kind], activations[kind] = self.network.forward_features(images[kind], wants.layers)
             success[kind] = goal.reached(logits[kind])
+        outputs = {f"pixels of {kind} images": value for kind, value in images.items() if kind != REAL}
+        for kind, layers in activations.items():
+            outputs |= {f"features {layer} of {kind} images": value for layer, value in layers.items()}
+        named_logits = {f"logits of {kind} images": value for kind, value in logits.items()}
+        self._finite.check(outputs, batch.index, named_logits)
         return Observation(batch.index, batch.label, images, logits, activations, goals, success)
 
     def _agree(self) -> None:

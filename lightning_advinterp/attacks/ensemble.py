@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks.prediction import full_precision, without_class
+from lightning_advinterp.finite import FiniteOutputs
 from lightning_advinterp.networks.network import Network
 
 Combine = Literal["loss", "prob", "logit"]
@@ -105,7 +106,9 @@ def least_likely_targets(
     Returns:
         int64 ``[B, n]``.
     """
-    probabilities = without_class(ensemble.probabilities(x), y, torch.inf)
+    probabilities = ensemble.probabilities(x)
+    FiniteOutputs().check({"members' probabilities": probabilities}, torch.arange(len(x)))
+    probabilities = without_class(probabilities, y, torch.inf)
     outputs = torch.arange(probabilities.shape[1], device=x.device)
     if classes is not None:
         outputs = outputs[list(classes)]

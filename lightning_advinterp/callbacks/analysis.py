@@ -101,6 +101,7 @@ class AnalysisCallback(pl.Callback):
             limit=self.limit,
             rank=trainer.global_rank,
             world_size=trainer.world_size,
+            stop_at_no_numbers=False,  # watching never ends a training; a loss that is no number does
             progress=bool(getattr(trainer.progress_bar_callback, "is_enabled", False)),
         )
         analyses = self.analyses()

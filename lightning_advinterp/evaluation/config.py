@@ -16,6 +16,7 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage
 from lightning_advinterp.data.loaders import Workers
+from lightning_advinterp.trust import OnBadWeights
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,8 @@ class Evaluation:
 
     Attributes:
         checkpoint: last.ckpt or best.ckpt of a run of this project; it says which network it holds.
-        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path.
+        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path; beside one, the class path that
+            the checkpoint names.
         weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
         num_classes: outputs of the network, where the weights do not tell.
         stem: small or medium, for ResNets with a first layer for 32 or 64 px.
@@ -85,6 +87,9 @@ class Evaluation:
             its seed is the one above.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
+        trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
+        on_bad_weights: error refuses weights that hold NaN, infinity or negative variances, and outputs that are no
+            numbers; use takes them as they are.
     """
 
     checkpoint: str | None = None
@@ -122,6 +127,8 @@ class Evaluation:
     influence: InfluenceConfig = field(default_factory=InfluenceConfig)
     output: str = "evaluation"
     dry_run: bool = False
+    trust: bool = False
+    on_bad_weights: OnBadWeights = "error"
 
     def attack_configs(self) -> dict[str, AttackConfig]:
         """Return the attacks' settings by name."""

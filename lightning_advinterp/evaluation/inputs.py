@@ -21,6 +21,7 @@ from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.network import ALIASES
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.sites import check_layers
+from lightning_advinterp.networks.sources import is_class_path
 
 CONCEPT_WORLD = "concept_world"
 
@@ -49,7 +50,8 @@ def load_subject(evaluation: Evaluation) -> Subject:
         ValueError: if neither or both are given, or flags that contradict them.
         FileNotFoundError: if a file is missing.
     """
-    if (evaluation.checkpoint is None) == (evaluation.network is None):
+    beside = evaluation.checkpoint is not None and is_class_path(evaluation.network or "")
+    if (evaluation.checkpoint is None) == (evaluation.network is None) and not beside:
         raise ValueError(
             "Give either --checkpoint RUN/last.ckpt, or --network NAME with --weights FILE; "
             f"got checkpoint={evaluation.checkpoint!r} and network={evaluation.network!r}."
@@ -63,6 +65,11 @@ def load_subject(evaluation: Evaluation) -> Subject:
                     "holds; leave it out, or give --network and --weights instead of --checkpoint."
                 )
         loaded = load_checkpoint(evaluation.checkpoint)
+        if beside and evaluation.network != loaded.network.name:
+            raise ValueError(
+                f"network={evaluation.network!r} contradicts the checkpoint, which holds {loaded.network.name!r}; "
+                "leave it out, or give --network and --weights instead of --checkpoint."
+            )
         network, outputs = loaded.network, Outputs(loaded.classes, loaded.class_names)
         resize = resize or (loaded.resize if evaluation.crop is None else None)
         path = Path(evaluation.checkpoint)

@@ -75,7 +75,9 @@ def evaluate_one(
     for images in opened.values():
         if (labels := getattr(images.reported, "labelling", None)) is not None:
             console.print(f"  {labels}", markup=False, highlight=False)
-    settings = {key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run")}
+    settings = {
+        key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run", "trust")
+    }
     settings |= {"preparation": asdict(subject.recipe)}
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
     key = digest(origin, subject.outputs, _member_files(evaluation), _stamps(opened))

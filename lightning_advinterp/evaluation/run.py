@@ -22,8 +22,10 @@ from lightning_advinterp.locks import held
 from lightning_advinterp.report import accuracy_table, dissection_table
 from lightning_advinterp.report.save import to_csv
 from lightning_advinterp.report.table import summary_of
+from lightning_advinterp.trust import trusting, vouch_for
 
 
+@trusting()
 def run_evaluation(
     evaluation: Evaluation, console: Console, checking: Checking = nullcontext
 ) -> dict[str, dict[str, Result]]:
@@ -40,6 +42,7 @@ def run_evaluation(
     Raises:
         ValueError, FileNotFoundError: naming the argument, before any work is done for it.
     """
+    vouch_for(evaluation, files=evaluation.trust, on_bad_weights=evaluation.on_bad_weights)
     with ExitStack() as stack:
         with checking():
             subjects = _check(evaluation, console)

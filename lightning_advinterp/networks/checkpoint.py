@@ -62,7 +62,8 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     try:
         network = create_network(**spec)
     except Exception as error:  # a constructor may raise anything at settings that it was never meant for
-        raise ValueError(f"{source} describes no network that can be built: {first_line(error)}.") from error
+        cause = None if isinstance(error, ValueError) else error  # whose traceback a class's author may need
+        raise ValueError(f"{source} describes no network that can be built: {first_line(error)}.") from cause
     if len(meta["classes"]) not in (0, network.num_classes):
         raise ValueError(f"{source} names {len(meta['classes'])} classes for {network.num_classes} outputs.")
     prefix = "network.backbone."
@@ -94,12 +95,12 @@ def _check_entries(content: Mapping[str, Any], meta: Any, source: str) -> None:
     missing = [key for key in ("network", "classes", "seed") if key not in meta]
     if missing:
         raise ValueError(f"{source} lacks {', '.join(missing)} in its entry advinterp; is it cut short?")
+    names, named = meta.get("class_names", meta["classes"]), _are_names(meta["classes"])
     fits = {
         "state_dict": _are_tensors(content.get("state_dict")),
         "epoch": _is_whole(content.get("epoch", -1)),
-        "advinterp.classes": _are_names(meta["classes"]),
-        "advinterp.class_names": _are_names(meta.get("class_names", meta["classes"]))
-        and len(meta.get("class_names", meta["classes"])) == len(meta["classes"]),
+        "advinterp.classes": named,
+        "advinterp.class_names": _are_names(names) and (not named or len(names) == len(meta["classes"])),
         "advinterp.seed": _is_whole(meta["seed"]),
         "advinterp.resize": meta.get("resize") is None or (_is_whole(meta["resize"]) and meta["resize"] > 0),
     }

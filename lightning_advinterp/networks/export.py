@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_advinterp.errors import RunStoppedError
 from lightning_advinterp.files import remove_unfinished, write_atomically, write_json
 from lightning_advinterp.locks import held
 from lightning_advinterp.networks.factory import preprocessing
@@ -55,6 +56,7 @@ def export_network(
 
     Raises:
         ValueError: if there is not one class for each output.
+        RunStoppedError: if weights are no numbers.
         OSError: if the folder cannot be written to.
     """
     if len(classes) not in (0, network.num_classes):
@@ -64,7 +66,7 @@ def export_network(
     tensors = {key: value.detach().cpu().clone().contiguous() for key, value in state.items()}
     wrong = dict(no_numbers(tensors))
     if wrong:
-        raise ValueError(f"export: the network has {listed(wrong)}, which no program can use; nothing is written.")
+        raise RunStoppedError(f"export: the network has {listed(wrong)}, which no program can use; nothing is written.")
     content = save_tensors(tensors)
     weights, config = Path(folder) / WEIGHTS_FILE, Path(folder) / CONFIG_FILE
     described = describe(network, classes, class_names, resize)

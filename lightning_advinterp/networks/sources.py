@@ -80,6 +80,11 @@ def find_source(name: str) -> Source:
     )
 
 
+def is_class_path(name: str) -> bool:
+    """Whether a network's name is the path of a class, ``package.module.Class``."""
+    return "." in name and not name.startswith("timm/") and name not in torchvision_names()
+
+
 def cifar_names() -> list[str]:
     """Return the names of the CIFAR ResNets."""
     return [f"cifar_resnet{depth}" for depth in DEPTHS]

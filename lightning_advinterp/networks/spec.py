@@ -10,11 +10,14 @@ from torch import nn
 from torchvision import models
 
 from lightning_advinterp.networks.network import is_plain
-from lightning_advinterp.networks.sources import cifar_names, torchvision_names
+from lightning_advinterp.networks.sources import is_class_path, torchvision_names
 from lightning_advinterp.trust import require_trusted_class
 
 _LOADING = ("pretrained", "checkpoint", "weights", "cache", "url", "file", "hf_hub", "features_only", "progress")
 """How keys begin by which torchvision and timm read files, download, or build something else than a classifier."""
+
+_SHARED = ("bn_eps", "bn_momentum", "norm_kwargs", "act_kwargs")
+"""What timm's builders take from their keywords without naming it."""
 
 _MOST_OUTPUTS, _LARGEST_SIDE = 1_000_000, 16_384
 
@@ -62,7 +65,7 @@ def checked_spec(spec: Any, source: str) -> dict[str, Any]:
             raise ValueError(f"{source}: its network's {key} must be plain numbers or text, got {_shown(value)}.")
     if name.startswith("timm/") or name in torchvision_names():
         _check_options(name, options, source)
-    elif name not in cifar_names() and "." in name:
+    elif is_class_path(name):
         require_trusted_class(name, source)
         if "weights" in options:
             raise ValueError(f"{source}: its network has the key 'weights', by which other files would be read.")
@@ -73,7 +76,7 @@ def _check_options(name: str, options: Mapping[str, Any], source: str) -> None:
     """Refuse what the architecture's constructor does not name, and what would make it read files."""
     if not options:
         return
-    known = set(_constructor_arguments(name))
+    known = {*_constructor_arguments(name), *_SHARED}
     for key in options:
         if key.startswith(_LOADING) or key not in known:
             raise ValueError(
