@@ -27,6 +27,7 @@ from lightning_advinterp.callbacks import (
     FiniteLossCallback,
     FragilityCallback,
     GuardCallback,
+    MonitorsCallback,
     PicturesCallback,
     SemanticsCallback,
     TensorBoardCallback,
@@ -43,6 +44,7 @@ from lightning_advinterp.layer_sync import SyncBatchNormPlugin
 from lightning_advinterp.locks import held
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.monitors import monitors, others_may_log
 from lightning_advinterp.outcome import final_accuracy, print_outcome
 from lightning_advinterp.preflight import check
 from lightning_advinterp.resume import Start
@@ -90,7 +92,7 @@ class TrainCLI(LightningCLI):
             pl.LightningDataModule,
             subclass_mode_data=True,
             save_config_callback=None,
-            trainer_defaults={"inference_mode": False, "max_epochs": 10},
+            trainer_defaults={"inference_mode": False},
             seed_everything_default=0,
             args=None if args is None else list(args),
             run=False,
@@ -151,6 +153,9 @@ class TrainCLI(LightningCLI):
                 "trainer.inference_mode must be false: attacks and explanations need gradients during validation, "
                 "and tensors made in inference mode never have them. Leave the key out."
             )
+        limits = self.config.trainer
+        if limits.max_epochs is None and limits.max_steps == -1 and limits.max_time is None:
+            limits.max_epochs = 10
         if str(self.config.trainer.precision).startswith("16"):
             warnings.warn(
                 "trainer.precision: 16-mixed does not scale the losses of attacks, whose gradients may vanish; "
@@ -201,7 +206,9 @@ class TrainCLI(LightningCLI):
         attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
+        monitored = {} if others_may_log(self.config_init) else {m.key: m.owner for m in monitors(self.config_init)}
         watchers += [
+            MonitorsCallback(monitored),
             FiniteLossCallback(self.directory.path),
             ThroughputCallback(),
             TensorBoardCallback(chosen, attacks),

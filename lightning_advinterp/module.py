@@ -3,8 +3,9 @@
 Start reading here. ``training_step`` hands the batch to the objective; everything an experiment varies (the
 network, the objective and its attack, the optimiser, the schedule) comes in through the constructor.
 
-Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss, ``val/loss``, ``val/acc`` and
-``val/acc5`` on clean images. Accuracy under attack belongs to
+Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss, one process's of one batch; at the
+epoch's end what monitors see under these keys is the mean over all images and processes, which is logged as
+``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and ``val/acc5`` on clean images. Accuracy under attack belongs to
 :class:`~lightning_advinterp.callbacks.accuracy.AccuracyCallback` (``val/{attack}_acc``), so that no checkpoint
 decides by which attack a network is judged.
 """
@@ -16,11 +17,11 @@ import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 from torch.nn import functional as F
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.epoch_means import EpochMeans
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
 from lightning_advinterp.networks.compiled import CompiledPasses, check_backend, compile_passes, compiled
@@ -31,6 +32,7 @@ from lightning_advinterp.optimization import (
     check_course,
     create_optimizer,
     create_schedule,
+    training_length,
 )
 from lightning_advinterp.randomness import mixed_seed
 
@@ -85,6 +87,10 @@ class RobustClassifier(pl.LightningModule):
         self.seed = seed
         self._backward_inputs: tuple[Tensor, ...] = ()
         self._resumed_schedules: list[dict[str, Any]] = []
+        self.train_means = EpochMeans()
+        self._resumed_means: list[dict[str, list[float]]] = []
+        self._logged_in: dict[str, int] = {}
+        self._resumed_value: tuple[int, float] | None = None
         self.classes: list[str] = []
         self.class_names: list[str] = []
         self.resize: int | None = None
@@ -148,6 +154,7 @@ class RobustClassifier(pl.LightningModule):
         self.log("train/loss", loss.total.detach(), prog_bar=True, batch_size=size)
         for name, value in loss.parts.items():
             self.log(f"train/{name}", value, prog_bar=name in ("acc", "adv_acc"), batch_size=size)
+        self.train_means.add({"loss": loss.total, **loss.parts}, size)
         self._backward_inputs = loss.inputs
         return loss.total
 
@@ -170,36 +177,63 @@ class RobustClassifier(pl.LightningModule):
         self.val_accuracy.update(logits, batch.label)
         self.log_dict(dict(self.val_accuracy.items()), prog_bar=True, batch_size=len(batch.label))
 
+    def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
+        """Log, and note in which epoch: Lightning keeps showing monitors the value of an earlier one."""
+        super().log(name, value, *args, **kwargs)
+        if self._trainer is not None and not self._trainer.sanity_checking:
+            self._logged_in[name] = self.current_epoch
+
+    def logged_this_epoch(self, name: str) -> bool:
+        """Whether a value of this key was logged in the epoch under way."""
+        return self._logged_in.get(name) == self.current_epoch
+
     def configure_optimizers(self) -> Any:
         """Build the optimiser and its schedule."""
         optimizer = create_optimizer(self.network, self.optimizer_config)
-        steps = int(self.trainer.estimated_stepping_batches)
-        schedule = create_schedule(
-            optimizer, self.schedule_config, total_steps=steps, epochs=self.trainer.max_epochs or 1
-        )
-        if schedule is None:
-            return optimizer
+        total, per_epoch = training_length(self.trainer)
+        schedule = create_schedule(optimizer, self.schedule_config, total_steps=total, steps_per_epoch=per_epoch)
         if self._resumed_schedules:  # Lightning lets the schedule take up this state next
             check_course(self._resumed_schedules[0], schedule["scheduler"])
         return {"optimizer": optimizer, "lr_scheduler": schedule}
 
-    def on_train_epoch_end(self) -> None:
-        """Let a plateau schedule judge the epoch before its checkpoint is written, so that a resumed run knows."""
-        for schedule in self.trainer.lr_scheduler_configs:
-            value = self.trainer.callback_metrics.get(schedule.monitor or "")
-            if schedule.reduce_on_plateau and value is not None:
-                schedule.scheduler.step(value)  # type: ignore[arg-type]  # a plateau takes what it judges by
+    def on_train_start(self) -> None:
+        """Go on with the means of an epoch that is resumed."""
+        self.train_means.load_state_dict(self._resumed_means, self.global_rank)
+        self._resumed_means = []
 
-    def lr_scheduler_step(self, scheduler: Any, metric: Any | None) -> None:
-        """Lightning's own time for a plateau comes after the checkpoint, when the epoch is judged already."""
-        if not isinstance(scheduler, ReduceLROnPlateau):
-            super().lr_scheduler_step(scheduler, metric)
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch's means, and let a plateau schedule judge it before its checkpoint is written.
+
+        So a resumed run knows. An epoch in which the plateau's value was not measured is not judged.
+        """
+        for name, value in self.train_means.compute().items():
+            # The values agree already; sync_dist keeps Lightning from warning that they might not.
+            self.log(f"train/{name}", value, on_epoch=True, logger=False, sync_dist=True)
+            self.log(f"train/{name}_epoch", value, on_epoch=True, sync_dist=True)
+        self.train_means.clear()
+        for schedule in self.trainer.lr_scheduler_configs:
+            judged = self._judged_by(schedule.monitor) if schedule.reduce_on_plateau else None
+            if judged is not None:
+                schedule.scheduler.step(judged)  # type: ignore[arg-type]  # a plateau takes what it judges by
+
+    def _judged_by(self, monitor: str | None) -> float | None:
+        """The monitored value, if it was measured in this epoch, before a checkpoint from within it or since."""
+        value = self.trainer.callback_metrics.get(monitor or "")
+        if value is not None and self.logged_this_epoch(monitor or ""):
+            return float(value)
+        epoch, resumed = self._resumed_value or (None, None)
+        return resumed if epoch == self.current_epoch else None
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Add all that rebuilds the network from the file alone, and the objective's state, as plain types."""
         state = self.objective.state_dict()
         if state:
             checkpoint["objective"] = state
+        judged = self._judged_by(self.schedule_config.monitor) if self.schedule_config.name == "plateau" else None
+        checkpoint["epoch_under_way"] = {
+            "means": self.train_means.state_dict(),
+            "plateau": None if judged is None else [self.current_epoch, judged],
+        }
         checkpoint["advinterp"] = {
             "format": CHECKPOINT_FORMAT,
             "network": self.network.spec(),
@@ -211,6 +245,8 @@ class RobustClassifier(pl.LightningModule):
         }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take up the objective's state."""
+        """Take up the objective's state, and what was measured of the epoch under way."""
+        under_way = checkpoint.get("epoch_under_way", {})
+        self._resumed_means, self._resumed_value = under_way.get("means", []), under_way.get("plateau")
         self.objective.load_state_dict(checkpoint.get("objective", {}))
         self._resumed_schedules = checkpoint.get("lr_schedulers", [])

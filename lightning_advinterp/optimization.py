@@ -1,10 +1,13 @@
 """Optimisers and learning-rate schedules, as configurations say them."""
 
+import logging
 import math
+import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
+import pytorch_lightning as pl
 import torch
 from torch import nn
 from torch.optim import Optimizer
@@ -20,6 +23,8 @@ from torch.optim.lr_scheduler import (
 
 from lightning_advinterp.errors import RunStoppedError
 
+_log = logging.getLogger(__name__)
+
 _KINDS = {
     "_schedulers": "one with a warm-up",
     "T_max": "cosine",
@@ -32,7 +37,7 @@ _KINDS = {
 
 _LAID_OUT = (
     *("T_max", "total_steps", "total_iters", "milestones", "_milestones", "base_lrs", "eta_min", "gamma"),
-    *("factor", "patience", "mode", "start_factor"),
+    *("factor", "patience", "mode", "start_factor", "cycle_momentum"),
 )
 """What in a scheduler's state stays from the first step to the last."""
 
@@ -59,6 +64,23 @@ class OptimizerConfig:
     weight_decay: float = 5e-5
     decay_norm_and_bias: bool = False
 
+    def __post_init__(self) -> None:
+        for name, value in {"lr": self.lr, "weight_decay": self.weight_decay}.items():
+            if not 0 <= value < math.inf:
+                raise ValueError(f"optimizer.{name} must be a finite number of 0 or more, got {value}.")
+        for name, value in {"momentum": self.momentum, "betas[0]": self.betas[0], "betas[1]": self.betas[1]}.items():
+            if not 0 <= value < 1:
+                raise ValueError(f"optimizer.{name} must be in [0, 1), got {value}.")
+        if self.name == "sgd" and self.nesterov and self.momentum == 0:
+            raise ValueError("optimizer.nesterov needs optimizer.momentum above 0.")
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Settings that differ from their defaults although this optimiser has no use for them."""
+        unused = {"sgd": ("betas",), "adamw": ("momentum", "nesterov")}.get(self.name, ())
+        default = type(self)()
+        return [name for name in unused if getattr(self, name) != getattr(default, name)]
+
 
 @dataclass(frozen=True)
 class ScheduleConfig:
@@ -74,7 +96,10 @@ class ScheduleConfig:
         gamma: factor of multistep and plateau.
         monitor: what plateau watches.
         mode: whether that should fall (``min``) or rise (``max``).
-        patience: epochs without improvement before plateau acts.
+        patience: epochs without improvement before plateau acts; an epoch in which its value is not measured does not
+            count.
+        cycle_momentum: onecycle also moves the momentum (AdamW's first beta) between 0.95 and 0.85 against the rate,
+            in the place of the configured one, as torch's scheduler does unasked.
     """
 
     name: Literal["constant", "cosine", "multistep", "plateau", "onecycle"] = "cosine"
@@ -86,6 +111,32 @@ class ScheduleConfig:
     monitor: str = "val/loss"
     mode: Literal["min", "max"] = "min"
     patience: int = 3
+    cycle_momentum: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("warmup_epochs", "warmup_start", "min_lr", "gamma", "patience"):
+            value = getattr(self, name)
+            if not 0 <= value < math.inf:
+                raise ValueError(f"schedule.{name} must be a finite number of 0 or more, got {value}.")
+        if self.name == "plateau" and self.gamma >= 1:
+            raise ValueError(f"schedule.gamma must be below 1 for plateau, which lowers the rate by it, got {self.gamma}.")
+
+    @property
+    def without_effect(self) -> list[str]:
+        """Settings that differ from their defaults although this course has no use for them."""
+        used = {
+            "constant": {"warmup_epochs", "warmup_start"},
+            "cosine": {"warmup_epochs", "warmup_start", "min_lr"},
+            "multistep": {"warmup_epochs", "warmup_start", "milestones", "gamma"},
+            "plateau": {"warmup_epochs", "gamma", "monitor", "mode", "patience", "min_lr"},
+            "onecycle": {"warmup_epochs", "cycle_momentum"},
+        }.get(self.name, set())
+        default = type(self)()
+        return [
+            item.name
+            for item in fields(self)
+            if item.name not in used | {"name"} and getattr(self, item.name) != getattr(default, item.name)
+        ]
 
 
 def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
@@ -116,32 +167,91 @@ def create_optimizer(network: nn.Module, config: OptimizerConfig) -> Optimizer:
     raise ValueError(f"optimizer.name must be sgd or adamw, got {config.name!r}.")
 
 
+def training_length(trainer: pl.Trainer) -> tuple[int | None, int | None]:
+    """Return the optimiser steps of a training and of one of its epochs; None where it is not known before.
+
+    The epochs' length comes from the loader: divided by the epochs, the whole length would be wrong where
+    ``trainer.max_steps`` or ``trainer.max_time`` ends the training.
+    """
+    total = trainer.estimated_stepping_batches
+    if trainer.train_dataloader is None:
+        trainer.fit_loop.setup_data()  # as Lightning's estimate does, but not where only max_steps counts
+    batches = trainer.num_training_batches
+    return (
+        int(total) if 0 <= total < math.inf else None,
+        math.ceil(batches / trainer.accumulate_grad_batches) if batches < math.inf else None,
+    )
+
+
+def check_length(config: ScheduleConfig, total_steps: int | None, steps_per_epoch: int | None) -> None:
+    """Refuse a course that cannot be laid out, since the training's or the epochs' length is not known before.
+
+    Args:
+        config: the course.
+        total_steps: optimiser steps of the whole training; None where nothing but time ends it.
+        steps_per_epoch: optimiser steps of an epoch; None where the loader does not know.
+
+    Raises:
+        ValueError: naming what would make it known.
+    """
+    if config.name not in ("constant", "cosine", "multistep", "plateau", "onecycle"):
+        raise ValueError(
+            f"schedule.name must be constant, cosine, multistep, plateau or onecycle, got {config.name!r}."
+        )
+    if total_steps is None and config.name in ("cosine", "onecycle"):
+        raise ValueError(
+            f"schedule.name: {config.name} is laid out over the whole training, but neither trainer.max_epochs nor "
+            "trainer.max_steps says how long that is; set one of them, or choose constant, multistep or plateau."
+        )
+    in_epochs = [name for name in ("warmup_epochs", "milestones") if getattr(config, name)]
+    if steps_per_epoch is None and in_epochs:
+        raise ValueError(
+            f"schedule.{in_epochs[0]} counts epochs, but the training loader does not say how many batches one has; "
+            "give the loader a length (trainer.limit_train_batches sets one), or leave it out."
+        )
+    if config.name == "plateau" and config.warmup_epochs:
+        raise ValueError("schedule.warmup_epochs cannot be combined with plateau; set it to 0.")
+
+
 def create_schedule(
-    optimizer: Optimizer, config: ScheduleConfig, *, total_steps: int, epochs: int
-) -> dict[str, Any] | None:
-    """Build Lightning's scheduler dictionary; ``None`` keeps the rate as it is.
+    optimizer: Optimizer, config: ScheduleConfig, *, total_steps: int | None, steps_per_epoch: int | None
+) -> dict[str, Any]:
+    """Build Lightning's scheduler dictionary.
 
     Args:
         optimizer: whose rate is set.
         config: the course.
-        total_steps: optimiser steps of the whole training.
-        epochs: epochs of the whole training.
+        total_steps: optimiser steps of the whole training; None where nothing but time ends it.
+        steps_per_epoch: optimiser steps of an epoch; None where the loader does not know.
+
+    Raises:
+        ValueError: if the course cannot be laid out, see :func:`check_length`.
     """
-    steps_per_epoch = total_steps / max(epochs, 1)
-    warmup = round(config.warmup_epochs * steps_per_epoch)
+    check_length(config, total_steps, steps_per_epoch)
+    warmup = round(config.warmup_epochs * (steps_per_epoch or 0))
+    if total_steps is not None and 0 < total_steps < warmup:
+        _log.warning(
+            "model.schedule.warmup_epochs: the warm-up takes %d steps, the whole training %d: the learning rate does "
+            "not reach %g.",
+            warmup,
+            total_steps,
+            optimizer.param_groups[0]["lr"],
+        )
     if config.name == "plateau":
-        if warmup:
-            raise ValueError("schedule.warmup_epochs cannot be combined with plateau; set it to 0.")
         plateau = ReduceLROnPlateau(
             optimizer, mode=config.mode, factor=config.gamma, patience=config.patience, min_lr=config.min_lr
         )
-        return {"scheduler": plateau, "interval": "epoch", "monitor": config.monitor}
+        # The module steps it, when its value was measured; Lightning would end the run where it was not.
+        return {"scheduler": plateau, "interval": "epoch", "monitor": config.monitor, "frequency": sys.maxsize}
     if config.name == "onecycle":
+        total = max(total_steps or 1, 1)
         rates = [group["lr"] for group in optimizer.param_groups]
-        rise = min(max(warmup / max(total_steps, 1), 1e-3), 1.0) if warmup else 0.3
-        scheduler: LRScheduler = OneCycleLR(optimizer, rates, total_steps=max(total_steps, 1), pct_start=rise)
+        rise = min(max(warmup / total, 1e-3), 1.0) if warmup else 0.3
+        scheduler: LRScheduler = OneCycleLR(
+            optimizer, rates, total_steps=total, pct_start=rise, cycle_momentum=config.cycle_momentum
+        )
         return {"scheduler": scheduler, "interval": "step"}
-    main = _main_schedule(optimizer, config, total_steps - warmup, steps_per_epoch, warmup)
+    main = _main_schedule(optimizer, config, (total_steps or 1) - warmup, steps_per_epoch or 0, warmup)
     if warmup:
         rise_first = LinearLR(optimizer, config.warmup_start, 1.0, total_iters=warmup)
         main = SequentialLR(optimizer, [rise_first, main], milestones=[warmup])
@@ -174,25 +284,30 @@ def _courses_differ(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
     kinds = [next((name for key, name in _KINDS.items() if key in state), "another") for state in (was, now)]
     if kinds[0] != kinds[1]:
         return [f"it was {kinds[0]}, is {kinds[1]}"]
+    states = [{**state, **_phases(state)} for state in (was, now)]
     parts = zip(was.get("_schedulers", []), now.get("_schedulers", []), strict=True)
     return [
         *(
-            f"{key} was {was[key]}, is {now[key]}"
-            for key in _LAID_OUT
-            if key in was and key in now and was[key] != now[key]
+            f"{key} was {states[0][key]}, is {states[1][key]}"
+            for key in (*_LAID_OUT, *_phases(was))
+            if key in states[0] and key in states[1] and states[0][key] != states[1][key]
         ),
         *(difference for one, other in parts for difference in _courses_differ(one, other)),
     ]
 
 
+def _phases(state: Mapping[str, Any]) -> dict[str, float]:
+    """The last step of onecycle's rise, which only its phases tell."""
+    phases = state.get("_schedule_phases")
+    return {"the rise's last step": phases[0]["end_step"]} if phases else {}
+
+
 def _main_schedule(
-    optimizer: Optimizer, config: ScheduleConfig, steps: int, steps_per_epoch: float, warmup: int
+    optimizer: Optimizer, config: ScheduleConfig, steps: int, steps_per_epoch: int, warmup: int
 ) -> LRScheduler:
     if config.name == "cosine":
         return CosineAnnealingLR(optimizer, T_max=max(steps, 1), eta_min=config.min_lr)
     if config.name == "multistep":
         marks = [max(0, math.floor(epoch * steps_per_epoch) - warmup) for epoch in config.milestones]
         return MultiStepLR(optimizer, marks, gamma=config.gamma)
-    if config.name == "constant":
-        return LinearLR(optimizer, 1.0, 1.0, total_iters=1)
-    raise ValueError(f"schedule.name must be constant, cosine, multistep, plateau or onecycle, got {config.name!r}.")
+    return LinearLR(optimizer, 1.0, 1.0, total_iters=1)

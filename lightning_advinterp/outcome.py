@@ -20,17 +20,20 @@ FINAL_IMAGES = 1000
 
 
 def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: AccuracyCallback | None) -> list[Row]:
-    """Return the accuracy of the trained network on the validation images, clean and under attack.
+    """Return the accuracy of the trained network on the validation images, clean and under attack; empty without any.
 
     Args:
         trainer: whose validation images are looked at.
         model: with the network.
         watching: by which attacks, how many images at a time, from which seed.
     """
+    images = validation_set(trainer)
+    if not images:
+        return []
     attacks = {} if watching is None else watching.attacks()
     runner = Runner(
         model.network.to(trainer.strategy.root_device),
-        validation_set(trainer),
+        images,
         attacks=attacks,
         batch_size=100 if watching is None else watching.batch_size,
         device=trainer.strategy.root_device,
@@ -51,7 +54,10 @@ def print_outcome(networks: Mapping[str, list[Row]], directory: RunDirectory, co
         console: where to print.
     """
     console.print()
-    console.print(accuracy_table(networks, "Accuracy on validation images"))
+    if all(networks.values()):
+        console.print(accuracy_table(networks, "Accuracy on validation images"))
+    else:
+        console.print("There are no validation images, hence no accuracies.")
     for line in _where(directory):
         console.print(line, soft_wrap=True)
 

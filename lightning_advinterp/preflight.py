@@ -1,17 +1,22 @@
 """What is looked at before a training starts, so that it fails in its first second rather than after hours."""
 
+import logging
 from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import WeightAveraging
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
-from lightning_advinterp.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.files import check_writable
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.monitors import check_monitors, check_validated
+from lightning_advinterp.optimization import check_length
 from lightning_advinterp.resume import Start, check_fits
 from lightning_advinterp.run_directory import RunDirectory
+
+_log = logging.getLogger(__name__)
 
 
 def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start | None:
@@ -27,8 +32,8 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start 
         FileNotFoundError, ValueError: if data, layers, room or a checkpoint are missing, or that one is of another run.
         OSError: if a folder cannot be written.
     """
-    if settings.checkpoint is not None:
-        check_monitor(settings.checkpoint.monitor, settings)
+    check_monitors(settings, trainer)
+    _say_what_has_no_effect(settings.model)
     start = directory.start(settings.resume)
     if start is not None:
         averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
@@ -37,8 +42,14 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start 
     if isinstance(settings.data, ImageDataModule) and trainer.local_rank == 0:
         settings.data.prepare_data()
         settings.data.setup("fit")
-        settings.data.train_dataloader()
+        steps_per_epoch: int | None = len(settings.data.train_dataloader())
         settings.data.val_dataloader()
+    else:
+        steps_per_epoch = 1  # not known before the loader is; what depends on it is refused then
+    endless = trainer.max_epochs == -1 and trainer.max_steps == -1
+    check_length(settings.model.schedule_config, None if endless else 1, steps_per_epoch)
+    if trainer.local_rank == 0:
+        _check_validation(settings, trainer)
         for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
             if watcher is not None:
                 watcher.prepare(settings.model, settings.data)
@@ -55,33 +66,27 @@ def checkpoint_bytes(model: RobustClassifier, *, averaged: bool) -> int:
     return weights * (1 + (2 if model.optimizer_config.name == "adamw" else 1) + averaged)
 
 
-def check_monitor(monitor: str | None, settings: Any) -> None:
-    """Refuse a ``best.ckpt`` by a value that nothing logs, which would show after the first epoch.
+def validates(data: pl.LightningDataModule, trainer: pl.Trainer) -> bool:
+    """Whether a training looks at validation images at all; the data must be set up."""
+    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if trainer.limit_val_batches == 0 or (every is not None and epochs is not None and 0 < epochs < every):
+        return False
+    if isinstance(data, ImageDataModule):
+        return bool(data.val_dataset)
+    return is_overridden("val_dataloader", data, pl.LightningDataModule)
 
-    Args:
-        monitor: the value's log key.
-        settings: as in :func:`check`; callbacks of the user's own may log anything.
 
-    Raises:
-        ValueError: naming the values that there are, or who would log this one.
-    """
-    if monitor is None or settings.trainer.callbacks:
+def _check_validation(settings: Any, trainer: pl.Trainer) -> None:
+    if validates(settings.data, trainer):
         return
-    kind = monitor.partition("/")[0]
-    keys = {"distances": "semantics"} | {name: name for name in ("dissection", "semantics", "fragility")}
-    key = keys.get(kind)
-    if key is not None and not _every_epoch(settings[key]):
-        raise ValueError(
-            f"checkpoint.monitor: {monitor} is not logged in every epoch; set {key}, with {key}.every_n_epochs: 1."
-        )
-    attacks = settings.accuracy.attacks() if _every_epoch(settings.accuracy) else ()
-    known = ["val/acc", "val/acc5", "val/loss", *(f"val/{name}_acc" for name in attacks)]
-    if kind == "val" and monitor not in known:
-        raise ValueError(
-            f"checkpoint.monitor: {monitor} is not logged in every epoch; choose one of {', '.join(known)}, "
-            "or name that attack in accuracy.attacks, with accuracy.every_n_epochs: 1."
-        )
+    unkept = check_validated(settings)
+    _log.warning(
+        "Nothing is validated in this run%s.",
+        f": no best.ckpt is kept by {', '.join(unkept)}, and no analysis runs" if unkept else ", and no analysis runs",
+    )
 
 
-def _every_epoch(watcher: AnalysisCallback | None) -> bool:
-    return watcher is not None and watcher.every_n_epochs == 1
+def _say_what_has_no_effect(model: RobustClassifier) -> None:
+    for key, config in (("optimizer", model.optimizer_config), ("schedule", model.schedule_config)):
+        for name in config.without_effect:
+            _log.warning("model.%s.%s has no effect with %s.", key, name, config.name)

@@ -10,6 +10,7 @@ from typing import Literal
 from pytorch_lightning.callbacks import Checkpoint, ModelCheckpoint
 
 from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
+from lightning_advinterp.callbacks.monitors import BestCheckpoint
 from lightning_advinterp.checkpoint_io import AtomicCheckpointIO
 from lightning_advinterp.files import check_writable, remove_unfinished, write_text
 from lightning_advinterp.resume import Start, examine, newest
@@ -22,8 +23,8 @@ class CheckpointConfig:
     """Which checkpoint is kept as ``best.ckpt``, and what is written beside the ``last.ckpt`` of every epoch.
 
     Attributes:
-        monitor: the log key that decides, such as ``val/acc`` or ``val/pgd_acc``; it must be logged every epoch. None:
-            no ``best.ckpt``.
+        monitor: the log key that decides, such as ``val/acc`` or ``val/pgd_acc``; it must be logged in every validation
+            (an epoch without one is passed over). None: no ``best.ckpt``.
         mode: whether it should rise (``max``) or fall (``min``).
         every_n_steps: also write ``mid.ckpt`` every so many optimiser steps within an epoch (it is written before every
             validation and on SIGTERM in any case): what a killed run loses at most.
@@ -142,7 +143,7 @@ class RunDirectory:
         within = MidEpochCallback(self.mid_epoch, None if config is None else config.every_n_steps)
         if config is None or config.monitor is None:
             return [last, within]
-        best = ModelCheckpoint(
+        best = BestCheckpoint(
             self.path,
             filename="best",
             monitor=config.monitor,

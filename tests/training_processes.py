@@ -290,3 +290,37 @@ def everything(rank, world_size, folder):
         "uneven": uneven_validation(rank, world_size),
         "watched": watched_validation(rank, world_size),
     }
+
+
+class Unlike(ImageDataModule):
+    """The processes' shares are of two kinds, so that the last batch's loss falls on one and rises on the other."""
+
+    num_classes, image_size, classes = 5, 16, ()
+
+    def __init__(self):
+        super().__init__(batch_size=4, num_workers=0, seed=3)
+        self.train_dataset = Memory(small_batch(n=19, dtype=torch.float64))
+        self.val_dataset = Memory(small_batch(n=4, seed=50, dtype=torch.float64))
+
+
+class RankDependentLoss(Standard):
+    """Adds to the loss what has no gradient: a number that falls with the epochs on process 0 and rises on process 1."""
+
+    def loss(self, network, batch, *, epoch):
+        loss = super().loss(network, batch, epoch=epoch)
+        rank = torch.distributed.get_rank() if torch.distributed.is_initialized() else 0
+        return loss._replace(total=loss.total + (100 * epoch if rank else -10 * epoch))
+
+
+def plateau_on_training_loss(rank, world_size):
+    """The learning rate, the weights and the monitored value of a run whose plateau watches ``train/loss``."""
+    module = module_of(RankDependentLoss())
+    module.schedule_config = ScheduleConfig("plateau", monitor="train/loss", patience=0, gamma=0.5)
+    with launched_from_outside(rank, world_size):
+        trainer = trainer_of(world_size, max_epochs=3)
+        trainer.fit(module, datamodule=Unlike())
+    return {
+        "rate": trainer.optimizers[0].param_groups[0]["lr"],
+        "value": float(trainer.callback_metrics["train/loss"]),
+        "state": module.state_dict(),
+    }

@@ -9,6 +9,7 @@ from lightning_advinterp.callbacks.finite_loss import FiniteLossCallback
 from lightning_advinterp.callbacks.fragility import FragilityCallback
 from lightning_advinterp.callbacks.guard import GuardCallback
 from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
+from lightning_advinterp.callbacks.monitors import BestCheckpoint, MonitorsCallback
 from lightning_advinterp.callbacks.pictures import PicturesCallback
 from lightning_advinterp.callbacks.semantics import SemanticsCallback
 from lightning_advinterp.callbacks.tensorboard import TensorBoardCallback
@@ -17,6 +18,7 @@ from lightning_advinterp.callbacks.throughput import ThroughputCallback
 __all__ = [
     "AccuracyCallback",
     "AnalysisCallback",
+    "BestCheckpoint",
     "DissectionCallback",
     "EMACallback",
     "ExportCallback",
@@ -24,6 +26,7 @@ __all__ = [
     "FragilityCallback",
     "GuardCallback",
     "MidEpochCallback",
+    "MonitorsCallback",
     "PicturesCallback",
     "SemanticsCallback",
     "TensorBoardCallback",

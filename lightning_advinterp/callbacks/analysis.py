@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from lightning_advinterp.analyses.analysis import Analysis, Result
 from lightning_advinterp.analyses.runner import Runner
@@ -144,7 +145,10 @@ class Seen:
 
 
 def validation_set(trainer: pl.Trainer) -> Any:
-    """Return the data set behind the trainer's validation loader."""
+    """Return the data set behind the validation loader, of the trainer or else of the data module; None without any."""
+    data: Any = getattr(trainer, "datamodule", None)
     loaders: Any = trainer.val_dataloaders
-    loader = loaders[0] if isinstance(loaders, list | tuple) else loaders
-    return loader.dataset
+    if loaders is None and data is not None and is_overridden("val_dataloader", data, pl.LightningDataModule):
+        loaders = data.val_dataloader()
+    loader = next(iter(loaders), None) if isinstance(loaders, list | tuple) else loaders
+    return None if loader is None else loader.dataset

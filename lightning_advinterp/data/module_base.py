@@ -91,8 +91,10 @@ class ImageDataModule(pl.LightningDataModule):
         """Keep the place for the loader, which may be built before Lightning tells where the training goes on."""
         self._resumed = state_dict
 
-    def val_dataloader(self) -> "DataLoader[Batch]":
-        """In order, every image once, on one process or several."""
+    def val_dataloader(self) -> "DataLoader[Batch] | list[DataLoader[Batch]]":
+        """In order, every image once, on one process or several; no loader where there are no validation images."""
+        if self.train_dataset is not None and not self.val_dataset:
+            return []
         return self._evaluation_loader("val")
 
     def test_dataloader(self) -> "DataLoader[Batch]":
