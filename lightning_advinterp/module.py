@@ -5,11 +5,13 @@ network, the objective and its attack, the optimiser, the schedule) comes in thr
 
 Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss, one process's of one batch; at the
 epoch's end what monitors see under these keys is the mean over all images and processes, which is logged as
-``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and ``val/acc5`` on clean images. Accuracy under attack belongs to
+``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and ``val/acc5`` are of clean images. Accuracy
+under attack belongs to
 :class:`~lightning_advinterp.callbacks.accuracy.AccuracyCallback` (``val/{attack}_acc``), so that no checkpoint
 decides by which attack a network is judged.
 """
 
+import math
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -20,6 +22,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from lightning_advinterp.course import check_course
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.epoch_means import EpochMeans
 from lightning_advinterp.networks import create_network
@@ -29,10 +32,8 @@ from lightning_advinterp.objectives import Free, Objective, Standard
 from lightning_advinterp.optimization import (
     OptimizerConfig,
     ScheduleConfig,
-    check_course,
     create_optimizer,
     create_schedule,
-    training_length,
 )
 from lightning_advinterp.randomness import mixed_seed
 
@@ -250,3 +251,19 @@ class RobustClassifier(pl.LightningModule):
         self._resumed_means, self._resumed_value = under_way.get("means", []), under_way.get("plateau")
         self.objective.load_state_dict(checkpoint.get("objective", {}))
         self._resumed_schedules = checkpoint.get("lr_schedulers", [])
+
+
+def training_length(trainer: pl.Trainer) -> tuple[int | None, int | None]:
+    """Return the optimiser steps of a training and of one of its epochs; None where it is not known before.
+
+    The epochs' length comes from the loader: divided by the epochs, the whole length would be wrong where
+    ``trainer.max_steps`` or ``trainer.max_time`` ends the training.
+    """
+    total = trainer.estimated_stepping_batches
+    if trainer.train_dataloader is None:
+        trainer.fit_loop.setup_data()  # as Lightning's estimate does, but not where only max_steps counts
+    batches = trainer.num_training_batches
+    return (
+        int(total) if 0 <= total < math.inf else None,
+        math.ceil(batches / trainer.accumulate_grad_batches) if batches < math.inf else None,
+    )

@@ -1,7 +1,7 @@
 """What decides by the training loss follows the whole epoch's, on all processes alike."""
 
-import pytorch_lightning as pl
 import pytest
+import pytorch_lightning as pl
 import torch
 from helpers import Memory, small_batch
 from processes import on_processes

@@ -9,9 +9,9 @@ PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
     {"ablation", "adversarial", "export"},
     {"cli"},
-    {"callbacks", "evaluation", "layer_sync", "outcome", "preflight", "resume", "run_directory"},
+    {"callbacks", "evaluation", "layer_sync", "monitors", "outcome", "preflight", "resume", "run_directory"},
     {"module", "report"},
-    {"objectives", "analyses", "optimization"},
+    {"objectives", "analyses", "course", "epoch_means", "optimization"},
     {"attacks"},
     {"explanations", "metrics", "data"},
     {"networks", "wordnet"},
@@ -34,7 +34,9 @@ FLOORS = [
         "trust",
     },
 ]
-WITH_LIGHTNING = {"checkpoint_io", "cli", "callbacks", "layer_sync", "module", "outcome", "preflight", "run_directory"}
+WITH_LIGHTNING = {
+    *("checkpoint_io", "cli", "callbacks", "layer_sync", "module", "monitors", "outcome", "preflight", "run_directory"),
+}
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 

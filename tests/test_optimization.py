@@ -6,12 +6,12 @@ import pytorch_lightning as pl
 import torch
 from helpers import small_network
 
+from lightning_advinterp.module import training_length
 from lightning_advinterp.optimization import (
     OptimizerConfig,
     ScheduleConfig,
     create_optimizer,
     create_schedule,
-    training_length,
 )
 
 QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "enable_model_summary": False}
@@ -108,7 +108,11 @@ def test_epochs_are_counted_in_batches_whatever_ends_the_training(limit):
     [
         (ScheduleConfig("cosine"), (None, 5), "cosine is laid out over the whole training, but neither trainer.max_ep"),
         (ScheduleConfig("onecycle"), (None, 5), "onecycle is laid out over the whole training"),
-        (ScheduleConfig("multistep", milestones=[1]), (9, None), r"schedule\.milestones counts epochs, but the training"),
+        (
+            ScheduleConfig("multistep", milestones=[1]),
+            (9, None),
+            r"schedule\.milestones counts epochs, but the training",
+        ),
         (ScheduleConfig("constant", warmup_epochs=1), (None, None), r"schedule\.warmup_epochs counts epochs"),
     ],
 )

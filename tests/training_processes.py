@@ -304,7 +304,7 @@ class Unlike(ImageDataModule):
 
 
 class RankDependentLoss(Standard):
-    """Adds to the loss what has no gradient: a number that falls with the epochs on process 0 and rises on process 1."""
+    """Adds to the loss a number that falls with the epochs on process 0 and rises on process 1."""
 
     def loss(self, network, batch, *, epoch):
         loss = super().loss(network, batch, epoch=epoch)

@@ -56,7 +56,10 @@ def test_a_value_that_will_not_be_there_is_refused_first(
             (*callback(EARLY, monitor="train/loss", mode="min"), "--trainer.check_val_every_n_epoch", "2"),
             "train/loss is known at the end of the training epoch; .*check_on_train_epoch_end",
         ),
-        (callback(KEPT, monitor="train/loss", mode="min", every_n_train_steps=2), "would be one batch's of one process"),
+        (
+            callback(KEPT, monitor="train/loss", mode="min", every_n_train_steps=2),
+            "would be one batch's of one process",
+        ),
         ((*schedule("val/loss"), "--trainer.limit_val_batches", "0"), "val/loss is never logged, since nothing is"),
         (
             (*callback(EARLY, monitor="val/acc", mode="max"), "--trainer.check_val_every_n_epoch", "5"),
