@@ -3,11 +3,11 @@
 Start reading here. ``training_step`` hands the batch to the objective; everything an experiment varies (the
 network, the objective and its attack, the optimiser, the schedule) comes in through the constructor.
 
-Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss, one process's of one batch; at the
-epoch's end what monitors see under these keys is the mean over all images and processes, which is logged as
+Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss are one process's of one batch. At
+the epoch's end monitors see under these keys the mean over all images and processes, which is also logged as
 ``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and ``val/acc5`` are of clean images. Accuracy
-under attack belongs to :class:`~lightning_advinterp.callbacks.accuracy.AccuracyCallback` (``val/{attack}_acc``), so that
-no checkpoint decides by which attack a network is judged.
+under attack (``val/{attack}_acc``) belongs to :class:`~lightning_advinterp.callbacks.accuracy.AccuracyCallback`, so
+that no checkpoint decides by which attack a network is judged.
 """
 
 import math
