@@ -5,7 +5,7 @@ network, the objective and its attack, the optimiser, the schedule) comes in thr
 
 Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss are one process's of one batch. At
 the epoch's end monitors see under these keys the mean over all images and processes, which is also logged as
-``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and ``val/acc5`` are of clean images. Accuracy
+``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and ``val/acc5``: clean images. Accuracy
 under attack (``val/{attack}_acc``) belongs to :class:`~lightning_advinterp.callbacks.accuracy.AccuracyCallback`, so
 that no checkpoint decides by which attack a network is judged.
 """
