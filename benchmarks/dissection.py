@@ -182,6 +182,27 @@ def variants(setting, lite):
     return calls
 
 
+def announced_memory(setting, images):
+    """Print what the thresholds of all conv layers hold while a set of so many images begins, and what they cost."""
+    layers = list(dict.fromkeys(tap.tap for tap in conv_taps(setting.network)))
+    quantiles = {layer: TopQuantile(0.995, images) for layer in layers}
+    seen, forward, counting, looks = 0, 0.0, 0.0, [16, 48, 100, 200, 400, 800, 1600]
+    for x in setting.batches():
+        started = time.process_time()
+        read = setting.network.forward_features(x, layers)[1]
+        between = time.process_time()
+        for layer in layers:
+            quantiles[layer].update(read[layer])
+        forward, counting = forward + between - started, counting + time.process_time() - between
+        seen += len(x)
+        if seen >= looks[0] or seen == len(setting.images):
+            looks = [number for number in looks if number > seen] or [seen + 1]
+            held = sum(one.held_bytes() for one in quantiles.values())
+            rough = sum(int(one.unresolved().sum()) for one in quantiles.values())
+            share = f"counting {counting / forward:.1f} F"
+            print(f"{seen:6} of {images} images: {held / 1e6:4.0f} MB, {rough} units unresolved; {share}", flush=True)
+
+
 def peak_memory(images):
     """Peak of a process that dissects a layer of 512 units on random maps, in MB; random labels of 200."""
     generator = torch.Generator().manual_seed(0)
@@ -214,6 +235,7 @@ def main():
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--no_lite", action="store_true", help="leave the baseline out")
     parser.add_argument("--memory", action="store_true", help="measure peak memory instead")
+    parser.add_argument("--announced", type=int, default=None, help="measure the thresholds of a set of so many images")
     parser.add_argument("--peak", type=int, default=None, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
@@ -229,6 +251,9 @@ def main():
     keep_freed_memory()
     with torch.inference_mode():
         setting = Setting(arguments)
+        if arguments.announced:
+            announced_memory(setting, arguments.announced)
+            return
         calls = variants(setting, not arguments.no_lite)
         times = in_turn(calls, arguments.rounds, setting.device, cpu_seconds)
     least = {name: min(values) for name, values in times.items()}

@@ -27,6 +27,7 @@ class Sweep:
         resumable: whether an interrupted run may go on in the middle of it, from the analysis' state alone.
         forwards: further forward passes of every image that the analysis makes itself.
         batch: at most so many images at a time, where an image takes long: progress is shown, and kept, by batches.
+        optional: whether it may turn out not to be needed; see :class:`Skipping`. Costs are stated without it.
     """
 
     layers: tuple[str, ...] = ()
@@ -35,6 +36,7 @@ class Sweep:
     resumable: bool = True
     forwards: int = 0
     batch: int | None = None
+    optional: bool = False
 
 
 @dataclass(frozen=True)
@@ -134,3 +136,11 @@ class Settling(Protocol):
 
         What later sweeps add is merged in its turn, so it must be kept apart from what is settled.
         """
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """An analysis that knows, once the sweeps before are settled, whether it needs an optional one."""
+
+    def skips(self, sweep: int) -> bool:
+        """Whether the sweep is to be left out; the same answer in all processes."""

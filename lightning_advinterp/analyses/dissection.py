@@ -29,12 +29,13 @@ _READERS = 4  # threads; decoding PNGs releases the interpreter
 class DissectionAnalysis:
     """Which concepts units detect, on real and on adversarial images, and what they keep of them.
 
-    Sweep 1 takes the thresholds, with ``exact`` sweep 2 refines them, the last one counts. The set's labels are read
-    by number of image as batches come. What the tables hold: :mod:`lightning_advinterp.analyses.dissection_tables`.
+    The first sweep takes the thresholds. A second one refines them, all with ``exact``, else those that the first one's
+    memory did not suffice for; mostly there are none, and it is left out. The last one counts. The set's labels are
+    read by number of image as batches come. What the tables hold:
+    :mod:`lightning_advinterp.analyses.dissection_tables`.
 
     Memory: for every layer, unit, kind of images, group and label 4 bytes (8 with one or two groups), whatever the
-    number of images; and 24 bytes for every bin of the quantiles. Bins come with the images, up to some 2,000 for each
-    factor of two between a unit's threshold and its maximum (sizes measured: docs/dissection.md). With ``keep``
+    number of images; and for the thresholds at most 57 kB a unit (sizes measured: docs/dissection.md). With ``keep``
     activations are held too, without a bound.
 
     Args:
@@ -75,7 +76,11 @@ class DissectionAnalysis:
         if self.config.keep:
             return Needs((self._sweep(every), Sweep(kinds=(), labels=False)))
         first = self._sweep([name for name in every if self.views[name].own])
-        return Needs((first,) * (1 + self.config.exact) + (self._sweep(every),))
+        return Needs((first, replace(first, optional=not self.config.exact), self._sweep(every)))
+
+    def skips(self, sweep: int) -> bool:
+        """The second sweep refines thresholds, if any are to be refined."""
+        return sweep == 1 and not self.config.keep and not self._state.refined
 
     def _sweep(self, views: Sequence[str]) -> Sweep:
         return Sweep(
@@ -88,9 +93,9 @@ class DissectionAnalysis:
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Count one batch."""
-        counting = sweep > self.config.exact
         keep = self.config.keep
-        if (counting and keep) or self._reader is None:
+        counting = sweep == 2
+        if (keep and sweep) or self._reader is None:
             return
         views = [view for view in self.views.values() if counting or keep or view.own]
         maps = {view.name: self._reader.maps(view, seen) for view in views}
@@ -100,7 +105,7 @@ class DissectionAnalysis:
         for view in views:
             for layer, values in maps[view.name].items():
                 if sweep == 1:
-                    self._state.refined[view.name][layer].update(values)
+                    self._state.refine(view.name, layer, values)
                 elif view.own:
                     self._state.quantile(view.name, layer).update(values)
         if keep:
@@ -142,7 +147,14 @@ class DissectionAnalysis:
 
     def settle(self, sweep: int) -> None:
         """Turn the merged counts of a sweep into thresholds, and count what was kept."""
-        if self._state.settle(sweep):
+        known = self._state.settle(sweep)
+        if self.config.keep and self._state.refined:
+            for _, maps, _ in self._kept:
+                for view, layers in maps.items():
+                    for layer, values in layers.items():
+                        self._state.refine(view, layer, values)
+            known = self._state.settle(1)
+        if known:
             kept, self._kept = self._kept, []
             for batch in kept:
                 self._tally(*batch)

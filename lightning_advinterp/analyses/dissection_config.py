@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from lightning_advinterp.metrics.concepts import DETECTOR_IOU
 from lightning_advinterp.metrics.label_maps import Rule, check_rule
-from lightning_advinterp.metrics.quantile import as_quantile
+from lightning_advinterp.metrics.quantile_ranks import as_quantile
 
 Control = Literal["shuffled", "rotated", "random"]
 CONTROLS: tuple[Control, ...] = get_args(Control)

@@ -1,5 +1,6 @@
 """What a dissection has counted so far: mergeable over processes, and saved where a run may be interrupted."""
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,7 +11,10 @@ from lightning_advinterp.analyses.dissection_config import DissectionConfig
 from lightning_advinterp.analyses.dissection_views import View
 from lightning_advinterp.metrics.dissection import ConceptCounts
 from lightning_advinterp.metrics.label_maps import Vocabulary
-from lightning_advinterp.metrics.quantile import RefinedQuantile, TopQuantile
+from lightning_advinterp.metrics.quantile import TopQuantile
+from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
+
+logger = logging.getLogger(__name__)
 
 
 class DissectionState:
@@ -24,7 +28,7 @@ class DissectionState:
 
     Attributes:
         quantiles: of the first sweep; empty once they are settled.
-        refined: of the second, if thresholds are to be exact.
+        refined: of the second, if thresholds are to be exact, or of the layers where the first left some unresolved.
         thresholds: float32 ``[U]``, settled: the same in all processes.
         counts: of the last sweep.
         reached: attack to number of images ``n``, of successes ``success``, and the sum of ``linf``.
@@ -44,6 +48,12 @@ class DissectionState:
         if layer not in layers:
             layers[layer] = TopQuantile(self.config.quantile, self.images)
         return layers[layer]
+
+    def refine(self, view: str, layer: str, maps: Tensor) -> None:
+        """Count a batch for a threshold that is not known yet; others are passed over."""
+        quantile = self.refined.get(view, {}).get(layer)
+        if quantile is not None:
+            quantile.update(maps)
 
     def count(self, view: View, layer: str, maps: Tensor) -> ConceptCounts:
         """Return the counts of a view's layer, zeros at first."""
@@ -75,20 +85,30 @@ class DissectionState:
 
     def settle(self, sweep: int) -> bool:
         """Turn a sweep's merged quantiles into refinements or thresholds; return whether thresholds are known now."""
-        if sweep == 0 and self.config.exact:
-            self.refined = {
-                view: {layer: one.refined() for layer, one in layers.items()} for view, layers in self.quantiles.items()
-            }
+        if sweep == 0:
+            self._refine_or_read()
             self.quantiles = {}
+        elif self.refined:
+            for view, layer, quantile in _entries(self.refined):
+                self.thresholds.setdefault(view, {})[layer] = quantile.compute()
+            self.refined = {}
+        else:
             return False
-        source: Mapping[str, Mapping[str, TopQuantile | RefinedQuantile]] = self.refined or self.quantiles
-        if not source:
-            return False
-        self.thresholds = {
-            view: {layer: one.compute() for layer, one in layers.items()} for view, layers in source.items()
-        }
-        self.quantiles, self.refined = {}, {}
-        return True
+        return bool(self.thresholds) and not self.refined
+
+    def _refine_or_read(self) -> None:
+        """Read the thresholds that are known; of the others note what a further sweep must count."""
+        unresolved = 0
+        for view, layer, quantile in _entries(self.quantiles):
+            rough = int(quantile.unresolved().sum())
+            if rough or self.config.exact:
+                refined = quantile.refined(all_units=self.config.exact)
+                self.refined.setdefault(view, {})[layer] = refined
+            else:
+                self.thresholds.setdefault(view, {})[layer] = quantile.compute()
+            unresolved += rough
+        if unresolved and not self.config.exact:
+            logger.info("dissection: the thresholds of %d units need one more sweep over the images.", unresolved)
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's :meth:`state_dict` of the sweep under way."""

@@ -9,7 +9,16 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_advinterp.analyses.analysis import REAL, Analysis, Expecting, Observation, Result, Settling, Sweep
+from lightning_advinterp.analyses.analysis import (
+    REAL,
+    Analysis,
+    Expecting,
+    Observation,
+    Result,
+    Settling,
+    Skipping,
+    Sweep,
+)
 from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.analyses.progress import image_progress
 from lightning_advinterp.attacks.attack import Attack
@@ -123,14 +132,18 @@ class Runner:
                 analysis.expect(len(self.indices))
         sweeps = _schedule(needs)
         self._agree()
-        ran = False
+        ran, skipped = False, 0
         for number, due in enumerate(sweeps):
             first = self._journal.resume(number, analyses)
             if first is None:
                 continue
             ran = True
+            due = [(place, own) for place, own in due if not _skips(analyses[place], own)]
+            if not due:
+                skipped += 1
+                continue
             wants = _unite([needs[place][own] for place, own in due])
-            for done, seen in self._sweep(wants, first, f"sweep {number + 1}"):
+            for done, seen in self._sweep(wants, first, f"sweep {number + 1 - skipped}"):
                 for place, own in due:
                     if seen is not None:
                         analyses[place].update(own, seen)
@@ -156,9 +169,9 @@ class Runner:
         forwards, backwards = (sum(one.passes[kind] for one in asked) for kind in (0, 1))
         needs = [one.sweeps for one in asked]
         for due in _schedule(needs):
-            parts = [needs[place][own] for place, own in due]
+            parts = [needs[place][own] for place, own in due if not needs[place][own].optional]
             wants = _unite(parts)
-            forwards += len(wants.kinds) + sum(part.forwards for part in parts)
+            forwards += len(wants.kinds) * bool(parts) + sum(part.forwards for part in parts)
             for kind in wants.kinds:
                 if kind != REAL:
                     more_forwards, more_backwards = self.attacks[kind].passes
@@ -240,6 +253,10 @@ class Runner:
             analysis.load_state_dict(states[0][position])  # the same order everywhere: sums agree to the last bit
             for other in states[1:]:
                 analysis.merge(other[position])
+
+
+def _skips(analysis: Analysis, sweep: int) -> bool:
+    return isinstance(analysis, Skipping) and analysis.skips(sweep)
 
 
 def _schedule(needs: Sequence[Sequence[Sweep]]) -> list[list[tuple[int, int]]]:

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-_UNIT = 1 << 33  # room for the keys of one unit
-_ZERO = 1 << 32  # where key 0 lies in that room
+UNIT = 1 << 33  # room for the keys of one unit
+ZERO = 1 << 32  # where key 0 lies in that room
 _BLOCK = 1 << 18  # bins worked on at once
 
 
@@ -34,7 +34,7 @@ class Bins(NamedTuple):
     @property
     def unit(self) -> Tensor:
         """int64 ``[N]``."""
-        return self.code // _UNIT
+        return self.code // UNIT
 
     def to(self, device: torch.device) -> "Bins":
         """Return the bins on a device."""
@@ -42,7 +42,8 @@ class Bins(NamedTuple):
 
     def select(self, kept: Tensor) -> "Bins":
         """Return the bins where ``kept``, bool ``[N]``, is true."""
-        return Bins(*(column[kept] for column in self))
+        places = kept.nonzero().squeeze(1)  # once for the four columns
+        return self if len(places) == len(kept) else Bins(*(column[places] for column in self))
 
 
 def empty_bins(device: torch.device | None = None) -> Bins:
@@ -51,40 +52,56 @@ def empty_bins(device: torch.device | None = None) -> Bins:
     return Bins(whole, whole.clone(), whole.float(), whole.float())
 
 
-def value_codes(unit: Tensor, value: Tensor) -> Tensor:
+def zero_bins(count: Tensor) -> Bins:
+    """Return the bins of exact zeros, of which there are ``count``, int64 ``[U]``."""
+    unit = count.nonzero().squeeze(1)
+    nothing = torch.zeros(len(unit), device=count.device)
+    return Bins(unit * UNIT + ZERO, count[unit], nothing, nothing.clone())
+
+
+def highest_bins(bins: Bins, most: int) -> Tensor:
+    """Return which bins are among the highest ``most`` of their unit, bool ``[N]``."""
+    if not len(bins.code):
+        return torch.ones_like(bins.code, dtype=torch.bool)
+    _, place, size = torch.unique_consecutive(bins.unit, return_inverse=True, return_counts=True)
+    from_the_top: Tensor = size.cumsum(0)[place] - torch.arange(len(place), device=place.device)
+    return from_the_top <= most
+
+
+def value_codes(unit: Tensor | int, value: Tensor) -> Tensor:
     """Return the codes of single values, ``[N], [N] -> int64 [N]``; +0 and -0 are one value."""
     bits = value.view(torch.int32).long()
     magnitude = bits & 0x7FFFFFFF
-    return unit * _UNIT + _ZERO + torch.where(bits < 0, -magnitude, magnitude)
+    return unit * UNIT + ZERO + torch.where(bits < 0, -magnitude, magnitude)
 
 
-def _values(codes: Tensor) -> Tensor:
+def code_values(codes: Tensor) -> Tensor:
     """The inverse of :func:`value_codes`."""
-    key = codes % _UNIT - _ZERO
+    key = codes % UNIT - ZERO
     value = key.abs().int().view(torch.float32)
     return torch.where(key < 0, -value, value)
 
 
-def _bin_codes(codes: Tensor, shift: int) -> Tensor:
+def bin_codes(codes: Tensor, shift: int) -> Tensor:
     """Round keys away from 0 to multiples of 2^shift, so that exact zeros have a bin of their own."""
-    key = codes % _UNIT - _ZERO
+    key = codes % UNIT - ZERO
     rounded = (key.abs() + ((1 << shift) - 1)) >> shift << shift
     return codes - key + torch.where(key < 0, -rounded, rounded)
 
 
 def lower_edge(codes: Tensor, shift: int) -> Tensor:
     """Return, for bins, the float32 that all their values exceed and all lower values do not."""
-    key = codes % _UNIT - _ZERO
+    key = codes % UNIT - ZERO
     edge = torch.where(key > 0, key - (1 << shift), key - 1)
-    return _values(codes - key + edge)
+    return code_values(codes - key + edge)
 
 
 def fill_bins(codes: Tensor, shift: int) -> Bins:
     """Count values, given by their codes in any order, into bins of 2^shift neighbouring floats."""
     codes = _sort(codes)
-    found, count = torch.unique_consecutive(_bin_codes(codes, shift), return_counts=True)
+    found, count = torch.unique_consecutive(bin_codes(codes, shift), return_counts=True)
     last = count.cumsum(0) - 1
-    return Bins(found, count, _values(codes[last - count + 1]), _values(codes[last]))
+    return Bins(found, count, code_values(codes[last - count + 1]), code_values(codes[last]))
 
 
 def unit_blocks(units: int, *several: Bins) -> Iterator[tuple[Bins, ...]]:
@@ -93,7 +110,7 @@ def unit_blocks(units: int, *several: Bins) -> Iterator[tuple[Bins, ...]]:
     step = max(1, units // count)
     cuts = []
     for bins in several:
-        edges = torch.arange(step, units, step, device=bins.code.device) * _UNIT
+        edges = torch.arange(step, units, step, device=bins.code.device) * UNIT
         cuts.append([0, *torch.searchsorted(bins.code, edges).tolist(), len(bins.code)])
     for block in range(len(cuts[0]) - 1):
         yield tuple(

@@ -1,5 +1,6 @@
 """Top quantiles of every unit over a stream of feature maps, in bounded memory and whatever the order of the stream."""
 
+import logging
 import math
 from fractions import Fraction
 from typing import Any
@@ -9,63 +10,45 @@ from torch import Tensor
 
 from lightning_advinterp.metrics.bins import (
     Bins,
-    counts_above,
     empty_bins,
     fill_bins,
     join_bins,
-    lower_edge,
     unit_blocks,
     value_at,
     value_codes,
+    zero_bins,
 )
+from lightning_advinterp.metrics.packed_bins import PackedBins, coarse_bins, count_coarsely, pack_bins, unpack_bins
+from lightning_advinterp.metrics.quantile_ranks import as_quantile, hazen_ranks
+from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
+from lightning_advinterp.metrics.top_bins import REST_SHIFT, SHIFT, keep_highest, prune, ranked
 
-SHIFT = 12
-"""A bin joins 2¹² neighbouring floats: 20 bits of the value stay, a relative width of at most 2⁻¹¹."""
-OFFICIAL = Fraction(994, 999)
-"""The quantile that NetDissect's code reads for its 0.995: entry 994 of 1,000 points from 0 to 1."""
+logger = logging.getLogger(__name__)
+
+FINE, FINE_OF_LAYER = 1 << 12, 1 << 19
+"""So many fine bins a unit has at 0.995, the highest ones: two factors of two, if every bin in between has a value. The
+units of a narrow layer have more, so many together."""
 _BUFFER = 1 << 18
 _CHUNK = 1 << 20
-
-
-def as_quantile(quantile: float | str | Fraction) -> Fraction:
-    """Return a quantile as an exact fraction; ``official`` is 994/999.
-
-    Raises:
-        ValueError: if it is not between 0 and 1.
-    """
-    if quantile == "official":
-        return OFFICIAL
-    if isinstance(quantile, str) or not 0 < quantile < 1:
-        raise ValueError(f"quantile must lie between 0 and 1 or be 'official', got {quantile!r}.")
-    return Fraction(quantile).limit_denominator(1_000_000)
-
-
-def hazen_ranks(quantile: Fraction, n: int) -> tuple[int, int, float]:
-    """Return the ranks from the top, counted from 0, between which Hazen's quantile of n values lies.
-
-    The position from the bottom is q·n − 1/2 (numpy's ``method="hazen"``), in exact arithmetic: where it is whole, the
-    quantile is one of the values, and what is equal to it does not exceed it.
-
-    Returns:
-        The rank below, the rank above, and how far the quantile lies from the first to the second, in [0, 1).
-    """
-    position = min(max(quantile * n - Fraction(1, 2), Fraction(0)), Fraction(n - 1))
-    below = math.floor(position)
-    return n - 1 - below, max(n - 2 - below, 0), float(position - below)
 
 
 class TopQuantile:
     """The q-quantile of every unit of a layer over all images and positions, from integer counts.
 
-    Values are counted in bins of 20 bits of their float32, each with its exact smallest and largest value. Bins that
-    the quantile cannot reach are dropped: given the number of images to come, only the highest (1 − q) share of all
-    values counts, and a bin with that many above it is out. What remains depends on the values alone, not on their
-    order, batches or processes: states of parts, merged, equal the state of the whole. The relative error is at most
-    2⁻¹¹ (below the normal numbers, 1e-38, the absolute one at most 2⁻¹³⁷); there is none where a bin holds one or two
-    different values, as for constant and dead units.
+    Values are counted in bins of 20 bits of their float32, each with its exact smallest and largest value. What the
+    quantile cannot reach is dropped: given the number of images to come, only the highest (1 − q) share of all
+    values counts, and a bin with that many above it is out. Until so many values were seen, nothing can be dropped. So
+    that memory is bounded from the first image on, only the highest 4,096 bins of a unit are kept (more in layers of
+    fewer than 128 units, and in proportion at quantiles below 0.995), and what lies below is counted in bins 64 times
+    as wide. What remains depends on the values alone, not on their order, batches or processes: states of parts,
+    merged, equal the state of the whole.
 
-    A unit keeps at most as many bins as its top share has values, and about 2,000 per factor of two between the
-    quantile and the maximum, at 24 bytes each.
+    The relative error is at most 2⁻¹¹ (below the normal numbers, 1e-38, the absolute one at most 2⁻¹³⁷); there is none
+    where a bin holds one or two different values, as for constant and dead units. It is larger, 2⁻⁵, where the quantile
+    lies in a wide bin, as it may for a unit that fires rarely and then very differently: :meth:`unresolved` names these
+    units, and :meth:`refined` counts them exactly in a second sweep.
+
+    A bin takes 12 bytes, a wide one (of which a unit has some 300) 24: 57 kB a unit, or 6.3 MB a narrow layer.
 
     Args:
         quantile: q, such as 0.995, or ``official``.
@@ -79,9 +62,13 @@ class TopQuantile:
         self._looked = 0
         self._units = 0
         self._positions = 0
-        self._bins = empty_bins()
+        self._fine: PackedBins | None = None
+        self._rest = empty_bins()
         self._buffer: list[Tensor] = []
-        self._bound: Tensor | None = None
+        self._rest_buffer: list[Bins] = []
+        self._zeros: Tensor | None = None
+        self._bound: Tensor | None = None  # below it nothing counts, and below the cut coarsely
+        self._cut: Tensor | None = None
 
     def update(self, maps: Tensor) -> None:
         """Count the activations of a batch.
@@ -100,34 +87,42 @@ class TopQuantile:
             )
         self._units, self._positions = units, height * width
         maps = maps.detach().float().flatten(2)
-        self._bins = self._bins.to(maps.device)  # a loaded state lies in the main memory
-        if self._bound is not None:
-            self._bound = self._bound.to(maps.device)
+        self._move(maps.device)
         most = max(1, _CHUNK // (units * self._positions))
         start = 0
         while start < images:
-            wanted = self._needed() or 0
+            wanted = min(self._needed() or 0, 4 * (self._most() or 0))
             # As many as were seen already, so that a bound is soon known, and few values pass it.
             chunk = max(1, min(most, max(self._seen, wanted // 4) // self._positions))
             self._count(maps[start : start + chunk])
             start += chunk
 
+    def _move(self, device: torch.device) -> None:
+        """Bring what was counted to a device: a loaded state lies in the main memory."""
+        self._fine = None if self._fine is None else self._fine.to(device)
+        self._rest = self._rest.to(device)
+        if self._bound is not None and self._cut is not None:
+            self._bound, self._cut = self._bound.to(device), self._cut.to(device)
+
     def _count(self, maps: Tensor) -> None:
         self._seen += len(maps) * self._positions
         self.values += len(maps) * self._positions
-        flat = maps.reshape(-1)
-        if self._bound is None:
-            passed = torch.arange(len(flat), device=maps.device)
-        else:
-            passed = (maps > self._bound[:, None]).reshape(-1).nonzero().squeeze(1)
-        unit = passed.div(self._positions, rounding_mode="floor").remainder_(self._units)
-        value = flat[passed]
-        if self._bound is None:
-            finite = value > -torch.inf
-            unit, value = unit[finite], value[finite]
-        self._buffer.append(value_codes(unit, value))
+        passed = maps > (-torch.inf if self._bound is None else self._bound[:, None])
+        # Most values are zeros or small: these are counted without being sorted.
+        zero = passed & (maps == 0)
+        self._zeros = zero.sum((0, 2)) + (0 if self._zeros is None else self._zeros)
+        passed &= ~zero
+        if self._cut is not None:
+            coarse = passed & (maps <= self._cut[:, None])
+            self._rest_buffer.append(count_coarsely(maps, coarse, REST_SHIFT))
+            passed &= ~coarse
+        _, unit, _ = fine = passed.nonzero(as_tuple=True)
+        self._buffer.append(value_codes(unit, maps[fine]))
         waiting = sum(map(len, self._buffer))
-        if waiting > min(max(_BUFFER, len(self._bins.code)), _CHUNK) or self._seen >= 2 * self._looked:
+        waiting_bins = sum(len(bins.code) for bins in self._rest_buffer)
+        held = 0 if self._fine is None else len(self._fine.key)
+        most = min(max(_BUFFER, 2 * held), 2 * _CHUNK)
+        if waiting > most or waiting_bins > _BUFFER or self._seen >= 2 * self._looked:
             self._settle()
 
     def _needed(self) -> int | None:
@@ -136,37 +131,46 @@ class TopQuantile:
             return None
         return math.ceil((1 - self.quantile) * self.images * self._positions + Fraction(1, 2)) + 1
 
+    def _most(self) -> int | None:
+        """How many fine bins a unit may have."""
+        if self.images is None:
+            return None
+        return math.ceil(max(FINE, FINE_OF_LAYER // self._units) * max(Fraction(1), (1 - self.quantile) * 200))
+
     def _settle(self) -> None:
-        """Count the buffer in, and drop the bins that the quantile cannot reach."""
+        """Count the buffers in, and drop what the quantile cannot reach."""
         self._looked = self._seen
-        if self._buffer:
-            codes, self._buffer = torch.cat(self._buffer), []
-            self._add(fill_bins(codes, SHIFT))
+        if self._zeros is None:
+            return
+        fine = join_bins(fill_bins(torch.cat(self._buffer), SHIFT), zero_bins(self._zeros))
+        rest = empty_bins(fine.code.device)
+        for more in self._rest_buffer:
+            rest = join_bins(rest, more)
+        self._buffer, self._rest_buffer, self._zeros = [], [], None
+        self._add(fine, rest)
 
-    def _add(self, more: Bins) -> None:
-        needed = self._needed()
-        if needed is not None:
-            self._bound = torch.full((self._units,), -torch.inf, device=more.code.device)
-        parts = []
-        for own, new in unit_blocks(self._units, self._bins, more):
-            joined = join_bins(own, new)
-            parts.append(joined if needed is None else self._pruned(joined, needed))
-        self._bins = Bins(*(torch.cat(columns) for columns in zip(*parts, strict=True)))
+    def bins(self) -> tuple[Bins, Bins]:
+        """Return the fine bins and, all below them, the wide ones."""
+        self._settle()
+        return self._unpacked(), self._rest
 
-    def _pruned(self, bins: Bins, needed: int) -> Bins:
-        """Return the bins that the quantile can reach, and note what can still come in."""
-        above = counts_above(bins)
-        bins, above = bins.select(above < needed), above[above < needed]
-        # The lowest bin kept, where it completes the number needed, bounds what can still come in.
-        first = torch.ones_like(bins.code, dtype=torch.bool)
-        first[1:] = bins.unit[1:] != bins.unit[:-1]
-        full = first & (above + bins.count >= needed)
-        # A unit that is mostly 0 shall not count its zeros for ever: beyond the number needed they tell nothing.
-        zeros = full & (bins.low == 0) & (bins.high == 0)
-        if self._bound is not None:
-            self._bound[bins.unit[full]] = lower_edge(bins.code[full], SHIFT)
-            self._bound[bins.unit[zeros]] = 0.0
-        return bins._replace(count=torch.where(zeros, needed - above, bins.count))
+    def _unpacked(self) -> Bins:
+        return empty_bins(self._rest.code.device) if self._fine is None else unpack_bins(self._fine, SHIFT)
+
+    def _add(self, fine: Bins, rest: Bins) -> None:
+        device, needed, most = fine.code.device, self._needed(), self._most()
+        self._bound = torch.full((self._units,), -torch.inf, device=device)
+        self._cut = self._bound.clone()
+        parts: list[tuple[Bins, Bins]] = []
+        for own, new, own_rest, new_rest in unit_blocks(self._units, self._unpacked(), fine, self._rest, rest):
+            joined, below = join_bins(own, new), join_bins(own_rest, new_rest)
+            if most is not None:
+                joined, below = keep_highest(joined, below, most, self._cut)
+            parts.append((joined, below) if needed is None else prune(joined, below, needed, self._bound))
+        kept, self._rest = (
+            Bins(*(torch.cat(columns) for columns in zip(*some, strict=True))) for some in zip(*parts, strict=True)
+        )
+        self._fine = pack_bins(kept, self._units, SHIFT)
 
     def compute(self) -> Tensor:
         """Return the thresholds, float32 ``[U]``.
@@ -174,11 +178,22 @@ class TopQuantile:
         Raises:
             ValueError: if nothing was counted.
         """
+        rough = int(self.unresolved().sum())
+        if rough:
+            logger.warning(
+                "the quantile of %d of %d units is known within 3 %% alone: these units have more different values "
+                "above it than are kept. A second sweep over the same maps with refined() makes it exact.",
+                rough,
+                self._units,
+            )
+        return self._read()
+
+    def _read(self) -> Tensor:
         below, over, share = self.ranks()
-        above = counts_above(self._bins)
+        bins, above, _ = ranked(*self.bins(), self._units)
         ranks = torch.full((2, self._units), below, device=above.device)
         ranks[1] = over
-        low, high = (value_at(self._bins, above, rank) for rank in ranks)
+        low, high = (value_at(bins, above, rank) for rank in ranks)
         return torch.where(low == high, low, low + (high - low) * share).float()
 
     def ranks(self) -> tuple[int, int, float]:
@@ -193,17 +208,34 @@ class TopQuantile:
             )
         return hazen_ranks(self.quantile, self.values)
 
-    def refined(self) -> "RefinedQuantile":
-        """Return what makes the quantile exact in a second sweep over the same values."""
+    def unresolved(self) -> Tensor:
+        """Return which units' quantile lies in a wide bin, bool ``[U]``."""
+        below, over, _ = self.ranks()
+        bins, above, wide = ranked(*self.bins(), self._units)
+        reached = wide & (above <= below) & (over < above + bins.count)
+        return torch.zeros(self._units, dtype=torch.bool, device=above.device).index_fill_(0, bins.unit[reached], True)
+
+    def refined(self, *, all_units: bool = True) -> RefinedQuantile:
+        """Return what makes the quantile exact in a second sweep over the same values.
+
+        Args:
+            all_units: of every unit; else of the unresolved ones alone, and the others stay as they are.
+        """
         below, over, share = self.ranks()
-        above = counts_above(self._bins)
-        held = [(above <= rank) & (rank < above + self._bins.count) for rank in (below, over)]
-        bins, above = self._bins.select(held[0] | held[1]), above[held[0] | held[1]]
+        bins, above, _ = ranked(*self.bins(), self._units)
+        held = [(above <= rank) & (rank < above + bins.count) for rank in (below, over)]
+        bins, above = bins.select(held[0] | held[1]), above[held[0] | held[1]]
         low = torch.full((self._units,), torch.inf, device=above.device)
         low = low.scatter_reduce_(0, bins.unit, bins.low, "amin")
         high = torch.full_like(low, -torch.inf).scatter_reduce_(0, bins.unit, bins.high, "amax")
         over_it = torch.full((self._units,), self.values, device=above.device)
         over_it = over_it.scatter_reduce_(0, bins.unit, above, "amin")
+        if self._cut is not None:  # a wide bin ends where the fine ones begin, of which none is to be counted again
+            cut = self._cut.to(high.device)
+            high = torch.where((low <= cut) & (cut < high), cut, high)
+        if not all_units:
+            known = ~self.unresolved()
+            low, high = (torch.where(known, self._read(), bound) for bound in (low, high))
         return RefinedQuantile(low, high, over_it, (below, over, share))
 
     def merge(self, state: dict[str, Any]) -> None:
@@ -213,71 +245,40 @@ class TopQuantile:
         self._settle()
         self._units, self._positions = state["units"], state["positions"]
         self.values += state["values"]
-        self._add(Bins(*state["bins"]).to(self._bins.code.device))
+        device = self._rest.code.device
+        self._add(*(bins.to(device) for bins in _loaded(state["bins"])))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts as plain types and tensors in main memory: equal for equal values, however they came."""
         self._settle()
-        sizes = {"units": self._units, "positions": self._positions, "values": self.values}
-        return {"bins": [column.cpu() for column in self._bins], **sizes}
+        fine = pack_bins(empty_bins(), 0, SHIFT) if self._fine is None else self._fine
+        return {"bins": [column.cpu() for column in (*fine, self._rest.code, self._rest.count)]} | self.sizes()
+
+    def held_bytes(self) -> int:
+        """Return the memory of the counts, without what waits to be counted."""
+        self._settle()
+        columns = (*(self._fine or ()), *self._rest)
+        return sum(column.numel() * column.element_size() for column in columns)
+
+    def sizes(self) -> dict[str, int]:
+        """Return the number of units, positions, and values of a unit."""
+        return {"units": self._units, "positions": self._positions, "values": self.values}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
-        self._bins, self._buffer, self._bound = Bins(*state["bins"]), [], None
-        self._units, self._positions, self.values = state["units"], state["positions"], state["values"]
-        self._seen = self._looked = self.values
-        if self._units:
-            self._add(empty_bins())
+        self.restore(*_loaded(state["bins"]), state["units"], state["positions"], state["values"])
+
+    def restore(self, fine: Bins, rest: Bins, units: int, positions: int, values: int) -> None:
+        """Replace the counts by those of :meth:`bins`, of one or of several parts, merged."""
+        self._fine, self._rest, self._buffer, self._rest_buffer = None, empty_bins(rest.code.device), [], []
+        self._bound = self._cut = self._zeros = None
+        self._units, self._positions, self.values = units, positions, values
+        self._seen = self._looked = values
+        if units:
+            self._add(fine, rest)
 
 
-class RefinedQuantile:
-    """The second sweep that makes a quantile exact: it counts single values between two bounds.
-
-    Args:
-        low: float32 ``[U]``, the smallest value that the quantile may be.
-        high: float32 ``[U]``, the largest.
-        above: int64 ``[U]``, how many values are larger than ``high``.
-        ranks: of :func:`hazen_ranks`.
-    """
-
-    def __init__(self, low: Tensor, high: Tensor, above: Tensor, ranks: tuple[int, int, float]) -> None:
-        self.low, self.high, self.above, self._ranks = low, high, above, ranks
-        self._bins = empty_bins(low.device)
-
-    def update(self, maps: Tensor) -> None:
-        """Count the activations ``[B, U, H, W]`` that lie between the bounds; units known exactly are passed over."""
-        maps = maps.detach().float().flatten(2)
-        self.low, self.high, self.above = (one.to(maps.device) for one in (self.low, self.high, self.above))
-        self._bins = self._bins.to(maps.device)
-        open_ = self.low < self.high
-        units = open_.nonzero().squeeze(1)
-        maps = maps[:, units]
-        held = ((maps >= self.low[units, None]) & (maps <= self.high[units, None])).nonzero(as_tuple=True)
-        self._bins = join_bins(self._bins, fill_bins(value_codes(units[held[1]], maps[held]), 0))
-
-    def compute(self) -> Tensor:
-        """Return the thresholds, float32 ``[U]``, equal to those of the sorted values."""
-        below, over, share = self._ranks
-        above = counts_above(self._bins) + self.above[self._bins.unit]
-        ranks = torch.full((2, len(self.low)), below, device=above.device)
-        ranks[1] = over
-        low, high = (value_at(self._bins, above, rank) for rank in ranks)
-        read = torch.where(low == high, low, low + (high - low) * share).float()
-        return torch.where(self.low < self.high, read, self.low)
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's :meth:`state_dict`."""
-        self._bins = join_bins(self._bins, Bins(*state["bins"]).to(self.low.device))
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return bounds and counts as plain types and tensors in main memory."""
-        bounds = {"low": self.low.cpu(), "high": self.high.cpu(), "above": self.above.cpu()}
-        return bounds | {"ranks": list(self._ranks), "bins": [column.cpu() for column in self._bins]}
-
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "RefinedQuantile":
-        """Return what :meth:`state_dict` was taken of."""
-        below, over, share = state["ranks"]
-        refined = cls(state["low"], state["high"], state["above"], (below, over, share))
-        refined._bins = Bins(*state["bins"])
-        return refined
+def _loaded(columns: list[Tensor]) -> tuple[Bins, Bins]:
+    """Return the fine and the wide bins of a state."""
+    fine = unpack_bins(PackedBins(*columns[:5]), SHIFT)
+    return fine, coarse_bins(columns[5], columns[6], REST_SHIFT)

@@ -24,6 +24,9 @@ Labels = tuple[Mapping[int, NDArray[np.int32]], Mapping[int, Sequence[int]]]
 """Category to maps ``[L, H, W]``, and category to labels of the whole image."""
 
 
+_COLUMNS = tuple(f"{kind}_{column}" for kind in ("bin", "rest") for column in Bins._fields)
+
+
 class UnitThresholds(Metric):
     """The q-quantile of every unit over all images and positions: the thresholds of a dissection.
 
@@ -41,8 +44,8 @@ class UnitThresholds(Metric):
     def __init__(self, quantile: float | str | Fraction = 0.995, images: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.quantile, self.images = TopQuantile(quantile, images).quantile, images
-        for column in Bins._fields:
-            self.add_state(f"bin_{column}", [], dist_reduce_fx="cat")
+        for column in _COLUMNS:
+            self.add_state(column, [], dist_reduce_fx="cat")
         self.add_state("units", torch.tensor(0), dist_reduce_fx="max")
         self.add_state("positions", torch.tensor(0), dist_reduce_fx="max")
         self.add_state("values", torch.tensor(0), dist_reduce_fx="sum")
@@ -51,10 +54,10 @@ class UnitThresholds(Metric):
         """Count the activations ``[B, U, H, W]`` of a batch."""
         counter = self._counter()
         counter.update(maps)
-        state = counter.state_dict()
-        for column, values in zip(Bins._fields, state.pop("bins"), strict=True):
-            setattr(self, f"bin_{column}", [values.to(self.device)])
-        for name, value in state.items():
+        fine, rest = counter.bins()
+        for column, values in zip(_COLUMNS, (*fine, *rest), strict=True):
+            setattr(self, column, [values.to(self.device)])
+        for name, value in counter.sizes().items():
             setattr(self, name, torch.tensor(value, device=self.device))
 
     def compute(self) -> Tensor:
@@ -62,11 +65,14 @@ class UnitThresholds(Metric):
         return self._counter().compute()
 
     def _counter(self) -> TopQuantile:
-        columns = [getattr(self, f"bin_{column}") for column in Bins._fields]
-        bins = merge_bins(Bins(*map(dim_zero_cat, columns))) if len(columns[0]) else empty_bins()
+        columns = [getattr(self, column) for column in _COLUMNS]
+        width = len(Bins._fields)
+        fine, rest = (
+            merge_bins(Bins(*map(dim_zero_cat, some))) if len(some[0]) else empty_bins()
+            for some in (columns[:width], columns[width:])
+        )
         counter = TopQuantile(self.quantile, self.images)
-        sizes = {name: int(getattr(self, name)) for name in ("units", "positions", "values")}
-        counter.load_state_dict({"bins": list(bins), **sizes})
+        counter.restore(fine, rest, int(self.units), int(self.positions), int(self.values))
         return counter
 
 

@@ -505,6 +505,29 @@ def test_layers_that_cannot_be_dissected():
         run(data, layers=())
 
 
+@pytest.mark.parametrize("keep", [True, False])
+def test_thresholds_that_memory_does_not_suffice_for_are_refined(keep, monkeypatch):
+    """One more sweep, for these units alone, makes them exact; where all are known there is none."""
+    settings = {"keep": keep, "controls": ("rotated",)}
+    exact, _ = run(FakeConcepts(9), controls=("rotated",), exact=True)
+    visits = []
+
+    class Watched(FakeConcepts):
+        def __getitem__(self, item):
+            visits.append(item)
+            return super().__getitem__(item)
+
+    run(Watched(9), **settings)
+    assert len(visits) == 9 * (1 if keep else 2)
+    monkeypatch.setattr("lightning_advinterp.metrics.quantile.FINE", 1)
+    monkeypatch.setattr("lightning_advinterp.metrics.quantile.FINE_OF_LAYER", 0)
+    visits.clear()
+    capped, _ = run(Watched(9), **settings)
+    assert len(visits) == 9 * (1 if keep else 3)
+    known = [row["threshold"] for row in exact.tables["dissection"]]
+    assert [row["threshold"] for row in capped.tables["dissection"]] == known
+
+
 def test_the_cost_is_known_before():
     """Real, an attack and its noise, and the network with random weights: forward passes of a dry run."""
     data, attacks = FakeConcepts(4), create_attacks([AttackConfig("fgsm", "8/255")])

@@ -7,7 +7,9 @@ import pytest
 import torch
 from reference.dissection import top_quantile
 
-from lightning_advinterp.metrics.quantile import OFFICIAL, RefinedQuantile, TopQuantile, as_quantile, hazen_ranks
+from lightning_advinterp.metrics.quantile import TopQuantile
+from lightning_advinterp.metrics.quantile_ranks import OFFICIAL, as_quantile, hazen_ranks
+from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
 
 
 def stream(maps, quantile=0.995, images=None, batch=7, order=None):
@@ -132,6 +134,66 @@ def test_memory_does_not_grow_with_the_images():
     assert sizes[20] <= 0.005 * 20 * 256 + 2
     assert sizes[2000] < 5 * sizes[200]
     assert sizes[2000] < 2048 * np.log2(5.5 / 2.5)  # from the quantile to the largest of half a million values
+
+
+@pytest.fixture(params=[3, 20, 200])
+def cap(request, monkeypatch):
+    """Far fewer fine bins of a unit than values."""
+    monkeypatch.setattr("lightning_advinterp.metrics.quantile.FINE", request.param)
+    monkeypatch.setattr("lightning_advinterp.metrics.quantile.FINE_OF_LAYER", 0)
+    return request.param
+
+
+@pytest.mark.parametrize("images", [60, 500])
+def test_a_capped_state_knows_no_order_batch_or_process(images, cap):
+    maps = maps_of_many_kinds()
+    expected = stream(maps, 0.99, images).state_dict()
+    assert int(expected["bins"][4].max()) <= 2 * cap  # bins of a unit; at 0.99 in proportion
+    for seed in range(3):
+        order = torch.randperm(60, generator=torch.Generator().manual_seed(seed))
+        assert same(stream(maps, 0.99, images, (1, 11, 60)[seed], order).state_dict(), expected)
+        first, second = (stream(maps[part], 0.99, images, 5) for part in (order[:23], order[23:]))
+        second.merge(first.state_dict())
+        assert same(second.state_dict(), expected)
+        loaded = TopQuantile(0.99, images)
+        loaded.load_state_dict(second.state_dict())
+        assert same(loaded.state_dict(), expected)
+
+
+@pytest.mark.parametrize("images", [60, 500])
+@pytest.mark.parametrize("descending", [True, False])
+def test_a_capped_quantile_keeps_its_promise_or_names_the_unit(images, descending, cap, caplog):
+    """Whatever the order: the largest values first, or last."""
+    maps = maps_of_many_kinds()
+    order = maps[:, 0].amax((1, 2)).argsort(descending=descending)
+    sketch = stream(maps, 0.99, images, order=order)
+    found, expected = sketch.compute().numpy(), sorted_quantile(maps, as_quantile(0.99))
+    rough = sketch.unresolved().numpy()
+    error = np.abs(found - expected) / np.abs(expected).clip(2.0**-126)
+    assert (error[~rough] <= 2.0**-11).all()
+    assert (error[rough] <= 2.0**-5).all()
+    assert bool(rough.any()) == (cap < 200) == ("units is known within 3 % alone" in caplog.text)
+    for all_units in (True, False):
+        refined = sketch.refined(all_units=all_units)
+        for part in maps.split(13):
+            refined.update(part)
+        exact = refined.compute().numpy()
+        known = np.zeros_like(rough) if all_units else ~rough
+        np.testing.assert_array_equal(exact[~known], expected.astype(np.float32)[~known])
+        np.testing.assert_array_equal(exact[known], found[known])
+
+
+def test_memory_is_capped_from_the_first_image():
+    """As many images announced as Broden has: nothing can be dropped for long."""
+    sketch, held = TopQuantile(0.995, 63_305), []
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(5):
+        sketch.update((2 * torch.randn(6, 128, 28, 28, generator=generator)).exp())
+        state = sketch.state_dict()["bins"]
+        held.append(sum(column.numel() * column.element_size() for column in state) / 128)
+    assert max(held) <= 57_000
+    assert held[-1] < 1.1 * held[-2]
+    assert int(state[6].sum()) > 0.5 * 30 * 28 * 28 * 128  # what lies below is counted still, in wide bins
 
 
 def test_hazen_in_exact_arithmetic():
