@@ -10,6 +10,7 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import create_attack
 from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.data.decode import BadImageError
+from lightning_advinterp.data.image_folder import ImageFolderDataset, Orientation
 from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import load_images, load_subject
@@ -43,6 +44,8 @@ class SetPlan:
         limit: attack so many images, a seeded choice, even over the classes; of the concept world 1,000 unless said.
         crop: side of the images.
         batch_size: images at a time.
+        orientation: stored takes pixels as they lie in the file, as torchvision does; exif turns images by their EXIF
+            orientation.
         part: adversarial images per file.
         device: auto, cpu, cuda, …
         seed: of the choice and of the attack's random numbers.
@@ -65,6 +68,7 @@ class SetPlan:
     limit: int | None = None
     crop: int | None = None
     batch_size: int = 64
+    orientation: Orientation = "stored"
     part: int = 512
     device: str = "auto"
     seed: int = 0
@@ -114,12 +118,15 @@ def _check(plan: SetPlan) -> None:
 def _make(plan: SetPlan, console: PlainConsole) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors():
-        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "limit", "seed")
+        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "orientation")
+        same += ("limit", "seed")
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
         subject = load_subject(asked)
         device = choose_device(plan.device)
         images = load_images(asked, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)
+    if (labels := getattr(images, "labelling", None)) is not None:
+        console.print(labels)
     found = make_adversarial_set(
         subject.network.to(device),
         images,
@@ -135,6 +142,8 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         progress=plan.process == 0,
         checking=plain_errors,
     )
+    if isinstance(images, ImageFolderDataset):
+        images.report_bad_images()
     rows, wrong = found.rows, found.verify(plan.process, plan.processes)
     if wrong:
         raise SystemExit(

@@ -24,6 +24,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.decode import open_image
 from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
 from lightning_advinterp.locks import LOCK, held
 
@@ -235,8 +236,8 @@ class AdversarialSet(Dataset[Batch]):
     def __getitem__(self, place: int) -> Batch:
         """Return one image: uint8 ``[C, H, W]``, its source's label, its item number."""
         row, part = self.rows[place], self._part_of[place]
-        with self._archive(part).open(f"{row.item}.png") as file:
-            image = torch.from_numpy(np.array(Image.open(file)))
+        with self._archive(part).open(f"{row.item}.png") as file, open_image(file, ("PNG",)) as opened:
+            image = torch.from_numpy(np.array(opened))
         return Batch(image.permute(2, 0, 1), torch.tensor(row.label), torch.tensor(row.item))
 
     def __getstate__(self) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.class_labels import Outputs, map_labels
-from lightning_advinterp.data.decode import BadImageError, open_image
+from lightning_advinterp.data.decode import BadImageError, open_image, orientation, upright
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
@@ -22,6 +22,7 @@ from lightning_advinterp.files import stamp_of
 from lightning_advinterp.randomness import mixed_seed
 
 OnBadImage = Literal["error", "skip"]
+Orientation = Literal["stored", "exif"]
 
 
 class ImageFolderDataset(EpochDependent, Dataset[Batch]):
@@ -37,6 +38,8 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         num_classes: outputs of the network (1,000 maps wnids to torchvision's indices).
         outputs: what the network's outputs are called, where that is known: labels then go by name.
         on_bad_image: ``error`` names an unreadable file; ``skip`` leaves it out of its batch and counts it.
+        orientation: ``stored`` takes pixels as they lie in the file, as torchvision does; ``exif`` turns images by
+            their EXIF orientation. Images that carry one are counted either way.
         seed: of the augmentation.
         indices: positions in the split to use; None: all.
 
@@ -58,12 +61,15 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         num_classes: int | None = None,
         outputs: Outputs | None = None,
         on_bad_image: OnBadImage = "error",
+        orientation: Orientation = "stored",
         seed: int = 0,
         indices: Sequence[int] | None = None,
     ) -> None:
         if on_bad_image not in ("error", "skip"):
             raise ValueError(f"on_bad_image must be 'error' or 'skip', got {on_bad_image!r}")
-        self.root, self.split = Path(root), split
+        if orientation not in ("stored", "exif"):
+            raise ValueError(f"orientation must be 'stored' or 'exif', got {orientation!r}")
+        self.root, self.split, self.orientation = Path(root), split, orientation
         self.transform: ImageTransform = EvalTransform() if transform is None else transform
         self.on_bad_image, self.seed = on_bad_image, seed
         mapping = map_labels(split.classes, num_classes, outputs if split.labelled else None)
@@ -74,8 +80,8 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         positions = [split.positions[i] for i in self.indices]
         self.labels = [UNLABELLED if p == UNLABELLED else mapping.labels[p] for p in positions]
         EpochDependent.__init__(self)
-        self._bad = shared_zeros(len(self.paths), dtype=torch.bool)
-        self._reported = 0
+        self._bad, self._turned = _flags(self.paths), _flags(self.paths)
+        self._reported = self._reported_turned = 0
 
     @classmethod
     def from_folder(
@@ -87,6 +93,7 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         num_classes: int | None = None,
         outputs: Outputs | None = None,
         on_bad_image: OnBadImage = "error",
+        orientation: Orientation = "stored",
         limit: int | None = None,
         seed: int = 0,
     ) -> "ImageFolderDataset":
@@ -99,6 +106,7 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
             num_classes: outputs of the network.
             outputs: what they are called.
             on_bad_image: ``error`` or ``skip``.
+            orientation: ``stored`` or ``exif``.
             limit: use a seeded, class-balanced choice of this many images.
             seed: of the choice.
 
@@ -118,6 +126,7 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
             num_classes=num_classes,
             outputs=outputs,
             on_bad_image=on_bad_image,
+            orientation=orientation,
             seed=seed,
             indices=indices,
         )
@@ -127,7 +136,8 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         part = copy.copy(self)
         part.indices = [self.indices[item] for item in items]
         part.paths, part.labels = [self.paths[item] for item in items], [self.labels[item] for item in items]
-        part._bad, part._reported = shared_zeros(len(items), dtype=torch.bool), 0
+        part._bad, part._turned = _flags(part.paths), _flags(part.paths)
+        part._reported = part._reported_turned = 0
         return part
 
     def __len__(self) -> int:
@@ -142,7 +152,11 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         index = self.indices[item]
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, int(self._epoch), index))
         with open_image(self.root / self.paths[item]) as image:
-            pixels = self.transform(image, generator)
+            if orientation(image) != 1:
+                self._turned[item] = True
+                pixels = self.transform(upright(image) if self.orientation == "exif" else image, generator)
+            else:
+                pixels = self.transform(image, generator)
         return Batch(pixels, torch.tensor(self.labels[item]), torch.tensor(index))
 
     def __getitems__(self, items: Sequence[int]) -> list[Batch]:
@@ -182,8 +196,22 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         """Paths of the images found unreadable so far, by this process and by the loader's workers."""
         return [self.paths[item] for item in self._bad.nonzero().flatten().tolist()]
 
+    @property
+    def turned_images(self) -> list[str]:
+        """Paths of the images read so far that carry an EXIF orientation other than upright."""
+        return [self.paths[item] for item in self._turned.nonzero().flatten().tolist()]
+
     def report_bad_images(self) -> None:
-        """Warn about the images skipped so far, if there are new ones since the last report."""
+        """Warn about images skipped, or with an EXIF orientation, if there are new ones since the last report."""
+        turned = self.turned_images
+        if len(turned) > self._reported_turned:
+            self._reported_turned = len(turned)
+            done = "were turned by it" if self.orientation == "exif" else "are taken as stored, as in torchvision"
+            warnings.warn(
+                f"{len(turned)} of {len(self)} images of {str(self.root)!r} (split {self.split.name!r}) carry an EXIF "
+                f"orientation and {done} (orientation: stored or exif): {shorten(turned)}",
+                stacklevel=2,
+            )
         bad = self.bad_images
         if len(bad) > self._reported:
             self._reported = len(bad)
@@ -208,12 +236,19 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         digest = hashlib.sha256()
         for path, label in zip(self.paths, self.labels, strict=True):
             digest.update(f"{path}\0{label}\n".encode(errors="surrogateescape"))
+        if self.orientation == "exif":
+            digest.update(b"exif")
         return digest.hexdigest()[:16]
 
     @property
     def stamp(self) -> str:
         """Short hash that changes whenever one of the images is written again; looks at every file."""
         return stamp_of(self.root / path for path in self.paths)
+
+
+def _flags(paths: Sequence[str]) -> Tensor:
+    """Return a flag for each image, which loader workers share."""
+    return shared_zeros(len(paths), dtype=torch.bool)
 
 
 def image_tensor(path: str | Path, resize: int = 256, crop: int = 224) -> Tensor:

@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_advinterp.data.class_labels import LabelMap, map_labels
-from lightning_advinterp.data.image_folder import ImageFolderDataset, OnBadImage
+from lightning_advinterp.data.image_folder import ImageFolderDataset, OnBadImage, Orientation
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.module_base import ImageDataModule
@@ -31,6 +31,8 @@ class ImageFolderDataModule(ImageDataModule):
         train_scale: least and greatest share of a training image's area that is cropped.
         augment: random crops and flips for training; False: the evaluation's resize and crop.
         on_bad_image: ``error`` stops at an unreadable file; ``skip`` leaves it out and warns with the count.
+        orientation: ``stored`` takes pixels as they lie in the file, as torchvision does; ``exif`` turns images by
+            their EXIF orientation.
         num_classes: outputs of the network; 1,000 maps wnids to torchvision's class indices.
         limit_train: train on a seeded, class-balanced choice of this many images.
         limit_val: likewise for validation and test.
@@ -57,6 +59,7 @@ class ImageFolderDataModule(ImageDataModule):
         train_scale: tuple[float, float] = (0.08, 1.0),
         augment: bool = True,
         on_bad_image: OnBadImage = "error",
+        orientation: Orientation = "stored",
         num_classes: int | None = None,
         limit_train: int | None = None,
         limit_val: int | None = None,
@@ -77,6 +80,7 @@ class ImageFolderDataModule(ImageDataModule):
         )
         self.root, self.image_size = Path(root), image_size
         self.on_bad_image, self.val_share, self.val_from_train = on_bad_image, val_share, val_from_train
+        self.orientation = orientation
         self.limit_train, self.limit_val = limit_train, limit_val
         self._outputs = num_classes
         self.resize = round(image_size * 256 / 224) if resize is None else resize
@@ -157,6 +161,7 @@ class ImageFolderDataModule(ImageDataModule):
             transform=transform,
             num_classes=self._outputs,
             on_bad_image=self.on_bad_image,
+            orientation=self.orientation,
             seed=self.seed,
             indices=indices,
         )

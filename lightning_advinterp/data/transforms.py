@@ -11,6 +11,9 @@ from torch import Tensor
 from lightning_advinterp.data.decode import to_rgb
 
 Interpolation = Literal["bilinear", "bicubic"]
+MOST_RESIZED = 2**24
+"""Pixels of a resized image, above which only the part that is cropped is made: 1 x 20,000 pixels would take 4 GB."""
+
 _PIL_FILTER = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
@@ -49,10 +52,21 @@ class EvalTransform:
         image = to_rgb(image)
         short = min(image.size)
         size = (int(self.resize * image.width / short), int(self.resize * image.height / short))
+        left, top = round((size[0] - self.crop) / 2), round((size[1] - self.crop) / 2)
+        if size[0] * size[1] > MOST_RESIZED:
+            return _to_tensor(self._central(image, size, left, top))
         if size != image.size:
             image = image.resize(size, _PIL_FILTER[self.interpolation])
-        left, top = round((size[0] - self.crop) / 2), round((size[1] - self.crop) / 2)
         return _to_tensor(image.crop((left, top, left + self.crop, top + self.crop)))
+
+    def _central(self, image: Image.Image, size: tuple[int, int], left: int, top: int) -> Image.Image:
+        """Resize only what the crop shows, for very long images: the same pixels but for rounding, since
+        Pillow may take rows and columns in another order.
+        """
+        x, y = image.width / size[0], image.height / size[1]
+        right, bottom = min(image.width, (left + self.crop) * x), min(image.height, (top + self.crop) * y)
+        part = (left * x, top * y, right, bottom)
+        return image.resize((self.crop, self.crop), _PIL_FILTER[self.interpolation], box=part)
 
     def __repr__(self) -> str:
         return f"EvalTransform(resize={self.resize}, crop={self.crop}, interpolation={self.interpolation!r})"

@@ -14,7 +14,7 @@ from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.attacks.budget import Eps
 from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
-from lightning_advinterp.data.image_folder import OnBadImage
+from lightning_advinterp.data.image_folder import OnBadImage, Orientation
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.trust import OnBadWeights
 
@@ -75,6 +75,8 @@ class Evaluation:
             that are not reported on.
         seed: of that choice and of the attacks' random numbers.
         on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
+        orientation: stored takes pixels as they lie in the file, as torchvision does; exif turns images by their EXIF
+            orientation.
         dissection: settings of the analysis dissection; layers and seed are those above where they are given.
         semantics: settings of the analyses semantics and distances; layers are those above where they are given.
         panels: settings of the analysis panels.
@@ -118,6 +120,7 @@ class Evaluation:
     calibration_images: int = 64
     seed: int = 0
     on_bad_image: OnBadImage = "error"
+    orientation: Orientation = "stored"
     dissection: DissectionConfig = field(default_factory=DissectionConfig)
     semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
     panels: PanelsConfig = field(default_factory=PanelsConfig)

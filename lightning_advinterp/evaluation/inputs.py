@@ -153,6 +153,7 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
             num_classes=outputs,
             outputs=subject.outputs,
             on_bad_image=evaluation.on_bad_image,
+            orientation=evaluation.orientation,
         )
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data: {error}") from None

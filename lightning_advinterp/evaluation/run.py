@@ -12,6 +12,7 @@ from rich.console import Console
 from lightning_advinterp.analyses.analysis import REAL, Result, Row
 from lightning_advinterp.analyses.dissection_config import CONTROLS
 from lightning_advinterp.data.broden.findings import HELP
+from lightning_advinterp.data.decode import open_image
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
@@ -115,6 +116,9 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
         for path in paths:
             if not Path(path).exists():
                 raise FileNotFoundError(f"{flag}: there is no {path!r}.{remedy}")
+    for path in evaluation.images:
+        with open_image(path):  # its content says that it is an image, not its name
+            pass
     used = frozenset[str]().union(*(ANALYSES[name].uses for name in analysis_names(evaluation)))
     unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
     if unused:

@@ -128,7 +128,7 @@ def draw(figure: Figure, file: BinaryIO) -> None:
     plain_text(figure)
     figure.savefig(drawn, dpi=150)
     if drawn.tell() > _LARGE:
-        photographs = Image.open(drawn).convert("RGB")
+        photographs = Image.open(drawn, formats=["PNG"]).convert("RGB")
         palette = photographs.quantize(256, kmeans=1)
         drawn = io.BytesIO()
         photographs.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(drawn, "png", optimize=True)

@@ -188,3 +188,27 @@ def test_image_tensor_errors(tmp_path: Path):
         image_tensor(tmp_path / "x.jpg", 32, 64)
     with pytest.raises(BadImageError, match=r"cannot read image '.*x.jpg'"):
         image_tensor(tmp_path / "x.jpg")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_images_with_an_orientation_are_counted_and_turned_when_asked(split_folder: Path, workers: int):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    picture(3, (40, 20)).save(split_folder / "val/cat/1.jpg", exif=exif)
+    stored, turned = read(split_folder), read(split_folder, orientation="exif")
+    for data, done in ((stored, "are taken as stored, as in torchvision"), (turned, "were turned by it")):
+        list(DataLoader(data, 4, num_workers=workers, collate_fn=collate_batch))
+        with pytest.warns(
+            UserWarning, match=rf"1 of 6 images .*'val'\) carry an EXIF orientation and {done}.*cat/1.jpg"
+        ):
+            data.report_bad_images()
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            data.report_bad_images()
+    assert not torch.equal(stored[1].image, turned[1].image)
+    difference = stored[1].image.rot90(-1, (1, 2)).int() - turned[1].image.int()
+    assert difference.abs().max() <= 2  # rows and columns are resized in another order
+    assert torch.equal(stored[2].image, turned[2].image)
+    assert stored.fingerprint != turned.fingerprint == read(split_folder, orientation="exif").fingerprint
+    with pytest.raises(ValueError, match="orientation must be 'stored' or 'exif', got 'up'"):
+        read(split_folder, orientation="up")

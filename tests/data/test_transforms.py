@@ -7,6 +7,7 @@ from pictures import picture
 from PIL import Image
 from torchvision.transforms import v2
 
+from lightning_advinterp.data import transforms
 from lightning_advinterp.data.decode import open_image
 from lightning_advinterp.data.transforms import EvalTransform, TrainTransform, random_box
 
@@ -108,3 +109,28 @@ def test_arguments_out_of_range(make, message):
 def test_repr():
     assert repr(EvalTransform(73, 64)) == "EvalTransform(resize=73, crop=64, interpolation='bilinear')"
     assert repr(TrainTransform(64)).startswith("TrainTransform(size=64, scale=(0.08, 1.0)")
+
+
+@pytest.mark.parametrize("size", [(20_000, 1), (1, 20_000), (60_000, 2)])
+def test_long_images_take_no_memory(size, monkeypatch):
+    """Resized as a whole, they would take gigabytes."""
+    sizes = []
+    resize = Image.Image.resize
+
+    def measured(image, *args, **kwargs):
+        sizes.append(args[0])
+        return resize(image, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "resize", measured)
+    for transform in (EvalTransform(), TrainTransform()):
+        assert transform(Image.new("RGB", size), generator()).shape == (3, 224, 224)
+    assert sizes == [(224, 224)] * 2
+
+
+@pytest.mark.parametrize("size", [(40, 32), (231, 500), (700, 30), (1000, 1)])
+@pytest.mark.parametrize(("resize", "crop"), [(256, 224), (37, 32)])
+def test_the_part_of_a_long_image_is_that_of_the_whole(size, resize, crop, monkeypatch):
+    image, transform = picture(0, size), EvalTransform(resize, crop)
+    whole = transform(image)
+    monkeypatch.setattr(transforms, "MOST_RESIZED", 0)
+    assert (transform(image).int() - whole.int()).abs().max() <= 1

@@ -15,6 +15,7 @@ from PIL import Image
 from lightning_advinterp.data.broden.index import INDEX, SPLITS, path_problem
 from lightning_advinterp.data.broden.maps import map_image
 from lightning_advinterp.data.broden.vocabulary import LARGEST
+from lightning_advinterp.data.decode import open_image
 from lightning_advinterp.files import whole_folder
 
 _JPEG_QUALITY = 95
@@ -166,7 +167,7 @@ class BrodenWriter:
     def _write_image(self, path: str, image: NDArray[np.uint8] | Image.Image | Path) -> tuple[int, int]:
         file = self._claim(path)
         if isinstance(image, Path):
-            with Image.open(image) as opened:
+            with open_image(image) as opened:
                 width, height = opened.size
             file.write_bytes(image.read_bytes())
             return height, width
