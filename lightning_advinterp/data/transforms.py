@@ -60,9 +60,7 @@ class EvalTransform:
         return _to_tensor(image.crop((left, top, left + self.crop, top + self.crop)))
 
     def _central(self, image: Image.Image, size: tuple[int, int], left: int, top: int) -> Image.Image:
-        """Resize only what the crop shows, for very long images: the same pixels but for rounding, since
-        Pillow may take rows and columns in another order.
-        """
+        """Resize only what the crop shows, for very long images; Pillow may round differently on the way."""
         x, y = image.width / size[0], image.height / size[1]
         right, bottom = min(image.width, (left + self.crop) * x), min(image.height, (top + self.crop) * y)
         part = (left * x, top * y, right, bottom)
