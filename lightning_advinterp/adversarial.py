@@ -118,8 +118,8 @@ def _check(plan: SetPlan) -> None:
 def _make(plan: SetPlan, console: PlainConsole) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors():
-        same = ("checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "orientation")
-        same += ("limit", "seed")
+        same = ["checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "orientation"]
+        same += ["limit", "seed"]
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
         subject = load_subject(asked)
         device = choose_device(plan.device)

@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import IO, Any
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from lightning_advinterp.data.pixels import to_eight_bits
 
@@ -73,7 +73,7 @@ def open_image(file: str | Path | IO[bytes], formats: Sequence[str] = FORMATS) -
         image = Image.open(file, formats=_readable(tuple(formats)))
     except Image.DecompressionBombError as error:
         raise BadImageError(_message(path, ValueError(f"it has more than {MOST_PIXELS:,} pixels"))) from error
-    except Image.UnidentifiedImageError as error:
+    except UnidentifiedImageError as error:
         reason = f"its content is no image of the formats {', '.join(formats)}, or is damaged"
         raise BadImageError(_message(path, ValueError(reason))) from error
     except _DECODER_ERRORS as error:

@@ -46,7 +46,9 @@ def read_map(path: str | Path) -> Labels:
         if image.format != "PNG" or image.mode not in _MODES:
             wanted = "expected a label map, an 8-bit RGB PNG (number = red + 256 · green)"
             raise BadImageError(f"{wanted}, got {image.format} of mode {image.mode}")
-        if "16" in str([tile[3] for tile in image.tile]):  # opened as RGB all the same, by its upper bytes
+        if "16" in str(
+            [tile[3] for tile in getattr(image, "tile", ())]
+        ):  # opened as RGB all the same, by its upper bytes
             raise BadImageError("expected a label map of 8 bits (number = red + 256 · green), got 16 bits")
         pixels = np.asarray(to_rgb(image))
     numbers = pixels[..., 1].astype(np.int32)
