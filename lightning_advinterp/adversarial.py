@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
@@ -16,6 +16,7 @@ from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import load_images, load_subject
 from lightning_advinterp.evaluation.one import choose_device
 from lightning_advinterp.memory import keep_freed_memory
+from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.suggestions import SuggestingParser
 from lightning_advinterp.terminal import PlainConsole, terminal
 from lightning_advinterp.trust import OnBadWeights, trusting, vouch_for
@@ -24,15 +25,10 @@ _EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
 
 
 @dataclass(frozen=True)
-class SetPlan:
+class SetPlan(NetworkChoice):
     """What is attacked, how, and where it is written.
 
     Attributes:
-        checkpoint: last.ckpt or best.ckpt of a run of this project; it says which network it holds.
-        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path; beside one, the class path that
-            the checkpoint names.
-        weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
-        num_classes: outputs of the network, where the weights do not tell.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         split: which split of such a folder; of the concept world it is the test pictures.
         classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
@@ -56,10 +52,6 @@ class SetPlan:
         on_bad_weights: error refuses weights that hold NaN, infinity or negative variances; use takes them as they are.
     """
 
-    checkpoint: str | None = None
-    network: str | None = None
-    weights: str | None = None
-    num_classes: int | None = None
     data: str | None = None
     split: str = "val"
     classes: str | None = None
@@ -118,10 +110,12 @@ def _check(plan: SetPlan) -> None:
 def _make(plan: SetPlan, console: PlainConsole) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors():
-        same = ["checkpoint", "network", "weights", "num_classes", "data", "split", "classes", "crop", "orientation"]
-        same += ["limit", "seed"]
+        same = [entry.name for entry in fields(NetworkChoice)]
+        same += ["data", "split", "classes", "crop", "orientation", "limit", "seed"]
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
         subject = load_subject(asked)
+        for line in subject.network.origin.lines(subject.network.mean, subject.network.std, subject.recipe.input_size):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
         device = choose_device(plan.device)
         images = load_images(asked, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)

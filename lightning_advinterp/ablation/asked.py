@@ -63,8 +63,8 @@ def require_same(path: Path, asked: Mapping[str, Any]) -> None:
     remedy = f"remove {path.parent} to make it anew"
     if not path.exists() or not read_text(path, remedy):
         return
-    before, now = read_json(path, remedy), json.loads(_text(asked))
-    if before == now:
+    before, now = _said(read_json(path, remedy)), _said(json.loads(_text(asked)))
+    if before == now:  # settings that came with a later version may be missing
         return
     if not isinstance(before, dict):
         raise DamagedFileError(f"{path} holds no settings; {remedy}.")
@@ -73,6 +73,13 @@ def require_same(path: Path, asked: Mapping[str, Any]) -> None:
         f"{path.parent} was made with other {', '.join(differ)} than are asked for now; choose another output, remove "
         f"that folder to make it anew, or empty its file {path.name} to take it as it is."
     )
+
+
+def _said(value: Any) -> Any:
+    """Return settings without those that say nothing, at any depth."""
+    if isinstance(value, Mapping):
+        return {key: _said(entry) for key, entry in value.items() if entry is not None}
+    return [_said(entry) for entry in value] if isinstance(value, list) else value
 
 
 def _text(asked: Mapping[str, Any]) -> str:

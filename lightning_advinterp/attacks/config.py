@@ -7,8 +7,7 @@ from typing import Any, Literal
 from lightning_advinterp.attacks.budget import Distribution, Eps
 from lightning_advinterp.attacks.prediction import LabelRule, TargetRule
 from lightning_advinterp.attacks.threat import Norm
-from lightning_advinterp.networks.checkpoint import load_checkpoint
-from lightning_advinterp.networks.factory import create_network
+from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.networks.network import Network
 
 CALIBRATE: Literal["calibrate"] = "calibrate"
@@ -20,19 +19,9 @@ CHECKS: list[Callable[["AttackConfig"], object]] = []
 above this file, put themselves here."""
 
 
-@dataclass(frozen=True)
-class Member:
-    """One network that an attack is made on instead of the one under test.
-
-    Attributes:
-        network: its name, as :func:`~lightning_advinterp.networks.factory.create_network` takes it.
-        weights: its weights; None for random ones.
-        checkpoint: instead of a name, last.ckpt or best.ckpt of a run of this project.
-    """
-
-    network: str | None = None
-    weights: str | None = None
-    checkpoint: str | None = None
+@dataclass(frozen=True, repr=False)
+class Member(NetworkChoice):
+    """One network that an attack is made on instead of the one under test; without weights it has random ones."""
 
     def __post_init__(self) -> None:
         if (self.network is None) == (self.checkpoint is None):
@@ -44,13 +33,16 @@ class Member:
             raise ValueError(
                 f"member {self.checkpoint}: a checkpoint takes no weights; leave weights={self.weights!r} out."
             )
+        self.check_network()
+
+    def __repr__(self) -> str:
+        """Name the network and what is said of it; sets of adversarial images are told apart by it."""
+        said = {"network": self.network, "weights": self.weights, "checkpoint": self.checkpoint, **self.settings}
+        return f"Member({', '.join(f'{name}={value!r}' for name, value in said.items())})"
 
     def load(self) -> Network:
         """Return the network."""
-        if self.checkpoint is not None:
-            return load_checkpoint(self.checkpoint).network
-        assert self.network is not None
-        return create_network(self.network, self.weights)
+        return self.load_network().network
 
 
 @dataclass(frozen=True)

@@ -16,39 +16,28 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
 from lightning_advinterp.data.loaders import Workers
+from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.trust import OnBadWeights
 
 
 @dataclass(frozen=True)
-class TableRow:
-    """One network of a paper's table.
+class TableRow(NetworkChoice):
+    """One network of a paper's table; settings that it leaves out are those of the whole table.
 
     Attributes:
         name: what the table calls it.
-        network: as in :class:`Evaluation`.
-        weights: as in :class:`Evaluation`.
-        checkpoint: as in :class:`Evaluation`.
         printed: image kind to measure to the paper's value, a share in [0, 1].
     """
 
-    name: str
-    network: str | None = None
-    weights: str | None = None
-    checkpoint: str | None = None
+    name: str = field(kw_only=True)
     printed: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class Evaluation(NetworkChoice):
     """What to measure, of which network, on which images.
 
     Attributes:
-        checkpoint: last.ckpt or best.ckpt of a run of this project; it says which network it holds.
-        network: instead of a checkpoint, a torchvision name, timm/NAME or a class path; beside one, the class path that
-            the checkpoint names.
-        weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
-        num_classes: outputs of the network, where the weights do not tell.
-        stem: small or medium, for ResNets with a first layer for 32 or 64 px.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         split: which split of such a folder.
         classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
@@ -66,7 +55,7 @@ class Evaluation:
         rows: networks of a paper's table, evaluated alike into OUTPUT/<name>; one that is absent is left out.
         images: image files, for analyses of single images.
         resize: shorter side of an image before the crop; the weights' own recipe by default.
-        crop: side of the centre crop that the network sees.
+        crop: side of the centre crop that the network sees, and is built for unless input_size says otherwise.
         device: auto, cpu, cuda, cuda:1, …
         batch_size: images at a time.
         num_workers: processes that load images.
@@ -94,11 +83,6 @@ class Evaluation:
             numbers; use takes them as they are.
     """
 
-    checkpoint: str | None = None
-    network: str | None = None
-    weights: str | None = None
-    num_classes: int | None = None
-    stem: str | None = None
     data: str | None = None
     split: str = "val"
     classes: str | None = None

@@ -16,8 +16,8 @@ from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.outputs import check_labels, name_outputs
 from lightning_advinterp.evaluation.registry import analysis_names
-from lightning_advinterp.networks import Network, create_network, preprocessing
-from lightning_advinterp.networks.checkpoint import load_checkpoint
+from lightning_advinterp.networks import Network, preprocessing
+from lightning_advinterp.networks.choice import with_outputs
 from lightning_advinterp.networks.network import ALIASES
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.sites import check_layers
@@ -56,37 +56,26 @@ def load_subject(evaluation: Evaluation) -> Subject:
             "Give either --checkpoint RUN/last.ckpt, or --network NAME with --weights FILE; "
             f"got checkpoint={evaluation.checkpoint!r} and network={evaluation.network!r}."
         )
-    outputs, resize = Outputs((), ()), evaluation.resize
+    loaded = evaluation.load_network(evaluation.crop)
+    network, recorded = loaded.network, Outputs(loaded.classes, loaded.class_names)
     if evaluation.checkpoint is not None:
-        for flag in ("weights", "num_classes", "stem"):
-            if getattr(evaluation, flag) is not None:
-                raise ValueError(
-                    f"{flag}={getattr(evaluation, flag)!r} contradicts the checkpoint, which says which network it "
-                    "holds; leave it out, or give --network and --weights instead of --checkpoint."
-                )
-        loaded = load_checkpoint(evaluation.checkpoint)
-        if beside and evaluation.network != loaded.network.name:
+        if beside and evaluation.network != network.name:
             raise ValueError(
-                f"network={evaluation.network!r} contradicts the checkpoint, which holds {loaded.network.name!r}; "
+                f"network={evaluation.network!r} contradicts the checkpoint, which holds {network.name!r}; "
                 "leave it out, or give --network and --weights instead of --checkpoint."
             )
-        network, outputs = loaded.network, Outputs(loaded.classes, loaded.class_names)
-        resize = resize or (loaded.resize if evaluation.crop is None else None)
         path = Path(evaluation.checkpoint)
         title = path.parent.name if path.stem == "last" else f"{path.parent.name}/{path.stem}"
     else:
-        assert evaluation.network is not None
-        network = create_network(evaluation.network, evaluation.weights, evaluation.num_classes, stem=evaluation.stem)
-        title = evaluation.network
-        if evaluation.weights is not None and network.untrained:
-            raise ValueError(
-                f"num_classes={evaluation.num_classes}: the weights {evaluation.weights} have another number of "
-                "classes, so that the last layer would be random; leave num_classes out."
-            )
-    outputs = name_outputs(evaluation, outputs, network.num_classes)
+        title = str(evaluation.network)
+        if evaluation.classes is not None:  # the user's word counts more than a foreign file's
+            recorded = Outputs((), ())
+    outputs = name_outputs(evaluation, recorded, network.num_classes)
+    network.origin = with_outputs(network.origin, outputs.classes, outputs.names)
     _check_layers(evaluation, network)
     recipe = preprocessing(network.name, evaluation.weights).at(evaluation.crop or network.input_size)
-    return Subject(network, title, outputs, replace(recipe, resize=resize or recipe.resize))
+    resize = evaluation.resize or (loaded.resize if evaluation.crop is None else None) or recipe.resize
+    return Subject(network, title, outputs, replace(recipe, resize=resize, mean=network.mean, std=network.std))
 
 
 def _check_layers(evaluation: Evaluation, network: Network) -> None:

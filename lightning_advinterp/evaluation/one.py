@@ -72,6 +72,8 @@ def evaluate_one(
     with checking():
         opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0)
     console.print(f"{subject.title}: {', '.join(analysis_names(evaluation))} on {device}")
+    for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for images in opened.values():
         if (labels := getattr(images.reported, "labelling", None)) is not None:
             console.print(f"  {labels}", markup=False, highlight=False)

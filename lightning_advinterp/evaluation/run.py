@@ -20,6 +20,7 @@ from lightning_advinterp.evaluation.one import Checking, Evaluated, choose_devic
 from lightning_advinterp.evaluation.registry import ANALYSES, analysis_names
 from lightning_advinterp.files import write_text
 from lightning_advinterp.locks import held
+from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.report import accuracy_table, dissection_table
 from lightning_advinterp.report.save import to_csv
 from lightning_advinterp.report.table import summary_of
@@ -92,16 +93,11 @@ def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
     worker_count(evaluation.num_workers)
     subjects = {"": evaluation}
     if evaluation.compare:
-        other = replace(
-            evaluation, checkpoint=evaluation.compare, network=None, weights=None, num_classes=None, stem=None
-        )
+        other = replace(evaluation, **evaluation.laid_over(NetworkChoice(checkpoint=evaluation.compare)))
         load_subject(other)  # what is wrong with the second shows before the first is evaluated
         subjects["compare"] = other
     if evaluation.rows:
-        subjects = {
-            row.name: replace(evaluation, network=row.network, weights=row.weights, checkpoint=row.checkpoint)
-            for row in evaluation.rows
-        }
+        subjects = {row.name: replace(evaluation, **evaluation.laid_over(row)) for row in evaluation.rows}
     _check_files(evaluation, Path(evaluation.output), console)
     return subjects
 

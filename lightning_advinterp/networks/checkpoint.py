@@ -9,6 +9,7 @@ from torch import Tensor
 
 from lightning_advinterp.networks.factory import create_network
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.origin import Origin
 from lightning_advinterp.networks.spec import checked_spec
 from lightning_advinterp.networks.weights import load_into
 from lightning_advinterp.tensor_files import first_line, read_tensor_file
@@ -71,10 +72,14 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     tensors = {key.removeprefix(prefix): value for key, value in state.items() if key.startswith(prefix)}
     load_into(network.backbone, tensors, str(path))
     network.untrained = ""
+    classes, names = list(meta["classes"]), list(meta.get("class_names", meta["classes"]))
+    network.origin = Origin(
+        str(path), normalization="recorded", classes=tuple(classes), class_names=tuple(names), resize=meta.get("resize")
+    )
     return LoadedCheckpoint(
         network,
-        list(meta["classes"]),
-        list(meta.get("class_names", meta["classes"])),
+        classes,
+        names,
         meta["seed"],
         content.get("epoch", -1) + 1,
         meta.get("resize"),

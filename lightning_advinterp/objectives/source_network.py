@@ -1,28 +1,22 @@
 """A trained network that others are attacked from, as a configuration names it."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
 
-from lightning_advinterp.networks import Network, create_network
-from lightning_advinterp.networks.checkpoint import load_checkpoint
+from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.choice import NetworkChoice
 
 
 @dataclass(frozen=True)
-class SourceNetwork:
+class SourceNetwork(NetworkChoice):
     """One static network: either a checkpoint of this project, or a name and its weights.
 
     Attributes:
-        checkpoint: last.ckpt or best.ckpt of a run of this project; it says which network it holds.
-        network: instead of a checkpoint, a torchvision name, timm/NAME, a CIFAR ResNet or a class path.
-        weights: the network's weights: an enum name such as IMAGENET1K_V1, ``pretrained``, or a file.
-        options: further arguments of the network, such as ``num_classes`` and ``stem``.
+        options: further settings and arguments of the network in one dictionary.
     """
 
-    checkpoint: str | None = None
-    network: str | None = None
-    weights: str | None = None
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -35,13 +29,11 @@ class SourceNetwork:
             raise ValueError(f"source {self.checkpoint}: a checkpoint takes no weights and no options; leave them out.")
         if self.network is not None and self.weights is None:
             raise ValueError(f"source {self.network}: expected weights, an untrained network is no source of attacks.")
+        self.check_network()
 
     def load(self) -> Network:
         """Return the network, frozen, in evaluation mode, on the CPU; the global generator stays where it was."""
+        chosen = replace(self, network_options=(self.network_options or {}) | self.options)
         with torch.random.fork_rng(devices=[]):
-            if self.checkpoint is not None:
-                network = load_checkpoint(self.checkpoint).network
-            else:
-                assert self.network is not None
-                network = create_network(self.network, self.weights, **self.options)
+            network = chosen.load_network().network
         return network.eval().requires_grad_(False)

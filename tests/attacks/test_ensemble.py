@@ -179,11 +179,11 @@ def test_the_network_asked_and_the_members_are_untouched(files):
 def test_members_are_loaded_once_and_shared_by_a_calibration(files, monkeypatch):
     loaded = []
 
-    def load(*arguments):
+    def load(*arguments, **settings):
         loaded.append(arguments)
-        return create_network(*arguments)
+        return create_network(*arguments, **settings)
 
-    monkeypatch.setattr("lightning_advinterp.attacks.config.create_network", load)
+    monkeypatch.setattr("lightning_advinterp.networks.choice.create_network", load)
     attack, batch = attack_on(files, steps=1), small_batch(n=2, size=8)
     text = repr(attack)
     assert loaded == []

@@ -116,8 +116,8 @@ def test_a_source_of_other_classes_is_refused(sources):
     [
         (lambda: EnsembleAdversarial([]), "sources must name at least one trained network"),
         (lambda: SourceNetwork(), "either checkpoint or network"),
-        (lambda: SourceNetwork("a.ckpt", "resnet18"), "got checkpoint='a.ckpt' and network='resnet18'"),
-        (lambda: SourceNetwork("a.ckpt", weights="b.pth"), "a checkpoint takes no weights"),
+        (lambda: SourceNetwork("resnet18", checkpoint="a.ckpt"), "got checkpoint='a.ckpt' and network='resnet18'"),
+        (lambda: SourceNetwork(checkpoint="a.ckpt", weights="b.pth"), "a checkpoint takes no weights"),
         (lambda: SourceNetwork(network="resnet18"), "source resnet18: expected weights"),
     ],
 )
@@ -130,4 +130,4 @@ def test_alpha_is_checked_and_absent_files_are_named(sources):
     with pytest.raises(ValueError, match=r"alpha must be in \[0, 1\], got 2"):
         EnsembleAdversarial(copy.copy(sources), alpha=2)
     with pytest.raises(FileNotFoundError, match=r"no file no/such\.ckpt"):
-        EnsembleAdversarial([SourceNetwork("no/such.ckpt")])
+        EnsembleAdversarial([SourceNetwork(checkpoint="no/such.ckpt")])
