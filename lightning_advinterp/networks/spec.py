@@ -9,6 +9,7 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
+from lightning_advinterp.networks.factory import create_network
 from lightning_advinterp.networks.network import is_plain
 from lightning_advinterp.networks.sources import is_class_path, torchvision_names
 from lightning_advinterp.trust import require_trusted_class
@@ -43,6 +44,10 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
 }
 
 
+_USERS = {name for name in inspect.signature(create_network).parameters if name != "options"} - _KINDS.keys()
+"""What a user says of a network and no checkpoint does: other files to read, and how."""
+
+
 def checked_spec(spec: Any, source: str) -> dict[str, Any]:
     """Return the arguments for ``create_network`` that a file names, after looking at each.
 
@@ -61,14 +66,14 @@ def checked_spec(spec: Any, source: str) -> dict[str, Any]:
     name: str = spec["name"]
     options = {key: value for key, value in spec.items() if key not in _KINDS}
     for key, value in options.items():
+        if key in _USERS:
+            raise ValueError(f"{source}: its network has the key {key!r}, which is the user's to say, not a file's.")
         if not is_plain(value):
             raise ValueError(f"{source}: its network's {key} must be plain numbers or text, got {_shown(value)}.")
     if name.startswith("timm/") or name in torchvision_names():
         _check_options(name, options, source)
     elif is_class_path(name):
         require_trusted_class(name, source)
-        if "weights" in options:
-            raise ValueError(f"{source}: its network has the key 'weights', by which other files would be read.")
     return dict(spec)
 
 

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_advinterp.tensor_files import tensor_digest
+
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
 """Where files keep their weights, the usual places first."""
 
@@ -102,9 +104,8 @@ def choose_set(sets: list[WeightSet], source: str, wanted: str | None = None) ->
 
 
 def _equal(one: WeightSet, other: WeightSet) -> bool:
-    return one.tensors.keys() == other.tensors.keys() and all(
-        torch.equal(value, other.tensors[key]) for key, value in one.tensors.items()
-    )
+    # By their bytes: NaN is not equal to itself, and some kinds of tensors cannot be compared.
+    return one is other or tensor_digest(one.tensors) == tensor_digest(other.tensors)
 
 
 def dictionaries(content: Mapping[Any, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
