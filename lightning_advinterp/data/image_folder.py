@@ -17,8 +17,10 @@ from lightning_advinterp.data.decode import BadImageError, open_image, orientati
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
+from lightning_advinterp.data.split_names import split_of
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
 from lightning_advinterp.files import stamp_of
+from lightning_advinterp.names import readable
 from lightning_advinterp.randomness import mixed_seed
 
 OnBadImage = Literal["error", "skip"]
@@ -115,6 +117,7 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
             ValueError: the folder has splits, but not this one.
         """
         splits = scan_folder(root)
+        split = split_of(split) or split
         if ALL not in splits and split not in splits:
             raise ValueError(f"split must be one of {sorted(splits)} (found in {str(root)!r}), got {split!r}")
         chosen = splits.get(split) or splits[ALL]
@@ -227,8 +230,8 @@ class ImageFolderDataset(EpochDependent, Dataset[Batch]):
         return None if self.mapping is None else self.mapping.describe(self.split.classes)
 
     def path_of(self, index: int) -> str:
-        """Return the path, relative to ``root``, of a sample by its number (``Batch.index``)."""
-        return self.split.paths[index]
+        """Return the readable path, relative to ``root``, of a sample by its number (``Batch.index``)."""
+        return readable(self.split.paths[index])
 
     @property
     def fingerprint(self) -> str:

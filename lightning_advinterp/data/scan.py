@@ -1,25 +1,38 @@
 """Find the images of a folder: which splits, which classes, which files.
 
-Three layouts are read, in a fixed order (by class, then file name):
+These layouts are read, in a fixed order (by class, then path):
 
-* ``DIR/<split>/<class>/*.jpg`` with splits ``train``, ``val``, ``test`` (a split may also hold plain images);
+* ``DIR/<split>/<class>/*.jpg`` with the splits train, val and test in their usual spellings (``valid``, ``Testing``,
+  ``birds_train``); a split may also hold plain images;
 * ``DIR/<class>/*.jpg``: one split, called ``all``;
 * ``DIR/*.jpg``: images without labels, also ``all``.
 
-Only the file system is read; lists in CSV or text files are ignored. Hidden files are ignored too.
+Images in folders inside class folders belong to the class, as in torchvision's ``ImageFolder``. A folder ``images`` is
+no class but holds what its parent stands for, and ``val_annotations.txt`` beside it names the classes, as in
+tiny-imagenet. What looks like an image and is not read is counted and named in a warning. Hidden files are ignored.
 """
 
-import os
-from collections.abc import Iterable
+import warnings
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from lightning_advinterp.names import printable
+from lightning_advinterp.data.layout import (
+    IMAGES,
+    check_level,
+    list_kinds,
+    nothing_found,
+    of_kinds,
+    read_annotations,
+    split_folders,
+)
+from lightning_advinterp.data.listing import Listing, count_images
+from lightning_advinterp.data.listing import shorten as shorten  # those who read splits list names too
+from lightning_advinterp.data.split_names import SPLITS
+from lightning_advinterp.names import printable, readable
 
-SPLITS = ("train", "val", "test")
 ALL = "all"
 UNLABELLED = -1
-EXTENSIONS = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm"})
 
 
 @dataclass(frozen=True)
@@ -28,9 +41,9 @@ class Split:
 
     Attributes:
         name: ``train``, ``val``, ``test``, or ``all`` for a folder without splits.
-        paths: POSIX paths relative to the scanned folder, by class, then file name.
+        paths: POSIX paths relative to the scanned folder, by class, then path.
         positions: for each path the position of its class in ``classes``; −1 without labels.
-        classes: names of the class folders in sorted order; empty without labels.
+        classes: names of the class folders in sorted order, readable; empty without labels.
     """
 
     name: str
@@ -55,67 +68,135 @@ def scan_folder(root: str | Path) -> dict[str, Split]:
 
     Raises:
         FileNotFoundError: the folder does not exist, or holds no image.
-        ValueError: a class folder without an image, or splits with different classes.
+        ValueError: a class folder without an image, splits with different classes, two folders for one split, or a
+            layout that may mean two things.
     """
     root = Path(root)
     if not root.is_dir():
         found = "a file" if root.exists() else "nothing"
         raise FileNotFoundError(f"root must be a folder of images, found {found} at {str(root)!r}")
-    folders, images = _listing(root)
-    names = [name for name in SPLITS if name in folders]
-    if names and (set(folders) <= set(SPLITS) or any(_listing(root / name)[0] for name in names)):
-        splits = {name: _scan_split(root, name) for name in names}
-        _check_same_classes(root, splits)
-        return splits
-    if folders:
-        return {ALL: _scan_classes(root, "", folders, ALL)}
-    if images:
-        return {ALL: Split(ALL, images, [UNLABELLED] * len(images), [])}
-    raise FileNotFoundError(_nothing_found(root))
+    scan = _Scan(root)
+    splits = scan.read()
+    if scan.unread:
+        warnings.warn(f"{str(root)!r}: not read are {'; '.join(scan.unread)}", stacklevel=2)
+    return splits
 
 
-def _scan_split(root: Path, name: str) -> Split:
-    folders, images = _listing(root / name)
-    if folders:
-        return _scan_classes(root, f"{name}/", folders, name)
-    if images:
-        return Split(name, [f"{name}/{image}" for image in images], [UNLABELLED] * len(images), [])
-    raise FileNotFoundError(_nothing_found(root / name))
+class _Scan:
+    """One reading of a folder.
 
+    Attributes:
+        unread: what was passed over, for people.
+    """
 
-def _scan_classes(root: Path, prefix: str, classes: list[str], split: str) -> Split:
-    paths: list[str] = []
-    positions: list[int] = []
-    empty: list[str] = []
-    for position, name in enumerate(classes):
-        images = _listing(root / prefix / name)[1]
-        if not images:
-            empty.append(name)
-        paths += [f"{prefix}{name}/{image}" for image in images]
-        positions += [position] * len(images)
-    if len(empty) == len(classes):
-        raise FileNotFoundError(_nothing_found(root / prefix))
-    if empty:
-        raise ValueError(
-            f"{len(empty)} of {len(classes)} class folders in {str(root / prefix)!r} hold no image: "
-            f"{shorten(empty)}; expected DIR/<class>/*.jpg or DIR/<split>/<class>/*.jpg with splits "
-            f"{', '.join(SPLITS)}: remove the empty folders, or point root to the right level"
-        )
-    return Split(split, paths, positions, classes)
+    def __init__(self, root: Path) -> None:
+        self.root, self.top = root, Listing.of(root)
+        self.unread: list[str] = []
 
+    def read(self) -> dict[str, Split]:
+        """Return the splits."""
+        named = split_folders(self.top)
+        if named:
+            splits = {split: self._split(split, folder) for split, folder in named.items()}
+            self._note_beside(self.top, set(named.values()), "the splits")
+            _check_same_classes(self.root, splits)
+            return splits
+        return {ALL: self._part(ALL, self.top, "")}
 
-def _listing(folder: Path) -> tuple[list[str], list[str]]:
-    """Return the sorted names of the folders and of the images in a folder (links are followed)."""
-    folders, images = [], []
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            if entry.name.startswith("."):
+    def _split(self, split: str, folder: str) -> Split:
+        return self._part(split, self.top.below[folder], f"{folder}/")
+
+    def _part(self, split: str, listing: Listing, prefix: str) -> Split:
+        """Read the images of a split, with class folders or without."""
+        labels = read_annotations(listing.path)
+        if listing.folders == [IMAGES] and (prefix or labels or not listing.images):
+            inside = listing.below[IMAGES]
+            if prefix or labels or inside.folders:  # DIR/images/*.jpg alone stays a class folder
+                return self._images_folder(split, listing, prefix, labels)
+        if listing.folders and labels is None:
+            self._note_beside(listing, set(listing.folders), "the class folders")
+            return self._classes(split, listing, prefix)
+        return self._plain(split, listing, prefix, labels)
+
+    def _images_folder(self, split: str, listing: Listing, prefix: str, labels: dict[str, str] | None) -> Split:
+        inside, within = listing.below[IMAGES], f"{prefix}{IMAGES}/"
+        if inside.folders and labels is None:
+            self._note_beside(inside, set(inside.folders), "the class folders")
+            return self._classes(split, inside, within)
+        return self._plain(split, inside, within, labels)
+
+    def _plain(self, split: str, listing: Listing, prefix: str, labels: dict[str, str] | None) -> Split:
+        """Images of one folder, with the classes that a list names, or without labels."""
+        if not listing.images:
+            raise FileNotFoundError(nothing_found(listing))
+        self._note_kinds(listing.unread, listing.path)
+        paths = [f"{prefix}{image}" for image in listing.images]
+        if labels is None:
+            return Split(split, paths, [UNLABELLED] * len(paths), [])
+        missing = [image for image in listing.images if image not in labels]
+        if missing:
+            raise ValueError(
+                f"the list of annotations in {str(self.root / prefix)!r} names no class for {len(missing)} of "
+                f"{len(paths)} images ({shorten(missing)}); complete it, or sort the images into class folders"
+            )
+        classes = sorted({labels[image] for image in listing.images})
+        place = {name: position for position, name in enumerate(classes)}
+        found = sorted((place[labels[image]], f"{prefix}{image}") for image in listing.images)
+        return Split(split, [path for _, path in found], [position for position, _ in found], classes)
+
+    def _classes(self, split: str, listing: Listing, prefix: str) -> Split:
+        """Images of class folders."""
+        check_level(listing)
+        paths: list[str] = []
+        positions: list[int] = []
+        empty: list[str] = []
+        kinds: Counter[str] = Counter()
+        inner: Counter[str] = Counter()
+        for position, name in enumerate(listing.folders):
+            images = self._class_images(listing.below[name], kinds, inner)
+            if not images:
+                empty.append(name)
+            paths += [f"{prefix}{name}/{image}" for image in images]
+            positions += [position] * len(images)
+        self._note_kinds(kinds, listing.path)
+        if inner:
+            held = ", ".join(f"{printable(name)}/ ({count:,} images)" for name, count in inner.most_common(5))
+            self.unread.append(f"folders beside {IMAGES}/ in class folders: {held}")
+        if len(empty) == len(listing.folders):
+            raise FileNotFoundError(nothing_found(listing, kinds))
+        if empty:
+            raise ValueError(
+                f"{len(empty)} of {len(listing.folders)} class folders in {str(listing.path)!r} hold no image: "
+                f"{shorten(empty)}; expected DIR/<class>/*.jpg or DIR/<split>/<class>/*.jpg with splits "
+                f"{', '.join(SPLITS)}: remove the empty folders, or point root to the right level{of_kinds(kinds)}"
+            )
+        return Split(split, paths, positions, [readable(name) for name in listing.folders])
+
+    def _class_images(self, listing: Listing, kinds: Counter[str], inner: Counter[str]) -> list[str]:
+        """Return the images of one class: those below ``images`` where there is such a folder, else all below."""
+        images: list[str] = []
+        only = f"{IMAGES}/" if IMAGES in listing.folders else ""
+        for prefix, part in listing.walk():
+            if only and prefix and not prefix.startswith(only):
+                if part.images:
+                    inner[prefix.partition("/")[0]] += len(part.images)
                 continue
-            if entry.is_dir():
-                folders.append(entry.name)
-            elif os.path.splitext(entry.name)[1].lower() in EXTENSIONS:
-                images.append(entry.name)
-    return sorted(folders), sorted(images)
+            kinds.update(part.unread)
+            images += [f"{prefix}{image}" for image in part.images]
+        return sorted(images)
+
+    def _note_beside(self, listing: Listing, used: set[str], what: str) -> None:
+        """Note images that lie beside the folders that are read."""
+        if listing.images:
+            self.unread.append(f"{len(listing.images):,} images beside {what} ({shorten(listing.images)})")
+        counts = {name: count_images(listing.below[name]) for name in listing.folders if name not in used}
+        held = [f"{name}/ ({count:,} images)" for name, count in counts.items() if count]
+        if held:
+            self.unread.append(f"folders beside {what}: {shorten(held)}")
+
+    def _note_kinds(self, kinds: Counter[str], where: Path) -> None:
+        if kinds:
+            self.unread.append(f"{list_kinds(kinds)} in {str(where)!r}")
 
 
 def _check_same_classes(root: Path, splits: dict[str, Split]) -> None:
@@ -134,27 +215,3 @@ def _check_same_classes(root: Path, splits: dict[str, Split]) -> None:
                 f"the splits of {str(root)!r} must have the same class folders, but {'; '.join(found)}; "
                 "add the missing folders, or read the splits as separate folders"
             )
-
-
-def _nothing_found(folder: Path) -> str:
-    folders, _ = _listing(folder)
-    files = sum(1 for entry in folder.iterdir() if entry.is_file())
-    return (
-        f"no image in {str(folder)!r}: found {len(folders)} folders ({shorten(folders)}) and {files} files; "
-        f"expected <class>/*.jpg, <split>/<class>/*.jpg or *.jpg "
-        f"(extensions {', '.join(sorted(EXTENSIONS))} in any case)"
-    )
-
-
-def shorten(names: Iterable[str], limit: int = 5) -> str:
-    """List the first names of a long list, for messages.
-
-    Example:
-        >>> shorten(["a", "b", "c"], limit=2)
-        'a, b, … (3)'
-    """
-    names = [printable(name) for name in names]
-    if not names:
-        return "none"
-    shown = ", ".join(names[:limit])
-    return shown if len(names) <= limit else f"{shown}, … ({len(names)})"

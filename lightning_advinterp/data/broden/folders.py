@@ -16,7 +16,7 @@ from lightning_advinterp.data.broden.recipe import COLOR, CategoryRecipe, Recipe
 from lightning_advinterp.data.broden.writer import BrodenWriter
 from lightning_advinterp.data.concept_world.palette import name_colors
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
-from lightning_advinterp.data.scan import EXTENSIONS
+from lightning_advinterp.data.listing import EXTENSIONS
 
 Labels = NDArray[np.int32]
 
