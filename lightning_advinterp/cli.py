@@ -277,7 +277,13 @@ def train(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     keep_freed_memory()
-    cli = fit(args)
+    with stops_explained(BadImageError, BrodenError) as command:
+        cli = fit(args)
+        command.folder = cli.directory.path
+        _compare_and_print(cli)
+
+
+def _compare_and_print(cli: TrainCLI) -> None:
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
     networks = {_objective_name(cli): _judged(cli)}

@@ -1,5 +1,6 @@
 """What is wrong with an input is said in one line; what is wrong with the program shows where it happened."""
 
+import re
 import signal
 import sys
 import threading
@@ -9,7 +10,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 from lightning_advinterp.files import write_text
 from lightning_advinterp.names import printable
@@ -83,15 +84,19 @@ def stops_explained(*kinds: type[Exception]) -> Iterator[Command]:
     try:
         yield command
     except KeyboardInterrupt:
-        print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
-        sys.exit(128 + signal.SIGINT)
+        _stop_by_interrupt()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes status 1 of it
+            _stop_by_interrupt()
+        raise
     except (RunStoppedError, DamagedFileError, OSError, *kinds) as error:  # type: ignore[misc]
         lines = str(error).strip().splitlines() or [type(error).__name__]
         # A loader's worker puts its traceback before the message.
         print(f"error: {printable(lines[-1])}", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
-        print(f"error: {printable(_summary(error))}{_kept_traceback(error)}", file=sys.stderr)
+        killed = _ended_worker(error)
+        print(f"error: {killed or printable(_summary(error)) + _kept_traceback(error)}", file=sys.stderr)
         sys.exit(1)
     finally:
         _command.reset(token)
@@ -117,6 +122,24 @@ def termination_explained() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _stop_by_interrupt() -> NoReturn:
+    print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
+
+
+def _ended_worker(error: BaseException | None) -> str:
+    """Return what to say of a loader's worker that was ended from outside; empty where that is not the reason."""
+    while error is not None:
+        ended = re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)", str(error))
+        if ended is not None:
+            return (
+                f"{ended[0].strip()}. Mostly the memory did not suffice: set fewer num_workers (0 loads in the main "
+                "process), or a smaller batch_size; the same command goes on from what is saved."
+            )
+        error = error.__cause__ or error.__context__
+    return ""
 
 
 def _summary(error: Exception) -> str:

@@ -31,12 +31,22 @@ class MidEpochCallback(Checkpoint):
         self._validation_ahead = False
 
     def on_sanity_check_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Listen to signals from here on; before, nothing would be lost."""
+        """Listen to signals from here on; nothing is lost by them before the first step."""
         self._termination.listen(trainer)
+        self._termination.at_once = True
 
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """The same, for runs without a sanity check."""
+        """The same, for runs without a sanity check; from here on, there is something to save."""
         self._termination.listen(trainer)
+        self._termination.at_once = False
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Give Ctrl-C back."""
+        self._termination.forget()
+
+    def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
+        """Give Ctrl-C back."""
+        self._termination.forget()
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int

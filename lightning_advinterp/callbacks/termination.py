@@ -26,6 +26,7 @@ class Termination:
         self.at_once = False
         """Nothing is to be saved at this moment: a signal ends the process where it is."""
         self._trainer: pl.Trainer | None = None
+        self._interrupt: object = None
 
     def listen(self, trainer: pl.Trainer) -> None:
         """Take the place of Lightning's handlers; it puts the earlier ones back after the training."""
@@ -35,15 +36,28 @@ class Termination:
         for number in (signal.SIGTERM, _requeue_signal(trainer)):
             if number is not None:
                 signal.signal(number, self._note)
+        if self._interrupt is None:
+            self._interrupt = signal.signal(signal.SIGINT, self._note)
+
+    def forget(self) -> None:
+        """Put the handler of Ctrl-C back, of which Lightning takes no care."""
+        if self._interrupt is not None:
+            signal.signal(signal.SIGINT, self._interrupt)  # type: ignore[arg-type]  # what signal.signal returned
+            self._interrupt = None
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         assert self._trainer is not None
+        again = number == signal.SIGINT and self.received == number
         launcher = self._trainer.strategy.launcher
-        if self.received is None and launcher is not None:
-            launcher.kill(number)  # the processes that this one started
+        if self.received is None and launcher is not None and number != signal.SIGINT:
+            launcher.kill(number)  # the processes that this one started; a terminal tells them of Ctrl-C itself
         self.received = self.received or number
         if self.at_once:
             self.stop("The last checkpoint holds everything")
+        if again:
+            self.stop("Stopped at once; the last checkpoint holds all but the latest steps")
+        if number == signal.SIGINT and self._trainer.is_global_zero:
+            _log.warning("Ctrl-C: stopping at the end of this step; once more: at once.")
 
     def asked(self, trainer: pl.Trainer) -> bool:
         """Whether any process received a signal; all processes must call this together."""

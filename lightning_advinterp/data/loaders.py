@@ -1,16 +1,21 @@
 """Data loaders whose order and batches are the same on every machine, and how many workers feed them."""
 
+import atexit
+import multiprocessing
 import os
 import signal
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal, cast
 
 import torch
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.sampler import EpochSampler
+from lightning_advinterp.data.sampler import EpochSampler, shared_zeros
 from lightning_advinterp.errors import RunStoppedError
 
 Workers = int | Literal["auto"]
@@ -138,24 +143,55 @@ class TrainLoader(DataLoader[Batch]):
         }
 
 
-def leave_signals_alone(worker: int) -> None:
+_ENDING = shared_zeros()
+"""1 once the process that loads is on its way out: what its workers are told by SIGTERM then is for them."""
+
+
+def end_workers(patience: float = 2.0) -> None:
+    """End the processes that this one would wait for at its exit, whatever they do.
+
+    Python sends its daemonic children one SIGTERM at exit and then waits for ever. Loaders' workers leave a first
+    SIGTERM to the training process, and one that is stuck in a system call hears none.
+
+    Args:
+        patience: seconds after which a child is killed.
+    """
+    _ENDING.fill_(1)
+    if threading.current_thread() is threading.main_thread() and hasattr(signal, "SIGCHLD"):
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would raise for a worker that is killed
+    children = [child for child in multiprocessing.active_children() if child.daemon]
+    for child in children:
+        child.terminate()
+    until = time.monotonic() + patience
+    for child in children:
+        child.join(max(0.0, until - time.monotonic()))
+        if child.is_alive():
+            child.kill()
+
+
+atexit.register(end_workers)  # after multiprocessing's own, so that it runs before that
+
+
+def leave_signals_alone(worker: int, ending: Tensor = _ENDING) -> None:
     """Let a worker process leave signals to the training process, which ends its workers itself.
 
-    Job systems signal all processes at once. A worker that ended at the first SIGTERM would break the step under way,
-    after which nothing could be saved; and it has inherited what the training process does at SLURM's signal.
+    Job systems and terminals signal all processes at once. A worker that ended at the first SIGTERM or Ctrl-C would
+    break the step under way, after which nothing could be saved; and it has inherited what the training process does
+    at SLURM's signal.
 
     Args:
         worker: its number.
+        ending: 1 once the training process is on its way out.
     """
     received = []
 
     def handle(number: int, frame: object) -> None:
         received.append(number)
-        if len(received) > 1:
+        if len(received) > 1 or bool(ending):
             os._exit(0)
 
     signal.signal(signal.SIGTERM, handle)
-    for name in ("SIGUSR1", "SIGUSR2"):  # absent on Windows
+    for name in ("SIGINT", "SIGUSR1", "SIGUSR2"):  # the last two are absent on Windows
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), signal.SIG_IGN)
 
@@ -194,6 +230,6 @@ def make_loader(
         collate_fn=collate_batch,
         pin_memory=torch.cuda.is_available() if pin_memory is None else pin_memory,
         persistent_workers=num_workers > 0,
-        worker_init_fn=leave_signals_alone,
+        worker_init_fn=partial(leave_signals_alone, ending=_ENDING),
         prefetch_factor=prefetch if num_workers > 0 else None,
     )
