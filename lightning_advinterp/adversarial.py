@@ -143,6 +143,9 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         raise SystemExit(
             f"error: {', '.join(wrong)} in {plan.output} is not what was written; remove it and start again."
         )
+    missing = found.missing()
+    if missing:
+        console.print(f"{len(missing)} of the set's parts are not made yet, from {missing[0]}: other processes' shares")
     reached = 100 * sum(row.success for row in rows) / max(1, len(rows))
     console.print(f"{plan.output}: {len(rows)} adversarial images, {reached:.1f} % reach their goal, checksums right")
 

@@ -1,21 +1,23 @@
 """A set of adversarial images on disk: written in parts, resumed after an interruption, readable all the while.
 
 A folder holds ``manifest.json`` (what was made, from what) and for every part ``part-00000.zip`` with its images as
-PNG, and then ``part-00000.json`` with one row per image and the checksum of the zip. A part without its JSON does not
-exist yet. Images are the 8-bit ones that PNG holds, and all that is recorded of them is measured on these.
+PNG, and then ``part-00000.json`` with one row per image, the checksum of the zip and a seal over all of it. A part
+without its JSON does not exist yet. Images are the 8-bit ones that PNG holds, and all that is recorded of them is
+measured on these.
 """
 
 import hashlib
 import io
-import json
+import logging
 import shutil
+import struct
 import zipfile
-from collections.abc import Iterator, Mapping, Sequence
+import zlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,73 +25,32 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_advinterp.data.adversarial_parts import (
+    FORMAT,
+    MANIFEST,
+    AdversarialRow,
+    Manifest,
+    Part,
+    images_path,
+    parts_there,
+    read_manifest,
+    read_part,
+    rows_path,
+    write_manifest,
+    write_part,
+)
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.decode import open_image
-from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.data.decode import BadImageError, open_image
+from lightning_advinterp.errors import DamagedFileError
+from lightning_advinterp.files import remove_unfinished, write_atomically
 from lightning_advinterp.locks import LOCK, held
 
-FORMAT = 1
+__all__ = ["AdversarialRow", "AdversarialSet", "AdversarialSetWriter", "Manifest", "share_held"]
 
+logger = logging.getLogger(__name__)
 
-class AdversarialRow(NamedTuple):
-    """What is known of one adversarial image.
-
-    Attributes:
-        item: its number in the set.
-        source: number of the image it was made of.
-        label: that image's class.
-        target: the class aimed at, or moved away from.
-        predicted: the class that the network sees in it.
-        success: whether that is what the attack wanted.
-        linf: ‖x* − x‖∞ in the [0, 1] range.
-        l2: ‖x* − x‖₂.
-    """
-
-    item: int
-    source: int
-    label: int
-    target: int
-    predicted: int
-    success: bool
-    linf: float
-    l2: float
-
-
-@dataclass(frozen=True)
-class Manifest:
-    """What a set is made of; a folder is only ever continued with an equal one.
-
-    Attributes:
-        attack: name and settings.
-        seed: of the attack's random draws.
-        network: hash of the weights, and what describes the network.
-        data: fingerprint of the source images.
-        items: number of adversarial images in the whole set.
-        part: images per part.
-        shape: channels, height, width.
-    """
-
-    attack: str
-    seed: int
-    network: Mapping[str, Any]
-    data: str
-    items: int
-    part: int
-    shape: tuple[int, ...]
-
-    @property
-    def parts(self) -> int:
-        """Number of parts."""
-        return -(-self.items // self.part)
-
-    @property
-    def bytes(self) -> int:
-        """Most bytes that the images take: PNG stores what it cannot compress as it is."""
-        return self.items * (int(np.prod(self.shape)) + self.shape[1] + 1024)
-
-    def items_of(self, part: int) -> range:
-        """Return the items of a part."""
-        return range(part * self.part, min((part + 1) * self.part, self.items))
+_UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, RuntimeError, EOFError, struct.error, zlib.error)
+"""What a damaged archive or picture provokes."""
 
 
 @contextmanager
@@ -127,15 +88,15 @@ class AdversarialSetWriter:
 
     def __init__(self, folder: str | Path, manifest: Manifest) -> None:
         self.folder, self.manifest = Path(folder), manifest
-        text = json.dumps({"format": FORMAT} | asdict(manifest), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-        path = self.folder / "manifest.json"
-        if path.exists() and json.loads(path.read_text(encoding="utf-8")) != json.loads(text):
-            raise ValueError(f"{folder} holds another adversarial set (see its manifest.json); choose a new folder.")
+        path = self.folder / MANIFEST
+        if path.exists():
+            _require_same(self.folder, manifest)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for part in range(manifest.parts):
-            rows = _rows_path(self.folder, part)
-            if rows.exists() and not _images_path(self.folder, part).exists():  # removed for being damaged
-                rows.unlink(missing_ok=True)
+        for part in parts_there(self.folder, manifest):
+            if images_path(self.folder, part).exists():
+                read_part(self.folder, manifest, part)  # what is damaged shows before any image is attacked
+            else:  # removed for being damaged
+                rows_path(self.folder, part).unlink(missing_ok=True)
         missing = sum(len(manifest.items_of(part)) for part in self.missing())
         room, needed = shutil.disk_usage(self.folder).free, manifest.bytes * missing // max(manifest.items, 1)
         if needed > room:
@@ -145,11 +106,12 @@ class AdversarialSetWriter:
             )
         if not path.exists():
             remove_unfinished(self.folder, path.name)
-            write_text(path, text)
+            write_manifest(self.folder, manifest)
 
     def missing(self) -> list[int]:
         """Return the parts that are not complete yet."""
-        return [part for part in range(self.manifest.parts) if not _rows_path(self.folder, part).exists()]
+        there = set(parts_there(self.folder, self.manifest))
+        return [part for part in range(self.manifest.parts) if part not in there]
 
     def write(self, part: int, images: Tensor, rows: Sequence[AdversarialRow]) -> None:
         """Write one part: uint8 ``[n, C, H, W]``, and as many rows; it appears once it is complete.
@@ -173,12 +135,11 @@ class AdversarialSetWriter:
                 Image.fromarray(image).save(file, format="png")
                 archive.writestr(zipfile.ZipInfo(f"{row.item}.png"), file.getvalue())
         content = packed.getvalue()
-        for path in (_images_path(self.folder, part), _rows_path(self.folder, part)):
+        for path in (images_path(self.folder, part), rows_path(self.folder, part)):
             remove_unfinished(self.folder, path.name)
-        _rows_path(self.folder, part).unlink(missing_ok=True)  # until the end it tells of other images
-        write_atomically(_images_path(self.folder, part), partial(_write, content))
-        entry = {"sha256": hashlib.sha256(content).hexdigest(), "rows": [row._asdict() for row in rows]}
-        write_text(_rows_path(self.folder, part), json.dumps(entry) + "\n")
+        rows_path(self.folder, part).unlink(missing_ok=True)  # until the end it tells of other images
+        write_atomically(images_path(self.folder, part), partial(_write, content))
+        write_part(self.folder, self.manifest, part, Part(hashlib.sha256(content).hexdigest(), list(rows)))
 
 
 class AdversarialSet(Dataset[Batch]):
@@ -193,40 +154,51 @@ class AdversarialSet(Dataset[Batch]):
 
     Raises:
         FileNotFoundError: if the folder holds no set.
+        DamagedFileError: if rows or the manifest were changed, or there are parts that belong to no set or another one;
+            names the file. Images are looked at when they are read, and all at once by :meth:`verify`.
     """
 
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
-        path = self.folder / "manifest.json"
-        if not path.exists():
-            raise FileNotFoundError(f"{folder} holds no adversarial set: there is no manifest.json.")
-        self.manifest: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        self._manifest, self._format = read_manifest(self.folder)
+        self.manifest: dict[str, Any] = self._manifest.content | {"format": self._format}
         self.rows: list[AdversarialRow] = []
         self._part_of: list[int] = []
         self._open: tuple[int, zipfile.ZipFile] | None = None
         self.refresh()
+        missing = self._manifest.items - len(self.rows)
+        if missing:
+            logger.warning(
+                "%s: %d of the set's %d images are there; the parts of the others are missing or not made yet.",
+                folder,
+                len(self.rows),
+                self._manifest.items,
+            )
 
     def refresh(self) -> int:
         """Take up the parts that were completed since, and return the number of images."""
         self.rows, self._part_of = [], []
-        for part, entry in self._entries():
-            self.rows += [AdversarialRow(**row) for row in entry["rows"]]
-            self._part_of += [part] * len(entry["rows"])
+        for number, part in self._parts():
+            self.rows += part.rows
+            self._part_of += [number] * len(part.rows)
         return len(self.rows)
 
+    def missing(self) -> list[int]:
+        """Return the parts that are not complete."""
+        there = set(self._part_of)
+        return [number for number in range(self._manifest.parts) if number not in there]
+
     def verify(self, process: int = 0, processes: int = 1) -> list[str]:
-        """Return the files whose content is not what was written.
+        """Return the files of images, among the parts that are there, whose content is not what was written.
 
         Args:
             process: this process's number, where several look at a share of the parts each.
             processes: how many there are.
         """
         wrong = []
-        for part, entry in self._entries():
-            if part % processes != process:
-                continue
-            path = _images_path(self.folder, part)
-            if not path.exists() or hashlib.sha256(path.read_bytes()).hexdigest() != entry["sha256"]:
+        for number, part in self._parts():
+            path = images_path(self.folder, number)
+            if number % processes == process and not (path.is_file() and _sha256(path) == part.sha256):
                 wrong.append(path.name)
         return wrong
 
@@ -234,20 +206,39 @@ class AdversarialSet(Dataset[Batch]):
         return len(self.rows)
 
     def __getitem__(self, place: int) -> Batch:
-        """Return one image: uint8 ``[C, H, W]``, its source's label, its item number."""
-        row, part = self.rows[place], self._part_of[place]
-        with self._archive(part).open(f"{row.item}.png") as file, open_image(file, ("PNG",)) as opened:
-            image = torch.from_numpy(np.array(opened))
-        return Batch(image.permute(2, 0, 1), torch.tensor(row.label), torch.tensor(row.item))
+        """Return one image: uint8 ``[C, H, W]``, its source's label, its item number.
+
+        Raises:
+            BadImageError: if it cannot be read, or is not of the set's shape; names its file.
+        """
+        row, number = self.rows[place], self._part_of[place]
+        path, name = images_path(self.folder, number), f"{row.item}.png"
+        _, height, width = self._manifest.shape
+        try:
+            with self._archive(number).open(name) as file, open_image(file, ("PNG",)) as image:
+                if image.size != (width, height):  # before its pixels are decoded
+                    raise ValueError(f"it has {image.size} pixels")
+                pixels = torch.from_numpy(np.array(image))
+            if pixels.dtype != torch.uint8 or pixels.shape != (height, width, 3):
+                raise ValueError(f"it has the mode {image.mode}")
+        except (*_UNREADABLE, zipfile.BadZipFile) as error:
+            raise BadImageError(
+                f"{path}: cannot read {name} as {width} x {height} RGB pixels ({error}); verify() lists all files that "
+                "are not what was written."
+            ) from error
+        return Batch(pixels.permute(2, 0, 1), torch.tensor(row.label), torch.tensor(row.item))
 
     def __getstate__(self) -> dict[str, Any]:
         """Open files stay behind: every worker opens its own."""
         return self.__dict__ | {"_open": None}
 
-    def _archive(self, part: int) -> zipfile.ZipFile:
-        if self._open is None or self._open[0] != part:
+    def _archive(self, number: int) -> zipfile.ZipFile:
+        if self._open is None or self._open[0] != number:
             self.close()
-            self._open = part, zipfile.ZipFile(_images_path(self.folder, part))
+            path = images_path(self.folder, number)
+            if not path.is_file():  # a pipe would be waited for
+                raise FileNotFoundError(f"there is no file {path.name}")
+            self._open = number, zipfile.ZipFile(path)
         return self._open[1]
 
     def close(self) -> None:
@@ -256,17 +247,26 @@ class AdversarialSet(Dataset[Batch]):
             self._open[1].close()
             self._open = None
 
-    def _entries(self) -> Iterator[tuple[int, dict[str, Any]]]:
-        for path in sorted(self.folder.glob("part-*.json")):
-            yield int(path.stem.removeprefix("part-")), json.loads(path.read_text(encoding="utf-8"))
+    def _parts(self) -> Iterator[tuple[int, Part]]:
+        for number in parts_there(self.folder, self._manifest):
+            yield number, read_part(self.folder, self._manifest, number, sealed=self._format == FORMAT)
 
 
-def _images_path(folder: Path, part: int) -> Path:
-    return folder / f"part-{part:05d}.zip"
+def _require_same(folder: Path, manifest: Manifest) -> None:
+    """Refuse a folder with another set."""
+    try:
+        there, kind = read_manifest(folder)
+    except DamagedFileError as error:
+        raise ValueError(f"{folder} holds another adversarial set, or a damaged one: {error}") from None
+    if there.content != manifest.content:
+        raise ValueError(f"{folder} holds another adversarial set (see its {MANIFEST}); choose a new folder.")
+    if kind != FORMAT:
+        raise ValueError(f"{folder} holds a set of an earlier version of this program; choose a new folder.")
 
 
-def _rows_path(folder: Path, part: int) -> Path:
-    return folder / f"part-{part:05d}.json"
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _write(content: bytes, file: Any) -> None:

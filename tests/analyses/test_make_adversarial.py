@@ -116,7 +116,7 @@ def test_a_part_whose_images_were_removed_is_made_again(tmp_path, data, monkeypa
         raise OSError("power cut")
 
     with monkeypatch.context() as patched:
-        patched.setattr(adversarial_set, "write_text", cut)
+        patched.setattr(adversarial_set, "write_part", cut)
         with pytest.raises(OSError, match="power cut"):
             make(tmp_path, data)
     assert writer.missing() == [0]
