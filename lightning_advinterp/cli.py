@@ -8,7 +8,6 @@ import logging
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
@@ -171,7 +170,7 @@ class TrainCLI(LightningCLI):
         self.model: RobustClassifier = self.config_init.model
         if self.config.trainer.sync_batchnorm:
             self.model.objective.check_even_passes()
-        self.directory = RunDirectory(Path(self.config.output) / self.config.name)
+        self.directory = RunDirectory.of(self.config.output, self.config.name)
         self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:

@@ -158,10 +158,10 @@ def _bytes(letter: str) -> bytes:
         return b"?"
 
 
-def markdown(text: str) -> str:
+def markdown_cell(text: str) -> str:
     r"""Return a text as it stands in a cell of a Markdown table: nothing in it is markup, and it is one line.
 
-    >>> markdown("a|b <b>"), markdown("robust_adv-0")
+    >>> markdown_cell("a|b <b>"), markdown_cell("robust_adv-0")
     ('a\\|b \\<b>', 'robust_adv-0')
     """
     return re.sub(r"([\\`*\[|<$])", r"\\\1", printable(text, keep=""))

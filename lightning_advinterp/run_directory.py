@@ -13,6 +13,7 @@ from lightning_advinterp.callbacks.mid_epoch import MidEpochCallback
 from lightning_advinterp.callbacks.monitors import BestCheckpoint
 from lightning_advinterp.checkpoint_io import AtomicCheckpointIO
 from lightning_advinterp.files import check_writable, remove_unfinished, write_text
+from lightning_advinterp.names import require_inside
 from lightning_advinterp.resume import Start, examine, newest
 
 _log = logging.getLogger(__name__)
@@ -48,6 +49,16 @@ class RunDirectory:
     """
 
     path: Path
+
+    @classmethod
+    def of(cls, output: str, name: str) -> "RunDirectory":
+        """Return the folder of a run.
+
+        Raises:
+            ValueError: if its name leaves the folder of all runs.
+        """
+        require_inside(name, "name")
+        return cls(Path(output) / name)
 
     @property
     def config(self) -> Path:
@@ -121,7 +132,7 @@ class RunDirectory:
     def save_config(self, text: str) -> None:
         """Write config.yaml; one that differs is kept as ``config.<n>.yaml``, and the differences are logged."""
         if self.config.exists():
-            old = self.config.read_text(encoding="utf-8")
+            old = self.config.read_text(encoding="utf-8", errors="surrogateescape")  # kept as it is, whatever it is
             if old == text:
                 return
             number = 0

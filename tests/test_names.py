@@ -8,8 +8,21 @@ from pathlib import Path
 import pytest
 from rich.table import Table
 
+from lightning_advinterp.ablation.measures import Measures
+from lightning_advinterp.ablation.plan import Plan
+from lightning_advinterp.cli import fit
+from lightning_advinterp.evaluation.config import TableRow
 from lightning_advinterp.files import write_json
-from lightning_advinterp.names import cell, file_name, from_cell, markdown, printable, readable, require_inside, shell
+from lightning_advinterp.names import (
+    cell,
+    file_name,
+    from_cell,
+    markdown_cell,
+    printable,
+    readable,
+    require_inside,
+    shell,
+)
 from lightning_advinterp.reading import read_json
 from lightning_advinterp.terminal import PlainConsole
 
@@ -25,7 +38,7 @@ ids = [repr(name)[:20] for name in HOSTILE]
 
 @pytest.mark.parametrize("name", HOSTILE, ids=ids)
 def test_every_name_can_be_written_and_shown(name):
-    for text in (readable(name), printable(name), cell(name), markdown(name)):
+    for text in (readable(name), printable(name), cell(name), markdown_cell(name)):
         text.encode()
     assert not set(printable(name)) & set("\x1b\x07\x00\r\u202e")
     stream = io.StringIO()
@@ -89,3 +102,20 @@ def test_json_holds_names_that_are_no_utf8(tmp_path: Path):
         "caf\\xe9.jpg": ["caf\\xe9.jpg", 1.5, None, {"a": ["caf\\xe9.jpg"]}],
         "b": "\x1b",
     }
+
+
+@pytest.mark.parametrize("name", ["../x", "/x", ""])
+def test_no_name_of_a_folder_leaves_its_output(name, tmp_path, capsys):
+    """A run, a row of a table, an arm, an evaluation of an ablation."""
+    base = tmp_path / "base.yaml"
+    base.write_text("{}")
+    with pytest.raises(ValueError, match="rows: name must name a folder below the output"):
+        TableRow(name=name)
+    with pytest.raises(ValueError, match="arms: name must name a folder below the output"):
+        Plan([str(base)], {name: str(base)}).check()
+    with pytest.raises(ValueError, match="measures: name of an evaluation must name a folder below the output"):
+        Measures(["a"], {name: "--analyses accuracy"})
+    with pytest.raises(SystemExit):
+        fit(["--output", str(tmp_path / "runs"), f"--name={name}", "--data", "ConceptWorldDataModule"])
+    assert "error: name must name a folder below the output" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["base.yaml"]

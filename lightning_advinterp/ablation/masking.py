@@ -11,6 +11,7 @@ from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.attacks.budget import Eps, parse_pixels
 from lightning_advinterp.attacks.config import AttackConfig, Member
 from lightning_advinterp.errors import DamagedFileError
+from lightning_advinterp.names import markdown_cell
 
 _BROKEN = 0.01
 """At a huge ε the attack must leave no more right than this share."""
@@ -83,11 +84,17 @@ def masking_markdown(rows: Sequence[Row]) -> str:
     checks = ("many_steps", "queries", "transferred", "growth")
     kinds = [key for key in rows[-1] if key not in ("arm", "seed", "n", *checks)]
     lines = [f"checks for masked gradients, last epoch, n = {rows[0]['n']} images\n"]
-    lines += ["| arm | seed | " + " | ".join([*kinds, "fails"]) + " |\n" + "| --- " * (len(kinds) + 3) + "|"]
+    lines += [
+        "| arm | seed | "
+        + " | ".join([*map(markdown_cell, kinds), "fails"])
+        + " |\n"
+        + "| --- " * (len(kinds) + 3)
+        + "|"
+    ]
     for row in rows:
         cells = [f"{100 * row[kind]:.1f}" if row.get(kind) is not None else "" for kind in kinds]
         failed = ", ".join(check for check in checks if row.get(check) is False) or "none"
-        lines.append(f"| {row['arm']} | {row['seed']} | " + " | ".join([*cells, failed]) + " |")
+        lines.append(f"| {markdown_cell(row['arm'])} | {row['seed']} | " + " | ".join([*cells, failed]) + " |")
     return "\n".join(lines) + "\n"
 
 

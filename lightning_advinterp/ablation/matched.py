@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.metrics.bootstrap import paired_bootstrap
+from lightning_advinterp.names import markdown_cell
 
 Runs = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 
@@ -88,5 +89,7 @@ def matched_markdown(rows: Sequence[Row], reference: str) -> str:
             low, high = 100 * row["difference_low"], 100 * row["difference_high"]
             difference = f"{100 * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
         pairs = f"{row['pairs']} of {row['runs']}"
-        lines.append(f"| {row['arm']} | {row['images']} | {pairs} | {both} | {difference} |")
+        lines.append(
+            f"| {markdown_cell(row['arm'])} | {markdown_cell(row['images'])} | {pairs} | {both} | {difference} |"
+        )
     return "\n".join(lines) + "\n"

@@ -16,6 +16,7 @@ from lightning_advinterp.commands import read_settings
 from lightning_advinterp.errors import DamagedFileError
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.names import markdown_cell, require_inside
 from lightning_advinterp.reading import read_json
 
 _REMEDY = "remove its folder to measure anew"
@@ -40,6 +41,8 @@ class Measures:
     show: list[str] = field(default_factory=lambda: ["*"])
 
     def __post_init__(self) -> None:
+        for name in self.evaluations:
+            require_inside(name, "measures: name of an evaluation")
         wrong = sorted(set(self.evaluations) & set(RESERVED))
         if wrong or not self.arms or not self.evaluations:
             raise ValueError(
@@ -121,12 +124,12 @@ def measures_markdown(rows: Sequence[Row], show: Sequence[str]) -> str:
         compared = [arm for arm in arms if any("difference" in row for row in own if row["arm"] == arm)]
         heads = ["", *arms, *(f"difference, {arm}" for arm in compared)]
         parts.append(f"{name}, last epoch, {own[0]['seeds']} seeds\n")
-        parts.append("| " + " | ".join(heads) + " |\n" + "| --- " * len(heads) + "|")
+        parts.append("| " + " | ".join(map(markdown_cell, heads)) + " |\n" + "| --- " * len(heads) + "|")
         for key in dict.fromkeys(row["scalar"] for row in own):
             by = {row["arm"]: row for row in own if row["scalar"] == key}
             cells = [_cell(by[arm], "mean", "low", "high") for arm in arms]
             cells += [_cell(by[arm], "difference", "difference_low", "difference_high") for arm in compared]
-            parts.append(f"| {key} | " + " | ".join(cells) + " |")
+            parts.append(f"| {markdown_cell(key)} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join(parts)
 

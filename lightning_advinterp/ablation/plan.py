@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.attacks.config import AttackConfig
+from lightning_advinterp.names import require_inside
 
 
 @dataclass(frozen=True)
@@ -59,6 +60,8 @@ class Plan:
         """
         if not self.arms or not self.seeds:
             raise ValueError(f"arms and seeds must not be empty, got arms={list(self.arms)} and seeds={self.seeds}.")
+        for arm in self.arms:
+            require_inside(arm, "arms: name")
         if len(set(self.seeds)) < len(self.seeds):
             raise ValueError(f"seeds must differ from each other, got {self.seeds}.")
         if self.reference is not None and self.reference not in self.arms:

@@ -18,6 +18,7 @@ from lightning_advinterp.ablation.run import tested
 from lightning_advinterp.analyses.analysis import REAL, Row
 from lightning_advinterp.errors import DamagedFileError
 from lightning_advinterp.metrics.bootstrap import paired_bootstrap
+from lightning_advinterp.names import markdown_cell
 from lightning_advinterp.reading import read_rows
 
 _REMEDY = "remove its folder to test anew"
@@ -149,10 +150,10 @@ def markdown(rows: Sequence[Row]) -> str:
         first = own[0]
         title = "AutoAttack, last epoch" if checkpoint == "autoattack" else f"{checkpoint} epoch"
         parts.append(f"{title}, {first['seeds']} of {first['of']} seeds, n = {first['n']} images each\n")
-        parts.append("| arm | " + " | ".join(kinds) + " |\n" + "| --- " * (len(kinds) + 1) + "|")
+        parts.append("| arm | " + " | ".join(map(markdown_cell, kinds)) + " |\n" + "| --- " * (len(kinds) + 1) + "|")
         for arm in dict.fromkeys(row["arm"] for row in own):
             cells = [_cell(row) for kind in kinds for row in own if (row["arm"], row["images"]) == (arm, kind)]
-            parts.append(f"| {arm} | " + " | ".join(cells) + " |")
+            parts.append(f"| {markdown_cell(arm)} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join(parts)
 

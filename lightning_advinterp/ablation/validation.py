@@ -9,6 +9,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import trained
 from lightning_advinterp.analyses.analysis import Row
+from lightning_advinterp.names import markdown_cell
 
 
 def last_scalars(run: Path) -> dict[str, float]:
@@ -35,9 +36,9 @@ def validation_markdown(rows: Sequence[Row]) -> str:
         return ""
     keys = [key for key in rows[0] if key.endswith("acc")]
     lines = ["last epoch on the validation images, mean over seeds\n"]
-    lines.append("| arm | seeds | " + " | ".join(keys) + " |\n" + "| --- " * (len(keys) + 2) + "|")
+    lines.append("| arm | seeds | " + " | ".join(map(markdown_cell, keys)) + " |\n" + "| --- " * (len(keys) + 2) + "|")
     for arm in dict.fromkeys(row["arm"] for row in rows):
         own = [row for row in rows if row["arm"] == arm]
         cells = [f"{100 * sum(row[key] for row in own) / len(own):.1f}" for key in keys]
-        lines.append(f"| {arm} | {len(own)} | " + " | ".join(cells) + " |")
+        lines.append(f"| {markdown_cell(arm)} | {len(own)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -18,7 +18,7 @@ from lightning_advinterp.callbacks.analysis import AnalysisCallback, Seen
 from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.module import RobustClassifier
-from lightning_advinterp.names import markdown
+from lightning_advinterp.names import markdown_cell
 from lightning_advinterp.report.dissection import best_units, category_bars, detector_panel
 from lightning_advinterp.report.table import summary_of
 
@@ -131,9 +131,14 @@ def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
     shares = {kind: {row["category"]: row["ratio"] for row in rows if row["images"] == kind} for kind in kinds}
     real = [row for row in rows if row["images"] == REAL]
     shares |= {f"control: {name}": {row["category"]: row[name] for row in real} for name in CONTROLS if name in real[0]}
-    lines = ["| % of units | " + " | ".join(map(markdown, categories)) + " |", "| --- " * (len(categories) + 1) + "|"]
+    lines = [
+        "| % of units | " + " | ".join(map(markdown_cell, categories)) + " |",
+        "| --- " * (len(categories) + 1) + "|",
+    ]
     for kind, found in shares.items():
         lines.append(
-            "| " + " | ".join([markdown(kind), *(f"{100 * found[category]:.1f}" for category in categories)]) + " |"
+            "| "
+            + " | ".join([markdown_cell(kind), *(f"{100 * found[category]:.1f}" for category in categories)])
+            + " |"
         )
     return "\n".join(lines)

@@ -17,6 +17,7 @@ from lightning_advinterp.attacks.presets import builder_of, create_attacks, name
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.names import require_inside
 from lightning_advinterp.trust import OnBadWeights
 
 
@@ -31,6 +32,9 @@ class TableRow(NetworkChoice):
 
     name: str = field(kw_only=True)
     printed: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_inside(self.name, "rows: name")
 
 
 @dataclass(frozen=True)

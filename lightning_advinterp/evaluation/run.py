@@ -96,6 +96,9 @@ def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
         other = replace(evaluation, **evaluation.laid_over(NetworkChoice(checkpoint=evaluation.compare)))
         load_subject(other)  # what is wrong with the second shows before the first is evaluated
         subjects["compare"] = other
+    names = [row.name for row in evaluation.rows]
+    if len(set(names)) < len(names):
+        raise ValueError(f"rows: every row of the table needs a name of its own, got {', '.join(names)}.")
     if evaluation.rows:
         subjects = {row.name: replace(evaluation, **evaluation.laid_over(row)) for row in evaluation.rows}
     _check_files(evaluation, Path(evaluation.output), console)
