@@ -16,8 +16,8 @@ from lightning_advinterp.attacks.config import AttackConfig
 from lightning_advinterp.attacks.presets import builder_of, create_attacks, named_attacks
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
 from lightning_advinterp.data.loaders import Workers
-from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.names import require_inside
+from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.trust import OnBadWeights
 
 
