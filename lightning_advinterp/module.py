@@ -27,6 +27,7 @@ from lightning_advinterp.epoch_means import EpochMeans
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
 from lightning_advinterp.networks.compiled import CompiledPasses, check_backend, compile_passes, compiled
+from lightning_advinterp.networks.modes import batch_of_one_explained
 from lightning_advinterp.objectives import Free, Objective, Standard
 from lightning_advinterp.optimization import (
     OptimizerConfig,
@@ -148,7 +149,7 @@ class RobustClassifier(pl.LightningModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Hand the batch to the objective and log what comes back."""
-        with compiled(self.network, self.passes):
+        with batch_of_one_explained(self.network, len(batch.label)), compiled(self.network, self.passes):
             loss = self.objective(self.network, batch, epoch=self.current_epoch)
         size = len(batch.label)
         self.log("train/loss", loss.total.detach(), prog_bar=True, batch_size=size)

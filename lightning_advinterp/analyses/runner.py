@@ -25,7 +25,7 @@ from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.finite import FiniteOutputs
-from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import sample_keys
 
@@ -126,6 +126,7 @@ class Runner:
 
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""
+        warn_of_batches(self.network, self.batch_size)
         needs = [analysis.needs(self.network).sweeps for analysis in analyses]
         for analysis in analyses:
             if isinstance(analysis, Expecting):
@@ -196,7 +197,8 @@ class Runner:
         with frozen_eval(self.network), image_progress(self.progress) as bar:
             task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
             for batch in loader:
-                seen = None if batch is None else self._observe(batch, wants)
+                with batch_of_one_explained(self.network, 0 if batch is None else len(batch.index)):
+                    seen = None if batch is None else self._observe(batch, wants)
                 done = min(done + size, len(shard))
                 yield done, seen
                 bar.update(task, completed=done, refresh=True)  # inside another bar, nobody else does

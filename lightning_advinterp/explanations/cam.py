@@ -1,10 +1,12 @@
 """Class activation maps: CAM and Grad-CAM."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 from lightning_advinterp.explanations.explanation import Method, share, unit_sum
 from lightning_advinterp.explanations.question import Output, Question, check_output
@@ -46,9 +48,10 @@ class GradCAM(Method):
 class CAM(Method):
     """Σ_k W_ck A^k, with A the last feature maps and W the only layer after their global average (Zhou et al. 2016).
 
-    Plus the bias, its mean over places is the logit, which is checked. Of networks that end with a 1×1 convolution and
-    a global average (SqueezeNet), the map is that convolution's output for the class, biases and relu included.
-    The map is the positive part, divided by its sum.
+    A is φ's activation, or, where a function without a module (``F.relu(x)``) stands between φ and the average, what is
+    averaged. Plus the bias, its mean over places is the logit, which is checked. Of networks that end with a 1×1
+    convolution and a global average (SqueezeNet), the map is that convolution's output for the class, biases and relu
+    included. The map is the positive part, divided by its sum.
 
     Args:
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
@@ -70,24 +73,25 @@ class CAM(Method):
         module = question.body.get_submodule(head) if head else None
         if head is None or not isinstance(module, nn.Linear | nn.Conv2d):
             raise self._refusal(question, head)
-        with torch.set_grad_enabled(question.create_graph), taps(question.body, [layer, head]) as seen:
+        averaged = _Averaged()
+        with torch.set_grad_enabled(question.create_graph), taps(question.body, [layer, head]) as seen, averaged:
             logits = question.logits(question.z)
-            activation, response = feature_map(seen, layer, self.name), seen[head]
-        places = torch.arange(len(logits), device=logits.device)
-        logit = logits[places, question.target]
-        if isinstance(module, nn.Conv2d):
-            cam = response[places, question.target]
-            if not _same(cam.mean((1, 2)), logit):
-                cam = F.relu(cam)
-            mean = cam.mean((1, 2))
-        else:
-            if module.in_features != activation.shape[1]:
-                raise self._refusal(question, head)
-            cam = torch.einsum("bc,bchw->bhw", module.weight[question.target], activation)
-            mean = cam.mean((1, 2)) + (0 if module.bias is None else module.bias[question.target])
-        if not _same(mean, logit):
+        logit = logits.gather(1, question.target[:, None])[:, 0]
+        if head not in seen:
             raise self._refusal(question, head)
-        return enlarge(cam, question)
+        if isinstance(module, nn.Conv2d):
+            cam = seen[head][torch.arange(len(logits), device=logits.device), question.target]
+            candidates, bias = [cam, F.relu(cam)], torch.zeros_like(logit)
+        else:
+            maps = [feature_map(seen, layer, self.name), *averaged.inputs[::-1]]
+            fitting = [activation for activation in maps if activation.shape[1] == module.in_features]
+            weight = module.weight[question.target]
+            candidates = [torch.einsum("bc,bchw->bhw", weight, activation) for activation in fitting]
+            bias = torch.zeros_like(logit) if module.bias is None else module.bias[question.target]
+        for cam in candidates:
+            if _same(cam.mean((1, 2)) + bias, logit):
+                return enlarge(cam, question)
+        raise self._refusal(question, head)
 
     def reduce(self, signed: Tensor) -> Tensor:
         """Return the positive part of the map, divided by its sum."""
@@ -98,6 +102,22 @@ class CAM(Method):
             f"{self.name} needs feature maps, their global average, and one linear layer; "
             f"{type(question.body).__name__} (last layer {head or 'unknown'}) is not made like that. Take gradcam."
         )
+
+
+class _Averaged(TorchFunctionMode):
+    """Notes the maps ``[B, K, h, w]`` that are averaged, by whatever function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inputs: list[Tensor] = []
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        known = getattr(func, "__name__", "") in ("mean", "avg_pool2d", "adaptive_avg_pool2d")
+        if known and args and isinstance(args[0], Tensor) and args[0].dim() == 4:
+            self.inputs.append(args[0])
+        return func(*args, **kwargs or {})
 
 
 def _same(mean: Tensor, logit: Tensor) -> bool:

@@ -13,10 +13,12 @@ from lightning_advinterp.explanations.linear import (
     norm_scale,
     run,
     scatter_places,
+    shared,
     split_channels,
     transpose_of,
 )
-from lightning_advinterp.explanations.program import Op, Step
+from lightning_advinterp.explanations.operations import Op
+from lightning_advinterp.explanations.program import Step
 from lightning_advinterp.explanations.question import Baseline, Question
 from lightning_advinterp.explanations.verification import verified_program
 from lightning_advinterp.networks.smoothing import active_beta
@@ -84,7 +86,7 @@ class _Rescale:
         if step.op is Op.MAX_POOL:
             return (self._pool(number, step, m),)
         if step.op is Op.SUM:
-            return tuple(m for _ in inputs)
+            return tuple(shared(m, value) for value in inputs)
         if step.op is Op.CONCAT:
             return split_channels(m, inputs)
         return (transpose_of(step.run, inputs[0], m),)

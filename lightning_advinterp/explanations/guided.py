@@ -121,7 +121,7 @@ class GuidedBackprop(Method):
             )
         value = pick(logits, question.target, self.output)
         start = torch.ones_like(value) if self.start == "one" else (value.detach() if score is None else score)
-        (gradient,) = torch.autograd.grad(value, z, start, create_graph=question.create_graph)
+        gradient = question.gradient(value, z, start)
         return gradient / question.std if self.space == "pixel" else gradient
 
 

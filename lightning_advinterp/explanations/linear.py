@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.grad import conv2d_input, conv2d_weight
 
-from lightning_advinterp.explanations.program import Op, Program, Step
+from lightning_advinterp.explanations.operations import Op
+from lightning_advinterp.explanations.program import Program, Step
 
 
 class Affine(NamedTuple):
@@ -125,10 +126,19 @@ def run(program: Program, z: Tensor, layers: list[Affine | None] | None = None) 
         elif step.op is Op.MAX_POOL:
             value, index = step.run(inputs[0])
         else:
-            value = step.run(*inputs)
+            value = _moved(step, inputs)
         values.append(value)
         indices.append(index)
     return Run(values, indices, layers)
+
+
+def _moved(step: Step, inputs: Sequence[Tensor]) -> Tensor:
+    """Run a step without weights, and name it where it would mix the images of a batch."""
+    try:
+        value: Tensor = step.run(*inputs)
+    except ValueError as error:
+        raise ValueError(f"no rule for {step.name}(): {error}; take a gradient method.") from error
+    return value
 
 
 def transpose_of(function: Callable[..., Any], like: Tensor, r: Tensor) -> Tensor:
@@ -137,6 +147,11 @@ def transpose_of(function: Callable[..., Any], like: Tensor, r: Tensor) -> Tenso
         point = like.new_zeros((len(r), *like.shape[1:])).requires_grad_()
         (back,) = torch.autograd.grad(function(point), point, r, create_graph=r.requires_grad)
     return back
+
+
+def shared(r: Tensor, like: Tensor) -> Tensor:
+    """Return what an input of a sum gets of ``r``: of one that was broadcast, what all its copies get together."""
+    return r if r.shape[1:] == like.shape[1:] else r.sum_to_size(len(r), *like.shape[1:])
 
 
 def split_channels(r: Tensor, like: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -12,10 +12,12 @@ from lightning_advinterp.explanations.linear import (
     backward,
     run,
     scatter_places,
+    shared,
     split_channels,
     transpose_of,
 )
-from lightning_advinterp.explanations.program import Op, Step
+from lightning_advinterp.explanations.operations import Op
+from lightning_advinterp.explanations.program import Step
 from lightning_advinterp.explanations.question import Question, pick
 from lightning_advinterp.explanations.verification import verified_program
 
@@ -174,7 +176,7 @@ class _Rules:
         else:
             stabiliser = self.lrp.epsilon
         s = _divide(r, sum(inputs[1:], inputs[0]), stabiliser)
-        return tuple(value * s for value in inputs)
+        return tuple(shared(value * s, value) for value in inputs)
 
     def _average(self, step: Step, a: Tensor, mean: Tensor, r: Tensor) -> Tensor:
         if self.lrp.rule == "alpha_beta" and not self.steps[step.inputs[0]].positive:

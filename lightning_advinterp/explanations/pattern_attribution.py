@@ -8,8 +8,9 @@ from torch import Tensor
 
 from lightning_advinterp.explanations.explanation import Method
 from lightning_advinterp.explanations.linear import backward, run, scatter_places, transpose_of
+from lightning_advinterp.explanations.operations import Op
 from lightning_advinterp.explanations.patterns import Patterns, sequential_program
-from lightning_advinterp.explanations.program import Op, Step
+from lightning_advinterp.explanations.program import Step
 from lightning_advinterp.explanations.question import Question, pick
 from lightning_advinterp.networks.smoothing import active_beta
 

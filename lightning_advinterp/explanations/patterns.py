@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.explanations.linear import Affine, run
-from lightning_advinterp.explanations.program import Op, Program
+from lightning_advinterp.explanations.operations import Op
+from lightning_advinterp.explanations.program import Program
 from lightning_advinterp.explanations.question import asking
 from lightning_advinterp.explanations.verification import verified_program
 from lightning_advinterp.files import write_atomically

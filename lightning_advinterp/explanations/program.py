@@ -1,33 +1,17 @@
 """A network as a list of steps, each with the module that it belongs to: what propagation rules are defined on."""
 
-import operator
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import Enum, auto
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
-from torch import Tensor, fx, nn
-from torch.nn import functional as F
+from torch import fx, nn
 
-from lightning_advinterp.networks.cifar_resnet import Subsample
+from lightning_advinterp.explanations.operations import Op, function_operation, inputs_of, module_operation
+from lightning_advinterp.explanations.shapes import is_size
 from lightning_advinterp.networks.sites import Board, Site
 from lightning_advinterp.networks.trace import Trace, output_node, trace_network
-
-
-class Op(Enum):
-    """What a step does to its inputs."""
-
-    INPUT = auto()
-    LINEAR = auto()  # a convolution or linear layer, with the BatchNorm that follows it folded in
-    NORM = auto()  # a BatchNorm without a layer of its own before it
-    RELU = auto()
-    MAX_POOL = auto()
-    AVERAGE = auto()  # weighs its inputs without parameters, all weights positive
-    SELECT = auto()  # every output is one of the inputs, or 0
-    SUM = auto()
-    CONCAT = auto()
 
 
 @dataclass(frozen=True)
@@ -137,7 +121,7 @@ class _Compiler:
         end = output_node(self.trace.traced)
         needed = _needed(end)
         for node in self.trace.traced.nodes:
-            if node in needed and node not in self.number:
+            if node in needed and node not in self.number and not is_size(node):
                 self._add(node)
         last = self.number[end]
         if last != len(self.steps) - 1:
@@ -159,12 +143,12 @@ class _Compiler:
     def _step(self, node: fx.Node) -> Step:
         if node.op == "placeholder":
             return Step(Op.INPUT, "the image")
-        inputs = tuple(self.number[part] for part in _inputs(node) if part in self.number)
+        inputs = tuple(self.number[part] for part in inputs_of(node) if part in self.number)
         module = self.trace.module(node)
         name = str(node.target) if module is not None else getattr(node.target, "__name__", str(node.target))
-        found = _of_module(module) if module is not None else _of_function(node, name)
+        found = module_operation(module) if module is not None else function_operation(node, name)
         if found is None or not inputs or (len(inputs) > 1 and found[0] not in (Op.SUM, Op.CONCAT)):
-            what = f"layer {name} ({type(module).__name__})" if module is not None else f"{name}() ({node})"
+            what = f"layer {name} ({_described(module)})" if module is not None else f"{name}() ({node})"
             raise ValueError(
                 f"{self.method} has no rule for {what}. It works on networks of convolutions, linear layers, "
                 "BatchNorm, relu, pooling, sums and concatenations (AlexNet, VGG, ResNet, SqueezeNet, Inception, …); "
@@ -178,17 +162,16 @@ class _Compiler:
         return Step(op, name, inputs, run, module if op in (Op.LINEAR, Op.NORM) else None, None, positive)
 
 
+def _described(module: nn.Module) -> str:
+    """Return a module's class, and why an ordinary one has no rule."""
+    batchwise = isinstance(module, nn.BatchNorm2d) and module.running_mean is None
+    return type(module).__name__ + (" without running statistics" if batchwise else "")
+
+
 def _present(module: nn.Module | None) -> nn.Module:
     if module is None:
         raise RuntimeError("a traced module call has no module")
     return module
-
-
-def _inputs(node: fx.Node) -> Sequence[fx.Node]:
-    """Return the nodes that a node reads, as often as it reads them."""
-    first = node.args[0] if node.args else None
-    parts = first if isinstance(first, list | tuple) else node.args
-    return [part for part in parts if isinstance(part, fx.Node)]
 
 
 def _needed(end: fx.Node) -> set[fx.Node]:
@@ -206,87 +189,5 @@ def _own_norm(node: fx.Node, trace: Trace) -> fx.Node | None:
     users = list(node.users)
     if len(users) != 1 or not isinstance(trace.module(node), nn.Conv2d):
         return None
-    return users[0] if type(trace.module(users[0])) is nn.BatchNorm2d else None
-
-
-def _max_pool(
-    x: Tensor,
-    kernel_size: Any,
-    stride: Any = None,
-    padding: Any = 0,
-    dilation: Any = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-) -> tuple[Tensor, Tensor]:
-    pooled: tuple[Tensor, Tensor] = F.max_pool2d(
-        x, kernel_size, stride, padding, dilation, ceil_mode=ceil_mode, return_indices=True
-    )
-    return pooled
-
-
-def _of_module(module: nn.Module) -> tuple[Op, Callable[..., Any]] | None:
-    """Return what a module does; exact classes, since a subclass may compute something else."""
-    kind = type(module)
-    if kind is nn.Conv2d and isinstance(module, nn.Conv2d):
-        plain = module.padding_mode == "zeros" and not isinstance(module.padding, str)
-        return (Op.LINEAR, torch.clone) if plain else None
-    if kind is nn.Linear:
-        return Op.LINEAR, torch.clone
-    if kind is nn.BatchNorm2d and isinstance(module, nn.BatchNorm2d):
-        return (Op.NORM, torch.clone) if module.running_mean is not None else None
-    if kind is nn.ReLU:
-        return Op.RELU, F.relu
-    if kind is nn.MaxPool2d and isinstance(module, nn.MaxPool2d) and not module.return_indices:
-        return Op.MAX_POOL, lambda x: _max_pool(
-            x, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
-        )
-    if kind in (nn.AvgPool2d, nn.AdaptiveAvgPool2d):
-        return Op.AVERAGE, module.forward
-    if kind in (nn.Dropout, nn.Dropout2d, nn.Identity):
-        return Op.SELECT, torch.clone
-    if kind in (nn.Flatten, Subsample):
-        return Op.SELECT, module.forward
-    return None
-
-
-_SUMS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
-_FUNCTIONS: dict[str, Op] = {
-    "relu": Op.RELU,
-    "relu_": Op.RELU,
-    "max_pool2d": Op.MAX_POOL,
-    "avg_pool2d": Op.AVERAGE,
-    "adaptive_avg_pool2d": Op.AVERAGE,
-    "mean": Op.AVERAGE,
-    "flatten": Op.SELECT,
-    "dropout": Op.SELECT,
-    "contiguous": Op.SELECT,
-    "clone": Op.SELECT,
-}
-
-
-def _of_function(node: fx.Node, name: str) -> tuple[Op, Callable[..., Any]] | None:
-    """Return what a function or method does to its tensors."""
-    parts = _inputs(node)
-    if node.target in _SUMS and len(parts) == len(node.args) == 2 and not node.kwargs:
-        return Op.SUM, torch.add
-    if node.target in (torch.cat, torch.concat) and len(parts) == len(node.all_input_nodes):
-        along = node.kwargs.get("dim", node.args[1] if len(node.args) > 1 else 0)
-        return (Op.CONCAT, lambda *values: torch.cat(values, 1)) if along == 1 else None
-    op = _FUNCTIONS.get(name)
-    if op is None or node.op not in ("call_function", "call_method") or len(parts) != 1 or parts[0] is not node.args[0]:
-        return None
-    rest: Any = node.args[1:]
-    options: Any = {key: value for key, value in node.kwargs.items() if key != "inplace"}
-    if op is Op.RELU:
-        return op, F.relu
-    if op is Op.MAX_POOL:
-        return op, lambda x: _max_pool(x, *rest, **options)
-    if name in ("dropout", "contiguous", "clone"):
-        return op, torch.clone
-    functions: dict[str, Any] = {
-        "avg_pool2d": F.avg_pool2d,
-        "adaptive_avg_pool2d": F.adaptive_avg_pool2d,
-        "mean": torch.mean,
-        "flatten": torch.flatten,
-    }
-    return op, lambda x: functions[name](x, *rest, **options)
+    norm = trace.module(users[0])
+    return users[0] if type(norm) is nn.BatchNorm2d and norm.running_mean is not None else None

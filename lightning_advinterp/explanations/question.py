@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.explanations.recomputation import recomputed_gradient
+from lightning_advinterp.explanations.recomputation import input_gradient, recomputed_gradient
 from lightning_advinterp.inputs import as_classes, check_range, outside_inference_mode, recordable
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.logits import logits_of
@@ -68,10 +68,14 @@ class Question:
         """Return ``z`` such that derivatives with respect to it can be taken."""
         return self.z if self.z.requires_grad else self.z.detach().requires_grad_()
 
-    def gradient(self, of: Tensor, by: Tensor) -> Tensor:
-        """Return ∂ Σ ``of`` / ∂ ``by``, with a graph where one is wanted."""
-        (gradient,) = torch.autograd.grad(of.sum(), by, create_graph=self.create_graph)
-        return gradient
+    def gradient(self, of: Tensor, by: Tensor, start: Tensor | None = None) -> Tensor:
+        """Return ∂ Σ ``of`` / ∂ ``by``, with a graph where one is wanted; ``start`` weighs the terms of the sum.
+
+        Raises:
+            ValueError: if the network hands no gradients on.
+        """
+        start = torch.ones_like(of) if start is None else start
+        return input_gradient(of, by, start, create_graph=self.create_graph)
 
     def slope(self, z: Tensor, output: Output, target: Tensor, *, recompute: bool = False) -> Tensor:
         """Return the gradient of the explained output at normalised images, by these.

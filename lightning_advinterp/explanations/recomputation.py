@@ -32,7 +32,24 @@ def recomputed_gradient(score: Score, point: Tensor, parameters: Sequence[Tensor
 
 def _gradient(score: Score, point: Tensor, *, create_graph: bool) -> Tensor:
     with torch.enable_grad():
-        (gradient,) = torch.autograd.grad(score(point).sum(), point, create_graph=create_graph)
+        value = score(point)
+        return input_gradient(value, point, torch.ones_like(value), create_graph=create_graph)
+
+
+def input_gradient(of: Tensor, by: Tensor, start: Tensor, *, create_graph: bool) -> Tensor:
+    """Return ∂ Σ start ⊙ of / ∂ by.
+
+    Raises:
+        ValueError: if there is none, instead of torch's error, which names no network.
+    """
+    gradient: Tensor | None = None
+    if of.requires_grad:
+        (gradient,) = torch.autograd.grad(of, by, start, create_graph=create_graph, allow_unused=True)
+    if gradient is None:
+        raise ValueError(
+            "the network's output has no gradient with respect to the image: it works under no_grad, detaches or "
+            "quantises on the way, or does not look at the image; take occlusion."
+        )
     return gradient
 
 

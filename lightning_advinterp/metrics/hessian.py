@@ -45,7 +45,15 @@ class Hessian:
         self._x = x.detach().clone().requires_grad_()
         with torch.enable_grad():
             value = score(self._x)
-            (self._gradient,) = torch.autograd.grad(value.sum(), self._x, create_graph=True)
+            gradient: Tensor | None = None
+            if value.requires_grad:
+                (gradient,) = torch.autograd.grad(value.sum(), self._x, create_graph=True, allow_unused=True)
+        if gradient is None:
+            raise ValueError(
+                "the score has no gradient with respect to the image, and so no curvature: the network works under "
+                "no_grad, detaches or quantises on the way, or does not look at the image."
+            )
+        self._gradient = gradient
         self.value = value.detach()
         self.gradient = self._gradient.detach().flatten(1)
 

@@ -1,11 +1,16 @@
 """Modes of a network as context managers: each undoes itself, also after an error."""
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Literal
 
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+
+from lightning_advinterp.errors import RunStoppedError
+
+logger = logging.getLogger(__name__)
 
 BatchNormMode = Literal["train", "eval", "frozen"]
 """Which statistics BatchNorm uses.
@@ -24,6 +29,50 @@ def check_batch_norm_mode(bn: str) -> None:
 
 def _batch_norms(network: nn.Module) -> list[_BatchNorm]:
     return [module for module in network.modules() if isinstance(module, _BatchNorm)]
+
+
+def warn_of_batches(network: nn.Module, size: int) -> None:
+    """Say so where images of a batch influence each other in eval mode too: BatchNorm without running statistics.
+
+    Args:
+        network: any module.
+        size: images of a batch.
+    """
+    for name, part in network.named_modules():
+        if isinstance(part, _BatchNorm) and part.running_mean is None:
+            logger.warning(
+                "%s normalises by the batch's own statistics (%s has no running ones): every number depends on which "
+                "images stand together in batches of %d.",
+                getattr(network, "name", type(network).__name__),
+                name,
+                size,
+            )
+            return
+
+
+@contextmanager
+def batch_of_one_explained(network: nn.Module, size: int) -> Iterator[None]:
+    """Say what to do where BatchNorm meets one image, whose places are one: it has no variance.
+
+    Args:
+        network: any module.
+        size: images of the batch.
+
+    Raises:
+        RunStoppedError: instead of torch's error, which names neither the layers nor a remedy.
+    """
+    try:
+        yield
+    except ValueError as error:
+        if size != 1 or "more than 1 value per channel" not in str(error):
+            raise
+        names = [name for name, part in network.named_modules() if isinstance(part, _BatchNorm)]
+        listed = ", ".join(names[:3]) + ", …" * (len(names) > 3)
+        raise RunStoppedError(
+            f"batch: BatchNorm ({listed}) cannot normalise a batch of one image by its own statistics: take a batch_size "
+            "of 2 or more per process (and drop_last in a loader of your own, whose last batch may be short), or bn: "
+            "frozen for running statistics."
+        ) from error
 
 
 @contextmanager
