@@ -70,8 +70,8 @@ def batch_of_one_explained(network: nn.Module, size: int) -> Iterator[None]:
         listed = ", ".join(names[:3]) + ", …" * (len(names) > 3)
         raise RunStoppedError(
             f"batch: BatchNorm ({listed}) cannot normalise a batch of one image by its own statistics: take a "
-            "batch_size of 2 or more per process (and drop_last in a loader of your own, whose last batch may be short), "
-            "or bn: frozen for running statistics."
+            "batch_size of 2 or more per process (and drop_last in a loader of your own, whose last batch may be "
+            "short), or bn: frozen for running statistics."
         ) from error
 
 
