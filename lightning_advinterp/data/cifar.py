@@ -10,7 +10,8 @@ from torch.nn.functional import pad
 from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.cifar_files import CLASS_NAMES, PICKLE_FOLDER, WNIDS, CIFARImages, read_cifar10
+from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
+from lightning_advinterp.data.cifar_files import PICKLE_FOLDER, CIFARImages, read_cifar10
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.module_base import ImageDataModule

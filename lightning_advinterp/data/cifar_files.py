@@ -1,32 +1,18 @@
 """Read CIFAR-10 from disk: torchvision's pickled batches, or a folder of JPEG files."""
 
-import io
-import pickle
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
 
+from lightning_advinterp.data.cifar_classes import CLASS_NAMES
+from lightning_advinterp.data.cifar_pickles import read_batch
+from lightning_advinterp.data.class_labels import cifar10_outputs, map_labels
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
 from lightning_advinterp.data.scan import Split, scan_folder, shorten
-
-CLASS_NAMES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
-WNIDS = (
-    "n02691156",  # airplane
-    "n02958343",  # car, auto, automobile
-    "n01503061",  # bird
-    "n02121620",  # cat (house cats and wildcats; the house cat alone is n02121808)
-    "n02430045",  # deer
-    "n02084071",  # dog
-    "n01639765",  # frog
-    "n02374451",  # horse
-    "n04194289",  # ship
-    "n04490091",  # truck
-)
-"""The first noun sense of each class name in WordNet 3.0, in label order."""
 
 PICKLE_FOLDER = "cifar-10-batches-py"
 _BATCHES = {"train": [f"data_batch_{i}" for i in range(1, 6)], "test": ["test_batch"]}
@@ -67,7 +53,11 @@ def read_cifar10(root: str | Path) -> dict[str, CIFARImages]:
 
 
 def _read_folder(root: Path, split: Split) -> CIFARImages:
-    if tuple(split.classes) != CLASS_NAMES:
+    try:
+        places = map_labels(split.classes, len(CLASS_NAMES), cifar10_outputs()).labels
+    except ValueError:
+        places = []
+    if sorted(places) != list(range(len(CLASS_NAMES))):
         raise ValueError(
             f"the class folders of {str(root / split.name)!r} must be CIFAR-10's ({shorten(CLASS_NAMES)}), "
             f"found {shorten(split.classes)}; use ImageFolderDataModule for other data"
@@ -75,7 +65,8 @@ def _read_folder(root: Path, split: Split) -> CIFARImages:
     images = np.empty((len(split.paths), _SIDE, _SIDE, 3), dtype=np.uint8)
     for place, path in enumerate(split.paths):
         images[place] = np.asarray(_pixels(root / path))
-    return CIFARImages(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), split.positions)
+    labels = [places[position] for position in split.positions]
+    return CIFARImages(torch.from_numpy(images).permute(0, 3, 1, 2).contiguous(), labels)
 
 
 def _pixels(path: Path) -> Image.Image:
@@ -87,49 +78,10 @@ def _pixels(path: Path) -> Image.Image:
 
 
 def _read_batches(folder: Path, names: list[str]) -> CIFARImages:
-    images, labels = [], []
+    images: list[Tensor] = []
+    labels: list[int] = []
     for name in names:
-        batch = _load_batch(folder / name)
-        images.append(torch.from_numpy(np.ascontiguousarray(batch["data"])).view(-1, 3, _SIDE, _SIDE))
-        labels += [int(label) for label in batch["labels"]]
+        pixels, more = read_batch(folder / name, len(CLASS_NAMES), 3 * _SIDE**2)
+        images.append(torch.from_numpy(pixels.copy()).view(-1, 3, _SIDE, _SIDE))
+        labels += more
     return CIFARImages(torch.cat(images), labels)
-
-
-def _load_batch(path: Path) -> dict[str, Any]:
-    try:
-        batch = _ArrayUnpickler(io.BytesIO(path.read_bytes()), encoding="latin1").load()
-        data, labels = batch["data"], batch["labels"]
-        if data.dtype != np.uint8 or data.shape != (len(labels), 3 * _SIDE**2):
-            raise ValueError(f"expected uint8 [N, 3072] and N labels, got {data.dtype} {list(data.shape)}")
-        if not all(0 <= label < len(CLASS_NAMES) for label in labels):
-            raise ValueError("expected labels from 0 to 9")
-    except (
-        pickle.UnpicklingError,
-        ValueError,
-        KeyError,
-        TypeError,
-        AttributeError,
-        EOFError,
-        OSError,
-    ) as error:
-        raise ValueError(f"cannot read the CIFAR-10 batch {str(path)!r}: {error}; fetch it again") from error
-    return {"data": data, "labels": labels}
-
-
-class _ArrayUnpickler(pickle.Unpickler):
-    """Read dictionaries, lists, strings and NumPy arrays; refuse everything that could run code."""
-
-    _ALLOWED = frozenset(
-        {
-            ("numpy", "ndarray"),
-            ("numpy", "dtype"),
-            ("numpy.core.multiarray", "_reconstruct"),
-            ("numpy._core.multiarray", "_reconstruct"),
-            ("_codecs", "encode"),
-        }
-    )
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in self._ALLOWED:
-            raise pickle.UnpicklingError(f"the file wants to load {module}.{name}, which no CIFAR-10 batch does")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)

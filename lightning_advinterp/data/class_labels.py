@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
-from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS
+from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.class_spelling import plain_spelling, said_numbers, said_places
 from lightning_advinterp.data.imagenet_classes import imagenet_classes, imagenet_name, is_imagenet_wnid
 from lightning_advinterp.data.scan import shorten

@@ -1,3 +1,4 @@
+import os
 import pickle
 import zipfile
 from pathlib import Path
@@ -9,7 +10,8 @@ from pictures import MakeFolder, picture
 
 from lightning_advinterp.data import Batch, CIFAR10DataModule
 from lightning_advinterp.data.cifar import MemoryDataset, shift_and_flip
-from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS, read_cifar10
+from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
+from lightning_advinterp.data.cifar_files import read_cifar10
 
 
 def write_batches(root: Path, per_batch: int = 20) -> np.ndarray:
@@ -95,6 +97,82 @@ def test_damaged_batch(tmp_path: Path, content: bytes, message: str):
     (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(content)
     with pytest.raises(ValueError, match=rf"cannot read the CIFAR-10 batch '.*data_batch_3': .*{message}"):
         read_cifar10(tmp_path)
+
+
+class _Call:
+    """Pickles as a call of a function that a reader may know."""
+
+    def __init__(self, function, *arguments):
+        self.function, self.arguments = function, arguments
+
+    def __reduce__(self):
+        return self.function, self.arguments
+
+
+def _with_type(kind: np.dtype) -> bytes:
+    return pickle.dumps({"data": np.zeros((1, 3072), kind), "labels": [0]}, 2)
+
+
+CRAFTED = {
+    # A type with fields or an object type makes NumPy read the array's bytes as pointers.
+    "objects": _with_type(np.dtype(object)),
+    "fields": _with_type(np.dtype([("a", "u1")])),
+    "signed": _with_type(np.dtype("i1")),
+    "floats": _with_type(np.dtype("f8")),
+    "changed": pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [0]}, 2).replace(
+        b"J\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00", b"J\xff\xff\xff\x7fJ\x10\x00\x00\x00K\x3f"
+    ),
+    "a view": pickle.dumps({"data": _Call(np.ndarray, (1, 3072), np.uint8), "labels": [0]}, 2),
+    "short": pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": [0]}, 2).replace(
+        b"M\x00\x0c", b"M\x00\x7f"
+    ),
+    "labels": pickle.dumps({"data": np.zeros((1, 3072), np.uint8), "labels": ["0"]}, 2),
+    "a great memo": b"\x80\x02]r\xff\xff\xff\x7f.",  # the unpickler in C makes room for two milliards
+    "a great frame": b"\x80\x04\x95\xff\xff\xff\xff\xff\xff\xff\x7f.",
+    "no dictionary": pickle.dumps([1], 2),
+}
+
+
+@pytest.mark.parametrize("kind", CRAFTED)
+def test_crafted_batches_are_refused(tmp_path: Path, kind: str):
+    write_batches(tmp_path)
+    (tmp_path / "cifar-10-batches-py" / "data_batch_3").write_bytes(CRAFTED[kind])
+    with pytest.raises(ValueError, match=r"cannot read the CIFAR-10 batch '.*data_batch_3': .+; fetch it again"):
+        read_cifar10(tmp_path)
+
+
+def test_batches_that_are_no_files(tmp_path: Path):
+    write_batches(tmp_path)
+    path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
+    path.unlink()
+    os.mkfifo(path)
+    with pytest.raises(ValueError, match="it is no regular file"):
+        read_cifar10(tmp_path)
+
+
+def test_a_batch_written_by_python_2(tmp_path: Path):
+    """Its strings of bytes are read as text; the protocol had no bytes."""
+    pixels = write_batches(tmp_path)
+    path = tmp_path / "cifar-10-batches-py" / "test_batch"
+    raw = pixels[100:].tobytes()
+    minus = b"J\xff\xff\xff\xff"
+    path.write_bytes(
+        b"\x80\x02}(U\x04datacnumpy.core.multiarray\n_reconstruct\n(cnumpy\nndarray\nK\x00\x85U\x01btR(K\x01K\x14M\x00\x0c"
+        b"\x86cnumpy\ndtype\n(U\x02u1K\x00K\x01tR(K\x03U\x01|NNN" + minus + minus + b"K\x00tb\x89T"
+        b"" + len(raw).to_bytes(4, "little") + raw + b"tbU\x06labels](" + b"K\x07" * 20 + b"eu."
+    )
+    assert np.array_equal(read_cifar10(tmp_path)["test"].images.flatten(1).numpy(), pixels[100:])
+
+
+@pytest.mark.parametrize("spell", ["{0}", "{1}", "{0}_{1}", "{0:02d}", "class_{0}"])
+def test_folders_in_other_spellings(jpeg_folder: Path, spell: str):
+    usual = read_cifar10(jpeg_folder)
+    for split in ("train", "test"):
+        for label, name in enumerate(CLASS_NAMES):
+            (jpeg_folder / split / name).rename(jpeg_folder / split / spell.format(label, name.upper()))
+    found = read_cifar10(jpeg_folder)["test"]
+    assert found.labels == sorted(found.labels)
+    assert torch.equal(found.images, usual["test"].images)
 
 
 def test_a_missing_batch(tmp_path: Path):

@@ -4,7 +4,7 @@ import random
 
 import pytest
 
-from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS
+from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.class_labels import Outputs, imagenet_outputs, map_labels
 from lightning_advinterp.data.class_spelling import plain_spelling
 from lightning_advinterp.taxonomy.wnid import wnid_in

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS
+from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.class_labels import Outputs, map_labels
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_advinterp.data.cifar_files import CLASS_NAMES, WNIDS
+from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.concept_world.classes import CLASSES
 from lightning_advinterp.data.imagenet_classes import imagenet_classes
 from lightning_advinterp.taxonomy import corpus
