@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from lightning_fabric.plugins import TorchCheckpointIO
@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from lightning_advinterp.errors import RunStoppedError
 from lightning_advinterp.files import write_atomically
-from lightning_advinterp.tensor_files import read_tensor_file, with_hashes
+from lightning_advinterp.tensor_files import read_tensor_file, save_plainly, with_hashes
 
 WEIGHTS = ("state_dict", "current_model_state", "optimizer_states")
 """Entries of a checkpoint that training goes on from."""
@@ -60,23 +60,6 @@ class AtomicCheckpointIO(TorchCheckpointIO):
     ) -> dict[str, Any]:
         """Read a checkpoint as plain data, whatever is asked for: no code in it runs."""
         return read_checkpoint(Path(path), map_location=map_location)
-
-
-def save_plainly(content: Any, file: BinaryIO) -> None:
-    """``torch.save``, which says why it failed: of a full disk it only tells that a position is unexpected.
-
-    Raises:
-        OSError: if the file cannot be written.
-    """
-    try:
-        torch.save(content, file)
-    except RuntimeError as error:
-        cause: BaseException | None = error
-        while cause is not None and not isinstance(cause, OSError):
-            cause = cause.__context__
-        if cause is None:
-            raise
-        raise OSError(*cause.args) from error
 
 
 def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import contextlib
 import glob
 import hashlib
 import json
+import logging
 import os
 import shutil
 import tempfile
@@ -14,6 +15,8 @@ from typing import Any, BinaryIO
 
 from lightning_advinterp.locks import held
 from lightning_advinterp.names import readable, readable_json
+
+_log = logging.getLogger(__name__)
 
 _UNFINISHED = ".unfinished"
 
@@ -65,6 +68,40 @@ def write_json(path: Path, value: Any, indent: int | None = None) -> None:
     """Write strict JSON in UTF-8, atomically; names that are no UTF-8 are :func:`readable` in it."""
     text = json.dumps(readable_json(value), indent=indent, ensure_ascii=False, allow_nan=False)
     write_text(path, text + "\n")
+
+
+def write_sealed(path: Path, content: bytes) -> None:
+    """Write bytes and their checksum, atomically; :func:`read_sealed` compares them."""
+    write_atomically(path, lambda file: file.write(content + hashlib.sha256(content).digest()))
+
+
+def read_sealed(path: Path, what: str) -> bytes | None:
+    """Read what :func:`write_sealed` wrote; None where it is absent, or was damaged and is therefore set aside.
+
+    Args:
+        path: the file.
+        what: is in it, for the message.
+    """
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        set_aside(path, f"{what} cannot be read ({error.strerror or error})")
+        return None
+    length = hashlib.sha256().digest_size
+    if len(content) >= length and hashlib.sha256(content[:-length]).digest() == content[-length:]:
+        return content[:-length]
+    set_aside(path, f"{what} differs from its checksum")
+    return None
+
+
+def set_aside(path: Path, reason: str) -> None:
+    """Give a file that cannot be used another name, and say so: the work starts anew."""
+    aside = path.with_name(f"{path.name}.damaged")
+    with contextlib.suppress(OSError):
+        path.replace(aside)
+    _log.warning("%s: %s; set aside as %s, and the work starts anew.", path, reason, aside.name)
 
 
 def check_writable(folder: Path, argument: str) -> None:

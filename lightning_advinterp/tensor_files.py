@@ -13,7 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -66,6 +66,23 @@ def read_tensor_file(path: str | Path, *, what: str, map_location: Any = "cpu", 
     _check_extent(content, f"{what}: {path}")
     _check_hashes(path, content, what)
     return content
+
+
+def save_plainly(content: Any, file: BinaryIO) -> None:
+    """``torch.save``, which says why it failed: of a full disk it only tells that a position is unexpected.
+
+    Raises:
+        OSError: if the file cannot be written.
+    """
+    try:
+        torch.save(content, file)
+    except RuntimeError as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, OSError):
+            cause = cause.__context__
+        if cause is None:
+            raise
+        raise OSError(*cause.args) from error
 
 
 def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:

@@ -12,12 +12,12 @@ from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.checkpoint_io import read_checkpoint, save_plainly
+from lightning_advinterp.checkpoint_io import read_checkpoint
 from lightning_advinterp.cli import TrainCLI, fit
 from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.files import write_atomically
-from lightning_advinterp.tensor_files import with_hashes
+from lightning_advinterp.tensor_files import save_plainly, with_hashes
 
 _COMPLETE = "complete"
 """Lies in a run's folder when it has all its epochs, and says what it was asked for."""

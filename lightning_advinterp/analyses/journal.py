@@ -1,18 +1,14 @@
 """The memory of an interrupted evaluation."""
 
-import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from lightning_advinterp.analyses.analysis import Analysis
-from lightning_advinterp.files import write_atomically
-from lightning_advinterp.tensor_files import read_tensor_file
-
-_log = logging.getLogger(__name__)
+from lightning_advinterp.errors import RunStoppedError
+from lightning_advinterp.files import set_aside, write_atomically
+from lightning_advinterp.tensor_files import read_tensor_file, save_plainly
 
 _FORMAT = 4
 """Counts up when an entry comes to mean something else, such as another order of sweeps: older ones are no help."""
@@ -51,9 +47,15 @@ class Journal:
             return 0
         if entry["sweep"] > sweep:
             return None
-        for analysis in analyses:
-            if analysis.name in entry["states"]:
-                analysis.load_state_dict(entry["states"][analysis.name])
+        try:
+            for analysis in analyses:
+                if analysis.name in entry["states"]:
+                    analysis.load_state_dict(entry["states"][analysis.name])
+        except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+            assert self._path is not None
+            set_aside(self._path, f"the journal's states are of another kind ({type(error).__name__}: {error})")
+            # Some are loaded, some are not: this process has nothing to start anew with.
+            raise RunStoppedError(f"{self._path} could not be taken up; start the same command again.") from error
         return int(entry["done"])
 
     def save(self, sweep: int, done: int, analyses: Sequence[Analysis], *, now: bool = False) -> None:
@@ -63,7 +65,7 @@ class Journal:
         states = {analysis.name: analysis.state_dict() for analysis in analyses}
         shape = {"format": _FORMAT, "world_size": self._world_size}
         entry = shape | {"sweep": sweep, "done": done, "states": states}
-        write_atomically(self._path, lambda file: torch.save(entry, file))
+        write_atomically(self._path, lambda file: save_plainly(entry, file))
         self._saved = time.monotonic()
 
     def close(self) -> None:
@@ -76,10 +78,13 @@ class Journal:
             return None
         try:
             entry: Any = read_tensor_file(self._path, what="journal")
-        except ValueError as error:
-            _log.warning("%s The work starts anew.", error)
+        except (ValueError, OSError) as error:
+            set_aside(self._path, str(error).rstrip("."))
             return None
-        if not isinstance(entry, dict):
+        if not isinstance(entry, dict) or (entry.get("format"), entry.get("world_size")) != (_FORMAT, self._world_size):
             return None
-        known = (entry.get("format"), entry.get("world_size")) == (_FORMAT, self._world_size)
-        return entry if known else None
+        counts, states = [entry.get("sweep"), entry.get("done")], entry.get("states")
+        if not isinstance(states, dict) or not all(type(count) is int and count >= 0 for count in counts):
+            set_aside(self._path, "what the journal holds is none")
+            return None
+        return entry

@@ -19,6 +19,7 @@ from lightning_advinterp.analyses.analysis import (
     Skipping,
     Sweep,
 )
+from lightning_advinterp.analyses.failures import naming
 from lightning_advinterp.analyses.journal import Journal
 from lightning_advinterp.analyses.progress import image_progress
 from lightning_advinterp.attacks.attack import Attack
@@ -147,14 +148,16 @@ class Runner:
             for done, seen in self._sweep(wants, first, f"sweep {number + 1 - skipped}"):
                 for place, own in due:
                     if seen is not None:
-                        analyses[place].update(own, seen)
+                        with naming(analyses[place]):
+                            analyses[place].update(own, seen)
                 if wants.resumable:
                     self._journal.save(number, done, analyses)
             self._merge([analyses[place] for place, _ in due])
             for place, own in due:
                 analysis = analyses[place]
                 if isinstance(analysis, Settling):
-                    analysis.settle(own)
+                    with naming(analysis):
+                        analysis.settle(own)
             if number < len(sweeps) - 1 or self._keep:
                 self._journal.save(number + 1, 0, analyses, now=True)
         if not self._keep:
@@ -162,7 +165,11 @@ class Runner:
         elif not ran:
             self._journal.resume(len(sweeps), analyses)
         self._finite.close()
-        return {analysis.name: analysis.result() for analysis in analyses}
+        results = {}
+        for analysis in analyses:
+            with naming(analysis):
+                results[analysis.name] = analysis.result()
+        return results
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""

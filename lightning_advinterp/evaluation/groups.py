@@ -1,6 +1,6 @@
 """Which analyses run together: those that look at the same images, attacked in the same way."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.evaluation.registry import ANALYSES, Data, analysis_names
+from lightning_advinterp.evaluation.registry import ANALYSES, Data
 from lightning_advinterp.networks import Network
 
 
@@ -50,18 +50,23 @@ class Group:
 
 
 def groups_of(
-    evaluation: Evaluation, attacks: Mapping[Data, Mapping[str, Attack]], outputs: int, labels: Mapping[Data, Any]
+    evaluation: Evaluation,
+    attacks: Mapping[Data, Mapping[str, Attack]],
+    outputs: int,
+    labels: Mapping[Data, Any],
+    names: Sequence[str],
 ) -> list[Group]:
     """Return the analyses of an evaluation in groups, so that each gives the same alone and beside others.
 
     Args:
-        evaluation: names them.
+        evaluation: their settings.
         attacks: by the set they attack.
         outputs: of the network.
         labels: of each set's images; None where it has none.
+        names: the analyses.
     """
     found: dict[tuple[Data, int | None, bool, str], list[str]] = {}
-    for name in analysis_names(evaluation):
+    for name in names:
         entry = ANALYSES[name]
         classes = set(labels[entry.data] or ())
         narrower = evaluation.semantics.target_classes == "dataset" and 0 < len(classes) < outputs

@@ -1,36 +1,29 @@
 """The evaluation of one network: its images, its attacks, its analyses, its folder."""
 
 import json
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from rich.console import Console
 
-from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.analysis import Result
 from lightning_advinterp.analyses.provenance import digest, provenance
-from lightning_advinterp.attacks.calibration import Calibration
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.data.image_folder import ImageFolderDataset
-from lightning_advinterp.data.loaders import worker_count
-from lightning_advinterp.evaluation.calibration import calibrate_attacks, most_passes, uncalibrated
+from lightning_advinterp.evaluation.calibration import attacks_on, uncalibrated
 from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.evaluation.context import Context
-from lightning_advinterp.evaluation.groups import SkippedImages, groups_of
+from lightning_advinterp.evaluation.dependence import depends_on
+from lightning_advinterp.evaluation.groups import groups_of
 from lightning_advinterp.evaluation.inputs import Images, Subject, load_concepts, load_images
+from lightning_advinterp.evaluation.left_out import LeftOut
+from lightning_advinterp.evaluation.place import Outcome, Place, forget_states, journal_of, note_of, save_evaluation
 from lightning_advinterp.evaluation.registry import ANALYSES, Data, analysis_names
-from lightning_advinterp.files import write_text
-from lightning_advinterp.networks import Network
-from lightning_advinterp.report import save_results
-from lightning_advinterp.report.save import name_images
-
-Checking = Callable[[], AbstractContextManager[None]]
-"""Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
+from lightning_advinterp.evaluation.running import Checking, evaluate_group
+from lightning_advinterp.files import read_sealed, write_sealed
+from lightning_advinterp.report.store import differing, read_record
 
 
 @dataclass(frozen=True)
@@ -39,39 +32,57 @@ class Evaluated:
 
     Attributes:
         results: by analysis; none in a dry run.
-        journals: what an interrupted evaluation would go on from.
-        note: says that this network is done with, and what was found; to be deleted once all networks are.
+        folder: where its files are.
+        key: names what an interrupted evaluation would go on from.
     """
 
     results: dict[str, Result] = field(default_factory=dict)
-    journals: list[Path] = field(default_factory=list)
-    note: Path | None = None
+    folder: Path | None = None
+    key: str = ""
 
     def finish(self) -> None:
         """Put the results, which are small, into the place of the journals, which are not."""
-        if self.note is not None:
-            found = {name: {"scalars": one.scalars, "tables": one.tables} for name, one in self.results.items()}
-            write_text(self.note, json.dumps(found, default=float))
-        for journal in self.journals:
-            for path in journal.parent.glob(f"{journal.name}.*"):
-                path.unlink(missing_ok=True)
+        assert self.folder is not None
+        found = {name: {"scalars": one.scalars, "tables": one.tables} for name, one in self.results.items()}
+        write_sealed(note_of(self.folder, self.key), json.dumps(found, default=float).encode())
+        for path in self.folder.glob(f"{journal_of(self.folder, self.key, '').name}*"):
+            path.unlink(missing_ok=True)
 
     def forget(self) -> None:
-        """Delete the note."""
-        if self.note is not None:
-            self.note.unlink(missing_ok=True)
+        """Delete what is left for the case of an interruption."""
+        if self.folder is not None:
+            forget_states(self.folder, self.key)
 
 
 def evaluate_one(
-    evaluation: Evaluation, subject: Subject, folder: Path, console: Console, checking: Checking = nullcontext
+    evaluation: Evaluation,
+    subject: Subject,
+    folder: Path,
+    console: Console,
+    checking: Checking = nullcontext,
+    *,
+    place: Place | None = None,
+    record: Mapping[str, Any] = MappingProxyType({}),
 ) -> Evaluated:
-    """Run the analyses on one network and write its folder; nothing in a dry run."""
+    """Run the analyses on one network and write its folder; nothing in a dry run.
+
+    Args:
+        evaluation: what is asked for.
+        subject: the network.
+        folder: held by this process.
+        console: where to print.
+        checking: made anew around everything that looks at the input.
+        place: of the command, where the folder is one of several.
+        record: what else stands in the folder's record.
+    """
     device = choose_device(evaluation.device)
     network = subject.network.to(device)
+    left_out = LeftOut(evaluation, console)
     open_weights = uncalibrated(evaluation.attack_configs())
     with checking():
-        opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0)
-    console.print(f"{subject.title}: {', '.join(analysis_names(evaluation))} on {device}")
+        opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0, left_out)
+    names = left_out.remaining(analysis_names(evaluation))
+    console.print(f"{subject.title}: {', '.join(names)} on {device}")
     for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for images in opened.values():
@@ -82,64 +93,53 @@ def evaluate_one(
     }
     settings |= {"preparation": asdict(subject.recipe)}
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
-    key = digest(origin, subject.outputs, _member_files(evaluation), _stamps(opened))
-    note = None if evaluation.dry_run else folder / f".unfinished-{key}.json"
-    if note is not None and note.exists():
-        console.print("  done already, before the interruption")
-        found = json.loads(note.read_text(encoding="utf-8"))
-        return Evaluated({name: Result(name, one["scalars"], one["tables"]) for name, one in found.items()}, note=note)
+    members = _member_files(evaluation)
+    key = digest(origin, subject.outputs, members, _stamps(opened))
+    done = Evaluated(folder=None if evaluation.dry_run else folder, key=key)
+    depends = depends_on(evaluation, names, origin, subject, opened, members)
+    if not evaluation.dry_run:
+        (place or Place(folder, console)).make_way(folder, key, depends)
+        if (before := _done_before(folder, key)) is not None:
+            console.print("  done already, before the interruption")
+            return replace(done, results=before)
     if network.untrained:
         console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
-    calibration = {data: _calibrate(evaluation, network, images, console) for data, images in opened.items()}
-    shared = evaluation.attacks()
-    attacks = {
-        data: evaluation.attacks({name: one.weight for name, one in found.items()}) if found else shared
-        for data, found in calibration.items()
-    }
+    attacks, calibrated = attacks_on(evaluation, network, opened, device, console)
     made = {data: {name: repr(one) for name, one in some.items()} for data, some in attacks.items()}
     origin["settings"]["attacks"] = made
-    if any(calibration.values()):
-        origin["calibration"] = {
-            data: {
-                "images": getattr(opened[data].calibration, "fingerprint", None),
-                "attacks": {name: asdict(one) for name, one in found.items()},
-            }
-            for data, found in calibration.items()
-        }
-    if not evaluation.dry_run:
-        folder.mkdir(parents=True, exist_ok=True)
-    done = Evaluated(note=note)
-    figures: dict[str, Figure] = {}
+    origin |= calibrated
+    outcomes: dict[str, Outcome] = {}
     labels = {data: getattr(images.reported, "labels", None) for data, images in opened.items()}
-    for group in groups_of(evaluation, attacks, network.num_classes, labels):
-        with checking():
-            dataset = group.images(opened[group.data].reported, evaluation)
-        for attack in attacks[group.data].values():
-            attack.classes = None  # a group before may have narrowed them
-        context = Context(
-            network, subject.title, subject.outputs, attacks[group.data], dataset, group.names, evaluation
+    for group in groups_of(evaluation, attacks, network.num_classes, labels, names):
+        found = evaluate_group(
+            evaluation, subject, opened, attacks, group, (key, made), folder, console, checking, left_out
         )
-        with checking():
-            built = {name: ANALYSES[name].build(context) for name in group.names}
-        skipped = [SkippedImages(dataset)] if isinstance(dataset, ImageFolderDataset) else []
-        # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
-        journal = folder / f".unfinished-{digest(key, made, asdict(group))}"
-        own = _run_group(evaluation, built, skipped, context, journal, console, checking)
-        if evaluation.dry_run:
-            continue
-        done.journals.append(journal)
-        for name in group.names:
-            figures |= ANALYSES[name].figures([one for some in built.values() for one in some], own, context)
-        for one in skipped:
-            one.dataset.report_bad_images()
-            origin[group.data]["skipped"] = sorted({*origin[group.data].get("skipped", []), *one.paths})
-        name_images(own, dataset)
-        done.results.update({name: result for name, result in own.items() if result.scalars or result.tables})
+        if found is not None:
+            ended, skipped = found
+            outcomes |= ended
+            if skipped:
+                origin[group.data]["skipped"] = sorted({*origin[group.data].get("skipped", []), *skipped})
+    with checking():
+        left_out.refuse_if_all(names)
+    for outcome in outcomes.values():
+        done.results.update(outcome.results)
     if done.results:
         own_origins = {name: result.provenance for name, result in done.results.items() if result.provenance}
-        save_results(folder, done.results, figures, origin | ({"analyses": own_origins} if own_origins else {}))
+        origin |= {"analyses": own_origins} if own_origins else {}
+        extra = {"depends_on": depends, **record} | ({"left_out": left_out.reasons} if left_out.reasons else {})
+        save_evaluation(folder, outcomes, origin, extra)
         done.finish()
     return done
+
+
+def _done_before(folder: Path, key: str) -> dict[str, Result] | None:
+    """Return what an interrupted command found of this network, where its files are all there."""
+    content = read_sealed(note_of(folder, key), "what was found before the interruption")
+    record = read_record(folder)
+    if content is None or not record or differing(folder, record):
+        return None
+    found = json.loads(content)
+    return {name: Result(name, one["scalars"], one["tables"]) for name, one in found.items()}
 
 
 def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
@@ -157,78 +157,15 @@ def _stamps(opened: Mapping[Data, Images]) -> dict[str, list[str | None]]:
     }
 
 
-def _open(evaluation: Evaluation, subject: Subject, calibration: int) -> dict[Data, Images]:
+def _open(evaluation: Evaluation, subject: Subject, calibration: int, left_out: LeftOut) -> dict[Data, Images]:
     """Open what the analyses look at, with further images for a calibration."""
-    wanted = dict.fromkeys(ANALYSES[name].data for name in analysis_names(evaluation))
     load = {"data": load_images, "concepts": load_concepts}
-    return {data: load[data](evaluation, subject, calibration) for data in wanted}
-
-
-def _calibrate(evaluation: Evaluation, network: Network, images: Images, console: Console) -> dict[str, Calibration]:
-    """Find the weights that are to be found, for one set; in a dry run say what that would cost."""
-    configs = uncalibrated(evaluation.attack_configs())
-    if not configs:
-        return {}
-    _announce(images, configs, console)
-    if evaluation.dry_run:
-        return {}
-    return calibrate_attacks(
-        configs,
-        network,
-        images.calibration,
-        device=choose_device(evaluation.device),
-        batch_size=evaluation.batch_size,
-        seed=evaluation.seed,
-        console=console,
-    )
-
-
-def _run_group(
-    evaluation: Evaluation,
-    built: Mapping[str, list[Any]],
-    beside: list[Any],
-    context: Context,
-    journal: Path,
-    console: Console,
-    checking: Checking,
-) -> dict[str, Result]:
-    """Run the analyses that look at the same images; in a dry run say what it would cost."""
-    analyses = [analysis for own in built.values() for analysis in own] + beside
-    with checking():
-        runner = Runner(
-            context.network,
-            context.dataset,
-            attacks=context.attacks,
-            batch_size=evaluation.batch_size,
-            device=context.runner["device"],
-            seed=evaluation.seed,
-            num_workers=worker_count(evaluation.num_workers),
-            progress=True,
-            journal=journal,
-            keep_journal=True,
-        )
-        cost = runner.passes(analyses)
-    costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())
-    console.print(f"  {', '.join(built)}: {costs}")
-    again = sum(ANALYSES[name].pictures(context) for name in built)
-    if again:
-        console.print(f"  figures: up to {min(again, len(context.dataset)):,} of these images once more")
-    return {} if evaluation.dry_run else runner.run(analyses)
-
-
-def _announce(images: Images, configs: Mapping[str, AttackConfig], console: Console) -> None:
-    """Say what a calibration looks at, and at what cost."""
-    count = len(images.calibration)
-    forwards, backwards = most_passes(configs, count)
-    console.print(
-        f"  calibration of {', '.join(configs)} on {count} images that are not reported on: "
-        f"up to {forwards:,} forward passes, {backwards:,} backward passes"
-    )
-    if images.taken:
-        console.print(
-            f"  too few other images: {images.taken} are taken from those to be reported on, "
-            f"which leaves {len(images.reported)}"
-        )
+    opened: dict[Data, Images] = {}
+    for data in dict.fromkeys(ANALYSES[name].data for name in analysis_names(evaluation)):
+        with left_out.whole(analysis_names(evaluation, data)):
+            opened[data] = load[data](evaluation, subject, calibration)
+    left_out.refuse_if_all(analysis_names(evaluation))
+    return opened
 
 
 def choose_device(name: str) -> torch.device:

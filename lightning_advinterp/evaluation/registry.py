@@ -60,6 +60,8 @@ class Entry:
         uses: flags of the command line that mean something to them, beside those that all share.
         aims: whether they want attacks to choose targets among the images' classes alone.
         pictures: how many of the images the figures need once more at most, attacked as before.
+        sections: settings that they read, beside those that all share.
+        attacked: whether they look at images under ``--attack``.
         brief: what is printed of them at the end, where it is not a table of several networks.
     """
 
@@ -71,6 +73,8 @@ class Entry:
     uses: frozenset[str] = frozenset()
     aims: bool = False
     pictures: Callable[[Context], int] = _none
+    sections: frozenset[str] = frozenset()
+    attacked: bool = True
     brief: Brief | None = None
 
 
@@ -87,26 +91,54 @@ ANALYSES: dict[str, Entry] = {
         figures=dissection_figures,
         uses=frozenset({"concepts", "layers"}),
         pictures=dissection_pictures,
+        sections=frozenset({"dissection"}),
     ),
     "semantics": Entry(
-        build_semantics, figures=semantics_figures, uses=frozenset({"layers"}), aims=True, brief=semantics_brief
+        build_semantics,
+        figures=semantics_figures,
+        uses=frozenset({"layers"}),
+        aims=True,
+        sections=frozenset({"semantics", "panels"}),
+        brief=semantics_brief,
     ),
-    "distances": Entry(build_distances, figures=distances_figures, aims=True, brief=distances_brief),
+    "distances": Entry(
+        build_distances,
+        figures=distances_figures,
+        aims=True,
+        sections=frozenset({"semantics"}),
+        brief=distances_brief,
+    ),
     "panels": Entry(
-        build_panels, figures=panels_figures, uses=frozenset({"layers"}), aims=True, pictures=panels_pictures
+        build_panels,
+        figures=panels_figures,
+        uses=frozenset({"layers"}),
+        aims=True,
+        pictures=panels_pictures,
+        sections=frozenset({"semantics", "panels", "patches"}),
     ),
     "curvature": Entry(
         lambda context: [CurvatureAnalysis(replace(context.settings.curvature, seed=context.settings.seed))],
         limit=lambda settings: settings.curvature.limit,
+        sections=frozenset({"curvature"}),
+        attacked=False,
         brief=curvature_brief,
     ),
     "fragility": Entry(
         build_fragility,
         figures=fragility_figures,
         limit=lambda settings: settings.fragility.limit,
+        sections=frozenset({"fragility"}),
+        attacked=False,
         brief=fragility_brief,
     ),
-    "influence": Entry(build_influence, figures=influence_figures, choose=influence_images, brief=influence_brief),
+    "influence": Entry(
+        build_influence,
+        figures=influence_figures,
+        choose=influence_images,
+        sections=frozenset({"influence"}),
+        attacked=False,
+        brief=influence_brief,
+    ),
 }
 """Every analysis by its name on the command line."""
 
@@ -119,6 +151,12 @@ PLANNED = (
 """Names that are reserved for analyses to come."""
 
 
+def asks_for_all(evaluation: Evaluation) -> bool:
+    """Return whether every analysis is asked for that can be done."""
+    given = evaluation.analyses.split(",") if isinstance(evaluation.analyses, str) else evaluation.analyses
+    return [name.strip() for name in given if name.strip()] == ["all"]
+
+
 def analysis_names(evaluation: Evaluation, data: Data | None = None) -> list[str]:
     """Return the analyses that an evaluation asks for, or those of them that look at one kind of data.
 
@@ -129,7 +167,7 @@ def analysis_names(evaluation: Evaluation, data: Data | None = None) -> list[str
     if evaluation.limit is not None and evaluation.limit < 1:
         raise ValueError(f"limit must be 1 or more images, got {evaluation.limit}.")
     names = [name.strip() for name in given if name.strip()]
-    if names == ["all"]:
+    if asks_for_all(evaluation):
         names = [name for name, entry in ANALYSES.items() if entry.data == "data" or evaluation.concepts is not None]
     for name in names:
         if name in PLANNED:

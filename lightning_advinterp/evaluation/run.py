@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -16,20 +17,24 @@ from lightning_advinterp.data.decode import open_image
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import CONCEPT_WORLD, load_subject
-from lightning_advinterp.evaluation.one import Checking, Evaluated, choose_device, evaluate_one
+from lightning_advinterp.evaluation.one import Evaluated, choose_device, evaluate_one
+from lightning_advinterp.evaluation.place import Place
 from lightning_advinterp.evaluation.registry import ANALYSES, analysis_names
-from lightning_advinterp.files import write_text
+from lightning_advinterp.evaluation.running import Checking
 from lightning_advinterp.locks import held
 from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.report import accuracy_table, dissection_table
-from lightning_advinterp.report.save import to_csv
+from lightning_advinterp.report.save import save_table
 from lightning_advinterp.report.table import summary_of
 from lightning_advinterp.trust import trusting, vouch_for
 
 
 @trusting()
 def run_evaluation(
-    evaluation: Evaluation, console: Console, checking: Checking = nullcontext
+    evaluation: Evaluation,
+    console: Console,
+    checking: Checking = nullcontext,
+    record: Mapping[str, Any] = MappingProxyType({}),
 ) -> dict[str, dict[str, Result]]:
     """Evaluate every network asked for, write its files, and print the tables.
 
@@ -37,6 +42,7 @@ def run_evaluation(
         evaluation: what is asked for.
         console: where to print.
         checking: made anew around everything that looks at the input.
+        record: what else is to stand in the output's ``results.json``.
 
     Returns:
         Results by analysis, by network.
@@ -51,14 +57,24 @@ def run_evaluation(
             if not evaluation.dry_run:
                 for name in dict.fromkeys(("", *subjects)):
                     stack.enter_context(held(Path(evaluation.output) / name))
-        return _evaluate_each(evaluation, subjects, console, checking)
+        return _evaluate_each(evaluation, subjects, console, checking, record)
 
 
 def _evaluate_each(
-    evaluation: Evaluation, subjects: Mapping[str, Evaluation], console: Console, checking: Checking
+    evaluation: Evaluation,
+    subjects: Mapping[str, Evaluation],
+    console: Console,
+    checking: Checking,
+    record: Mapping[str, Any],
 ) -> dict[str, dict[str, Result]]:
     found: dict[str, dict[str, Result]] = {}
     finished: list[Evaluated] = []
+    output = Path(evaluation.output)
+    place = Place(output, console)
+    folders = [name for name in subjects if name]
+    if evaluation.rows and not evaluation.dry_run:
+        place.make_way_for_table(folders)
+        save_table(output, folders, [])
     for name, one in subjects.items():
         with checking():
             try:
@@ -68,19 +84,18 @@ def _evaluate_each(
                     raise
                 console.print(f"{name}: left out, {error}")
                 continue
-        output = Path(evaluation.output)
-        finished.append(evaluate_one(one, subject, output / name if name else output, console, checking))
+        more: Mapping[str, Any] = {} if name else {**record, "folders": folders}
+        finished.append(evaluate_one(one, subject, output / name, console, checking, place=place, record=more))
         if finished[-1].results:
             found[name or subject.title] = finished[-1].results
     if not finished:
         console.print("none of the table's networks is here: nothing was evaluated")
+    if evaluation.rows and found:
+        save_table(output, folders, measured_beside_printed(evaluation, found))
     for each in finished:  # an interrupted table goes on where it stopped
         each.forget()
     if found:
         _print_tables(evaluation, found, console)
-        beside = measured_beside_printed(evaluation, found)
-        if beside:
-            write_text(Path(evaluation.output) / "printed.csv", to_csv(beside))
         console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
     return found
 

@@ -4,11 +4,12 @@ import csv
 import io
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from numbers import Number
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import jinja2
@@ -17,12 +18,15 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lightning_advinterp.analyses.analysis import Result, Row
-from lightning_advinterp.files import write_atomically, write_json, write_text
+from lightning_advinterp.files import write_atomically, write_text
 from lightning_advinterp.names import cell, file_name, from_cell, printable
 from lightning_advinterp.report.plain import plain_text
+from lightning_advinterp.report.store import digests, staged, write_record
 
 _LARGE = 1 << 20  # bytes
 _DIGITS = {"threshold": 9}
+_SHOWN = 200
+"""So many rows of a table stand on the page."""
 
 
 def to_csv(rows: Sequence[Row]) -> str:
@@ -92,9 +96,15 @@ def save_tables(folder: Path, results: Mapping[str, Result]) -> dict[str, list[R
 
 
 def save_results(
-    folder: Path, results: Mapping[str, Result], figures: Mapping[str, Figure], provenance: Mapping[str, Any]
+    folder: Path,
+    results: Mapping[str, Result],
+    figures: Mapping[str, Figure],
+    provenance: Mapping[str, Any],
+    *,
+    more: Mapping[str, Any] = MappingProxyType({}),
+    keep: Mapping[str, Any] | None = None,
 ) -> None:
-    """Write everything that an evaluation found.
+    """Write everything that an evaluation found; its files take the place of the earlier ones together.
 
     Args:
         folder: ``<table>.csv``, ``figures/<name>.png``, ``images/<name>.png``, ``arrays/<name>.npz`` (as ``values``),
@@ -102,21 +112,72 @@ def save_results(
         results: by analysis.
         figures: by name.
         provenance: settings, seed, hashes and versions, common to all.
+        more: what else stands in ``results.json``.
+        keep: the part of the folder's record whose files stay (``scalars``, ``files``), found by the same evaluation
+            before.
     """
-    tables = save_tables(folder, results)
-    for name, figure in figures.items():
-        write_atomically(folder / "figures" / f"{file_name(name)}.png", partial(draw, figure))
-    for name, array in (
-        (file_name(name), array) for result in results.values() for name, array in result.arrays.items()
-    ):
-        if array.dtype == np.uint8:
-            write_atomically(folder / "images" / f"{name}.png", partial(Image.fromarray(array).save, format="png"))
-        else:
-            write_atomically(folder / "arrays" / f"{name}.npz", partial(np.savez_compressed, values=array))
-    scalars = {name: result.scalars for name, result in results.items()}
-    summary = _json({"scalars": scalars, "provenance": provenance})
-    write_json(folder / "results.json", summary, indent=2)
-    write_text(folder / "index.html", _page(tables, list(map(file_name, figures)), summary["provenance"]))
+    kept_files: Mapping[str, str] = {} if keep is None else keep["files"]
+    with staged(folder) as stage:
+        tables: dict[str, Any] = {name: _shown(rows) for name, rows in save_tables(stage, results).items()}
+        tables = {file_name(name): shown for name, shown in tables.items()}
+        for name, figure in figures.items():
+            write_atomically(stage / "figures" / f"{file_name(name)}.png", partial(draw, figure))
+        for name, array in (
+            (file_name(name), array) for result in results.values() for name, array in result.arrays.items()
+        ):
+            if array.dtype == np.uint8:
+                write_atomically(stage / "images" / f"{name}.png", partial(Image.fromarray(array).save, format="png"))
+            else:
+                write_atomically(stage / "arrays" / f"{name}.npz", partial(np.savez_compressed, values=array))
+        scalars = {name: result.scalars for name, result in results.items()}
+        summary = _json({"scalars": {**({} if keep is None else keep["scalars"]), **scalars}, "provenance": provenance})
+        drawn = list(map(file_name, figures))
+        for name in kept_files:
+            path = Path(name)
+            if path.suffix == ".csv" and path.stem not in tables:
+                tables[path.stem] = _read_table(folder / path)
+            if path.parent.name == "figures" and path.stem not in drawn:
+                drawn.append(path.stem)
+        write_text(stage / "index.html", _page(tables, drawn, summary["provenance"]))
+        write_record(stage, summary | _json(more) | {"files": {**kept_files, **digests(stage)}})
+
+
+def save_table(folder: Path, folders: Sequence[str], printed: Sequence[Row]) -> None:
+    """Write what belongs to a table of several networks: its record, and measured values beside printed ones.
+
+    Args:
+        folder: of the table.
+        folders: below it, of its networks.
+        printed: the values; none before they are measured.
+    """
+    with staged(folder) as stage:
+        if printed:
+            write_text(stage / "printed.csv", to_csv(printed))
+        write_record(stage, {"folders": list(folders), "files": digests(stage)})
+
+
+def written(results: Mapping[str, Result], figures: Iterable[str]) -> Iterator[str]:
+    """Yield the files that :func:`save_results` writes of results and figures, beside the page and the record."""
+    for result in results.values():
+        yield from (f"{file_name(name)}.csv" for name, rows in result.tables.items() if rows)
+        for name, array in result.arrays.items():
+            yield f"images/{file_name(name)}.png" if array.dtype == np.uint8 else f"arrays/{file_name(name)}.npz"
+    yield from (f"figures/{file_name(name)}.png" for name in figures)
+
+
+def _shown(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]], int]:
+    """Return the columns of a table, its first rows as they are written, and how many there are."""
+    columns = _columns(rows)
+    cells = [[from_cell(_cell(row.get(key))) for key in columns] for row in rows[:_SHOWN]]
+    return [printable(column, keep="") for column in columns], cells, len(rows)
+
+
+def _read_table(path: Path) -> tuple[list[str], list[list[Any]], int]:
+    """Return the same of a table that is on disk."""
+    with path.open(encoding="utf-8", newline="") as file:
+        columns, *rows = list(csv.reader(file)) or [[]]
+    cells = [[from_cell(value) for value in row] for row in rows[:_SHOWN]]
+    return [printable(column, keep="") for column in columns], cells, len(rows)
 
 
 def draw(figure: Figure, file: BinaryIO) -> None:
@@ -135,13 +196,10 @@ def draw(figure: Figure, file: BinaryIO) -> None:
     file.write(drawn.getvalue())
 
 
-def _page(tables: Mapping[str, Sequence[Row]], figures: Sequence[str], provenance: Mapping[str, Any]) -> str:
+def _page(
+    tables: Mapping[str, tuple[list[str], list[list[Any]], int]], figures: Sequence[str], provenance: Mapping[str, Any]
+) -> str:
     source = resources.files("lightning_advinterp.report").joinpath("page.html").read_text(encoding="utf-8")
     # Names of classes and files come from users' folders: everything is escaped.
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    shown = {}
-    for name, rows in tables.items():
-        columns = _columns(rows)
-        cells = [[from_cell(_cell(row.get(key))) for key in columns] for row in rows[:200]]
-        shown[file_name(name)] = [printable(column, keep="") for column in columns], cells, len(rows)
-    return template.render(tables=shown, figures=figures, provenance=json.dumps(provenance, indent=2))
+    return template.render(tables=tables, figures=figures, provenance=json.dumps(provenance, indent=2))

@@ -84,7 +84,7 @@ def test_what_is_complete_is_not_done_again(inputs, tmp_path, monkeypatch, updat
         raise PowerCut
 
     with monkeypatch.context() as patched:
-        patched.setattr(one, "save_results", cut)
+        patched.setattr(one, "save_evaluation", cut)
         with pytest.raises(PowerCut):
             run(inputs, tmp_path / "parts", *flags)
     assert len(updates) == 2

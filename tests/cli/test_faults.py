@@ -12,6 +12,7 @@ from interruptions import STEPS, PowerCut, Runs, assert_same, cut
 from PIL import Image
 
 from lightning_advinterp import checkpoint_io
+from lightning_advinterp.analyses import Runner
 from lightning_advinterp.cli import evaluate
 from lightning_advinterp.data.cifar import CIFAR10DataModule
 from lightning_advinterp.evaluation import one
@@ -187,7 +188,7 @@ def test_only_the_checking_of_input_is_made_plain(checkpoint, tmp_path, monkeypa
         raise ValueError("shapes differ")
 
     flags = ["--checkpoint", str(checkpoint), "--limit", "4", "--output", str(tmp_path / "out")]
-    monkeypatch.setattr(one.Runner, "run", broken)
+    monkeypatch.setattr(Runner, "run", broken)
     with pytest.raises(SystemExit) as stop:
         evaluate(flags)
     assert stop.value.code == 1
@@ -220,7 +221,7 @@ def test_results_that_cannot_be_written_are_said_plainly(checkpoint, tmp_path, c
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "accuracy.csv")
 
-    monkeypatch.setattr(one, "save_results", full)
+    monkeypatch.setattr(one, "save_evaluation", full)
     with pytest.raises(SystemExit) as stop:
         evaluate(["--checkpoint", str(checkpoint), "--limit", "4", "--output", str(tmp_path / "out")])
     assert stop.value.code == 1

@@ -1,4 +1,5 @@
 import csv
+import hashlib
 import io
 import json
 import re
@@ -54,6 +55,9 @@ def test_saved_files(tmp_path):
     assert [row["top1"] for row in rows] == ["0.75", "0"]
     assert [row["eps"] for row in rows] == ["", "0.0156863"]
     summary = json.loads((tmp_path / "results.json").read_text())
+    files = summary.pop("files")
+    assert list(files) == ["accuracy.csv", "figures/accuracy.png", "index.html"]
+    assert files == {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in files}
     assert summary == {"scalars": {"accuracy": {"acc": 0.75, "odd": None}}, "provenance": {"seed": 3}}
     page = (tmp_path / "index.html").read_text()
     assert evil not in page
