@@ -5,12 +5,17 @@ import re
 import sys
 from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
+from pathlib import Path
 from pydoc import locate
 from typing import Any, NoReturn, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lightning_advinterp.yaml_files import bound_parsers, checked_text
+
 from lightning_advinterp.names import printable
+
+bound_parsers()
 
 _FLAG = re.compile(r"unrecognized arguments: --(?P<key>[\w.]+)")
 _OPTION = re.compile(r"Option '(?P<key>[^']+)' is not accepted")
@@ -25,6 +30,12 @@ class SuggestingParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """See ``jsonargparse``; what is wrong with the file is said in one line."""
+        if Path(path).exists():
+            checked_text(Path(path))
+        return super().parse_path(path, *args, **kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """See ``argparse``; parsers that only try things out go on as before."""

@@ -32,6 +32,7 @@ FLOORS = [
         "tensor_files",
         "terminal",
         "trust",
+        "yaml_files",
     },
 ]
 WITH_LIGHTNING = {

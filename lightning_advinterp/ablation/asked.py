@@ -6,14 +6,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.errors import DamagedFileError
 from lightning_advinterp.evaluation import Evaluation
 from lightning_advinterp.files import write_text
 from lightning_advinterp.reading import read_json, read_text
 from lightning_advinterp.trust import named_networks
+from lightning_advinterp.yaml_files import load_yaml
 
 _ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run", "trust", "on_bad_weights")
 """What does not change an evaluation's numbers, or moves with its folder."""
@@ -24,7 +23,7 @@ def training(plan: Plan, arm: str, seed: int) -> dict[str, Any]:
     command = plan.command(arm, seed)
     places = [place for place, flag in enumerate(command) if flag == "--config"]
     hidden = {at for place in (*places, command.index("--output")) for at in (place, place + 1)}
-    configs = [yaml.safe_load(Path(command[place + 1]).read_text(encoding="utf-8")) for place in places]
+    configs = [load_yaml(Path(command[place + 1])) for place in places]
     return {"configs": configs, "flags": [flag for place, flag in enumerate(command) if place not in hidden]}
 
 

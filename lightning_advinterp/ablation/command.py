@@ -58,11 +58,12 @@ def main(args: Sequence[str] | None = None) -> None:
             plan = read_settings(Plan, parser(), args)
             plan.check()
             check_runs(plan)
+            vouched = tuple(asked.networks(plan))
         if plan.dry_run:
             _print_state(plan, console)
             return
         command.folder = Path(plan.output)
-        with trusting(*asked.networks(plan), files=plan.trust):
+        with trusting(*vouched, files=plan.trust):
             run(plan, console)
             write_table(plan, console)
 

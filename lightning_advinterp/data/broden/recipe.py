@@ -12,6 +12,7 @@ import yaml
 from lightning_advinterp.data.broden.vocabulary import LARGEST
 from lightning_advinterp.data.broden.writer import Label
 from lightning_advinterp.data.concept_world.vocabulary import COLOR_NAMES
+from lightning_advinterp.yaml_files import load_yaml
 
 EXAMPLE = """\
 images: photos              # folder, at any depth; paths are relative to this file
@@ -89,10 +90,10 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        given = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeys)
+        given = load_yaml(path, _UniqueKeys)
     except FileNotFoundError:
         raise FileNotFoundError(f"no recipe at {str(path)!r}; it is a YAML file such as\n{EXAMPLE}") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except yaml.YAMLError as error:
         raise ValueError(f"{path}: is not YAML: {error}") from None
     return _Reader(path).recipe(given)
 
