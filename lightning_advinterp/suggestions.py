@@ -11,9 +11,8 @@ from typing import Any, NoReturn, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
-from lightning_advinterp.yaml_files import bound_parsers, checked_text
-
 from lightning_advinterp.names import printable
+from lightning_advinterp.yaml_files import bound_parsers, checked_text
 
 bound_parsers()
 
@@ -35,7 +34,8 @@ class SuggestingParser(ArgumentParser):
         """See ``jsonargparse``; what is wrong with the file is said in one line."""
         if Path(path).exists():
             checked_text(Path(path))
-        return super().parse_path(path, *args, **kwargs)
+        parsed: Namespace = super().parse_path(path, *args, **kwargs)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """See ``argparse``; parsers that only try things out go on as before."""

@@ -83,8 +83,8 @@ def checked_text(path: Path) -> str:
         check_extent(text)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        place = f", line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-        raise ValueError(f"{path}{place}: is not YAML: {error.problem or error.context}.") from None
+        place = f" in line {mark.line + 1}, column {mark.column + 1}" if mark else ""
+        raise ValueError(f"{path}: is not YAML{place}: {error.problem or error.context}.") from None
     except yaml.YAMLError as error:
         raise ValueError(f"{path} cannot be read as YAML: {' '.join(str(error).split())}.") from None
     return text

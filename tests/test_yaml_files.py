@@ -21,7 +21,7 @@ FILES = {
     "keys": (b"".join(b" " * n + b"limit:\n" for n in range(60)), "nested more than 50 levels deep"),
     "Latin-1": ("# caf\xe9\nlimit: 3\n".encode("latin-1"), "line 1: byte 0xe9 is not UTF-8; save it as UTF-8"),
     "UTF-16": ("limit: 3\n".encode("utf-16"), "is not UTF-8; save it as UTF-8"),
-    "no YAML": (b"limit: [1,\n", "line 2, column 1: is not YAML"),
+    "no YAML": (b"limit: [1,\n", "is not YAML in line 2, column 1: "),
 }
 READERS = {
     "evaluate": lambda path: evaluate(["--config", path]),
