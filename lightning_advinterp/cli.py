@@ -112,6 +112,12 @@ class TrainCLI(LightningCLI):
             help="auto: go on from the run's furthest whole checkpoint, if there is one; never; or a checkpoint file.",
         )
         parser.add_argument(
+            "--allow_changes",
+            type=bool,
+            default=False,
+            help="Go on also where objective, network, data or seed are others than at the run's earlier start.",
+        )
+        parser.add_argument(
             "--compare_with_standard",
             type=bool,
             default=False,
@@ -225,7 +231,7 @@ class TrainCLI(LightningCLI):
 
     def check(self) -> Start | None:
         """See that the run can go through to its end, and return where it goes on; see :mod:`.preflight`."""
-        return check(self.config_init, self.directory, self.trainer)
+        return check(self.config_init, self.directory, self.trainer, self.config_text)
 
     def fit(self, start: Start | None = None) -> None:
         """Train, or go on from a checkpoint."""

@@ -15,11 +15,12 @@ from lightning_advinterp.monitors import check_monitors, check_validated
 from lightning_advinterp.optimization import check_length
 from lightning_advinterp.resume import Start, check_fits
 from lightning_advinterp.run_directory import RunDirectory
+from lightning_advinterp.same_run import check_same_run
 
 _log = logging.getLogger(__name__)
 
 
-def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start | None:
+def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer, config_text: str) -> Start | None:
     """See that a run can go through to its end, and return where it goes on.
 
     Args:
@@ -27,6 +28,7 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start 
         directory: the run's folder.
         trainer: built from them. The first process of each machine looks at the data, since it alone prepares them (by
             a download, for instance); the first of all writes to the folder.
+        config_text: the resolved configuration.
 
     Raises:
         FileNotFoundError, ValueError: if data, layers, room or a checkpoint are missing, or that one is of another run.
@@ -38,21 +40,23 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer) -> Start 
     if start is not None:
         averaged = any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks)  # type: ignore[attr-defined]
         check_fits(start, settings.model, settings.trainer.max_epochs, averaged=averaged)
+        if not settings.allow_changes:
+            check_same_run(start.path.parent / directory.config.name, config_text)
     settings.model.objective.check(settings.model.network)
     if isinstance(settings.data, ImageDataModule) and trainer.local_rank == 0:
         settings.data.prepare_data()
         settings.data.setup("fit")
         steps_per_epoch: int | None = len(settings.data.train_dataloader())
         settings.data.val_dataloader()
+        for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
+            if watcher is not None:
+                watcher.prepare(settings.model, settings.data)
     else:
         steps_per_epoch = 1  # not known before the loader is; what depends on it is refused then
     endless = trainer.max_epochs == -1 and trainer.max_steps == -1
     check_length(settings.model.schedule_config, None if endless else 1, steps_per_epoch)
     if trainer.local_rank == 0:
         _check_validation(settings, trainer)
-        for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
-            if watcher is not None:
-                watcher.prepare(settings.model, settings.data)
     if trainer.is_global_zero and not trainer.fast_dev_run:  # type: ignore[attr-defined]
         if settings.export is not None and settings.export.folder is not None:
             check_writable(Path(settings.export.folder), "export.folder")

@@ -9,7 +9,17 @@ PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
     {"ablation", "adversarial", "export"},
     {"cli"},
-    {"callbacks", "evaluation", "layer_sync", "monitors", "outcome", "preflight", "resume", "run_directory"},
+    {
+        "callbacks",
+        "evaluation",
+        "layer_sync",
+        "monitors",
+        "outcome",
+        "preflight",
+        "resume",
+        "run_directory",
+        "same_run",
+    },
     {"module", "report"},
     {"objectives", "analyses", "course", "epoch_means", "optimization"},
     {"attacks"},

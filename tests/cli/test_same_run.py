@@ -1,0 +1,83 @@
+"""An old name goes on with the old run, or says what differs."""
+
+import re
+
+import pytest
+from interruptions import STEPS, Runs
+
+from lightning_advinterp.same_run import check_same_run
+
+BOTH = """
+seed_everything: 0
+model:
+  network: resnet18
+  objective: {class_path: a.b.Consistency, init_args: {alpha: 0.5, layers: {x: 1.0, y: 1.0}, base: null}}
+  optimizer: {lr: 0.1}
+  schedule: {name: cosine}
+data:
+  class_path: a.b.Folder
+  init_args: {root: photos, image_size: 64, num_workers: auto, batch_size: 8, limit_val: 5}
+trainer: {max_epochs: 3, devices: 1}
+"""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("a.b.Consistency", "a.b.Madry", "model.objective was 'Consistency', is 'Madry'"),
+        ("alpha: 0.5", "alpha: 0.7", "model.objective.init_args.alpha was 0.5, is 0.7"),
+        ("{x: 1.0, y: 1.0}", "{x: 1.0}", "layers.y was 1.0, is None"),
+        ("{x: 1.0, y: 1.0}", "x", r"layers was \{'x': 1.0, 'y': 1.0\}, is 'x'"),
+        ("base: null", "base: {class_path: a.Free}", "base was None, is {'class_path'"),
+        ("network: resnet18", "network: resnet50", "model.network was 'resnet18', is 'resnet50'"),
+        ("root: photos", "root: other/photos", "data.init_args.root was 'photos', is 'other/photos'"),
+        ("image_size: 64", "image_size: 32", "image_size was 64, is 32"),
+        ("a.b.Folder", "a.b.CIFAR", "data was 'Folder', is 'CIFAR'"),
+        ("seed_everything: 0", "seed_everything: 1", "seed_everything was 0, is 1"),
+    ],
+)
+def test_what_makes_a_run_another_one_is_named(tmp_path, old, new, message):
+    (tmp_path / "config.yaml").write_text(BOTH)
+    with pytest.raises(ValueError, match=message) as error:
+        check_same_run(tmp_path / "config.yaml", BOTH.replace(old, new))
+    assert "--allow_changes true" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("max_epochs: 3, devices: 1", "max_epochs: 9, devices: 2, logger: false"),
+        ("num_workers: auto", "num_workers: 3"),
+        ("batch_size: 8", "batch_size: 4"),
+        ("limit_val: 5", "limit_val: 50"),
+        ("root: photos", "root: ./photos/"),
+        ("network: resnet18", "network: resnet18\n  compile: true"),
+        ("alpha: 0.5", "alpha: 0.5, new_in_this_version: 1"),
+        ("lr: 0.1", "lr: 0.2"),  # compared with the schedule's own state
+    ],
+)
+def test_what_may_change_goes_on(tmp_path, old, new):
+    (tmp_path / "config.yaml").write_text(BOTH)
+    check_same_run(tmp_path / "config.yaml", BOTH.replace(old, new))
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe\x00", b"a: [", b"just words", b""])
+def test_settings_that_cannot_be_read_are_passed_over_with_a_warning(tmp_path, caplog, content):
+    (tmp_path / "config.yaml").write_bytes(content)
+    check_same_run(tmp_path / "config.yaml", BOTH)
+    assert "is not compared with the configuration" in caplog.text
+
+
+def test_an_old_name_with_another_objective_is_refused_unless_asked_for(tmp_path, monkeypatch, capsys):
+    runs = Runs(tmp_path, monkeypatch, "--model.schedule.name", "constant")
+    runs.start("run", "--trainer.max_epochs", "1")
+    before = runs.path("run").read_bytes()
+    other = ("--model.objective", "Standard")
+    assert runs.start("run", *other) == 2
+    line = capsys.readouterr().err.strip().splitlines()[-1]
+    assert re.search(
+        r"^error: name: \S+ holds a run of other settings: model.objective was 'Consistency', is 'Sta", line
+    )
+    assert runs.path("run").read_bytes() == before
+    runs.start("run", *other, "--allow_changes", "true")
+    assert len(runs.seen) == 2 * STEPS
