@@ -43,7 +43,7 @@ class Guess(NamedTuple):
 
     Attributes:
         name: as given.
-        senses: its meanings, the most frequent first; empty where WordNet does not know it.
+        senses: its meanings, kinds of things before names; empty where WordNet does not know it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Guess(NamedTuple):
         if not self.senses:
             return f"{self.name!r}: not in WordNet"
         first, *others = self.senses
-        more = ", ".join(f"{one.wnid} ({one.gloss})" for one in others[:3])
+        more = ", ".join(f"{one.wnid} ({one.gloss})" for one in others)
         return f"{self.name!r}: {first.wnid}, {first.gloss}" + (f"; other senses: {more}" if more else "")
 
 

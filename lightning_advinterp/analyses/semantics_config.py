@@ -27,7 +27,7 @@ class SemanticsConfig:
         psd_project: make C positive semi-definite where it is not.
         hierarchy: a CSV of parent links, or a matrix of distances, instead of WordNet.
         wnids: class name to wnid, for classes that are not named by wnids.
-        accept_guesses: take the most frequent WordNet sense of other class names; the guesses are printed.
+        accept_guesses: take WordNet's first sense of other class names; the guesses are printed.
         sample: at most so many images decide whether units follow content or prediction.
         by_success: measure the images on which an attack succeeds apart from those on which it fails too.
         pool: distances compare φ whole (``none``), or each channel's ``mean`` or ``max`` over all places, which takes

@@ -1,5 +1,6 @@
 """WordNet 3.0 as nltk reads it, loaded when a class is not in the shipped table."""
 
+import re
 import warnings
 from collections.abc import Iterable
 from functools import cache
@@ -69,9 +70,24 @@ def synset(wnid: str) -> Any:
 
 
 def senses(name: str) -> list[Sense]:
-    """Return the meanings of a noun, the most frequent first; underscores and spaces mean the same."""
-    found = corpus().synsets(name.strip().replace(" ", "_"), pos="n")
-    return [Sense(wnid_of(one), _name(one), one.definition()) for one in found]
+    """Return the meanings of a noun: first those that are kinds of things, the most frequent first, then names.
+
+    A class is a kind: *crane*, *jay* and *swift* are first of all people in WordNet, each of whom is one instance.
+    Separators do not matter, nor does a number in front (``017.Great_Crested-Grebe``).
+    """
+    for spelling in _spellings(name.strip()):
+        if found := corpus().synsets(spelling, pos="n"):
+            found = sorted(found, key=lambda synset: bool(synset.instance_hypernyms()))  # stable: by frequency within
+            return [Sense(wnid_of(synset), _name(synset), synset.definition()) for synset in found]
+    return []
+
+
+def _spellings(name: str) -> list[str]:
+    """Return the ways in which WordNet may spell a name, the nearest first."""
+    bare = re.sub(r"^[0-9]+[\s._\-]+", "", name)
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", "_", bare)  # ApplePie
+    spellings = [name.replace(" ", "_"), bare.replace(" ", "_"), *(re.sub(r"[\s._\-]+", "_", n) for n in (bare, words))]
+    return list(dict.fromkeys(spelling for spelling in spellings if spelling))
 
 
 def nouns_above(wnids: Iterable[str]) -> Taxonomy:

@@ -14,7 +14,13 @@ from lightning_advinterp.taxonomy import corpus
 from lightning_advinterp.taxonomy.build import build_table
 from lightning_advinterp.taxonomy.graph import Taxonomy, common_ancestor_distances, contract, undirected_distances
 from lightning_advinterp.taxonomy.tables import shipped_classes, shipped_taxonomy
-from lightning_advinterp.wordnet import UnconfirmedGuess, class_distances, class_similarity, resolve_classes
+from lightning_advinterp.wordnet import (
+    UnconfirmedGuess,
+    class_distances,
+    class_similarity,
+    guess_synsets,
+    resolve_classes,
+)
 
 IMAGENET = [entry.wnid for entry in imagenet_classes()]
 PETS = Taxonomy(
@@ -179,6 +185,45 @@ def test_shipped_table_is_what_its_builder_makes(wordnet):
         assert shipped_taxonomy().names[wnid] == name
     whole = corpus.all_nouns()
     assert all(whole.parents[wnid] == parents for wnid, parents in shipped_taxonomy().parents.items())
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    ("name", "bird"),
+    [
+        ("crane", "n02012849"),
+        ("jay", "n01580077"),
+        ("swift", "n01832167"),
+        ("wren", "n01584225"),
+        ("martin", "n01595624"),
+        ("drake", "n01847000"),
+        ("turkey", "n01794158"),
+        ("Swift", "n01832167"),
+    ],
+)
+def test_kinds_of_things_come_before_people(wordnet, name, bird):
+    (guess,) = guess_synsets([name])
+    assert bird in str(guess)  # whatever is guessed, the bird is offered
+    kinds = [
+        not wordnet.synset_from_pos_and_offset("n", int(sense.wnid[1:])).instance_hypernyms() for sense in guess.senses
+    ]
+    assert kinds == sorted(kinds, reverse=True)
+    assert len(guess.senses) == len(wordnet.synsets(name, pos="n"))
+    assert name in ("crane",) or guess.senses[0].wnid == bird
+
+
+@pytest.mark.real
+@pytest.mark.parametrize(
+    "name", ["polar_bear", "Polar-Bear", "012.Polar_bear", "polar.bear", "PolarBear", " polar bear "]
+)
+def test_names_in_other_spellings(wordnet, name):
+    assert resolve_classes([name], accept_guesses=True) == ["n02134084"]
+
+
+@pytest.mark.parametrize("name", ["N02012849", "n02012849_crane", "crane (n02012849)"])
+def test_a_wnid_inside_a_name_is_used(name):
+    assert resolve_classes([name, "n02084071"]) == ["n02012849", "n02084071"]
+    assert resolve_classes([name], wnids={name: "n03126707"}) == ["n03126707"]
 
 
 @pytest.mark.real
