@@ -148,7 +148,9 @@ def class_distances(
     """
     if tree not in ("nltk", "undirected", "contracted"):
         raise ValueError(f"tree must be nltk, undirected or contracted, got {tree!r}.")
+    source = "hierarchy"
     if isinstance(hierarchy, str | Path):
+        source = f"hierarchy {str(hierarchy)!r}"
         hierarchy = _read_hierarchy(Path(hierarchy), classes)
     if hierarchy is None:
         nodes = resolve_classes(classes, wnids=wnids, accept_guesses=accept_guesses)
@@ -157,7 +159,7 @@ def class_distances(
         nodes, taxonomy = list(classes), hierarchy
         unknown = [node for node in nodes if node not in taxonomy.parents]
         if unknown:
-            raise ValueError(f"hierarchy: has no node for {len(unknown)} classes, among them {unknown[0]!r}.")
+            raise ValueError(f"{source}: has no node for {len(unknown)} classes, among them {unknown[0]!r}.")
     else:
         return torch.from_numpy(check_distances(hierarchy, len(classes), "hierarchy"))
     if tree == "undirected":

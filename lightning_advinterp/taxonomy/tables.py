@@ -1,15 +1,23 @@
 """Hierarchies in files: the one that ships with the package, and the user's own."""
 
 import csv
+import io
+from collections import Counter
+from collections.abc import Sequence
 from functools import cache
+from graphlib import CycleError, TopologicalSorter
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from lightning_advinterp.reading import read_text
 from lightning_advinterp.taxonomy.graph import Distances, Taxonomy
 
 TABLE = "imagenet.csv"
+
+_REMEDY = "write it anew"
 
 
 @cache
@@ -43,32 +51,42 @@ def read_parent_links(path: str | Path) -> Taxonomy:
     Raises:
         ValueError: if a column is missing, a row has no child, or links run in a circle.
     """
-    parents: dict[str, list[str]] = {}
-    with Path(path).open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file, skipinitialspace=True)
-        reader.fieldnames = [name.strip() for name in reader.fieldnames or ()]
-        if not {"child", "parent"} <= set(reader.fieldnames or ()):
-            raise ValueError(f"{path}: expected a CSV with the columns child,parent, got {reader.fieldnames}.")
-        for row in reader:
-            child, parent = (row["child"] or "").strip(), (row["parent"] or "").strip()
-            if not child:
-                raise ValueError(f"{path}, line {reader.line_num}: a link needs a child, got {row}.")
-            above = parents.setdefault(child, [])
-            if parent:
-                parents.setdefault(parent, [])
-                if parent not in above:
-                    above.append(parent)
-    taxonomy = Taxonomy({node: tuple(above) for node, above in parents.items()})
-    for node, above in parents.items():
-        if any(node in taxonomy.heights(parent) for parent in above):
-            raise ValueError(f"{path}: the links above {node!r} run in a circle; a hierarchy has none.")
-    return taxonomy
+    path, parents = Path(path), dict[str, list[str]]()
+    columns, *lines = _fields(path)
+    if columns.count("child") != 1 or columns.count("parent") != 1:
+        raise ValueError(f"{path}: expected a CSV with the columns child,parent, got {columns}.")
+    places = columns.index("child"), columns.index("parent")
+    for number, fields in enumerate(lines, start=2):
+        if len(fields) != len(columns) or not fields[places[0]]:
+            raise ValueError(
+                f"{path}, line {number}: a link needs a child, and {len(columns)} fields as the header, got {fields}."
+            )
+        child, parent = (fields[place] for place in places)
+        above = parents.setdefault(child, [])
+        if parent:
+            parents.setdefault(parent, [])
+            if parent not in above:
+                above.append(parent)
+    try:
+        TopologicalSorter(parents).prepare()
+    except CycleError as error:
+        circle = " < ".join(error.args[1][:5])
+        raise ValueError(f"{path}: the links run in a circle ({circle}); a hierarchy has none.") from None
+    return Taxonomy({node: tuple(above) for node, above in parents.items()})
+
+
+def _fields(path: Path) -> list[list[str]]:
+    """Return the fields of all lines of a user's CSV that are not empty, without blanks around them."""
+    reader = csv.reader(io.StringIO(read_text(path, _REMEDY), newline=""), skipinitialspace=True)
+    try:
+        return [[field.strip() for field in fields] for fields in reader if fields] or [[]]
+    except csv.Error as error:
+        raise ValueError(f"{path}, line {reader.line_num}: is not CSV ({error}); {_REMEDY}.") from None
 
 
 def is_parent_links(path: Path) -> bool:
     """Tell whether a CSV has the columns ``child`` and ``parent``; everything else is a matrix."""
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        return {"child", "parent"} <= {name.strip() for name in next(csv.reader(file, skipinitialspace=True), [])}
+    return {"child", "parent"} <= set(_fields(path)[0])
 
 
 def read_distances(path: str | Path, classes: list[str]) -> Distances:
@@ -85,35 +103,86 @@ def read_distances(path: str | Path, classes: list[str]) -> Distances:
     """
     path = Path(path)
     if path.suffix == ".npy":
-        return check_distances(np.load(path, allow_pickle=False), len(classes), str(path))
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        rows = [row for row in csv.reader(file, skipinitialspace=True) if row]
-    column = {name.strip(): place for place, name in enumerate(rows[0] if rows else [])}
-    line = {row[0].strip(): row for row in rows[1:]}
+        return check_distances(_read_array(path, len(classes)), len(classes), str(path), classes)
+    columns, *lines = _fields(path)
+    for number, row in enumerate(lines, start=2):
+        if len(row) > len(columns):  # a comma in a number shifts all that follow
+            wanted = f"expected {len(columns)} fields as in the header"
+            raise ValueError(f"{path}, row {number} ({row[0]!r}): {wanted}, got {len(row)}.")
+    column, line = _places(path, columns[1:], "columns"), _places(path, [row[0] for row in lines], "rows")
     missing = [name for name in classes if name not in column or name not in line]
     if missing:
         raise ValueError(f"{path}: needs a row and a column for every class, misses {missing[0]!r}.")
-    values = np.array([[_number(path, line[a], column[b], a, b) for b in classes] for a in classes])
-    return check_distances(values, len(classes), str(path))
+    values = np.array([[_number(path, lines[line[a]][1:], column[b], a, b) for b in classes] for a in classes])
+    return check_distances(values, len(classes), str(path), classes)
+
+
+def _places(path: Path, names: list[str], what: str) -> dict[str, int]:
+    """Return where each name stands; of two of a name one would be passed over."""
+    (name, count), *_ = [*Counter(names).most_common(1), ("", 0)]
+    if count > 1:
+        raise ValueError(f"{path}: {count} {what} are called {name!r}; every class has one.")
+    return {name: place for place, name in enumerate(names)}
 
 
 def _number(path: Path, row: list[str], column: int, one: str, other: str) -> float:
+    text = row[column] if column < len(row) else ""
     try:
-        return float(row[column])
-    except (IndexError, ValueError):
-        found = repr(row[column]) if column < len(row) else "nothing"
+        return float(text.replace("_", "no number"))  # Python reads 1_0 as 10
+    except ValueError:
+        found = repr(text[:40]) if text else "nothing"
         raise ValueError(f"{path}: the distance of {one!r} and {other!r} must be a number, got {found}.") from None
 
 
-def check_distances(values: Distances, count: int, source: str) -> Distances:
+def _read_array(path: Path, count: int) -> Distances:
+    """Return the numbers of a ``.npy`` file, which are as many as wanted before one of them is read."""
+    read_header = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            raise ValueError("it is no file")
+        with path.open("rb") as file:
+            shape, _, kind = read_header[np.lib.format.read_magic(file)](file)
+        if shape != (count, count) or kind.kind not in "biuf":
+            raise ValueError(f"it holds {kind} of shape {shape}")
+        values: Distances = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # whatever a damaged header provokes: TokenError, SyntaxError, KeyError, EOFError, …
+        reason = str(error).splitlines()[0] if isinstance(error, ValueError) and str(error) else "it is damaged"
+        raise ValueError(
+            f"{path}: expected the distances of {count} classes as a .npy file of real numbers, [{count}, {count}], "
+            f"but {reason[:100]}; {_REMEDY}."
+        ) from None
+    return values
+
+
+def check_distances(given: Any, count: int, source: str, classes: Sequence[str] = ()) -> Distances:
     """Refuse a matrix that does not hold distances of ``count`` classes.
+
+    Rounding (1e-9 of the largest) is no asymmetry, and is evened out; infinite distances are some.
 
     Raises:
         ValueError: naming what is wrong.
     """
-    values = np.asarray(values, dtype=np.float64)
-    if values.shape != (count, count):
-        raise ValueError(f"{source}: expected distances of {count} classes, [{count}, {count}], got {values.shape}.")
-    if not ((values >= 0).all() and (values == values.T).all() and (np.diag(values) == 0).all()):
-        raise ValueError(f"{source}: distances are symmetric, 0 on the diagonal and never negative; these are not.")
-    return values
+    array = np.asarray(given)
+    if array.shape != (count, count):
+        raise ValueError(f"{source}: expected distances of {count} classes, [{count}, {count}], got {array.shape}.")
+    if array.dtype.kind not in "biuf":
+        raise ValueError(f"{source}: expected distances as real numbers, got {array.dtype}.")
+    values: Distances = array.astype(np.float64)
+    finite = values[np.isfinite(values)]
+    rounding = 1e-9 * float(np.abs(finite).max(initial=0.0))
+    unlike = ~(np.isclose(values, values.T, rtol=0, atol=rounding))
+    wrong = np.isnan(values) | (values < -rounding) | unlike | (np.eye(count, dtype=bool) & (np.abs(values) > rounding))
+    if wrong.any():
+        one, other = (int(place) for place in np.argwhere(wrong)[0])
+        names = f"{classes[one]!r} and {classes[other]!r}" if classes else f"classes {one} and {other}"
+        raise ValueError(
+            f"{source}: distances are symmetric, 0 on the diagonal and never negative; that of {names} is "
+            f"{values[one, other]:g} one way and {values[other, one]:g} the other."
+        )
+    if (values == values.T).all() and (values >= 0).all() and (np.diag(values) == 0).all():
+        return values
+    even: Distances = np.maximum(values / 2 + values.T / 2, 0)
+    np.fill_diagonal(even, 0)
+    return even
