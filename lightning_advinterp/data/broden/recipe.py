@@ -1,6 +1,7 @@
 """The YAML file that says how folders of images and masks become a set in Broden's format."""
 
 import csv
+import io
 import re
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ import yaml
 from lightning_advinterp.data.broden.vocabulary import LARGEST
 from lightning_advinterp.data.broden.writer import Label
 from lightning_advinterp.data.concept_world.vocabulary import COLOR_NAMES
+from lightning_advinterp.reading import read_text
 from lightning_advinterp.yaml_files import load_yaml
 
 EXAMPLE = """\
@@ -225,8 +227,8 @@ def read_whole(path: Path) -> list[tuple[int, str, list[str]]]:
         ValueError: naming the file, the row and what was expected.
     """
     rows = []
-    with path.open(newline="", encoding="utf-8-sig") as file:
-        reader = csv.DictReader(file)
+    reader = csv.DictReader(io.StringIO(read_text(path), newline=""), strict=True)
+    try:
         if set(reader.fieldnames or ()) != {"image", "labels"}:
             raise ValueError(f"{path}, row 1: expected columns image, labels, got {reader.fieldnames}")
         for row in reader:
@@ -235,4 +237,6 @@ def read_whole(path: Path) -> list[tuple[int, str, list[str]]]:
                 wanted = "expected an image and label names separated by ;"
                 raise ValueError(f"{path}, row {reader.line_num}: {wanted}, got {list(row.values())}")
             rows.append((reader.line_num, image, labels.split(";")))
+    except csv.Error as error:
+        raise ValueError(f"{path}, row {reader.line_num}: is not CSV: {error}") from None
     return rows

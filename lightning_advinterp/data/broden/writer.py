@@ -12,11 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lightning_advinterp.data.broden.check import check_set
+from lightning_advinterp.data.broden.findings import BrodenError
 from lightning_advinterp.data.broden.index import INDEX, SPLITS, path_problem
 from lightning_advinterp.data.broden.maps import map_image
 from lightning_advinterp.data.broden.vocabulary import LARGEST
 from lightning_advinterp.data.decode import open_image
 from lightning_advinterp.files import whole_folder
+from lightning_advinterp.names import printable
 
 _JPEG_QUALITY = 95
 
@@ -36,7 +39,7 @@ class Label(NamedTuple):
 
 
 class BrodenWriter:
-    """A context manager that writes a set; nothing is left behind if its block raises.
+    """A context manager that writes a set; nothing is left behind if its block raises, or if ``check`` refuses the set.
 
     Only names and counts are kept in memory. Maps without any label are left out, as Broden leaves them out.
 
@@ -78,7 +81,7 @@ class BrodenWriter:
             self._folder = stack.enter_context(whole_folder(self.root))
             (self._folder / "images").mkdir()
             file = stack.enter_context((self._folder / INDEX).open("w", newline="", encoding="utf-8"))
-            self._index = csv.writer(file, lineterminator="\n")
+            self._file, self._index = file, csv.writer(file, lineterminator="\n")
             self._index.writerow(["image", "split", "ih", "iw", "sh", "sw", *self.categories])
             self._stack = stack.pop_all()
         return self
@@ -89,10 +92,24 @@ class BrodenWriter:
         if kind is None:
             try:
                 self._write_tables()
+                self._check()
             except BaseException as failure:
                 self._stack.__exit__(type(failure), failure, failure.__traceback__)
                 raise
         self._stack.__exit__(kind, error, trace)
+
+    def _check(self) -> None:
+        """Decode all that was written, as ``check`` does: what it refuses never becomes a finished folder.
+
+        Raises:
+            BrodenError: naming what is wrong; the folder is removed.
+        """
+        self._file.flush()
+        try:
+            check_set(self._folder)
+        except BrodenError as error:
+            text = str(error).replace(str(self._folder), str(self.root))
+            raise BrodenError(text, error.findings, error.count) from None
 
     def add(
         self,
@@ -116,7 +133,7 @@ class BrodenWriter:
         Raises:
             ValueError: naming the image and what does not fit.
         """
-        if problem := path_problem(path):
+        if problem := path_problem(path) or _unwritable(path):
             raise ValueError(f"path: {problem}")
         if split not in SPLITS:
             raise ValueError(f"split of {path!r} must be one of {', '.join(SPLITS)}, got {split!r}")
@@ -228,6 +245,15 @@ class BrodenWriter:
     def _write(self, name: str, header: list[str], rows: list[list[Any]]) -> None:
         with (self._folder / name).open("w", newline="", encoding="utf-8") as file:
             csv.writer(file, lineterminator="\n").writerows([header, *rows])
+
+
+def _unwritable(path: str) -> str | None:
+    """Return what keeps a path out of a cell of index.csv, None where nothing does."""
+    if printable(path, keep="") != path:
+        return f"{path!r} holds control characters, or bytes that are no UTF-8, as the tables are; rename the file"
+    if ";" in path:
+        return f"{path!r} holds a ';', which separates the maps in a cell; rename the file"
+    return None
 
 
 def _check_label(label: Label, categories: tuple[str, ...], others: Mapping[int, Label]) -> None:
