@@ -13,7 +13,7 @@ from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder import ImageFolderDataset, Orientation
 from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.evaluation.inputs import load_images, load_subject
+from lightning_advinterp.evaluation.inputs import check_subject, load_images, load_subject
 from lightning_advinterp.evaluation.one import choose_device
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.networks.choice import NetworkChoice
@@ -119,6 +119,8 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         device = choose_device(plan.device)
         images = load_images(asked, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)
+        subject.network.to(device)
+        check_subject(asked, subject, [attack])
     if (labels := getattr(images, "labelling", None)) is not None:
         console.print(labels)
     found = make_adversarial_set(

@@ -8,6 +8,7 @@ from lightning_advinterp.errors import plain_errors, stops_explained, terminatio
 from lightning_advinterp.names import printable
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.export import CONFIG_FILE, WEIGHTS_FILE, export_network
+from lightning_advinterp.networks.trial import try_network
 from lightning_advinterp.trust import trusting
 
 
@@ -36,6 +37,7 @@ def main(args: Sequence[str] | None = None) -> None:
         command.folder = Path(given.output)
         with plain_errors(), trusting(*filter(None, [given.network]), files=given.trust):
             loaded = load_checkpoint(given.checkpoint)
+            try_network(loaded.network, loaded.network.input_size, gradient=False)
         files = export_network(
             loaded.network,
             given.output,

@@ -26,8 +26,11 @@ from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.epoch_means import EpochMeans
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
+from lightning_advinterp.networks.choice import with_outputs
 from lightning_advinterp.networks.compiled import CompiledPasses, check_backend, compile_passes, compiled
 from lightning_advinterp.networks.modes import batch_of_one_explained
+from lightning_advinterp.networks.normalization import Channels
+from lightning_advinterp.networks.same_outputs import require_recorded_outputs, require_same_outputs
 from lightning_advinterp.objectives import Free, Objective, Standard
 from lightning_advinterp.optimization import (
     OptimizerConfig,
@@ -48,6 +51,12 @@ class RobustClassifier(pl.LightningModule):
         image_size: side of the input images in pixels, recorded with the network.
         stem: ``small`` or ``medium`` gives ResNets a first layer for 32 or 64 px images.
         network_options: further arguments of the network's constructor.
+        mean: of the pixels in [0, 1], which images are normalised by: a number for all channels, one for each, or none,
+            imagenet or half; by default what the weights say, else what is usual for the architecture, and nothing for
+            a class path.
+        std: likewise; not needed where mean is a name.
+        weights_set: which of several sets of tensors in the weights' file, such as ema; the raw weights by default.
+        new_head: start the last layer afresh, although the weights have one of the right size: for other classes.
         objective: what a training step minimises.
         optimizer: the optimiser and its settings.
         schedule: the learning rate's course.
@@ -65,6 +74,10 @@ class RobustClassifier(pl.LightningModule):
         image_size: int | None = None,
         stem: Literal["small", "medium"] | None = None,
         network_options: dict[str, Any] | None = None,
+        mean: Channels | None = None,
+        std: Channels | None = None,
+        weights_set: str | None = None,
+        new_head: bool = False,
         objective: Objective | None = None,
         optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: ScheduleConfig = ScheduleConfig(),
@@ -73,8 +86,9 @@ class RobustClassifier(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
+        said = {"mean": mean, "std": std, "weights_set": weights_set, "new_head": new_head}
         self.network = create_network(
-            network, weights, num_classes, input_size=image_size, stem=stem, **(network_options or {})
+            network, weights, num_classes, input_size=image_size, stem=stem, **said | (network_options or {})
         )
         self.objective = objective or Standard()
         self.objective.seed = seed
@@ -111,12 +125,26 @@ class RobustClassifier(pl.LightningModule):
         logits: Tensor = self.network(x)
         return logits
 
-    def setup(self, stage: str) -> None:
-        """Take the class names from the data module, and see whether its batches suit the objective."""
-        data = getattr(self.trainer, "datamodule", None)
+    def take_classes(self, data: Any) -> None:
+        """Take the names of the classes from a data module that is set up; weights of other classes are refused.
+
+        Raises:
+            ValueError: naming the first class that differs.
+        """
         self.classes = list(getattr(data, "classes", []))
         self.class_names = list(getattr(data, "class_names", self.classes))
         self.resize = getattr(data, "resize", None)
+        origin = self.network.origin
+        named = with_outputs(origin, self.classes, self.class_names)
+        remedy = "set model.new_head: true to start the last layer afresh, or take data of the weights' classes"
+        require_same_outputs(origin, named, f"model.weights ({origin.weights}) and the data", remedy)
+        if self.classes:
+            self.network.origin = named
+
+    def setup(self, stage: str) -> None:
+        """Take the class names from the data module, and see whether its batches suit the objective."""
+        data = getattr(self.trainer, "datamodule", None)
+        self.take_classes(data)
         innermost = getattr(self.objective, "base", None) or self.objective
         if stage == "fit" and isinstance(innermost, Free) and getattr(data, "replays", 1) == 1:
             rank_zero_warn(
@@ -251,6 +279,7 @@ class RobustClassifier(pl.LightningModule):
         self._resumed_means, self._resumed_value = under_way.get("means", []), under_way.get("plateau")
         self.objective.load_state_dict(checkpoint.get("objective", {}))
         self._resumed_schedules = checkpoint.get("lr_schedulers", [])
+        require_recorded_outputs(checkpoint, self.network.origin, "resume: the checkpoint")
 
 
 def training_length(trainer: pl.Trainer) -> tuple[int | None, int | None]:

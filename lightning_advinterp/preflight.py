@@ -12,8 +12,10 @@ from lightning_advinterp.data.module_base import ImageDataModule
 from lightning_advinterp.files import check_writable
 from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.monitors import check_monitors, check_validated
+from lightning_advinterp.networks.trial import try_network
+from lightning_advinterp.objectives import Standard
 from lightning_advinterp.optimization import check_length
-from lightning_advinterp.resume import Start, check_fits
+from lightning_advinterp.resume import Start, check_classes, check_fits
 from lightning_advinterp.run_directory import RunDirectory
 from lightning_advinterp.same_run import check_same_run
 
@@ -42,17 +44,20 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer, config_te
         check_fits(start, settings.model, settings.trainer.max_epochs, averaged=averaged)
         if not settings.allow_changes:
             check_same_run(start.path.parent / directory.config.name, config_text)
-    settings.model.objective.check(settings.model.network)
     if isinstance(settings.data, ImageDataModule) and trainer.local_rank == 0:
         settings.data.prepare_data()
         settings.data.setup("fit")
         steps_per_epoch: int | None = len(settings.data.train_dataloader())
         settings.data.val_dataloader()
+        settings.model.take_classes(settings.data)
+        if start is not None:
+            check_classes(start, settings.model)
         for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
             if watcher is not None:
                 watcher.prepare(settings.model, settings.data)
     else:
         steps_per_epoch = 1  # not known before the loader is; what depends on it is refused then
+    _check_network(settings, trainer)
     endless = trainer.max_epochs == -1 and trainer.max_steps == -1
     check_length(settings.model.schedule_config, None if endless else 1, steps_per_epoch)
     if trainer.local_rank == 0:
@@ -62,6 +67,25 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer, config_te
             check_writable(Path(settings.export.folder), "export.folder")
         directory.prepare(checkpoint_bytes(settings.model, averaged=settings.ema is not None))
     return start
+
+
+def _check_network(settings: Any, trainer: pl.Trainer) -> None:
+    """See that the network takes images of the data's size, and that objective and attacks can be made on it."""
+    model: RobustClassifier = settings.model
+    origin, network = model.network.origin, model.network
+    attacks = [] if settings.accuracy is None else list(settings.accuracy.attacks().values())
+    if trainer.is_global_zero:
+        for line in origin.lines(network.mean, network.std, network.input_size):
+            _log.warning("%s", line)
+    if trainer.local_rank == 0:
+        gradient = not isinstance(model.objective, Standard) or any(attack.passes[1] > 0 for attack in attacks)
+        remedy = (
+            "Give the data's image_size the side that it takes, or model.stem and model.network_options that suit it."
+        )
+        try_network(network, network.input_size, gradient=gradient, training=True, remedy=remedy)
+        for attack in attacks:
+            attack.check_network(network)
+    model.objective.check(network)
 
 
 def checkpoint_bytes(model: RobustClassifier, *, averaged: bool) -> int:

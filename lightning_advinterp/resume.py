@@ -9,11 +9,12 @@ from typing import Any
 
 from lightning_advinterp.checkpoint_io import WEIGHTS, not_finite, read_checkpoint
 from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.networks.same_outputs import require_recorded_outputs
 from lightning_advinterp.optimization import create_optimizer
 
 _log = logging.getLogger(__name__)
 _SHOWN = 3
-_NO_ARCHITECTURE = ("mean", "std", "input_size", "phi")
+_NO_ARCHITECTURE = ("input_size", "phi")
 """What a checkpoint records of its network that no weight depends on."""
 
 
@@ -116,6 +117,16 @@ def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None, *,
         raise ValueError(
             f"resume: {start.path} has {start.epoch} epochs already, trainer.max_epochs is {max_epochs}; raise it."
         )
+
+
+def check_classes(start: Start, model: RobustClassifier) -> None:
+    """Refuse a checkpoint whose outputs mean other classes than the data's, which the model must have taken.
+
+    Raises:
+        ValueError: naming the first class that differs.
+    """
+    content = read_checkpoint(start.path, mmap=True)
+    require_recorded_outputs(content, model.network.origin, f"resume: {start.path}")
 
 
 def _network_differs(content: Mapping[str, Any], model: RobustClassifier) -> list[str]:

@@ -10,6 +10,7 @@ from torch.profiler import record_function
 from lightning_advinterp.attacks.prediction import Goal, LabelRule, TargetRule
 from lightning_advinterp.inputs import checked_batch, outside_inference_mode, recordable
 from lightning_advinterp.networks.modes import BatchNormMode, attack_mode, check_batch_norm_mode
+from lightning_advinterp.networks.network import Network
 from lightning_advinterp.randomness import sample_keys
 
 
@@ -96,6 +97,14 @@ class Attack(ABC):
     def takes_target(self) -> bool:
         """Whether a call may name the classes to aim at."""
         return True
+
+    def check_network(self, network: Network) -> None:  # noqa: B027 (most attacks suit any network)
+        """Refuse, before any work, a network that the attack cannot be made for.
+
+        Raises:
+            ValueError: saying why.
+            FileNotFoundError: if the attack needs a file that is not there.
+        """
 
     @property
     @abstractmethod

@@ -11,6 +11,8 @@ from lightning_advinterp.attacks.ensemble import Combine, Ensemble, check_ensemb
 from lightning_advinterp.attacks.prediction import Goal
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.same_outputs import require_same_outputs
+from lightning_advinterp.networks.trial import try_network
 
 
 class TransferAttack(Attack):
@@ -48,6 +50,21 @@ class TransferAttack(Attack):
             networks = [member if isinstance(member, Network) else member.load() for member in self.members]
             self._ensemble = Ensemble(networks, self.weights, self.combine)
         return self._ensemble
+
+    def check_network(self, network: Network) -> None:
+        """Load the members, and refuse those of other classes, or that do not take images of their own size."""
+        for number, member in enumerate(self.ensemble.members):
+            assert isinstance(member, Network)
+            what = f"members[{number}] ({member.origin.weights or member.name})"
+            if member.num_classes != network.num_classes:
+                raise ValueError(
+                    f"{what} has {member.num_classes} outputs, the attacked network {network.num_classes}; take "
+                    "members of the same classes."
+                )
+            require_same_outputs(
+                member.origin, network.origin, f"{what} and the attacked network", "take members of its classes"
+            )
+            try_network(member, member.input_size, remedy=f"Give {what} the input_size that it takes.")
 
     @property
     def eps(self) -> float | None:

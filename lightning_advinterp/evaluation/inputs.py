@@ -1,12 +1,13 @@
 """What an evaluation looks at: a network from a checkpoint or from weights, and images prepared for it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
 from torch.utils.data import Subset
 
+from lightning_advinterp.attacks.attack import Attack
 from lightning_advinterp.data.broden import BrodenError, check_concepts, open_concepts
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
@@ -15,13 +16,14 @@ from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.outputs import check_labels, name_outputs
-from lightning_advinterp.evaluation.registry import analysis_names
+from lightning_advinterp.evaluation.registry import ANALYSES, analysis_names, asks_for_all
 from lightning_advinterp.networks import Network, preprocessing
 from lightning_advinterp.networks.choice import with_outputs
 from lightning_advinterp.networks.network import ALIASES
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.sites import check_layers
 from lightning_advinterp.networks.sources import is_class_path
+from lightning_advinterp.networks.trial import try_network
 
 CONCEPT_WORLD = "concept_world"
 
@@ -76,6 +78,31 @@ def load_subject(evaluation: Evaluation) -> Subject:
     recipe = preprocessing(network.name, evaluation.weights).at(evaluation.crop or network.input_size)
     resize = evaluation.resize or (loaded.resize if evaluation.crop is None else None) or recipe.resize
     return Subject(network, title, outputs, replace(recipe, resize=resize, mean=network.mean, std=network.std))
+
+
+def check_subject(evaluation: Evaluation, subject: Subject, attacks: Iterable[Attack] | None = None) -> None:
+    """See, before any work, that the network takes such images and that attacks and analyses can be made on it.
+
+    Args:
+        evaluation: what is asked for.
+        subject: the network, on its device.
+        attacks: that are made on it; by default those that the evaluation names.
+
+    Raises:
+        ValueError: in the network's own words, or naming what an attack lacks.
+        FileNotFoundError: if a member's file is missing.
+    """
+    entries = [ANALYSES[name] for name in analysis_names(evaluation)]
+    attacked = any(entry.attacked for entry in entries)
+    made = list(evaluation.attacks().values() if attacks is None else attacks) if attacked else []
+    # Analyses that look at no attack's images climb gradients of their own; of all, those that cannot are left out.
+    gradient = any(attack.passes[1] > 0 for attack in made)
+    gradient |= not asks_for_all(evaluation) and not all(entry.attacked for entry in entries)
+    network = subject.network
+    remedy = f"Give --crop the side that it takes; it was built for {network.input_size}."
+    try_network(network, subject.recipe.input_size, gradient=gradient, remedy=remedy)
+    for attack in made:
+        attack.check_network(network)
 
 
 def _check_layers(evaluation: Evaluation, network: Network) -> None:

@@ -17,7 +17,7 @@ from lightning_advinterp.evaluation.calibration import attacks_on, uncalibrated
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.dependence import depends_on
 from lightning_advinterp.evaluation.groups import groups_of
-from lightning_advinterp.evaluation.inputs import Images, Subject, load_concepts, load_images
+from lightning_advinterp.evaluation.inputs import Images, Subject, check_subject, load_concepts, load_images
 from lightning_advinterp.evaluation.left_out import LeftOut
 from lightning_advinterp.evaluation.place import Outcome, Place, forget_states, journal_of, note_of, save_evaluation
 from lightning_advinterp.evaluation.registry import ANALYSES, Data, analysis_names
@@ -81,6 +81,7 @@ def evaluate_one(
     open_weights = uncalibrated(evaluation.attack_configs())
     with checking():
         opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0, left_out)
+        check_subject(evaluation, subject)
     names = left_out.remaining(analysis_names(evaluation))
     console.print(f"{subject.title}: {', '.join(names)} on {device}")
     for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):

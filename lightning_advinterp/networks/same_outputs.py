@@ -1,7 +1,8 @@
 """Whether two networks mean the same classes by their outputs: as many are not yet the same."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lightning_advinterp.networks.origin import Origin
 from lightning_advinterp.taxonomy.wnid import wnid_in
@@ -39,6 +40,27 @@ def require_same_outputs(one: Origin, other: Origin, what: str, remedy: str) -> 
     difference = differing_output(one, other)
     if difference:
         raise ValueError(f"{what} have other classes: {difference}; {remedy}.")
+
+
+def require_recorded_outputs(checkpoint: Mapping[str, Any], trained: Origin, what: str) -> None:
+    """Refuse to go on with a checkpoint whose outputs mean other classes than the data's.
+
+    Args:
+        checkpoint: of a run of this project.
+        trained: of the network that is trained, with the data's classes.
+        what: the checkpoint, for the message.
+
+    Raises:
+        ValueError: naming the first output that differs.
+    """
+    recorded = checkpoint.get("advinterp", {})
+    classes, names = recorded.get("classes", ()), recorded.get("class_names", recorded.get("classes", ()))
+    before = Origin(classes=tuple(classes), class_names=tuple(names))
+    remedy = (
+        "take the data of that run, or give this run another name (its weights and a new last layer: model.weights "
+    )
+    remedy += "and model.new_head: true)"
+    require_same_outputs(before, trained, f"{what} and the data", remedy)
 
 
 def _spellings(origin: Origin) -> list[set[str]]:

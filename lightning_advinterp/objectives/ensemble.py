@@ -9,6 +9,8 @@ from lightning_advinterp.attacks.prediction import cross_entropy
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import BatchNormMode
+from lightning_advinterp.networks.same_outputs import require_same_outputs
+from lightning_advinterp.networks.trial import try_network
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
 from lightning_advinterp.objectives.source_network import SourceNetwork
 from lightning_advinterp.randomness import uniform
@@ -75,6 +77,21 @@ class EnsembleAdversarial(AdversarialObjective):
             "adv_acc": accuracy(adv_logits, batch.label),
         }
         return Loss(self.alpha * loss_clean + (1 - self.alpha) * loss_adv, parts)
+
+    def check(self, network: Network) -> None:
+        """See :class:`~lightning_advinterp.objectives.objective.Objective`; sources must answer in f's classes."""
+        super().check(network)
+        for number, source in enumerate(self._sources):
+            what = f"sources[{number}] ({source.origin.weights or source.name})"
+            if source.num_classes != network.num_classes:
+                raise ValueError(
+                    f"{what} has {source.num_classes} outputs, the trained network {network.num_classes}; take a "
+                    "source of the same classes."
+                )
+            require_same_outputs(
+                source.origin, network.origin, f"{what} and the trained network", "take a source of the same classes"
+            )
+            try_network(source, network.input_size, remedy="It sees the images of the training; take another source.")
 
     def check_even_passes(self) -> None:
         """See :class:`~lightning_advinterp.objectives.objective.Objective`; each process draws its own source."""
