@@ -8,11 +8,12 @@ from lightning_advinterp.analyses.provenance import digest
 from lightning_advinterp.evaluation.config import Evaluation
 from lightning_advinterp.evaluation.inputs import Images, Subject
 from lightning_advinterp.evaluation.registry import ANALYSES, Data
+from lightning_advinterp.networks.choice import NetworkChoice
 
 _NO_NUMBERS = ("analyses", "rows", "compare", "output", "dry_run", "device", "num_workers", "batch_size")
 """Flags that choose what is done, where and how fast, and leave every single number as it is."""
 
-_NETWORK = ("checkpoint", "network", "weights", "num_classes", "stem", "resize", "crop")
+_NETWORK = (*(entry.name for entry in fields(NetworkChoice)), "resize", "crop")
 """Flags that name the network and its images; what counts is the network itself, by its hash."""
 
 _SECTIONS = ("dissection", "semantics", "panels", "patches", "curvature", "fragility", "influence")
