@@ -102,8 +102,6 @@ def _check(plan: SetPlan) -> None:
     """
     if not 0 <= plan.process < plan.processes:
         raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
-    if plan.limit is not None and plan.limit < 1:
-        raise ValueError(f"limit must be 1 or more images, got {plan.limit}.")
 
 
 @trusting()

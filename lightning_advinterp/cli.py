@@ -48,6 +48,7 @@ from lightning_advinterp.outcome import final_accuracy, print_outcome
 from lightning_advinterp.preflight import check
 from lightning_advinterp.resume import Start
 from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
+from lightning_advinterp.settings import check_numbers
 from lightning_advinterp.suggestions import SuggestingParser
 from lightning_advinterp.terminal import terminal
 from lightning_advinterp.trust import trusting, vouch_for
@@ -153,6 +154,7 @@ class TrainCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse what would break a run later."""
         self.config = parser.parse_args(args if args is None or isinstance(args, list) else list(args))
+        check_numbers(self.config)
         if self.config.trainer.inference_mode:
             parser.error(
                 "trainer.inference_mode must be false: attacks and explanations need gradients during validation, "

@@ -5,6 +5,7 @@ import sys
 from collections.abc import Collection, Sequence
 from typing import TypeVar, get_type_hints
 
+from lightning_advinterp.settings import check_numbers
 from lightning_advinterp.suggestions import SuggestingParser
 
 Settings = TypeVar("Settings")
@@ -32,6 +33,7 @@ def read_settings(kind: type[Settings], parser: SuggestingParser, args: Sequence
     """
     lists = {f"--{name}" for name, hint in get_type_hints(kind).items() if hint == list[str]}
     given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser, lists))
+    check_numbers(given)
     fields = vars(parser.instantiate(given))
     fields.pop("config")
     return kind(**fields)

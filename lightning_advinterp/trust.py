@@ -5,12 +5,13 @@ the checkpoint may have laid that module beside it.
 """
 
 import sys
-from argparse import Namespace
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
+
+from lightning_advinterp.settings import walked
 
 OnBadWeights = Literal["error", "use"]
 
@@ -72,19 +73,9 @@ def named_networks(settings: Any) -> Iterator[str]:
         >>> list(named_networks({"model": {"network": "a.Net"}, "rows": [{"network": "resnet18"}, {"network": None}]}))
         ['a.Net', 'resnet18']
     """
-    if is_dataclass(settings) and not isinstance(settings, type):
-        settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    elif isinstance(settings, Namespace):
-        settings = vars(settings)
-    if isinstance(settings, Mapping):
-        for key, value in settings.items():
-            if key == "network" and isinstance(value, str):
-                yield value
-            else:
-                yield from named_networks(value)
-    elif isinstance(settings, list | tuple):
-        for value in settings:
-            yield from named_networks(value)
+    for path, value in walked(settings):
+        if path.endswith(".network") and isinstance(value, str):
+            yield value
 
 
 def require_trusted_class(path: str, source: str) -> None:

@@ -41,6 +41,7 @@ FLOORS = [
         "commands",
         "tensor_files",
         "terminal",
+        "settings",
         "trust",
         "yaml_files",
     },

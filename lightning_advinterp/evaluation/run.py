@@ -26,6 +26,7 @@ from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.report import accuracy_table, dissection_table
 from lightning_advinterp.report.save import save_table
 from lightning_advinterp.report.table import summary_of
+from lightning_advinterp.settings import check_numbers
 from lightning_advinterp.trust import trusting, vouch_for
 
 
@@ -102,6 +103,7 @@ def _evaluate_each(
 
 def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
     """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
+    check_numbers(evaluation)
     analysis_names(evaluation)
     evaluation.attack_configs()
     choose_device(evaluation.device)

@@ -1,0 +1,60 @@
+"""Settings of any form, nested dataclasses, namespaces, dictionaries and lists, walked through alike."""
+
+from argparse import Namespace
+from collections.abc import Iterator, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any
+
+_LARGEST_SEED = 2**32 - 1
+"""NumPy's generators, which Lightning seeds with the same number, take no larger one."""
+
+_LARGEST_COUNT = 2**31 - 1
+_SEEDS = ("seed", "seed_everything", "seeds")
+_LEAST = {
+    **dict.fromkeys(("accumulate_grad_batches", "batch_size", "check_val_every_n_epoch", "crop", "every_n_epochs"), 1),
+    **dict.fromkeys(("calibration_images", "limit", "num_classes", "part", "resize", "steps", "targets"), 1),
+    **dict.fromkeys(("gradient_clip_val", "log_every_n_steps", "milestones"), 0),
+}
+"""The smallest value of settings of these names, wherever they stand."""
+
+_UNITS = {"calibration_images": " images", "limit": " images"}
+
+
+def walked(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every value that is no group of others, with its path: a dot before every key.
+
+    Example:
+        >>> list(walked({"model": {"network": "a.Net"}, "rows": [{"seed": 1}]}))
+        [('.model.network', 'a.Net'), ('.rows.seed', 1)]
+    """
+    if is_dataclass(settings) and not isinstance(settings, type):
+        settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
+    elif isinstance(settings, Namespace):
+        settings = vars(settings)
+    if isinstance(settings, Mapping):
+        for key, value in settings.items():
+            yield from walked(value, f"{path}.{key}")
+    elif isinstance(settings, list | tuple):
+        for value in settings:
+            yield from walked(value, path)
+    else:
+        yield path, settings
+
+
+def check_numbers(settings: Any) -> None:
+    """Refuse counts, sizes and seeds that are none, wherever they stand; what is left out passes.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for path, value in walked(settings):
+        name = path.rpartition(".")[2]
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        if name in _SEEDS and not 0 <= value <= _LARGEST_SEED:
+            raise ValueError(f"{path[1:]} must be a whole number from 0 to {_LARGEST_SEED}, got {value}.")
+        least = _LEAST.get(name)
+        if least is not None and not value >= least:
+            raise ValueError(f"{path[1:]} must be {least} or more{_UNITS.get(name, '')}, got {value}.")
+        if least is not None and value > _LARGEST_COUNT:
+            raise ValueError(f"{path[1:]} must be {_LARGEST_COUNT} at most, got {value}.")
