@@ -19,16 +19,8 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.analyses.analysis import Row
 from lightning_advinterp.callbacks import (
-    AccuracyCallback,
-    DissectionCallback,
-    EMACallback,
-    ExportCallback,
     FiniteLossCallback,
-    FragilityCallback,
-    GuardCallback,
     MonitorsCallback,
-    PicturesCallback,
-    SemanticsCallback,
     TensorBoardCallback,
     ThroughputCallback,
 )
@@ -47,10 +39,10 @@ from lightning_advinterp.monitors import monitors, others_may_log
 from lightning_advinterp.outcome import final_accuracy, print_outcome
 from lightning_advinterp.preflight import check
 from lightning_advinterp.resume import Start
-from lightning_advinterp.run_directory import CheckpointConfig, RunDirectory
+from lightning_advinterp.run_directory import RunDirectory
 from lightning_advinterp.settings import check_numbers
-from lightning_advinterp.suggestions import SuggestingParser
 from lightning_advinterp.terminal import terminal
+from lightning_advinterp.train_keys import TrainParser, add_keys
 from lightning_advinterp.trust import trusting, vouch_for
 
 __all__ = ["TrainCLI", "evaluate", "fit", "train"]
@@ -67,10 +59,6 @@ _EXPECTED_WARNINGS = (
 
 DATA_MODULES = (ConceptWorldDataModule, ImageFolderDataModule, CIFAR10DataModule)
 """What a configuration may name without its path; any other data module by class path."""
-
-
-class TrainParser(SuggestingParser, LightningArgumentParser):
-    """Lightning's parser, naming the nearest key."""
 
 
 class TrainCLI(LightningCLI):
@@ -104,52 +92,7 @@ class TrainCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys beside ``trainer``, ``model`` and ``data``, and link what must agree."""
-        parser.add_argument("--name", type=str, default="run", help="Name of the run: OUTPUT/NAME is its folder.")
-        parser.add_argument("--output", type=str, default="runs", help="Folder of all runs.")
-        parser.add_argument(
-            "--resume",
-            type=str,
-            default="auto",
-            help="auto: go on from the run's furthest whole checkpoint, if there is one; never; or a checkpoint file.",
-        )
-        parser.add_argument(
-            "--allow_changes",
-            type=bool,
-            default=False,
-            help="Go on also where objective, network, data or seed are others than at the run's earlier start.",
-        )
-        parser.add_argument(
-            "--compare_with_standard",
-            type=bool,
-            default=False,
-            help="Also train the standard objective, with the same budget and seed, and print both side by side.",
-        )
-        parser.add_argument(
-            "--trust", type=bool, default=False, help="Import the classes that checkpoints name, unseen."
-        )
-        for key, kind, text in (
-            ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by, and checkpoints within an epoch."),
-            ("accuracy", AccuracyCallback, "Accuracy under attack after every epoch."),
-            ("guard", GuardCallback, "Guard against catastrophic overfitting and feature collapse."),
-            ("pictures", PicturesCallback, "Real and adversarial images in TensorBoard."),
-        ):
-            parser.add_argument(f"--{key}", type=kind | None, default={}, help=f"{text} null: off.")
-        for key, analysis, text in (
-            ("dissection", DissectionCallback, "Network dissection on real and adversarial concept images."),
-            ("semantics", SemanticsCallback, "Consistency of what units mean on real and adversarial images."),
-            ("fragility", FragilityCallback, "How far explanations change while the prediction stays."),
-        ):
-            parser.add_argument(f"--{key}", type=analysis | None, default=None, help=f"{text} null: off.")
-        parser.add_argument(
-            "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
-        )
-        parser.add_argument(
-            "--export", type=ExportCallback | None, default=None, help="Write the trained backbone for other programs."
-        )
-        parser.link_arguments("seed_everything", "model.seed")
-        parser.link_arguments("seed_everything", "data.init_args.seed")
-        parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
-        parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+        add_keys(parser)
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse what would break a run later."""

@@ -19,6 +19,7 @@ FLOORS = [
         "resume",
         "run_directory",
         "same_run",
+        "train_keys",
     },
     {"module", "report"},
     {"objectives", "analyses", "course", "epoch_means", "optimization"},
@@ -47,7 +48,18 @@ FLOORS = [
     },
 ]
 WITH_LIGHTNING = {
-    *("checkpoint_io", "cli", "callbacks", "layer_sync", "module", "monitors", "outcome", "preflight", "run_directory"),
+    *(
+        "checkpoint_io",
+        "cli",
+        "callbacks",
+        "layer_sync",
+        "module",
+        "monitors",
+        "outcome",
+        "preflight",
+        "run_directory",
+        "train_keys",
+    ),
 }
 LIGHTNING_DATA = {"module_base", "image_folder_module", "cifar", "module"}
 FILES = sorted(PACKAGE.rglob("*.py"))
