@@ -63,7 +63,12 @@ _holds: dict[Path, _Hold] = {}
 
 @contextmanager
 def held(
-    folder: str | Path, argument: str = "output", *, name: str = LOCK, what: str | Path | None = None
+    folder: str | Path,
+    argument: str = "output",
+    *,
+    name: str = LOCK,
+    what: str | Path | None = None,
+    wait: float = 0.0,
 ) -> Iterator[None]:
     """Keep other processes from writing into a folder; this one may enter again, as a command within another does.
 
@@ -76,6 +81,7 @@ def held(
         argument: what names the folder, for the message.
         name: of the lock file; processes that write different files into one folder have different ones.
         what: is written, for the message, where it is not the whole folder.
+        wait: so many seconds for a holder who needs the folder for a moment only.
 
     Raises:
         FolderInUseError: saying who writes there.
@@ -83,8 +89,14 @@ def held(
     """
     place = Path(folder).absolute() / name
     hold = _holds.get(place)
-    if hold is None or hold.pid != os.getpid():
-        hold = _holds[place] = _acquire(place, argument, what or folder)
+    end = time.monotonic() + wait
+    while hold is None or hold.pid != os.getpid():
+        try:
+            hold = _holds[place] = _acquire(place, argument, what or folder)
+        except FolderInUseError:
+            if time.monotonic() >= end:
+                raise
+            time.sleep(0.1)
     hold.depth += 1
     try:
         yield

@@ -17,6 +17,9 @@ from lightning_advinterp.yaml_files import load_yaml
 _ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run", "trust", "on_bad_weights")
 """What does not change an evaluation's numbers, or moves with its folder."""
 
+TRAINING = "training"
+"""The entry of a test's settings that says how its run was trained."""
+
 
 def training(plan: Plan, arm: str, seed: int) -> dict[str, Any]:
     """Return what decides a run: the content of its configurations and its flags, but not where it lies."""
@@ -36,12 +39,17 @@ def networks(plan: Plan) -> Iterator[str]:
     yield from named_networks(plan)
 
 
-def testing(evaluation: Evaluation) -> dict[str, Any]:
-    """Return what decides an evaluation of a checkpoint of the plan; other runs of it are named from its output."""
+def testing(evaluation: Evaluation, trained: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what decides an evaluation of a checkpoint of the plan; other runs of it are named from its output.
+
+    Args:
+        evaluation: the settings.
+        trained: what decided the run that it tests.
+    """
     asked = {key: value for key, value in asdict(evaluation).items() if key not in _ELSEWHERE}
     output = str(Path(evaluation.output).parents[2])  # above the run, test/ and the evaluation's own folder
     moved: dict[str, Any] = json.loads(_text(asked).replace(json.dumps(output + "/")[1:-1], ""))
-    return moved
+    return moved | {TRAINING: json.loads(_text(trained))}
 
 
 def note(path: Path, asked: Mapping[str, Any]) -> None:
@@ -62,16 +70,31 @@ def require_same(path: Path, asked: Mapping[str, Any]) -> None:
     remedy = f"remove {path.parent} to make it anew"
     if not path.exists() or not read_text(path, remedy):
         return
-    before, now = _said(read_json(path, remedy)), _said(json.loads(_text(asked)))
-    if before == now:  # settings that came with a later version may be missing
-        return
+    before = read_json(path, remedy)
     if not isinstance(before, dict):
         raise DamagedFileError(f"{path} holds no settings; {remedy}.")
-    differ = sorted(key for key in before.keys() | now.keys() if before.get(key) != now.get(key))
-    raise ValueError(
-        f"{path.parent} was made with other {', '.join(differ)} than are asked for now; choose another output, remove "
-        f"that folder to make it anew, or empty its file {path.name} to take it as it is."
-    )
+    if TRAINING not in before:  # of an earlier version
+        asked = {key: value for key, value in asked.items() if key != TRAINING}
+    compare(path.parent, before, asked, f", or empty its file {path.name} to take it as it is")
+
+
+def compare(folder: Path, before: Mapping[str, Any], asked: Mapping[str, Any], more: str = "") -> None:
+    """Refuse what lies in a folder if its settings are others than those that are asked for.
+
+    Args:
+        folder: for the message.
+        before: the settings of what is there.
+        asked: the settings now.
+        more: what else can be done.
+
+    Raises:
+        ValueError: naming the folder and the settings that differ.
+    """
+    was, now = _said(before), _said(json.loads(_text(asked)))
+    differ = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
+    if differ:  # settings that came with a later version may be missing
+        remedies = f"choose another output, remove that folder to make it anew{more}"
+        raise ValueError(f"{folder} was made with other {', '.join(differ)} than are asked for now; {remedies}.")
 
 
 def _said(value: Any) -> Any:

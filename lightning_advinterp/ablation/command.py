@@ -27,7 +27,8 @@ from lightning_advinterp.ablation.validation import validation_markdown, validat
 from lightning_advinterp.analyses.analysis import REAL
 from lightning_advinterp.commands import read_settings, settings_parser
 from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
-from lightning_advinterp.files import write_atomically, write_text
+from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.locks import held
 from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.names import file_name, shell
 from lightning_advinterp.report.save import draw, to_csv
@@ -65,7 +66,9 @@ def main(args: Sequence[str] | None = None) -> None:
         command.folder = Path(plan.output)
         with trusting(*vouched, files=plan.trust):
             run(plan, console)
-            write_table(plan, console)
+            with held(plan.output, wait=60):  # processes of other seeds write the table too
+                remove_unfinished(Path(plan.output))
+                write_table(plan, console)
 
 
 def write_table(plan: Plan, console: Console) -> None:

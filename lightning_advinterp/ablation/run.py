@@ -17,10 +17,18 @@ from lightning_advinterp.cli import TrainCLI, fit
 from lightning_advinterp.errors import plain_errors
 from lightning_advinterp.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.files import write_atomically
+from lightning_advinterp.locks import held
+from lightning_advinterp.report.store import RECORD, differing, read_record, recover, staged
 from lightning_advinterp.tensor_files import save_plainly, with_hashes
 
 _COMPLETE = "complete"
 """Lies in a run's folder when it has all its epochs, and says what it was asked for."""
+
+_BEGUN = "asked.json"
+"""Lies in a run's folder from its start, and says the same; earlier versions wrote one for every test."""
+
+_ASKED = "asked"
+"""The entry of a test's record that says what it was asked for."""
 
 START = "start"
 """What the table calls the network before its first step."""
@@ -32,40 +40,65 @@ def trained(plan: Plan, arm: str, seed: int) -> bool:
 
 
 def tested(plan: Plan, arm: str, seed: int, checkpoint: str) -> bool:
-    """Whether a checkpoint's evaluation is written; ``results.json`` is its last file but the page."""
-    return (plan.test_folder(arm, seed, checkpoint) / "index.html").is_file()
+    """Whether a checkpoint's evaluation is complete: one record says so, and its files are those that it lists."""
+    folder = plan.test_folder(arm, seed, checkpoint)
+    record = read_record(folder)
+    if not record:
+        return False
+    if "files" in record:
+        return isinstance(record.get(_ASKED), dict) and not differing(folder, record)
+    return (folder / "index.html").is_file() and (folder / _BEGUN).is_file()  # of an earlier version
 
 
 def check_runs(plan: Plan) -> None:
-    """Refuse complete runs that were trained otherwise than the plan says.
+    """Refuse runs that were trained, or are half trained, otherwise than the plan says.
 
     Raises:
         ValueError: naming the run and what differs.
     """
     for seed in plan.seeds:
         for arm in plan.arms:
-            if trained(plan, arm, seed):
-                asked.require_same(plan.run_folder(arm, seed) / _COMPLETE, asked.training(plan, arm, seed))
+            _require_same_run(plan, arm, seed)
+
+
+def _require_same_run(plan: Plan, arm: str, seed: int) -> None:
+    folder = plan.run_folder(arm, seed)
+    if trained(plan, arm, seed):
+        asked.require_same(folder / _COMPLETE, asked.training(plan, arm, seed))
+    elif any(folder.glob("*.ckpt")):  # it would go on from there
+        asked.require_same(folder / _BEGUN, asked.training(plan, arm, seed))
 
 
 def run(plan: Plan, console: Console) -> None:
     """Train and test every arm from every seed, seed by seed, so that whole comparisons come first."""
     for seed in plan.seeds:
         if plan.checkpoints:
-            _test_start(plan, seed, console)
+            with held(plan.run_folder(START, seed)):
+                _test_start(plan, seed, console)
         for arm in plan.arms:
-            if not trained(plan, arm, seed):
-                console.rule(f"{arm}, seed {seed}")
-                cli = fit(plan.command(arm, seed))
-                if cli.trainer.interrupted:
-                    raise KeyboardInterrupt
-                asked.note(plan.run_folder(arm, seed) / _COMPLETE, asked.training(plan, arm, seed))
-            for checkpoint in plan.checkpoints:
-                _test(plan, arm, seed, checkpoint, console)
+            with held(plan.run_folder(arm, seed)):  # from the first step to the last test
+                _train(plan, arm, seed, console)
+                for checkpoint in plan.checkpoints:
+                    _test(plan, arm, seed, checkpoint, console)
     if plan.masking is not None:
         _check(plan, plan.masking, console)
     if plan.measures is not None:
         _measure(plan, plan.measures, console)
+
+
+def _train(plan: Plan, arm: str, seed: int, console: Console) -> None:
+    """Train what is not complete; what it was asked for is noted before the first step, and again after the last."""
+    with plain_errors():
+        _require_same_run(plan, arm, seed)
+    if trained(plan, arm, seed):
+        return
+    console.rule(f"{arm}, seed {seed}")
+    folder, settings = plan.run_folder(arm, seed), asked.training(plan, arm, seed)
+    asked.note(folder / _BEGUN, settings)
+    cli = fit(plan.command(arm, seed))
+    if cli.trainer.interrupted:
+        raise KeyboardInterrupt
+    asked.note(folder / _COMPLETE, settings)
 
 
 def _measure(plan: Plan, measures: Measures, console: Console) -> None:
@@ -75,7 +108,8 @@ def _measure(plan: Plan, measures: Measures, console: Console) -> None:
             for arm in measures.arms:
                 checkpoint = plan.run_folder(arm, seed) / "last.ckpt"
                 evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name))
-                _evaluate(evaluation, tested(plan, arm, seed, name), console)
+                with held(plan.run_folder(arm, seed)):
+                    _evaluate(plan, arm, seed, name, evaluation, console)
 
 
 def _check(plan: Plan, masking: Masking, console: Console) -> None:
@@ -84,12 +118,14 @@ def _check(plan: Plan, masking: Masking, console: Console) -> None:
         for arm in plan.arms:
             source = None if arm == masking.source else str(plan.run_folder(masking.source, seed) / "last.ckpt")
             checks = replace(plan, limit=masking.limit, attack=masking.attacks(source))
-            _test(checks, arm, seed, "masking", console)
+            with held(plan.run_folder(arm, seed)):
+                _test(checks, arm, seed, "masking", console)
     automatic = (AttackConfig("autoattack", masking.eps),)
     checks = replace(plan, limit=masking.autoattack_limit, attack=automatic)
     for seed in _both(masking.autoattack_seeds, plan):
         for arm in masking.autoattack:
-            _test(checks, arm, seed, "autoattack", console)
+            with held(plan.run_folder(arm, seed)):
+                _test(checks, arm, seed, "autoattack", console)
 
 
 def _both(seeds: list[int], plan: Plan) -> list[int]:
@@ -100,13 +136,7 @@ def _both(seeds: list[int], plan: Plan) -> list[int]:
 def _test(plan: Plan, arm: str, seed: int, name: str, console: Console) -> None:
     """Evaluate a checkpoint, the last one for all other names, unless that is done already."""
     folder, run_folder = plan.test_folder(arm, seed, name), plan.run_folder(arm, seed)
-    done = tested(plan, arm, seed, name)
     checkpoint = run_folder / ("best.ckpt" if name == "best" else "last.ckpt")
-    known = name == "best" and not done and tested(plan, arm, seed, "last")
-    if known and _same_weights(checkpoint, run_folder / "last.ckpt"):
-        # The best epoch was the last one: its evaluation is known.
-        shutil.copytree(plan.test_folder(arm, seed, "last"), folder, dirs_exist_ok=True)
-        return
     evaluation = Evaluation(
         checkpoint=str(checkpoint),
         data=plan.data,
@@ -117,18 +147,40 @@ def _test(plan: Plan, arm: str, seed: int, name: str, console: Console) -> None:
         batch_size=plan.batch_size,
         output=str(folder),
     )
-    _evaluate(evaluation, done, console)
+    other = name == "best" and not tested(plan, arm, seed, name) and tested(plan, arm, seed, "last")
+    if other and _same_weights(checkpoint, run_folder / "last.ckpt"):
+        # The best epoch was the last one: its evaluation is known.
+        _copy_test(plan.test_folder(arm, seed, "last"), folder)
+    _evaluate(plan, arm, seed, name, evaluation, console)
 
 
-def _evaluate(evaluation: Evaluation, done: bool, console: Console) -> None:
-    """Run an evaluation that is not done yet; one that is must be of the same settings."""
-    path = Path(evaluation.output) / "asked.json"
-    if done:
-        with plain_errors():
-            asked.require_same(path, asked.testing(evaluation))
+def _copy_test(source: Path, folder: Path) -> None:
+    """Copy an evaluation, whole or not at all; one of an earlier version has no list to copy by."""
+    record = read_record(source) or {}
+    if "files" not in record:
         return
-    run_evaluation(evaluation, console, checking=plain_errors)
-    asked.note(path, asked.testing(evaluation))
+    folder.mkdir(parents=True, exist_ok=True)
+    with held(folder):
+        recover(folder)
+        with staged(folder) as stage:
+            for name in [*record["files"], RECORD]:
+                (stage / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source / name, stage / name)
+
+
+def _evaluate(plan: Plan, arm: str, seed: int, name: str, evaluation: Evaluation, console: Console) -> None:
+    """Run an evaluation that is not done yet; one that is must be of the same settings."""
+    folder, source = plan.test_folder(arm, seed, name), next(iter(plan.arms)) if arm == START else arm
+    settings = asked.testing(evaluation, asked.training(plan, source, seed))
+    if not tested(plan, arm, seed, name):
+        run_evaluation(evaluation, console, checking=plain_errors, record={_ASKED: settings})
+        return
+    with plain_errors():
+        noted = (read_record(folder) or {}).get(_ASKED)
+        if noted is None:
+            asked.require_same(folder / _BEGUN, settings)
+        else:
+            asked.compare(folder, noted, settings)
 
 
 def _same_weights(one: Path, other: Path) -> bool:
@@ -140,6 +192,7 @@ def _test_start(plan: Plan, seed: int, console: Console) -> None:
     """Test the network that all arms start from, on real images alone: its head may be new."""
     folder = plan.run_folder(START, seed)
     if tested(plan, START, seed, "last"):
+        _test(replace(plan, attack=()), START, seed, "last", console)
         return
     cli = TrainCLI.parse([*plan.command(next(iter(plan.arms)), seed), "--trainer.logger", "false"])
     cli.model.classes = cli.model.class_names = list(cli.datamodule.classes)  # type: ignore[attr-defined]

@@ -1,6 +1,9 @@
 """A whole ablation on the embedded data: it trains what is missing, tests it, and writes one table."""
 
 import csv
+import hashlib
+import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -106,7 +109,7 @@ def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeyp
     main(["--config", str(plan), "--output", str(tmp_path / "moved"), "--batch_size", "7"])
     with pytest.raises(SystemExit):
         main(["--config", str(plan), "--output", str(tmp_path / "moved"), "--limit", "19"])
-    assert "standard-0/test/last was made with other limit than" in " ".join(capsys.readouterr().err.split())
+    assert "start-0/test/last was made with other limit than" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_plan_without_tests_compares_on_validation_images_alone(plan, tmp_path, capsys):
@@ -148,3 +151,92 @@ def test_a_wrong_plan_is_refused_before_any_work(plan, capsys, flags, message):
     with pytest.raises(SystemExit):
         main(["--config", str(plan), *flags])
     assert message in capsys.readouterr().err
+
+
+@pytest.fixture
+def tests_only(plan, tmp_path, monkeypatch):
+    """The flags of a small plan, whose trainings take no time; and a moment at which the process dies."""
+
+    def fit(command):
+        folder = tmp_path / "out" / command[command.index("--name") + 1]
+        cli = run_module.TrainCLI.parse([*command, "--trainer.logger", "false"])
+        cli.model.classes = cli.model.class_names = list(cli.datamodule.classes)
+        content = {"state_dict": cli.model.state_dict(), "epoch": 0}
+        cli.model.on_save_checkpoint(content)
+        for name in ("last.ckpt", "best.ckpt"):
+            torch.save(content, folder / name)
+        return cli
+
+    monkeypatch.setattr(run_module, "fit", fit)
+    monkeypatch.setattr("lightning_advinterp.ablation.command.validation_rows", lambda plan: [])
+    return ["--config", str(plan), "--seeds", "[0]", "--masking", "null", "--measures", "null"]
+
+
+class PowerCut(BaseException):
+    pass
+
+
+def hashes(folder):
+    return {
+        path.relative_to(folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if (path.is_file() and path.suffix in (".csv", ".md")) or path.name == "results.json"
+    }
+
+
+@pytest.mark.parametrize("number", [3, 9])
+def test_a_kill_anywhere_in_a_test_and_other_settings_after_it_never_stand_side_by_side(
+    tests_only, tmp_path, monkeypatch, number
+):
+    """The renames of the files of a test's folder are the moments."""
+    replace, seen = Path.replace, []
+
+    def cutting(self, target):
+        if "consistency-0/test" in str(target):
+            if len(seen) == number:
+                raise PowerCut
+            seen.append(target)
+        return replace(self, target)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", cutting)
+        with pytest.raises(PowerCut):
+            main(tests_only)
+    shutil.rmtree(tmp_path / "out" / "start-0")  # complete, with the old settings: refused, see above
+    shutil.rmtree(tmp_path / "out" / "standard-0")
+    main([*tests_only, "--limit", "12"])
+    for name in ("last", "best"):
+        (line, *_) = (tmp_path / "out" / "consistency-0" / "test" / name / "accuracy.csv").read_text().splitlines()[1:]
+        assert line.split(",")[1] == "12"
+    killed = hashes(tmp_path / "out" / "consistency-0")
+    shutil.rmtree(tmp_path / "out")
+    main([*tests_only, "--limit", "12"])
+    assert {name: one for name, one in hashes(tmp_path / "out" / "consistency-0").items() if ".old" not in name} == {
+        name: one for name, one in killed.items() if ".old" not in name
+    }
+
+
+def test_a_damaged_or_half_copied_test_is_done_again(tests_only, tmp_path):
+    main(tests_only)
+    test = tmp_path / "out" / "standard-0" / "test"
+    before = hashes(tmp_path / "out")
+    content = (test / "last" / "predictions.csv").read_text()
+    (test / "last" / "predictions.csv").write_text(content.replace("n0", "n1", 1))
+    (test / "best" / "results.json").unlink()
+    main(tests_only)
+    assert {name: one for name, one in hashes(tmp_path / "out").items() if ".old" not in name} == before
+
+
+def test_a_half_trained_run_of_other_settings_is_refused(tests_only, plan, tmp_path, monkeypatch, capsys):
+    def cut(command):
+        (tmp_path / "out" / command[command.index("--name") + 1] / "last.ckpt").touch()
+        raise PowerCut
+
+    with monkeypatch.context() as patched:
+        patched.setattr(run_module, "fit", cut)
+        with pytest.raises(PowerCut):
+            main(tests_only)
+    (tmp_path / "base.yaml").write_text(BASE.replace("0.05", "0.5"))
+    with pytest.raises(SystemExit):
+        main(tests_only)
+    assert "standard-0 was made with other configs than are asked for now" in " ".join(capsys.readouterr().err.split())
