@@ -22,7 +22,7 @@ from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_advinterp.course import check_course
-from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.batch import Batch, check_range
 from lightning_advinterp.epoch_means import EpochMeans
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
@@ -110,6 +110,8 @@ class RobustClassifier(pl.LightningModule):
         self.class_names: list[str] = []
         self.resize: int | None = None
         outputs = self.network.num_classes
+        if outputs < 2:
+            raise ValueError(f"num_classes must be 2 or more, since a classifier chooses among them, got {outputs}.")
         self.val_loss = MeanMetric()  # Lightning's own mean over processes cuts half an image off odd batches
         self.val_accuracy = MetricCollection(
             {
@@ -151,6 +153,13 @@ class RobustClassifier(pl.LightningModule):
                 "The objective is Free, but each batch comes once: set data.init_args.replays (8 in the paper, 4 on "
                 "ImageNet) and divide trainer.max_epochs by it."
             )
+
+    def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
+        """See that all labels are outputs of the network, before a GPU stops without a word."""
+        labels = Batch(*batch).label
+        if not (self.trainer.testing or self.trainer.predicting) and labels.device.type == "cpu" and labels.ndim == 1:
+            check_range(labels, self.network.num_classes)
+        return batch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Make float images on the device, after they travelled as uint8; augment them there if that was left to do."""

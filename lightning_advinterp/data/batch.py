@@ -5,6 +5,22 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from lightning_advinterp.errors import RunStoppedError
+
+
+def check_range(labels: Tensor, outputs: int) -> None:
+    """Refuse labels that are no outputs of the network, while they are on the CPU, where looking costs nothing.
+
+    Raises:
+        RunStoppedError: naming the wrong labels.
+    """
+    if labels.numel() and (int(labels.min()) < 0 or int(labels.max()) >= outputs):
+        wrong = sorted(set(labels[(labels < 0) | (labels >= outputs)].tolist()))
+        raise RunStoppedError(
+            f"labels must be 0 to {outputs - 1}, since the network has {outputs} outputs, but the data hold "
+            f"{', '.join(map(str, wrong[:5]))}; correct the labels, or give the network as many outputs as classes"
+        )
+
 
 class Batch(NamedTuple):
     """Images, their labels, and their places in the data set.

@@ -11,7 +11,7 @@ from lightning_advinterp.data.image_folder import ImageFolderDataset, OnBadImage
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.module_base import ImageDataModule
-from lightning_advinterp.data.scan import ALL, Split, scan_folder
+from lightning_advinterp.data.scan import ALL, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform, TrainTransform
 
 _STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}
@@ -112,7 +112,13 @@ class ImageFolderDataModule(ImageDataModule):
     @property
     def num_classes(self) -> int:
         """Outputs the network needs: as given, else the number of class folders."""
-        return len(self.classes) if self._outputs is None else self._outputs
+        outputs = len(self.classes) if self._outputs is None else self._outputs
+        if outputs < 2:
+            raise ValueError(
+                f"root: {str(self.root)!r} holds one class folder ({shorten(self._folders)}), and a classifier needs "
+                "two classes or more; point root to the folder that holds all class folders"
+            )
+        return outputs
 
     @cached_property
     def _splits(self) -> dict[str, Split]:

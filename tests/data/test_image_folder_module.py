@@ -10,6 +10,8 @@ from recorder import Recorder, SaveSeen
 
 from lightning_advinterp.data import ImageFolderDataModule
 from lightning_advinterp.data.transforms import EvalTransform
+from lightning_advinterp.errors import RunStoppedError
+from lightning_advinterp.module import RobustClassifier
 
 
 def module(root: Path, **kwargs) -> ImageFolderDataModule:
@@ -259,3 +261,26 @@ def test_class_folders_with_odd_names(tmp_path: Path):
     data.setup()
     assert data.classes == ["a,b", "ein Käfer", "x'y"]
     assert len(list(data.train_dataloader())) == 1
+
+
+def test_one_class_folder_is_no_classification(make_folder: MakeFolder):
+    with pytest.raises(ValueError, match=r"holds one class folder \(cat\), and a classifier needs two classes or more"):
+        _ = module(make_folder("cat/1.jpg", "cat/2.jpg")).num_classes
+    with pytest.raises(ValueError, match="num_classes must be 2 or more"):
+        RobustClassifier("cifar_resnet20", num_classes=1)
+
+
+@pytest.mark.parametrize(("labels", "wrong"), [([0, 2], "2"), ([-1, 1], "-1")])
+@pytest.mark.parametrize("split", ["train", "val"])
+def test_labels_out_of_range_are_named(split_folder: Path, split: str, labels: list[int], wrong: str):
+    data = module(split_folder)
+    data.setup("fit")
+    dataset = getattr(data, f"{split}_dataset")
+    dataset.labels = [labels[i % 2] for i in range(len(dataset))]
+    trainer = pl.Trainer(accelerator="cpu", max_epochs=1, logger=False, enable_checkpointing=False, barebones=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(
+            RunStoppedError, match=rf"labels must be 0 to 1, since .* 2 outputs, but the data hold {wrong};"
+        ):
+            trainer.fit(RobustClassifier("cifar_resnet20", num_classes=2), datamodule=data)
