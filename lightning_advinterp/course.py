@@ -1,5 +1,6 @@
-"""Whether a learning-rate schedule may go on with a checkpoint's state."""
+"""How long a training is for its learning-rate schedule, and whether that may go on with a checkpoint's state."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -66,3 +67,19 @@ def _phases(state: Mapping[str, Any]) -> dict[str, float]:
     """The last step of onecycle's rise, which only its phases tell."""
     phases = state.get("_schedule_phases")
     return {"the rise's last step": phases[0]["end_step"]} if phases else {}
+
+
+def training_length(trainer: Any) -> tuple[int | None, int | None]:
+    """Return the optimiser steps of a training and of one of its epochs; None where it is not known before.
+
+    The epochs' length comes from the loader: divided by the epochs, the whole length would be wrong where
+    ``trainer.max_steps`` or ``trainer.max_time`` ends the training.
+    """
+    total = trainer.estimated_stepping_batches
+    if trainer.train_dataloader is None:
+        trainer.fit_loop.setup_data()  # as Lightning's estimate does, but not where only max_steps counts
+    batches = trainer.num_training_batches
+    return (
+        int(total) if 0 <= total < math.inf else None,
+        math.ceil(batches / trainer.accumulate_grad_batches) if batches < math.inf else None,
+    )

@@ -10,7 +10,6 @@ under attack (``val/{attack}_acc``) belongs to :class:`~lightning_advinterp.call
 that no checkpoint decides by which attack a network is judged.
 """
 
-import math
 from typing import Any, Literal
 
 import pytorch_lightning as pl
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_advinterp.course import check_course
+from lightning_advinterp.course import check_course, training_length
 from lightning_advinterp.data.batch import Batch, check_range
 from lightning_advinterp.epoch_means import EpochMeans
 from lightning_advinterp.networks import create_network
@@ -289,19 +288,3 @@ class RobustClassifier(pl.LightningModule):
         self.objective.load_state_dict(checkpoint.get("objective", {}))
         self._resumed_schedules = checkpoint.get("lr_schedulers", [])
         require_recorded_outputs(checkpoint, self.network.origin, "resume: the checkpoint")
-
-
-def training_length(trainer: pl.Trainer) -> tuple[int | None, int | None]:
-    """Return the optimiser steps of a training and of one of its epochs; None where it is not known before.
-
-    The epochs' length comes from the loader: divided by the epochs, the whole length would be wrong where
-    ``trainer.max_steps`` or ``trainer.max_time`` ends the training.
-    """
-    total = trainer.estimated_stepping_batches
-    if trainer.train_dataloader is None:
-        trainer.fit_loop.setup_data()  # as Lightning's estimate does, but not where only max_steps counts
-    batches = trainer.num_training_batches
-    return (
-        int(total) if 0 <= total < math.inf else None,
-        math.ceil(batches / trainer.accumulate_grad_batches) if batches < math.inf else None,
-    )
