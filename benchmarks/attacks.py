@@ -15,7 +15,7 @@ from timing import in_turn, print_ratios
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, pgd
-from lightning_advinterp.memory import keep_freed_memory
+from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.networks import create_network
 
 EPS, STEP, STEPS = 8 / 255, 2 / 255, 10

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 from torchvision.models import resnet18
 
-from lightning_advinterp.data.cifar import shift_and_flip
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld, render, render_image
+from lightning_advinterp.data.memory_set import shift_and_flip
 
 DEVICE = torch.device("cuda" if torch.cuda.is_available() else "cpu")
 

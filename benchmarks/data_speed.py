@@ -17,9 +17,9 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from lightning_advinterp.data.cifar import MemoryDataset, shift_and_flip
 from lightning_advinterp.data.decode import to_rgb
 from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.data.memory_set import MemoryDataset, shift_and_flip
 from lightning_advinterp.data.transforms import TrainTransform
 
 

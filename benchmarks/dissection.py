@@ -22,13 +22,13 @@ import torch
 from PIL import Image
 from timing import cpu_seconds, in_turn
 
+from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.data.broden import open_concepts
-from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.metrics.dissection import ConceptCounts
 from lightning_advinterp.metrics.label_maps import Vocabulary, batch_labels, image_labels
 from lightning_advinterp.metrics.quantile import TopQuantile
 from lightning_advinterp.networks import create_network
-from lightning_advinterp.networks.conv_layers import conv_taps
+from lightning_advinterp.units.conv_layers import conv_taps
 
 GROUPS = 20
 

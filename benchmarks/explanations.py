@@ -18,6 +18,7 @@ from timing import in_turn
 from torch import fx, nn
 
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
+from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.explanations import (
     LRP,
     DeepLift,
@@ -28,7 +29,6 @@ from lightning_advinterp.explanations import (
     Occlusion,
     SmoothGrad,
 )
-from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.smoothing import smoothed_relu
 

@@ -23,11 +23,11 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.image_folder_module import ImageFolderDataModule
-from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.datamodules.image_folder import ImageFolderDataModule
 from lightning_advinterp.networks.compiled import compile_passes
 from lightning_advinterp.objectives import Consistency, Standard
-from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.optimization import OptimizerConfig, ScheduleConfig
 
 NETWORKS = {"resnet18": (224, 256), "resnet50": (224, 128), "vgg16": (224, 128), "inception_v3": (299, 128)}
 """Side in pixels and images per step of each network."""

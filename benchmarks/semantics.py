@@ -17,16 +17,16 @@ from timing import cpu_seconds, in_turn, print_ratios
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses import Runner, SemanticsAnalysis
+from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.explanations.discrepancy import discrepancy_map, occluder_positions
-from lightning_advinterp.memory import keep_freed_memory
 from lightning_advinterp.metrics.semantics import whole_space
-from lightning_advinterp.metrics.top_images import TopImages
 from lightning_advinterp.networks import create_network
-from lightning_advinterp.networks.conv_layers import conv_taps
 from lightning_advinterp.networks.until import forward_until
-from lightning_advinterp.randomness import sample_keys
+from lightning_advinterp.units.conv_layers import conv_taps
+from lightning_advinterp.units.top_images import TopImages
 
 
 class Noise(Dataset):

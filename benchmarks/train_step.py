@@ -26,13 +26,13 @@ from steps import counted, plain_step, variants
 from timing import in_turn
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_advinterp.cli.evaluation.one import choose_device
+from lightning_advinterp.core.errors import plain_errors
+from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.errors import plain_errors
-from lightning_advinterp.evaluation.one import choose_device
-from lightning_advinterp.memory import keep_freed_memory
-from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.objectives import Standard
-from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.optimization import OptimizerConfig, ScheduleConfig
 
 
 def build(arguments, device, objective=None):

@@ -6,7 +6,7 @@ import signal
 import torch
 
 from lightning_advinterp.cli import fit
-from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.training.module import RobustClassifier
 
 CONFIG = """
 name: run

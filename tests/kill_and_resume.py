@@ -91,7 +91,7 @@ KILLS = [
 
 def child(config: str, output: str, kill: Kill | None, mark: str) -> None:
     """Train; where the moment has come, say so by a file and wait to be killed."""
-    from lightning_advinterp import cli
+    from lightning_advinterp.cli import train_command as cli
 
     if kill is not None and kill.moment != "anywhere":
         count = 0
@@ -110,9 +110,9 @@ def child(config: str, output: str, kill: Kill | None, mark: str) -> None:
 
 def _install(reached: Callable[[str], None]) -> None:
     """Let the program say where it is."""
-    from lightning_advinterp import checkpoint_io
-    from lightning_advinterp.analyses.runner import Runner
-    from lightning_advinterp.module import RobustClassifier
+    from lightning_advinterp.analyses.base.runner import Runner
+    from lightning_advinterp.training import checkpoint_io
+    from lightning_advinterp.training.module import RobustClassifier
 
     def before(kind: type, name: str, moment: str) -> None:
         method = getattr(kind, name)

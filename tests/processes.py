@@ -36,7 +36,7 @@ def accuracy_on_a_share(rank, world_size, count):
 
     from lightning_advinterp.analyses import AccuracyAnalysis, Runner
     from lightning_advinterp.attacks import AttackConfig
-    from lightning_advinterp.attacks.presets import create_attacks
+    from lightning_advinterp.attacks.prediction.presets import create_attacks
 
     attacks = create_attacks([AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=3, target="random")])
     data = Memory(small_batch(n=count, dtype=torch.float64))
@@ -73,7 +73,7 @@ def dissections_on_a_share(rank, world_size, count):
 
     from lightning_advinterp.analyses import DissectionAnalysis, DissectionConfig, Runner
     from lightning_advinterp.attacks import AttackConfig
-    from lightning_advinterp.attacks.presets import create_attacks
+    from lightning_advinterp.attacks.prediction.presets import create_attacks
 
     attacks = create_attacks([AttackConfig("fgsm", "32/255")])
     data, found = FakeConcepts(count), {}
@@ -95,7 +95,7 @@ def units_on_a_share(rank, world_size, count):
 
     from lightning_advinterp.analyses import DistancesAnalysis, Runner, SemanticsAnalysis
     from lightning_advinterp.attacks import AttackConfig
-    from lightning_advinterp.attacks.presets import create_attacks
+    from lightning_advinterp.attacks.prediction.presets import create_attacks
     from lightning_advinterp.metrics.semantics import whole_space
 
     attacks = create_attacks([AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")])

@@ -7,9 +7,9 @@ from torch import nn
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.errors import RunStoppedError
-from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.objectives import Consistency, Madry, Standard, Trades
+from lightning_advinterp.training.module import RobustClassifier
 
 SAID = r"BatchNorm \(.*bn1.*\) cannot normalise a batch of one image .*batch_size of 2 or more.*drop_last.*bn: frozen"
 

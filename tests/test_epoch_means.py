@@ -8,8 +8,8 @@ from processes import on_processes
 from torch.utils.data import DataLoader
 from training_processes import QUIET, module_of, plateau_on_training_loss
 
-from lightning_advinterp.epoch_means import EpochMeans
 from lightning_advinterp.objectives import Standard
+from lightning_advinterp.training.epoch_means import EpochMeans
 
 
 def test_batches_count_by_their_images():

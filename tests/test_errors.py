@@ -7,8 +7,14 @@ import pytest
 
 from lightning_advinterp import adversarial, export
 from lightning_advinterp.ablation import command as ablation
-from lightning_advinterp.errors import TRACEBACK, RunStoppedError, plain_errors, stops_explained, termination_explained
-from lightning_advinterp.evaluation import command as evaluation
+from lightning_advinterp.cli.evaluation import command as evaluation
+from lightning_advinterp.core.errors import (
+    TRACEBACK,
+    RunStoppedError,
+    plain_errors,
+    stops_explained,
+    termination_explained,
+)
 
 
 def ended(block, *kinds, folder=None):

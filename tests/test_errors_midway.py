@@ -7,16 +7,16 @@ import torch
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.curvature import CurvatureAnalysis, CurvatureConfig
-from lightning_advinterp.analyses.fragility import FragilityAnalysis
-from lightning_advinterp.analyses.fragility_config import FragilityConfig
-from lightning_advinterp.analyses.influence import InfluenceAnalysis
-from lightning_advinterp.analyses.influence_config import InfluenceConfig, make_task
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
+from lightning_advinterp.analyses.fragility.config import FragilityConfig
+from lightning_advinterp.analyses.influence.analysis import InfluenceAnalysis
+from lightning_advinterp.analyses.influence.config import InfluenceConfig, make_task
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
-from lightning_advinterp.attacks.budget import Budget
-from lightning_advinterp.attacks.influence import InfluenceAttack
-from lightning_advinterp.attacks.step import SignStep
-from lightning_advinterp.attacks.threat import Linf
+from lightning_advinterp.attacks.explanation.influence import InfluenceAttack
+from lightning_advinterp.attacks.loop.budget import Budget
+from lightning_advinterp.attacks.loop.step import SignStep
+from lightning_advinterp.attacks.loop.threat import Linf
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations import ExplanationConfig, IntegratedGradients
 from lightning_advinterp.explanations.influence import LastLayerInfluence

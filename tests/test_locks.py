@@ -14,7 +14,7 @@ import pytest
 from helpers import Memory, small_batch, small_network
 
 from lightning_advinterp import locks
-from lightning_advinterp.locks import LOCK, FolderInUseError, held, in_use
+from lightning_advinterp.core.locks import LOCK, FolderInUseError, held, in_use
 
 FORK = multiprocessing.get_context("fork")
 
@@ -25,7 +25,7 @@ def holder():
     started = []
     program = (
         "import os, sys, time\n"
-        "from lightning_advinterp.locks import held\n"
+        "from lightning_advinterp.core.locks import held\n"
         "with held(sys.argv[1]):\n"
         "    child = os.fork()\n"
         "    if child: print(child, flush=True)\n"
@@ -176,7 +176,7 @@ def test_a_folder_that_cannot_be_written_is_said_to_be_so():
 
 
 def write_set(folder):
-    from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
+    from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
     from lightning_advinterp.attacks import fgsm
 
     data = Memory(small_batch(n=4))
@@ -191,7 +191,7 @@ def write_export(folder):
 
 
 def write_evaluation(folder):
-    from lightning_advinterp.evaluation.command import evaluate
+    from lightning_advinterp.cli.evaluation.command import evaluate
 
     return lambda: evaluate(["--network", "cifar_resnet20", "--data", "concept_world", "--output", str(folder)])
 

@@ -21,9 +21,9 @@ from training_processes import (
 )
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
-from lightning_advinterp.analyses.fragility import FragilityAnalysis
+from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.data.sampler import ShardSampler
 from lightning_advinterp.networks.sync_batch_norm import (
     desynchronize_batch_norm,

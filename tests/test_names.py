@@ -11,9 +11,9 @@ from rich.table import Table
 from lightning_advinterp.ablation.measures import Measures
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.cli import fit
-from lightning_advinterp.evaluation.config import TableRow
-from lightning_advinterp.files import write_json
-from lightning_advinterp.names import (
+from lightning_advinterp.cli.evaluation.config import TableRow
+from lightning_advinterp.core.files import write_json
+from lightning_advinterp.core.names import (
     cell,
     file_name,
     from_cell,
@@ -23,8 +23,8 @@ from lightning_advinterp.names import (
     require_inside,
     shell,
 )
-from lightning_advinterp.reading import read_json
-from lightning_advinterp.terminal import PlainConsole
+from lightning_advinterp.core.reading import read_json
+from lightning_advinterp.core.terminal import PlainConsole
 
 BYTES = b"caf\xe9.jpg".decode(errors="surrogateescape")
 HOSTILE = [

@@ -4,8 +4,8 @@ import os
 
 import pytest
 
-from lightning_advinterp.errors import DamagedFileError
-from lightning_advinterp.reading import read_json, read_rows, read_text
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.reading import read_json, read_rows, read_text
 
 
 @pytest.mark.parametrize("data", [b"a,b\n1,\xe9\n", "a,b\n1,2\n".encode("utf-16")])

@@ -3,10 +3,10 @@
 import pytest
 
 from lightning_advinterp.ablation.command import main as ablate
-from lightning_advinterp.adversarial import main as make_set
 from lightning_advinterp.cli import evaluate, fit
-from lightning_advinterp.evaluation import Evaluation, run_evaluation
-from lightning_advinterp.evaluation.one import choose_device
+from lightning_advinterp.cli.adversarial import main as make_set
+from lightning_advinterp.cli.evaluation import Evaluation, run_evaluation
+from lightning_advinterp.cli.evaluation.one import choose_device
 
 LONG = "9" * 20
 

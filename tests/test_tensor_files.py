@@ -11,17 +11,17 @@ from safetensors.torch import load_file
 from torch import nn
 
 from lightning_advinterp.ablation.run import _same_weights
-from lightning_advinterp.analyses.journal import Journal
-from lightning_advinterp.attacks.config import Member
-from lightning_advinterp.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from lightning_advinterp.analyses.base.journal import Journal
+from lightning_advinterp.attacks.prediction.config import Member
+from lightning_advinterp.cli.export import main as export
+from lightning_advinterp.core.tensor_files import read_tensor_file
 from lightning_advinterp.explanations.patterns import Patterns
-from lightning_advinterp.export import main as export
 from lightning_advinterp.networks import create_network, load_state_dict_file
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.export import export_network
 from lightning_advinterp.objectives.source_network import SourceNetwork
-from lightning_advinterp.resume import examine
-from lightning_advinterp.tensor_files import read_tensor_file
+from lightning_advinterp.training.checkpoint_io import AtomicCheckpointIO, read_checkpoint
+from lightning_advinterp.training.resume import examine
 
 
 def checkpoint(path, **changes):

@@ -5,15 +5,15 @@ import sys
 import pytest
 import torch
 
-from lightning_advinterp.adversarial import main as make_set
-from lightning_advinterp.attacks.config import Member
-from lightning_advinterp.checkpoint_io import AtomicCheckpointIO
+from lightning_advinterp.attacks.prediction.config import Member
 from lightning_advinterp.cli import evaluate, fit
-from lightning_advinterp.export import main as export
+from lightning_advinterp.cli.adversarial import main as make_set
+from lightning_advinterp.cli.export import main as export
+from lightning_advinterp.core.trust import current_trust, trusting
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.objectives.source_network import SourceNetwork
-from lightning_advinterp.trust import current_trust, trusting
+from lightning_advinterp.training.checkpoint_io import AtomicCheckpointIO
 
 MODULE = """
 from pathlib import Path

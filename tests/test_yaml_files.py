@@ -6,10 +6,10 @@ import pytest
 import yaml
 
 from lightning_advinterp.ablation.command import main as ablate
-from lightning_advinterp.adversarial import main as make_set
 from lightning_advinterp.cli import evaluate, fit
+from lightning_advinterp.cli.adversarial import main as make_set
+from lightning_advinterp.core.yaml_files import check_extent, load_yaml
 from lightning_advinterp.data.broden.recipe import read_recipe
-from lightning_advinterp.yaml_files import check_extent, load_yaml
 
 ALIASES = "x0: &x0 [1, 1]\n" + "".join(f"x{n}: &x{n} [*x{n - 1}, *x{n - 1}]\n" for n in range(1, 40))
 MERGES = "x0: &x0 {a: 1}\n" + "".join(f"x{n}: &x{n} {{<<: [*x{n - 1}, *x{n - 1}]}}\n" for n in range(1, 40))

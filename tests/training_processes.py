@@ -12,12 +12,10 @@ import torch
 from helpers import Memory, SmallBackbone, small_batch
 from torch.utils.data import DataLoader
 
-from lightning_advinterp.analyses.fragility_config import FragilityConfig
+from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.module_base import ImageDataModule
-from lightning_advinterp.layer_sync import SyncBatchNormPlugin
-from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.datamodules.base import ImageDataModule
 from lightning_advinterp.objectives import (
     Consistency,
     EnsembleAdversarial,
@@ -32,7 +30,9 @@ from lightning_advinterp.objectives import (
     Standard,
     Trades,
 )
-from lightning_advinterp.optimization import OptimizerConfig, ScheduleConfig
+from lightning_advinterp.training.layer_sync import SyncBatchNormPlugin
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.optimization import OptimizerConfig, ScheduleConfig
 
 SHARE, STEPS, LR = 4, 3, 0.05
 """Images per process and step, steps, and learning rate."""
@@ -225,7 +225,7 @@ class Batches(pl.Callback):
 
 def uneven_validation(rank, world_size):
     """Two epochs of training, each followed by a validation of 9 images: 5 in 2 batches, and 4 in 1."""
-    from lightning_advinterp.callbacks import AccuracyCallback, FragilityCallback, GuardCallback
+    from lightning_advinterp.training.callbacks import AccuracyCallback, FragilityCallback, GuardCallback
 
     seen, watch = Batches(), AccuracyCallback((PGD,), limit=7, batch_size=2)
     with launched_from_outside(rank, world_size) if world_size > 1 else contextlib.nullcontext():
@@ -249,9 +249,9 @@ class Named(Uneven):
 
 def watched_validation(rank, world_size):
     """What dissection and semantics log of 7 concept images and 9 validation images."""
-    from lightning_advinterp.analyses.dissection_config import DissectionConfig
-    from lightning_advinterp.analyses.semantics_config import SemanticsConfig
-    from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
+    from lightning_advinterp.analyses.dissection.config import DissectionConfig
+    from lightning_advinterp.analyses.semantics.config import SemanticsConfig
+    from lightning_advinterp.training.callbacks import DissectionCallback, SemanticsCallback
 
     fgsm, twice = AttackConfig("fgsm", "32/255"), AttackConfig("bim", "16/255", steps=2, target="random")
     watch = [

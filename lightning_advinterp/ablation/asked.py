@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from lightning_advinterp.ablation.plan import Plan
-from lightning_advinterp.errors import DamagedFileError
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.files import write_text
-from lightning_advinterp.reading import read_json, read_text
-from lightning_advinterp.trust import named_networks
-from lightning_advinterp.yaml_files import load_yaml
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.files import write_text
+from lightning_advinterp.core.reading import read_json, read_text
+from lightning_advinterp.core.trust import named_networks
+from lightning_advinterp.core.yaml_files import load_yaml
 
 _ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run", "trust", "on_bad_weights")
 """What does not change an evaluation's numbers, or moves with its folder."""

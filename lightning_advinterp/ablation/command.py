@@ -24,17 +24,17 @@ from lightning_advinterp.ablation.table import (
     rows_of,
 )
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
-from lightning_advinterp.analyses.analysis import REAL
-from lightning_advinterp.commands import read_settings, settings_parser
-from lightning_advinterp.errors import plain_errors, stops_explained, termination_explained
-from lightning_advinterp.files import remove_unfinished, write_atomically, write_text
-from lightning_advinterp.locks import held
-from lightning_advinterp.memory import keep_freed_memory
-from lightning_advinterp.names import file_name, shell
+from lightning_advinterp.cli.parser import read_settings, settings_parser
+from lightning_advinterp.cli.suggestions import SuggestingParser
+from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
+from lightning_advinterp.core.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.names import file_name, shell
+from lightning_advinterp.core.result import REAL
+from lightning_advinterp.core.terminal import terminal
+from lightning_advinterp.core.trust import trusting
 from lightning_advinterp.report.save import draw, to_csv
-from lightning_advinterp.suggestions import SuggestingParser
-from lightning_advinterp.terminal import terminal
-from lightning_advinterp.trust import trusting
 
 
 def parser() -> SuggestingParser:

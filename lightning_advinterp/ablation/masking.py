@@ -7,11 +7,11 @@ of Carlini et al. 2019, Section 5). Each check compares two attacks of which one
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lightning_advinterp.analyses.analysis import REAL, Row
-from lightning_advinterp.attacks.budget import Eps, parse_pixels
-from lightning_advinterp.attacks.config import AttackConfig, Member
-from lightning_advinterp.errors import DamagedFileError
-from lightning_advinterp.names import markdown_cell
+from lightning_advinterp.attacks.loop.budget import Eps, parse_pixels
+from lightning_advinterp.attacks.prediction.config import AttackConfig, Member
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.names import markdown_cell
+from lightning_advinterp.core.result import REAL, Row
 
 _BROKEN = 0.01
 """At a huge ε the attack must leave no more right than this share."""

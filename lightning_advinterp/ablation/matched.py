@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_advinterp.analyses.analysis import REAL, Row
+from lightning_advinterp.core.names import markdown_cell
+from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.metrics.bootstrap import paired_bootstrap
-from lightning_advinterp.names import markdown_cell
 
 Runs = Mapping[str, Mapping[str, NDArray[np.bool_]]]
 

@@ -11,13 +11,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from lightning_advinterp.analyses.analysis import Row
-from lightning_advinterp.commands import read_settings
-from lightning_advinterp.errors import DamagedFileError
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import evaluation_parser
-from lightning_advinterp.names import markdown_cell, require_inside
-from lightning_advinterp.reading import read_json
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.parser import read_settings
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.names import markdown_cell, require_inside
+from lightning_advinterp.core.reading import read_json
+from lightning_advinterp.core.result import Row
 
 _REMEDY = "remove its folder to measure anew"
 _LARGEST = sys.float_info.max

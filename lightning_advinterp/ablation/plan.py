@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.names import require_inside
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.core.names import require_inside
 
 
 @dataclass(frozen=True)

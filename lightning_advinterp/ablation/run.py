@@ -11,15 +11,15 @@ from lightning_advinterp.ablation import asked
 from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.ablation.plan import Plan
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.checkpoint_io import read_checkpoint
+from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.cli import TrainCLI, fit
-from lightning_advinterp.errors import plain_errors
-from lightning_advinterp.evaluation import Evaluation, run_evaluation
-from lightning_advinterp.files import write_atomically
-from lightning_advinterp.locks import held
+from lightning_advinterp.cli.evaluation import Evaluation, run_evaluation
+from lightning_advinterp.core.errors import plain_errors
+from lightning_advinterp.core.files import write_atomically
+from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.tensor_files import save_plainly, with_hashes
 from lightning_advinterp.report.store import RECORD, differing, read_record, recover, staged
-from lightning_advinterp.tensor_files import save_plainly, with_hashes
+from lightning_advinterp.training.checkpoint_io import read_checkpoint
 
 _COMPLETE = "complete"
 """Lies in a run's folder when it has all its epochs, and says what it was asked for."""

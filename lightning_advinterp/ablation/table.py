@@ -15,11 +15,11 @@ from lightning_advinterp.ablation.matched import distinct_runs, matched_rows
 from lightning_advinterp.ablation.measures import compare, read_scalars
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import tested
-from lightning_advinterp.analyses.analysis import REAL, Row
-from lightning_advinterp.errors import DamagedFileError
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.names import markdown_cell
+from lightning_advinterp.core.reading import read_rows
+from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.metrics.bootstrap import paired_bootstrap
-from lightning_advinterp.names import markdown_cell
-from lightning_advinterp.reading import read_rows
 
 _REMEDY = "remove its folder to test anew"
 

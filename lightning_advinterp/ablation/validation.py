@@ -8,8 +8,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.run import trained
-from lightning_advinterp.analyses.analysis import Row
-from lightning_advinterp.names import markdown_cell
+from lightning_advinterp.core.names import markdown_cell
+from lightning_advinterp.core.result import Row
 
 
 def last_scalars(run: Path) -> dict[str, float]:

@@ -1,17 +1,18 @@
 """Analyses: questions asked of a network over data."""
 
-from lightning_advinterp.analyses.accuracy import AccuracyAnalysis
-from lightning_advinterp.analyses.analysis import REAL, Analysis, Needs, Observation, Result, Sweep
-from lightning_advinterp.analyses.dissection import DissectionAnalysis
-from lightning_advinterp.analyses.dissection_config import DissectionConfig
-from lightning_advinterp.analyses.distances import DistancesAnalysis
-from lightning_advinterp.analyses.fragility import FragilityAnalysis
-from lightning_advinterp.analyses.fragility_config import FragilityConfig
-from lightning_advinterp.analyses.influence import InfluenceAnalysis
-from lightning_advinterp.analyses.influence_config import InfluenceConfig
-from lightning_advinterp.analyses.predictions import PredictionsAnalysis
-from lightning_advinterp.analyses.runner import Runner
-from lightning_advinterp.analyses.semantics import SemanticsAnalysis
+from lightning_advinterp.analyses.accuracy.analysis import AccuracyAnalysis
+from lightning_advinterp.analyses.accuracy.predictions import PredictionsAnalysis
+from lightning_advinterp.analyses.base.protocol import Analysis, Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.runner import Runner
+from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
+from lightning_advinterp.analyses.dissection.config import DissectionConfig
+from lightning_advinterp.analyses.distances.analysis import DistancesAnalysis
+from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
+from lightning_advinterp.analyses.fragility.config import FragilityConfig
+from lightning_advinterp.analyses.influence.analysis import InfluenceAnalysis
+from lightning_advinterp.analyses.influence.config import InfluenceConfig
+from lightning_advinterp.analyses.semantics.analysis import SemanticsAnalysis
+from lightning_advinterp.core.result import REAL, Result
 
 __all__ = [
     "REAL",

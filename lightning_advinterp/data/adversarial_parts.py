@@ -15,10 +15,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from lightning_advinterp.errors import DamagedFileError
-from lightning_advinterp.files import write_json
-from lightning_advinterp.names import readable_json
-from lightning_advinterp.reading import read_json
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.files import write_json
+from lightning_advinterp.core.names import readable_json
+from lightning_advinterp.core.reading import read_json
 
 FORMAT = 2
 """Sets of format 1 have no seals; they are read, and their rows are checked as far as that goes without."""

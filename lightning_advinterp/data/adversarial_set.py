@@ -25,6 +25,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.files import remove_unfinished, write_atomically
+from lightning_advinterp.core.locks import LOCK, held
 from lightning_advinterp.data.adversarial_parts import (
     FORMAT,
     MANIFEST,
@@ -41,9 +44,6 @@ from lightning_advinterp.data.adversarial_parts import (
 )
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.decode import BadImageError, open_image
-from lightning_advinterp.errors import DamagedFileError
-from lightning_advinterp.files import remove_unfinished, write_atomically
-from lightning_advinterp.locks import LOCK, held
 
 __all__ = ["AdversarialRow", "AdversarialSet", "AdversarialSetWriter", "Manifest", "share_held"]
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from lightning_advinterp.errors import RunStoppedError
+from lightning_advinterp.core.errors import RunStoppedError
 
 
 def check_range(labels: Tensor, outputs: int) -> None:

@@ -11,6 +11,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_advinterp.core.files import stamp_of
+from lightning_advinterp.core.names import readable
+from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.class_labels import Outputs, map_labels
 from lightning_advinterp.data.decode import BadImageError, open_image, orientation, upright
@@ -19,9 +22,6 @@ from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
 from lightning_advinterp.data.split_names import split_of
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
-from lightning_advinterp.files import stamp_of
-from lightning_advinterp.names import readable
-from lightning_advinterp.randomness import mixed_seed
 
 OnBadImage = Literal["error", "skip"]
 Orientation = Literal["stored", "exif"]

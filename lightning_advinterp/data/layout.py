@@ -3,9 +3,9 @@
 from collections import Counter
 from pathlib import Path
 
+from lightning_advinterp.core.names import printable
 from lightning_advinterp.data.listing import EXTENSIONS, Listing, shorten
 from lightning_advinterp.data.split_names import one_each, split_inside, split_of
-from lightning_advinterp.names import printable
 from lightning_advinterp.taxonomy.wnid import wnid_in
 
 IMAGES = "images"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from PIL import features
 
-from lightning_advinterp.names import printable
+from lightning_advinterp.core.names import printable
 
 _AVIF = {".avif"} if "avif" in features.modules and features.check("avif") else set()
 EXTENSIONS = frozenset(

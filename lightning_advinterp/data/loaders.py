@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
+from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.sampler import EpochSampler, shared_zeros
-from lightning_advinterp.errors import RunStoppedError
 
 Workers = int | Literal["auto"]
 _MOST_WORKERS = 8

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DistributedSampler
 
-from lightning_advinterp.randomness import mixed_seed
+from lightning_advinterp.core.randomness import mixed_seed
 
 
 def shared_zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:

@@ -17,6 +17,7 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from lightning_advinterp.core.names import printable, readable
 from lightning_advinterp.data.layout import (
     IMAGES,
     check_level,
@@ -29,7 +30,6 @@ from lightning_advinterp.data.layout import (
 from lightning_advinterp.data.listing import Listing, count_images
 from lightning_advinterp.data.listing import shorten as shorten  # those who read splits list names too
 from lightning_advinterp.data.split_names import SPLITS
-from lightning_advinterp.names import printable, readable
 
 ALL = "all"
 UNLABELLED = -1

@@ -5,10 +5,10 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from lightning_advinterp.core.randomness import mix, uniform
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.until import forward_until
-from lightning_advinterp.randomness import mix, uniform
 
 Fill = Literal["random", "mean", "grey"]
 Position = Literal["argmax", "max"]

@@ -6,10 +6,10 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.explanations.question import Question, asking
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.smoothing import smoothed_relu
-from lightning_advinterp.randomness import sample_keys
 
 
 @runtime_checkable

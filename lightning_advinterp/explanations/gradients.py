@@ -6,9 +6,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
+from lightning_advinterp.core.randomness import mix, normal
 from lightning_advinterp.explanations.explanation import Method, check_count
 from lightning_advinterp.explanations.question import Baseline, Output, Question, check_output
-from lightning_advinterp.randomness import mix, normal
 
 Space = Literal["normalised", "pixel"]
 """With respect to what a gradient is taken: normalised images, as in the papers' codes, or pixels in [0, 1]."""

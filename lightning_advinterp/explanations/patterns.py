@@ -7,13 +7,13 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.core.files import write_atomically
+from lightning_advinterp.core.tensor_files import read_tensor_file, save_tensors
 from lightning_advinterp.explanations.linear import Affine, run
 from lightning_advinterp.explanations.operations import Op
 from lightning_advinterp.explanations.program import Program
 from lightning_advinterp.explanations.question import asking
 from lightning_advinterp.explanations.verification import verified_program
-from lightning_advinterp.files import write_atomically
-from lightning_advinterp.tensor_files import read_tensor_file, save_tensors
 
 _METHOD = "pattern_attribution"
 

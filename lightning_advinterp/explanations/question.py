@@ -8,8 +8,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.core.inputs import as_classes, check_range, outside_inference_mode, recordable
 from lightning_advinterp.explanations.recomputation import input_gradient, recomputed_gradient
-from lightning_advinterp.inputs import as_classes, check_range, outside_inference_mode, recordable
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.logits import logits_of
 from lightning_advinterp.networks.modes import attack_mode, frozen_eval

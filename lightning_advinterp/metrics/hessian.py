@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from lightning_advinterp.randomness import mix, normal
+from lightning_advinterp.core.randomness import mix, normal
 
 Score = Callable[[Tensor], Tensor]
 """Images ``[B, C, H, W]`` to numbers ``[B]``, image by image and twice differentiable."""

@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_advinterp.randomness import sample_keys
+from lightning_advinterp.core.randomness import sample_keys
 
 
 class ImageSample:

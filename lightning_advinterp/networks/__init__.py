@@ -1,6 +1,5 @@
 """Networks: pixels in [0, 1] in, logits out, layers by name, weights from anywhere."""
 
-from lightning_advinterp.networks.conv_layers import ConvTap, conv_taps
 from lightning_advinterp.networks.factory import create_network, preprocessing
 from lightning_advinterp.networks.families import default_phi
 from lightning_advinterp.networks.network import Network
@@ -11,11 +10,9 @@ from lightning_advinterp.networks.taps import taps
 from lightning_advinterp.networks.weights import load_state_dict_file, weights_hash
 
 __all__ = [
-    "ConvTap",
     "Network",
     "Recipe",
     "check_layers",
-    "conv_taps",
     "create_network",
     "default_phi",
     "load_state_dict_file",

@@ -7,12 +7,12 @@ from typing import Any
 
 from torch import Tensor
 
+from lightning_advinterp.core.tensor_files import first_line, read_tensor_file
 from lightning_advinterp.networks.factory import create_network
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.origin import Origin
 from lightning_advinterp.networks.spec import checked_spec
 from lightning_advinterp.networks.weights import load_into
-from lightning_advinterp.tensor_files import first_line, read_tensor_file
 
 CHECKPOINT_FORMAT = 1
 """Version of ``checkpoint["advinterp"]``."""
@@ -45,7 +45,7 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
     """Rebuild the network that a training run of this project saved.
 
     Nothing in the file is executed. A class that it names is imported only if it has been already, or if the user
-    vouches for it, see :mod:`lightning_advinterp.trust`.
+    vouches for it, see :mod:`lightning_advinterp.core.trust`.
 
     Raises:
         FileNotFoundError: if there is no such file.

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_advinterp.errors import RunStoppedError
-from lightning_advinterp.files import remove_unfinished, write_atomically, write_json
-from lightning_advinterp.locks import held
+from lightning_advinterp.core.errors import RunStoppedError
+from lightning_advinterp.core.files import remove_unfinished, write_atomically, write_json
+from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.tensor_files import save_tensors
 from lightning_advinterp.networks.factory import preprocessing
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.sources import (
@@ -19,7 +20,6 @@ from lightning_advinterp.networks.sources import (
 )
 from lightning_advinterp.networks.tensor_checks import listed, no_numbers
 from lightning_advinterp.taxonomy.wnid import wnid_in
-from lightning_advinterp.tensor_files import save_tensors
 
 WEIGHTS_FILE, CONFIG_FILE = "model.safetensors", "config.json"
 EXPORT_FORMAT = 1

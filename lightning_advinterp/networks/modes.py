@@ -8,7 +8,7 @@ from typing import Literal
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from lightning_advinterp.errors import RunStoppedError
+from lightning_advinterp.core.errors import RunStoppedError
 
 logger = logging.getLogger(__name__)
 

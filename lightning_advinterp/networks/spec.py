@@ -9,10 +9,10 @@ from typing import Any
 from torch import nn
 from torchvision import models
 
+from lightning_advinterp.core.trust import require_trusted_class
 from lightning_advinterp.networks.factory import create_network
 from lightning_advinterp.networks.network import is_plain
 from lightning_advinterp.networks.sources import is_class_path, torchvision_names
-from lightning_advinterp.trust import require_trusted_class
 
 _LOADING = ("pretrained", "checkpoint", "weights", "cache", "url", "file", "hf_hub", "features_only", "progress")
 """How keys begin by which torchvision and timm read files, download, or build something else than a classifier."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 import torch
 from torch import Tensor
 
-from lightning_advinterp.trust import current_trust
+from lightning_advinterp.core.trust import current_trust
 
 _SHOWN = 3
 
@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor], source: str) -> None:
     """Refuse weights that a network would take up, and be wrong with, without a word.
 
-    Values that are no numbers pass where the user asked for them, see :class:`~lightning_advinterp.trust.Trust`.
+    Values that are no numbers pass where the user asked for them, see :class:`~lightning_advinterp.core.trust.Trust`.
 
     Args:
         tensors: by the network's own keys; of the shapes of ``expected``.

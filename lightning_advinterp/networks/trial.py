@@ -6,9 +6,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.core.tensor_files import first_line
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.tensor_files import first_line
 
 RGB = 3
 _IMAGES = 2  # batch normalisation of 1x1 maps needs more than one

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_advinterp.tensor_files import tensor_digest
+from lightning_advinterp.core.tensor_files import tensor_digest
 
 CONTAINERS = ("state_dict", "model_state_dict", "model_state", "model", "net")
 """Where files keep their weights, the usual places first."""

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.core.tensor_files import read_tensor_file
 from lightning_advinterp.networks.taps import backbone_of
 from lightning_advinterp.networks.tensor_checks import check_tensors
 from lightning_advinterp.networks.weight_sets import (
@@ -20,7 +21,6 @@ from lightning_advinterp.networks.weight_sets import (
     place_of,
     todays_densenet,
 )
-from lightning_advinterp.tensor_files import read_tensor_file
 
 logger = logging.getLogger(__name__)
 

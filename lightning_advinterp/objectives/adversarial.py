@@ -3,8 +3,8 @@
 import torch
 from torch import nn
 
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.prediction import cross_entropy
+from lightning_advinterp.attacks.loop.goal import cross_entropy
+from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy

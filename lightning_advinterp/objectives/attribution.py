@@ -5,10 +5,10 @@ from typing import Literal
 
 from torch import Tensor
 
-from lightning_advinterp.attacks.attribution import AttributionAttack, path_attributions
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.gradient import GradientAttack
-from lightning_advinterp.attacks.prediction import cross_entropy
+from lightning_advinterp.attacks.explanation.attribution import AttributionAttack, path_attributions
+from lightning_advinterp.attacks.loop.goal import cross_entropy
+from lightning_advinterp.attacks.loop.gradient import GradientAttack
+from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.compiled import compiled
 from lightning_advinterp.networks.modes import BatchNormMode

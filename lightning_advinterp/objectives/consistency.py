@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.gradient import GradientAttack
 from lightning_advinterp.attacks.gradient_log import input_gradient
-from lightning_advinterp.attacks.prediction import cross_entropy, full_precision
+from lightning_advinterp.attacks.loop.goal import cross_entropy, full_precision
+from lightning_advinterp.attacks.loop.gradient import GradientAttack
+from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.networks.network import Network

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.prediction import cross_entropy
+from lightning_advinterp.attacks.loop.goal import cross_entropy
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.core.randomness import uniform
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import BatchNormMode
@@ -13,7 +14,6 @@ from lightning_advinterp.networks.same_outputs import require_same_outputs
 from lightning_advinterp.networks.trial import try_network
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
 from lightning_advinterp.objectives.source_network import SourceNetwork
-from lightning_advinterp.randomness import uniform
 
 _SOURCE_STREAM = 0x736F75726365  # "source"
 

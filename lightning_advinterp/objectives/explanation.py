@@ -5,7 +5,7 @@ from contextlib import contextmanager
 
 from torch import Tensor
 
-from lightning_advinterp.attacks.prediction import full_precision
+from lightning_advinterp.attacks.loop.goal import full_precision
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations.question import Output, check_output, pick
 from lightning_advinterp.metrics.hessian import Hessian, squared_frobenius_norm

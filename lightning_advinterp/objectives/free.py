@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.budget import parse_pixels
-from lightning_advinterp.attacks.prediction import cross_entropy
+from lightning_advinterp.attacks.loop.budget import parse_pixels
+from lightning_advinterp.attacks.loop.goal import cross_entropy
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.objectives.objective import Loss, Objective, accuracy

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.gradient import GradientAttack
-from lightning_advinterp.attacks.presets import create_attack
+from lightning_advinterp.attacks.loop.gradient import GradientAttack
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.presets import create_attack
+from lightning_advinterp.core.inputs import as_classes, check_range
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.inputs import as_classes, check_range
 from lightning_advinterp.networks.modes import BatchNormMode, check_batch_norm_mode, frozen_batch_norm
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.randomness import sample_keys
 
 
 class Loss(NamedTuple):

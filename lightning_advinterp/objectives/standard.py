@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from lightning_advinterp.attacks.prediction import cross_entropy
+from lightning_advinterp.attacks.loop.goal import cross_entropy
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.objectives.objective import Loss, Objective, accuracy
 

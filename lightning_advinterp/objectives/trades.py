@@ -2,8 +2,8 @@
 
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.config import AttackConfig
-from lightning_advinterp.attacks.prediction import cross_entropy, kl_divergence
+from lightning_advinterp.attacks.loop.goal import cross_entropy, kl_divergence
+from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightning_advinterp.analyses.analysis import Row
+from lightning_advinterp.core.result import Row
 from lightning_advinterp.report.table import radius
 
 _COLOURS = {"top1": "#3b6ea5", "top5": "#a9c4de"}

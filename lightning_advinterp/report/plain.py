@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
 
-from lightning_advinterp.names import printable
+from lightning_advinterp.core.names import printable
 
 
 def plain_text(figure: Figure) -> Figure:
@@ -52,7 +52,8 @@ class PlainWriter:
         self._writer.add_figure(printable(tag, keep=""), plain_text(figure), *args, **kwargs)
 
     def add_text(self, tag: str, text: str, *args: Any, **kwargs: Any) -> None:
-        """See ``SummaryWriter``; names in the text have passed :func:`~lightning_advinterp.names.markdown_cell`."""
+        """See ``SummaryWriter``; names in the text have passed
+        :func:`~lightning_advinterp.core.names.markdown_cell`."""
         self._writer.add_text(printable(tag, keep=""), printable(text), *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:

@@ -17,9 +17,9 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
-from lightning_advinterp.analyses.analysis import Result, Row
-from lightning_advinterp.files import write_atomically, write_text
-from lightning_advinterp.names import cell, file_name, from_cell, printable
+from lightning_advinterp.core.files import write_atomically, write_text
+from lightning_advinterp.core.names import cell, file_name, from_cell, printable
+from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.report.plain import plain_text
 from lightning_advinterp.report.store import digests, staged, write_record
 
@@ -32,9 +32,9 @@ _SHOWN = 200
 def to_csv(rows: Sequence[Row]) -> str:
     """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field.
 
-    Text is written as :func:`~lightning_advinterp.names.cell` has it. Numbers have six digits; thresholds have nine,
-    from which a float32 is read back as it is: what equals a threshold does not exceed it, and would if some digits
-    were cut off.
+    Text is written as :func:`~lightning_advinterp.core.names.cell` has it. Numbers have six digits; thresholds have
+    nine, from which a float32 is read back as it is: what equals a threshold does not exceed it, and would if some
+    digits were cut off.
     """
     buffer = io.StringIO()
     columns = _columns(rows)

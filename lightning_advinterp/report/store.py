@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lightning_advinterp.errors import TRACEBACK
-from lightning_advinterp.files import remove_unfinished, write_json, write_text
+from lightning_advinterp.core.errors import TRACEBACK
+from lightning_advinterp.core.files import remove_unfinished, write_json, write_text
 
 _log = logging.getLogger(__name__)
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from lightning_advinterp.analyses.analysis import REAL, Row
+from lightning_advinterp.core.result import REAL, Row
 
 SAME_IMAGES = "shares compare on one set of images alone"
 """On a few hundred images most units pass 0.04 for some label; on 60,000 far fewer do."""

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning_advinterp.files import write_text
+from lightning_advinterp.core.files import write_text
 from lightning_advinterp.taxonomy.corpus import all_nouns
 from lightning_advinterp.taxonomy.tables import TABLE
 

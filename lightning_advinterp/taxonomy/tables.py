@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lightning_advinterp.reading import read_text
+from lightning_advinterp.core.reading import read_text
 from lightning_advinterp.taxonomy.graph import Distances, Taxonomy
 
 TABLE = "imagenet.csv"

@@ -8,14 +8,15 @@ import torch
 from helpers import Memory, small_batch, small_network
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.curvature import CurvatureAnalysis, CurvatureConfig
-from lightning_advinterp.analyses.fragility import FragilityAnalysis
-from lightning_advinterp.analyses.fragility_config import FragilityConfig
-from lightning_advinterp.analyses.influence import InfluenceAnalysis
-from lightning_advinterp.analyses.influence_config import InfluenceConfig, make_task
-from lightning_advinterp.analyses.semantics_units import Layers, LayerUnits
+from lightning_advinterp.analyses.base.brief import curvature_brief, fragility_brief, influence_brief
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
+from lightning_advinterp.analyses.fragility.config import FragilityConfig
+from lightning_advinterp.analyses.fragility.figures import fragility_curves, fragility_panels
+from lightning_advinterp.analyses.influence.analysis import InfluenceAnalysis
+from lightning_advinterp.analyses.influence.config import InfluenceConfig, make_task
+from lightning_advinterp.analyses.semantics.units import Layers, LayerUnits
 from lightning_advinterp.attacks import ExplanationAttackConfig
-from lightning_advinterp.callbacks import FragilityCallback
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations import EXPLANATIONS, ExplanationConfig, unit_sum
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
@@ -31,10 +32,9 @@ from lightning_advinterp.metrics.heatmaps import (
     ssim,
     top_k_intersection,
 )
-from lightning_advinterp.metrics.top_images import TopImages
-from lightning_advinterp.report.brief import curvature_brief, fragility_brief, influence_brief
-from lightning_advinterp.report.fragility import fragility_curves, fragility_panels
 from lightning_advinterp.report.save import to_csv
+from lightning_advinterp.training.callbacks import FragilityCallback
+from lightning_advinterp.units.top_images import TopImages
 
 ATTACKS = ("random_sign", "topk", "mass_centre", "target_region", "target_map")
 METHODS = tuple(sorted(set(EXPLANATIONS) - {"pattern_attribution"}))

@@ -7,7 +7,7 @@ from scipy.stats import chi2, kstest
 from torch.nn import functional as F
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.curvature import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
 from lightning_advinterp.explanations import Gradient
 from lightning_advinterp.metrics.heatmaps import spearman
 from lightning_advinterp.metrics.intervals import median_interval

@@ -21,9 +21,9 @@ from lightning_advinterp.analyses import (
     Runner,
     Sweep,
 )
-from lightning_advinterp.analyses.dissection_views import partners, random_twin, rotation, sign_noise
+from lightning_advinterp.analyses.dissection.views import partners, random_twin, rotation, sign_noise
 from lightning_advinterp.attacks import AttackConfig, sample_keys
-from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.data.broden import ConceptWorldConcepts, Segmentation
 from lightning_advinterp.networks import Network
 from lightning_advinterp.report.save import to_csv

@@ -10,7 +10,7 @@ from reference import semantics as literal
 
 from lightning_advinterp.analyses import AccuracyAnalysis, DistancesAnalysis, Runner
 from lightning_advinterp.attacks import AttackConfig, sample_keys
-from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.metrics.distance_ratio import ClassFeatures, distance_ratios, histogram, summarise
 from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
 

@@ -11,10 +11,11 @@ from helpers import Memory, SmallBackbone, assert_untouched, fingerprint, small_
 from torch import nn
 
 from lightning_advinterp.analyses import Observation, Runner
-from lightning_advinterp.analyses.fragility import FragilityAnalysis
-from lightning_advinterp.analyses.fragility_config import FragilityConfig
-from lightning_advinterp.analyses.fragility_tables import spread, summarised
+from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
+from lightning_advinterp.analyses.fragility.config import FragilityConfig
+from lightning_advinterp.analyses.fragility.tables import spread, summarised
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients, learn_patterns
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
@@ -23,7 +24,6 @@ from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.smoothing import smoothed_relu
-from lightning_advinterp.randomness import sample_keys
 
 CONFIG = FragilityConfig(
     methods=(ExplanationConfig("gradient"), ExplanationConfig("integrated_gradients", name="ig", steps=3)),
@@ -283,7 +283,7 @@ def test_a_time_limit_holds_within_the_first_batch(monkeypatch):
             sizes.append(len(index))
             super()._measure(index, x, y)
 
-    monkeypatch.setattr("lightning_advinterp.analyses.fragility.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("lightning_advinterp.analyses.fragility.analysis.time.monotonic", lambda: now[0])
     analysis = Timed(replace(CONFIG, seconds=3.5, attacks=CONFIG.attacks[:1], batch_size=8))
     analysis.needs(network)
     with frozen_eval(network):

@@ -10,8 +10,8 @@ from helpers import Memory, assert_untouched, fingerprint, small_batch, small_ne
 from scipy.stats import spearmanr
 
 from lightning_advinterp.analyses import Observation, Runner
-from lightning_advinterp.analyses.influence import InfluenceAnalysis
-from lightning_advinterp.analyses.influence_config import InfluenceConfig, Task, choose_images, make_task
+from lightning_advinterp.analyses.influence.analysis import InfluenceAnalysis
+from lightning_advinterp.analyses.influence.config import InfluenceConfig, Task, choose_images, make_task
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations.influence import LastLayerInfluence
 from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate

@@ -8,9 +8,9 @@ import torch
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
 from rich.progress import Progress
 
-from lightning_advinterp.analyses.make_adversarial import make_adversarial_set
+from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks import AttackConfig, create_attack
-from lightning_advinterp.attacks.ensemble_attack import EnsembleAttack
+from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
 from lightning_advinterp.data import adversarial_set
 from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, Manifest
 

@@ -5,12 +5,12 @@ import torch
 from helpers import Memory, small_batch, small_network
 
 from lightning_advinterp.analyses import Runner, SemanticsAnalysis
-from lightning_advinterp.analyses.classes import semantic_classes
-from lightning_advinterp.analyses.panels import PanelsConfig, check_units, chosen_units, matches, unit_rows
+from lightning_advinterp.analyses.base.classes import semantic_classes
+from lightning_advinterp.analyses.panels.analysis import PanelsConfig, check_units, chosen_units, matches, unit_rows
+from lightning_advinterp.analyses.panels.figures import meaning_panel
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
-from lightning_advinterp.report.unit_rows import meaning_panel
 
 DOG, WOLF, CAT, CAR, TRUCK = "n02084071", "n02114100", "n02121808", "n02958343", "n04490091"
 

@@ -6,7 +6,7 @@ from helpers import Memory, assert_untouched, fingerprint, small_batch, small_ne
 from torch import nn
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.patches import PatchesAnalysis, PatchesConfig
+from lightning_advinterp.analyses.panels.patches import PatchesAnalysis, PatchesConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import Network
 

@@ -11,11 +11,11 @@ from processes import on_processes, units_on_a_share
 from reference import semantics as literal
 
 from lightning_advinterp.analyses import REAL, Runner, SemanticsAnalysis
-from lightning_advinterp.analyses.classes import aim_within, semantic_classes
-from lightning_advinterp.analyses.units import reduce_maps, unit_layers
+from lightning_advinterp.analyses.base.classes import aim_within, semantic_classes
 from lightning_advinterp.attacks import AttackConfig, sample_keys
-from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
+from lightning_advinterp.units.spaces import reduce_maps, unit_layers
 
 ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")]
 DISTANCES = (torch.arange(5.0)[:, None] - torch.arange(5.0)).abs()

@@ -4,13 +4,13 @@ import pytest
 
 from lightning_advinterp.analyses import REAL, DistancesAnalysis, Runner, SemanticsAnalysis
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.attacks.presets import create_attacks
-from lightning_advinterp.data.cifar import MemoryDataset
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.cifar_files import read_cifar10
+from lightning_advinterp.data.memory_set import MemoryDataset
 from lightning_advinterp.metrics.semantics import whole_space
 from lightning_advinterp.networks import create_network
-from lightning_advinterp.wordnet import class_distances, class_similarity
+from lightning_advinterp.taxonomy.wordnet import class_distances, class_similarity
 
 pytestmark = pytest.mark.real
 

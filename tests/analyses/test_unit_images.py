@@ -7,10 +7,11 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.analysis import Needs, Result, Sweep
-from lightning_advinterp.analyses.unit_images import UnitImages, Wanted, take_pictures
+from lightning_advinterp.analyses.base.protocol import Needs, Sweep
+from lightning_advinterp.analyses.base.unit_images import UnitImages, Wanted, take_pictures
 from lightning_advinterp.attacks import AttackConfig, sample_keys
-from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks
+from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden import ConceptWorldConcepts
 from lightning_advinterp.explanations.discrepancy import discrepancy_map

@@ -6,7 +6,7 @@ from helpers import small_batch, small_network
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, pgd, sample_keys
-from lightning_advinterp.attacks.step import AdamStep
+from lightning_advinterp.attacks.loop.step import AdamStep
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, fgsm, pgd, sample_keys
-from lightning_advinterp.attacks.prediction import random_targets
-from lightning_advinterp.attacks.untargeted import UntargetedAttack
+from lightning_advinterp.attacks.loop.goal import random_targets
+from lightning_advinterp.attacks.prediction.untargeted import UntargetedAttack
 
 CONFIGS = {
     "fgsm": AttackConfig("fgsm", "8/255"),

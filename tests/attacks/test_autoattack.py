@@ -11,15 +11,15 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, sample_keys, square
-from lightning_advinterp.attacks.ascent import checkpoints
-from lightning_advinterp.attacks.hyperplane import project_onto_hyperplane
-from lightning_advinterp.attacks.prediction import (
+from lightning_advinterp.attacks.loop.ascent import checkpoints
+from lightning_advinterp.attacks.loop.goal import (
     difference_of_logits_ratio,
     margin,
     targeted_difference_of_logits_ratio,
 )
-from lightning_advinterp.attacks.squares import share_of_pixels, side, square_pattern
-from lightning_advinterp.attacks.untargeted import Catch, target_classes
+from lightning_advinterp.attacks.prediction.hyperplane import project_onto_hyperplane
+from lightning_advinterp.attacks.prediction.squares import share_of_pixels, side, square_pattern
+from lightning_advinterp.attacks.prediction.untargeted import Catch, target_classes
 
 PARTS = ("apgd", "apgd_t", "fab_t", "square")
 

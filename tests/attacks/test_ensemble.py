@@ -17,7 +17,7 @@ from lightning_advinterp.attacks import (
     least_likely_targets,
     sample_keys,
 )
-from lightning_advinterp.attacks.prediction import cross_entropy, negative_log
+from lightning_advinterp.attacks.loop.goal import cross_entropy, negative_log
 from lightning_advinterp.networks import Network, create_network
 
 X = torch.tensor([[0.1, 0.9], [0.4, 0.6]], dtype=torch.float64)  # one 2 x 2 image

@@ -7,17 +7,17 @@ from helpers import assert_untouched, fingerprint
 from reference import dombrowski
 from reference import ghorbani as reference
 
-from lightning_advinterp.attacks.dissimilarity import MassCentre, TargetMap, TargetRegion, TopK, written
-from lightning_advinterp.attacks.explanation_presets import (
+from lightning_advinterp.attacks.explanation.dissimilarity import MassCentre, TargetMap, TargetRegion, TopK, written
+from lightning_advinterp.attacks.explanation.presets import (
     AIMS,
     EXPLANATION_ATTACKS,
     ExplanationAttackConfig,
     create_explanation_attack,
 )
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.explanations import LRP, DeepLift, Gradient, IntegratedGradients
 from lightning_advinterp.metrics.heatmaps import centre_shift, default_k, pearson, top_k_intersection
 from lightning_advinterp.networks import Network
-from lightning_advinterp.randomness import sample_keys
 
 
 def build(kind, explanation=None, **settings):

@@ -5,10 +5,10 @@ import torch
 from explanation_helpers import Branches, batch, plain, wrap
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from lightning_advinterp.attacks.attribution import AttributionAttack, path_attributions
-from lightning_advinterp.attacks.explanation_presets import ExplanationAttackConfig, create_explanation_attack
-from lightning_advinterp.attacks.prediction import cross_entropy
-from lightning_advinterp.attacks.presets import pgd
+from lightning_advinterp.attacks.explanation.attribution import AttributionAttack, path_attributions
+from lightning_advinterp.attacks.explanation.presets import ExplanationAttackConfig, create_explanation_attack
+from lightning_advinterp.attacks.loop.goal import cross_entropy
+from lightning_advinterp.attacks.prediction.presets import pgd
 from lightning_advinterp.explanations import (
     CAM,
     LRP,

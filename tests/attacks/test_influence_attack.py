@@ -4,10 +4,10 @@ import pytest
 import torch
 from helpers import assert_untouched, fingerprint, linear_network, small_batch, small_network
 
-from lightning_advinterp.attacks.budget import Budget
-from lightning_advinterp.attacks.influence import InfluenceAttack
-from lightning_advinterp.attacks.step import RandomSignStep, SignStep
-from lightning_advinterp.attacks.threat import Linf
+from lightning_advinterp.attacks.explanation.influence import InfluenceAttack
+from lightning_advinterp.attacks.loop.budget import Budget
+from lightning_advinterp.attacks.loop.step import RandomSignStep, SignStep
+from lightning_advinterp.attacks.loop.threat import Linf
 from lightning_advinterp.explanations.influence import LastLayerInfluence
 from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate
 

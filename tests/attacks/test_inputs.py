@@ -7,9 +7,9 @@ from helpers import small_batch, small_network
 from torch import nn
 
 from lightning_advinterp.attacks import AttackConfig, create_attack, fgsm
+from lightning_advinterp.core.inputs import as_classes
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.explanations import Gradient
-from lightning_advinterp.inputs import as_classes
 from lightning_advinterp.objectives import Consistency, Madry, Standard
 
 ATTACKS = {

@@ -5,7 +5,7 @@ import torch
 from helpers import small_batch, small_network
 
 from lightning_advinterp.attacks import AttackConfig, create_attack
-from lightning_advinterp.randomness import sample_keys
+from lightning_advinterp.core.randomness import sample_keys
 
 
 def test_every_pixel_moves_by_eps_or_to_the_box():

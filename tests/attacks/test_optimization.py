@@ -6,8 +6,8 @@ from helpers import linear_network, small_batch, small_network
 from reference.optimization import optimise
 
 from lightning_advinterp.attacks import AttackConfig, calibrate, create_attack, sample_keys
-from lightning_advinterp.attacks.calibration import GRID
-from lightning_advinterp.attacks.prediction import least_likely
+from lightning_advinterp.attacks.loop.goal import least_likely
+from lightning_advinterp.attacks.prediction.calibration import GRID
 from lightning_advinterp.data.image_folder import image_tensor
 from lightning_advinterp.networks import create_network
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from lightning_advinterp.adversarial import main
+from lightning_advinterp.cli.adversarial import main
 from lightning_advinterp.data.adversarial_set import AdversarialSet
 from lightning_advinterp.networks import create_network
 

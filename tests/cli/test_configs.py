@@ -10,8 +10,8 @@ from lightning_advinterp.ablation.command import parser as ablation_parser
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks import parse_pixels
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.evaluation.command import evaluation_parser
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))

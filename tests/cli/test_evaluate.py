@@ -10,11 +10,11 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lightning_advinterp.cli import evaluate, train
-from lightning_advinterp.commands import read_settings
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.parser import read_settings
 from lightning_advinterp.data.concept_world import CLASSES
 from lightning_advinterp.data.image_folder import image_tensor
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import evaluation_parser
 from lightning_advinterp.networks import create_network, weights_hash
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 

@@ -8,12 +8,12 @@ from PIL import Image
 
 from lightning_advinterp.attacks import AttackConfig, calibrate, create_attack, sample_keys
 from lightning_advinterp.cli import evaluate
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.evaluation.inputs import load_images, load_subject, share_out
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.data.transforms import EvalTransform
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.inputs import load_images, load_subject, share_out
 from lightning_advinterp.networks import create_network
 
 

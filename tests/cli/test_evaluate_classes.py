@@ -6,9 +6,9 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_advinterp.evaluation.config import Evaluation
-from lightning_advinterp.evaluation.inputs import load_images, load_subject
-from lightning_advinterp.evaluation.outputs import read_outputs
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.inputs import load_images, load_subject
+from lightning_advinterp.cli.evaluation.outputs import read_outputs
 from lightning_advinterp.networks import create_network
 
 

@@ -10,7 +10,7 @@ from interruptions import PowerCut
 from unit_evaluations import run, tables, write_checkpoint, write_inputs
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.journal import Journal
+from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.report import store
 
 

@@ -10,9 +10,9 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks import create_explanation_attack
-from lightning_advinterp.attacks.dissimilarity import written
+from lightning_advinterp.attacks.explanation.dissimilarity import written
 from lightning_advinterp.cli import evaluate
-from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.evaluation.command import evaluation_parser
 from lightning_advinterp.explanations import Gradient
 
 LEADING = ["image", "method", "attack", "eps", "topk", "spearman", "center_shift"]

@@ -7,9 +7,9 @@ from PIL import Image
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.dissection import DissectionAnalysis
-from lightning_advinterp.analyses.journal import Journal
-from lightning_advinterp.evaluation import one
+from lightning_advinterp.analyses.base.journal import Journal
+from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
+from lightning_advinterp.cli.evaluation import one
 
 
 class PowerCut(BaseException):  # no fault of the program, which would be explained

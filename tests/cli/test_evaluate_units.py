@@ -11,15 +11,15 @@ from broden_sets import CATEGORIES, INDEX, write_set
 from rich.progress import Progress
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 
-from lightning_advinterp.analyses.curvature import CurvatureConfig
-from lightning_advinterp.callbacks import DissectionCallback
-from lightning_advinterp.evaluation import ANALYSES, Evaluation
-from lightning_advinterp.evaluation.inputs import Subject, load_concepts
+from lightning_advinterp.analyses.curvature.analysis import CurvatureConfig
+from lightning_advinterp.cli.evaluation import ANALYSES, Evaluation
+from lightning_advinterp.cli.evaluation.inputs import Subject, load_concepts
 from lightning_advinterp.networks.checkpoint import load_checkpoint
-from lightning_advinterp.networks.conv_layers import conv_taps
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.taxonomy import corpus
 from lightning_advinterp.taxonomy.corpus import Sense
+from lightning_advinterp.training.callbacks import DissectionCallback
+from lightning_advinterp.units.conv_layers import conv_taps
 
 AIMED = "attack:\n- {name: aimed, type: pgd, steps: 1, eps: 16/255, target: least_likely}\n"
 TOGETHER = "accuracy,predictions,dissection,semantics,distances,panels,curvature"
@@ -245,7 +245,7 @@ def test_damaged_maps_are_found_before_any_work(inputs, tmp_path, capsys):
 
 def test_a_map_that_breaks_during_the_work_is_one_line(inputs, tmp_path, capsys, monkeypatch):
     root = write_set(tmp_path / "broden")
-    monkeypatch.setattr("lightning_advinterp.evaluation.inputs.check_concepts", lambda *_, **__: None)
+    monkeypatch.setattr("lightning_advinterp.cli.evaluation.inputs.check_concepts", lambda *_, **__: None)
     (root / "images" / "a" / "0_object.png").write_bytes(b"no image")
     with pytest.raises(SystemExit) as stop:
         run(inputs, tmp_path / "out", "dissection", "--concepts", str(root), "--attack", "null")

@@ -13,10 +13,10 @@ import torch
 from interruptions import CONFIG
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from lightning_advinterp.callbacks import AccuracyCallback, GuardCallback
 from lightning_advinterp.cli import train
 from lightning_advinterp.data.concept_world import ConceptWorld
-from lightning_advinterp.module import RobustClassifier
+from lightning_advinterp.training.callbacks import AccuracyCallback, GuardCallback
+from lightning_advinterp.training.module import RobustClassifier
 
 SECONDS = 40.0
 """What a run of a few batches takes on a busy machine; without the mend it took for ever."""

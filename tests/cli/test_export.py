@@ -7,8 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 from lightning_advinterp.cli import train
+from lightning_advinterp.cli.export import main, parser
 from lightning_advinterp.data.concept_world import CLASSES
-from lightning_advinterp.export import main, parser
 
 SMALL = """
 name: small

@@ -11,12 +11,12 @@ import torch
 from interruptions import STEPS, PowerCut, Runs, assert_same, cut
 from PIL import Image
 
-from lightning_advinterp import checkpoint_io
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.cli import evaluate
-from lightning_advinterp.data.cifar import CIFAR10DataModule
-from lightning_advinterp.evaluation import one
+from lightning_advinterp.cli.evaluation import one
+from lightning_advinterp.datamodules.cifar import CIFAR10DataModule
 from lightning_advinterp.objectives import Consistency
+from lightning_advinterp.training import checkpoint_io
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])

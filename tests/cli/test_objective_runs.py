@@ -6,9 +6,9 @@ import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
 
-from lightning_advinterp.callbacks import AccuracyCallback, PicturesCallback
 from lightning_advinterp.cli import TrainCLI, train
 from lightning_advinterp.networks.checkpoint import load_checkpoint
+from lightning_advinterp.training.callbacks import AccuracyCallback, PicturesCallback
 
 SMALL = """
 name: small

@@ -5,7 +5,7 @@ import re
 import pytest
 from interruptions import STEPS, Runs
 
-from lightning_advinterp.same_run import check_same_run
+from lightning_advinterp.training.same_run import check_same_run
 
 BOTH = """
 seed_everything: 0

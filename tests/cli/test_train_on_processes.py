@@ -12,9 +12,9 @@ from torch.nn import functional as F
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.attacks.presets import create_attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.cli import TrainCLI, train
-from lightning_advinterp.data.concept_world import ConceptWorldDataModule
+from lightning_advinterp.datamodules import ConceptWorldDataModule
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]

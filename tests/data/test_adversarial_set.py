@@ -7,10 +7,10 @@ import zipfile
 import pytest
 import torch
 
+from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.data.adversarial_parts import images_path, rows_path
 from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, Manifest
 from lightning_advinterp.data.decode import BadImageError
-from lightning_advinterp.errors import DamagedFileError
 
 MANIFEST = Manifest("fgsm", 0, {"weights_sha256": "0" * 64}, "abc", 5, 2, (3, 6, 6))
 

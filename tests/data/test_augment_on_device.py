@@ -4,12 +4,13 @@ import pytest
 import pytorch_lightning as pl
 import torch
 
-from lightning_advinterp.data.cifar import CIFAR10DataModule, MemoryDataset, augment_batch
-from lightning_advinterp.data.concept_world import ConceptWorldDataModule
+from lightning_advinterp.core.randomness import mixed_seed, mixed_seeds
 from lightning_advinterp.data.loaders import collate_batch
-from lightning_advinterp.module import RobustClassifier
-from lightning_advinterp.optimization import ScheduleConfig
-from lightning_advinterp.randomness import mixed_seed, mixed_seeds
+from lightning_advinterp.data.memory_set import MemoryDataset, augment_batch
+from lightning_advinterp.datamodules import ConceptWorldDataModule
+from lightning_advinterp.datamodules.cifar import CIFAR10DataModule
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.optimization import ScheduleConfig
 
 
 def test_seeds_of_a_batch_are_those_of_its_samples():

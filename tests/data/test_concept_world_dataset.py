@@ -9,14 +9,9 @@ from torch.nn.functional import cross_entropy
 from torch.utils.data import DataLoader
 
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.concept_world import (
-    CLASSES,
-    OFFSETS,
-    ConceptWorld,
-    ConceptWorldDataModule,
-    render,
-)
+from lightning_advinterp.data.concept_world import CLASSES, OFFSETS, ConceptWorld, render
 from lightning_advinterp.data.concept_world.farm import render_spans
+from lightning_advinterp.datamodules import ConceptWorldDataModule
 
 
 def test_an_item_is_the_rendering():

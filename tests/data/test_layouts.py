@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from pictures import MakeFolder, picture
 
-from lightning_advinterp.data import ImageFolderDataModule, ImageFolderDataset
+from lightning_advinterp.data import ImageFolderDataset
 from lightning_advinterp.data.scan import ALL, scan_folder
 from lightning_advinterp.data.split_names import split_of
+from lightning_advinterp.datamodules import ImageFolderDataModule
 
 
 @pytest.mark.parametrize("train", ["train", "Training", "TRAIN", "train_set", "train2017"])

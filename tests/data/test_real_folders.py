@@ -7,13 +7,9 @@ import torch
 from torchvision.datasets.folder import default_loader
 from torchvision.transforms import v2
 
-from lightning_advinterp.data import (
-    CIFAR10DataModule,
-    ImageFolderDataModule,
-    ImageFolderDataset,
-    imagenet_index,
-)
+from lightning_advinterp.data import ImageFolderDataset, imagenet_index
 from lightning_advinterp.data.imagenet_classes import imagenet_classes
+from lightning_advinterp.datamodules import CIFAR10DataModule, ImageFolderDataModule
 
 pytestmark = pytest.mark.real
 

@@ -5,7 +5,7 @@ import pytorch_lightning as pl
 import torch
 from recorder import Recorder
 
-from lightning_advinterp.data.concept_world import ConceptWorldDataModule
+from lightning_advinterp.datamodules import ConceptWorldDataModule
 
 
 def world(**settings):

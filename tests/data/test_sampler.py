@@ -2,8 +2,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader, DistributedSampler
 
+from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.sampler import EpochSampler
-from lightning_advinterp.randomness import mixed_seed
 
 
 def order(seed: int, epoch: int, size: int = 20, **kwargs: int) -> list[int]:

@@ -8,14 +8,14 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_advinterp.analyses.curvature import CurvatureAnalysis, CurvatureConfig
-from lightning_advinterp.callbacks.fragility import FragilityCallback
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.commands import read_settings
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.parser import read_settings
 from lightning_advinterp.explanations import PatternAttribution
 from lightning_advinterp.networks import create_network
+from lightning_advinterp.training.callbacks.fragility import FragilityCallback
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "fragility.md").read_text()

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lightning_advinterp.callbacks import DissectionCallback, SemanticsCallback
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.commands import read_settings
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import evaluation_parser
-from lightning_advinterp.evaluation.registry import analysis_names
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.evaluation.registry import analysis_names
+from lightning_advinterp.cli.parser import read_settings
+from lightning_advinterp.training.callbacks import DissectionCallback, SemanticsCallback
 
 DOCS = Path(__file__).parents[2] / "docs"
 PAGES = ("dissection.md", "semantics.md")

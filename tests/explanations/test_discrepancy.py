@@ -4,9 +4,9 @@ import pytest
 import torch
 from helpers import assert_untouched, fingerprint, small_batch, small_network
 
+from lightning_advinterp.core.randomness import mix, sample_keys, uniform
 from lightning_advinterp.explanations.discrepancy import discrepancy_map, occluder_positions
 from lightning_advinterp.networks.until import forward_until
-from lightning_advinterp.randomness import mix, sample_keys, uniform
 
 STREAM = 0x6F63636C
 

@@ -6,9 +6,9 @@ from explanation_helpers import Branches, batch, plain, wrap
 from torch import nn
 from torch.nn import functional as F
 
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.explanations import Gradient, GuidedBackprop, IntegratedGradients, SmoothGrad
 from lightning_advinterp.networks.smoothing import smoothed_relu
-from lightning_advinterp.randomness import sample_keys
 
 
 def test_the_softmax_gradient_is_the_probability_s():

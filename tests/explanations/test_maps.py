@@ -6,6 +6,7 @@ from explanation_helpers import Branches, batch, plain, wrap
 from helpers import assert_untouched, fingerprint
 from torch import nn
 
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.explanations import (
     CAM,
     LRP,
@@ -23,7 +24,6 @@ from lightning_advinterp.explanations import (
 )
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.smoothing import smoothed_relu
-from lightning_advinterp.randomness import sample_keys
 
 
 def averaged():

@@ -8,17 +8,17 @@ import torch
 from helpers import SmallBackbone
 
 from fuzzing.reader import DAMAGE, Reader
-from lightning_advinterp.analyses.accuracy import AccuracyAnalysis
-from lightning_advinterp.analyses.journal import Journal
-from lightning_advinterp.analyses.predictions import PredictionsAnalysis
-from lightning_advinterp.attacks.config import Member
-from lightning_advinterp.checkpoint_io import AtomicCheckpointIO
+from lightning_advinterp.analyses.accuracy.analysis import AccuracyAnalysis
+from lightning_advinterp.analyses.accuracy.predictions import PredictionsAnalysis
+from lightning_advinterp.analyses.base.journal import Journal
+from lightning_advinterp.attacks.prediction.config import Member
 from lightning_advinterp.explanations.patterns import Patterns
-from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import load_checkpoint
-from lightning_advinterp.resume import newest
-from lightning_advinterp.run_directory import RunDirectory
+from lightning_advinterp.training.checkpoint_io import AtomicCheckpointIO
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.resume import newest
+from lightning_advinterp.training.run_directory import RunDirectory
 
 _PAYLOAD = "import os\nfrom helpers import SmallBackbone as Net\nos.mkdir('EXECUTED')\n"
 """A module beside a checkpoint; nobody asked for it."""

@@ -14,14 +14,14 @@ from lightning_advinterp.ablation.masking import Masking, masking_row
 from lightning_advinterp.ablation.measures import read_scalars
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.ablation.table import _accuracy, hits
-from lightning_advinterp.adversarial import SetPlan
-from lightning_advinterp.adversarial import parser as set_parser
-from lightning_advinterp.analyses.analysis import Result
-from lightning_advinterp.commands import read_settings
-from lightning_advinterp.evaluation import Evaluation
-from lightning_advinterp.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.adversarial import SetPlan
+from lightning_advinterp.cli.adversarial import parser as set_parser
+from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.parser import read_settings
+from lightning_advinterp.core.result import Result
 from lightning_advinterp.report import save_results
-from lightning_advinterp.wordnet import class_distances
+from lightning_advinterp.taxonomy.wordnet import class_distances
 
 CLASSES = ("cat", "dog", "car")
 

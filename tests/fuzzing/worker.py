@@ -153,7 +153,7 @@ def judge(reader: Reader, files: Files, expected: str, family: str, base: Path, 
 
 
 def _runs_out() -> type[Exception]:
-    from lightning_advinterp.errors import RunStoppedError
+    from lightning_advinterp.core.errors import RunStoppedError
 
     return RunStoppedError
 

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
+from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.metrics.hessian import (
     Hessian,
     frobenius_norm,
@@ -13,7 +14,6 @@ from lightning_advinterp.metrics.hessian import (
     smoothgrad_sigma,
     squared_frobenius_norm,
 )
-from lightning_advinterp.randomness import sample_keys
 
 KEYS = sample_keys(torch.arange(2))
 

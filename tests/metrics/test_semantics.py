@@ -21,7 +21,7 @@ from lightning_advinterp.metrics.semantics import (
     whole_space,
 )
 from lightning_advinterp.metrics.semantics_curve import binned_curve, bootstrap_mean, smooth_curve, spearman_within
-from lightning_advinterp.wordnet import class_distances, class_similarity
+from lightning_advinterp.taxonomy.wordnet import class_distances, class_similarity
 
 # Two siblings (distance 2) and a stranger.
 DISTANCES = [[0.0, 2.0, math.inf], [2.0, 0.0, math.inf], [math.inf, math.inf, 0.0]]

@@ -1,8 +1,9 @@
 import pytest
 import torch
 
-from lightning_advinterp.networks import conv_taps, create_network
+from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.cifar_resnet import CifarResNet, Subsample
+from lightning_advinterp.units.conv_layers import conv_taps
 
 
 @pytest.mark.parametrize(("depth", "parameters"), [(20, 0.27e6), (32, 0.46e6), (44, 0.66e6), (56, 0.85e6)])

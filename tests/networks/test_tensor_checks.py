@@ -7,17 +7,17 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lightning_advinterp.adversarial import main as make_set
-from lightning_advinterp.attacks.config import Member
-from lightning_advinterp.checkpoint_io import AtomicCheckpointIO
+from lightning_advinterp.attacks.prediction.config import Member
 from lightning_advinterp.cli import evaluate
-from lightning_advinterp.export import main as export
+from lightning_advinterp.cli.adversarial import main as make_set
+from lightning_advinterp.cli.export import main as export
+from lightning_advinterp.core.trust import trusting
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.weights import load_into
 from lightning_advinterp.objectives.source_network import SourceNetwork
-from lightning_advinterp.resume import examine
-from lightning_advinterp.trust import trusting
+from lightning_advinterp.training.checkpoint_io import AtomicCheckpointIO
+from lightning_advinterp.training.resume import examine
 
 
 def filled(value):

@@ -9,9 +9,9 @@ from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig, fgsm
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.module import RobustClassifier
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.objectives import EnsembleAdversarial, SourceNetwork
+from lightning_advinterp.training.module import RobustClassifier
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from reference.consistency import consistent_loss
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.attacks.attack import Attack
+from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.objectives import (
     Consistency,
     Fast,

@@ -9,7 +9,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses import Result
-from lightning_advinterp.names import file_name
+from lightning_advinterp.core.names import file_name
 from lightning_advinterp.report import accuracy_bars, save_results
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 from lightning_advinterp.report.plain import PlainWriter, plain_text

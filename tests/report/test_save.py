@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lightning_advinterp.analyses import Result
-from lightning_advinterp.files import write_atomically, write_text
+from lightning_advinterp.core.files import write_atomically, write_text
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 from lightning_advinterp.report.save import to_csv

@@ -6,7 +6,7 @@ import os
 import numpy as np
 import pytest
 
-from lightning_advinterp.wordnet import class_distances
+from lightning_advinterp.taxonomy.wordnet import class_distances
 
 CLASSES = ("cat", "dog", "car")
 SOUND = np.array([[0.0, 1, 4], [1, 0, 5], [4, 5, 0]])

@@ -14,7 +14,7 @@ from lightning_advinterp.taxonomy import corpus
 from lightning_advinterp.taxonomy.build import build_table
 from lightning_advinterp.taxonomy.graph import Taxonomy, common_ancestor_distances, contract, undirected_distances
 from lightning_advinterp.taxonomy.tables import shipped_classes, shipped_taxonomy
-from lightning_advinterp.wordnet import (
+from lightning_advinterp.taxonomy.wordnet import (
     UnconfirmedGuess,
     class_distances,
     class_similarity,

@@ -6,13 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import NoReturn
 
+from lightning_advinterp.core.names import printable
 from lightning_advinterp.data.broden.check import check_set
 from lightning_advinterp.data.broden.dataset import BrodenDataset
 from lightning_advinterp.data.broden.findings import HELP
 from lightning_advinterp.data.broden.folders import build_set
 from lightning_advinterp.data.broden.recipe import EXAMPLE
 from lightning_advinterp.data.broden.rendered import ConceptWorldConcepts, write_concept_world
-from lightning_advinterp.names import printable
 
 NAME = "python -m lightning_advinterp.data.broden"
 

@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_advinterp.core.files import stamp_of
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden.findings import HELP, BrodenError, Findings, unusable
 from lightning_advinterp.data.broden.index import INDEX, Row, map_places, parse_cell, read_index
@@ -21,7 +22,6 @@ from lightning_advinterp.data.broden.tables import TableReader
 from lightning_advinterp.data.broden.vocabulary import LARGEST, Concept, read_vocabulary
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
 from lightning_advinterp.data.scan import UNLABELLED
-from lightning_advinterp.files import stamp_of
 
 
 class BrodenDataset(Dataset[Batch]):

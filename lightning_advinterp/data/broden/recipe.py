@@ -10,11 +10,11 @@ from typing import Any
 
 import yaml
 
+from lightning_advinterp.core.reading import read_text
+from lightning_advinterp.core.yaml_files import load_yaml
 from lightning_advinterp.data.broden.vocabulary import LARGEST
 from lightning_advinterp.data.broden.writer import Label
 from lightning_advinterp.data.concept_world.vocabulary import COLOR_NAMES
-from lightning_advinterp.reading import read_text
-from lightning_advinterp.yaml_files import load_yaml
 
 EXAMPLE = """\
 images: photos              # folder, at any depth; paths are relative to this file

@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lightning_advinterp.core.files import whole_folder
+from lightning_advinterp.core.names import printable
 from lightning_advinterp.data.broden.check import check_set
 from lightning_advinterp.data.broden.findings import BrodenError
 from lightning_advinterp.data.broden.index import INDEX, SPLITS, path_problem
 from lightning_advinterp.data.broden.maps import map_image
 from lightning_advinterp.data.broden.vocabulary import LARGEST
 from lightning_advinterp.data.decode import open_image
-from lightning_advinterp.files import whole_folder
-from lightning_advinterp.names import printable
 
 _JPEG_QUALITY = 95
 

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.cifar import shift_and_flip
 from lightning_advinterp.data.concept_world.classes import CLASSES
 from lightning_advinterp.data.concept_world.farm import render_span, render_spans
 from lightning_advinterp.data.concept_world.rendering import RENDER_VERSION, label_for
+from lightning_advinterp.data.memory_set import shift_and_flip
 from lightning_advinterp.data.sampler import EpochDependent
-from lightning_advinterp.randomness import mixed_seed
 
 Split = Literal["train", "val", "test"]
 
@@ -38,7 +38,7 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
         transform: applied to each image, a uint8 tensor ``[3, size, size]``, after shift and flip.
         shift: greatest random shift in pixels, with a flip half of the time; a pure function of
             (seed, epoch, index). 0: no augmentation at all.
-        later: leave the augmentation to the device, see :func:`~lightning_advinterp.data.cifar.augment_batch`.
+        later: leave the augmentation to the device, see :func:`~lightning_advinterp.datamodules.cifar.augment_batch`.
 
     Example:
         >>> item = ConceptWorld("val", 24, size=32)[0]

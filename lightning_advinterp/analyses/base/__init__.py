@@ -1,0 +1,1 @@
+"""What an analysis is, and the runner that answers analyses over data."""

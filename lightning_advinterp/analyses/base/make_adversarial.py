@@ -1,0 +1,196 @@
+"""Makes sets of adversarial images on disk, such as those of Dong et al. 2017 and 2022."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_advinterp.analyses.base.progress import image_progress
+from lightning_advinterp.analyses.base.provenance import digest
+from lightning_advinterp.analyses.base.runner import subset_indices
+from lightning_advinterp.attacks.loop.attack import Attack, distances
+from lightning_advinterp.attacks.prediction.ensemble import least_likely_targets
+from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
+from lightning_advinterp.core.finite import FiniteOutputs
+from lightning_advinterp.core.randomness import mix, sample_keys
+from lightning_advinterp.data.adversarial_set import (
+    AdversarialRow,
+    AdversarialSet,
+    AdversarialSetWriter,
+    Manifest,
+    share_held,
+)
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.networks import Network, weights_hash
+from lightning_advinterp.networks.modes import frozen_eval
+
+_LOOKED_AT = 64
+"""So many images, evenly chosen, tell data without a fingerprint from others."""
+
+logger = logging.getLogger(__name__)
+
+
+def make_adversarial_set(
+    network: Network,
+    dataset: Dataset[Batch],
+    attack: Attack,
+    folder: str | Path,
+    *,
+    targets: int | None = 1,
+    limit: int | None = None,
+    batch_size: int = 64,
+    part: int = 512,
+    device: torch.device | str = "cpu",
+    seed: int = 0,
+    rank: int = 0,
+    world_size: int = 1,
+    progress: bool = False,
+    checking: Callable[[], AbstractContextManager[None]] = nullcontext,
+) -> AdversarialSet:
+    """Attack every image towards its least likely classes, and write what comes out.
+
+    With ``targets=10`` and the ensemble attack this is the set of Dong et al. 2017 (500,000 images of 50,000), with
+    ``targets=1`` and ``targeted_optimization`` that of Dong et al. 2022. What is in the folder already is not made
+    again. Memory is one part's; processes make different parts and need not wait for one another.
+
+    Args:
+        network: the network attacked, in evaluation mode; an attack on an ensemble asks its members for the least
+            likely classes.
+        dataset: items are :class:`~lightning_advinterp.data.batch.Batch` of one image, all of one size.
+        attack: how.
+        folder: where to.
+        targets: how many least likely classes are aimed at, one image each; None: the attack's own rule.
+        limit: at most so many source images, a random choice by ``seed``.
+        batch_size: images at a time.
+        part: adversarial images per file.
+        device: where the network is.
+        seed: of the choice and of the attack's random draws.
+        rank: this process's number.
+        world_size: number of processes.
+        progress: draw a progress bar, of this process's images.
+        checking: around what looks at the arguments, the folder and the disk, before the first image is attacked.
+
+    Returns:
+        The set, as far as it is complete.
+
+    Raises:
+        ValueError: if the folder holds another set, or arguments are out of range.
+        OSError: if the disk is too small.
+    """
+    with ExitStack() as stack:
+        with checking():
+            stack.enter_context(share_held(folder, rank, world_size))
+            if targets is not None and not 1 <= targets <= network.num_classes:
+                raise ValueError(
+                    f"targets must be between 1 and the network's {network.num_classes} classes, got {targets}."
+                )
+            if batch_size < 1 or part < 1:
+                raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
+            if limit is not None and limit < 1:
+                raise ValueError(f"limit must be 1 or more images, got {limit}.")
+            sources = subset_indices(len(dataset), limit, seed)  # type: ignore[arg-type]
+            many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
+            manifest = Manifest(
+                attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
+                seed=seed,
+                network={"weights_sha256": weights_hash(network), "spec": network.spec()}
+                | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
+                data=digest(_fingerprint(dataset, sources.tolist()), sources.tolist()),
+                items=many * len(sources),
+                part=part,
+                shape=tuple(dataset[int(sources[0])].image.shape),
+            )
+            writer = AdversarialSetWriter(folder, manifest)
+        due = [number for number in writer.missing() if number % world_size == rank]
+        if rank == 0:
+            logger.info(
+                "%s: %d adversarial images in %d files, up to %.3g GiB; %d files are missing",
+                folder,
+                manifest.items,
+                manifest.parts,
+                manifest.bytes / 2**30,
+                len(writer.missing()),
+            )
+        with frozen_eval(network), image_progress(progress) as bar:
+            task = bar.add_task("adversarial images", total=sum(len(manifest.items_of(number)) for number in due))
+            for number in due:
+                items = manifest.items_of(number)
+                images: list[Tensor] = []
+                rows: list[AdversarialRow] = []
+                for first in range(0, len(items), batch_size):
+                    some = items[first : first + batch_size]
+                    batch = collate_batch([dataset[int(sources[item // many])] for item in some])
+                    found, more = _attack(
+                        network, attack, batch, torch.tensor(some), targets, torch.device(device), seed
+                    )
+                    images.append(found)
+                    rows += more
+                    bar.advance(task, len(some))
+                writer.write(number, torch.cat(images), rows)
+    return AdversarialSet(folder)
+
+
+def _fingerprint(dataset: Dataset[Batch], sources: Sequence[int]) -> str:
+    """Return what tells the data from others: their own fingerprint, or a hash of some images and labels."""
+    known = getattr(dataset, "fingerprint", None)
+    if known is not None:
+        return str(known)
+    step = max(1, len(sources) // _LOOKED_AT)
+    found = hashlib.sha256()
+    for source in sources[::step]:
+        image, label, _ = dataset[source]
+        found.update(image.cpu().contiguous().numpy().tobytes() + str(int(label)).encode())
+    return found.hexdigest()[:16]
+
+
+def _attack(
+    network: Network,
+    attack: Attack,
+    batch: Batch,
+    items: Tensor,
+    targets: int | None,
+    device: torch.device,
+    seed: int,
+) -> tuple[Tensor, list[AdversarialRow]]:
+    """Return uint8 images, and what the network makes of them."""
+    batch = Batch(*(field.to(device) for field in batch)).to_float()
+    x, y = batch.image, batch.label
+    turn = items.to(device) % (targets or 1)
+    # Every target of an image draws anew, and no draw depends on the batch.
+    keys = mix(sample_keys(batch.index, seed=seed), turn)
+    with torch.no_grad():
+        clean = network(x)
+    if targets is None:
+        goal = attack.aim(x, clean, y, keys)
+        wanted, targeted = goal.resolve(clean), goal.targeted
+    else:
+        wanted, targeted = _least_likely(attack, x, clean, targets).gather(1, turn[:, None]).squeeze(1), True
+    x_adv = attack(network, x, y, target=wanted if targeted else None, keys=keys)
+    stored = x_adv.mul(255).round().to(torch.uint8)
+    seen = stored.float() / 255
+    with torch.no_grad():
+        after = network(seen)
+    logits = {"logits of real images": clean, "logits of adversarial images": after}
+    FiniteOutputs().check({"pixels of adversarial images": x_adv}, batch.index, logits)
+    predicted = after.argmax(dim=1)
+    success = (predicted == wanted) == targeted
+    linf, l2 = distances(seen, x.float())
+    columns: list[list[Any]] = [
+        values.tolist() for values in (items, batch.index, y, wanted, predicted, success, linf, l2)
+    ]
+    return stored.cpu(), [AdversarialRow(*row) for row in zip(*columns, strict=True)]
+
+
+def _least_likely(attack: Attack, x: Tensor, clean: Tensor, count: int) -> Tensor:
+    """Return the ``count`` least likely classes, int64 ``[B, count]``, the least first; of equals the first."""
+    if isinstance(attack, EnsembleAttack):
+        with frozen_eval(attack.ensemble):
+            return least_likely_targets(attack.ensemble.to(x.device), x, count)
+    return clean.argsort(dim=1, stable=True)[:, :count]

@@ -1,0 +1,122 @@
+"""The protocol of every analysis, and the data it returns."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.networks.network import Network
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """One run over the data, and what an analysis wants to see of it.
+
+    Attributes:
+        layers: layers whose activations are read, paths in the backbone.
+        kinds: image kinds, :data:`REAL` or names of attacks; none: no image is shown.
+        labels: whether true labels are needed; without, an untargeted attack moves an image that has none away from
+            the network's own prediction.
+        resumable: whether an interrupted run may go on in the middle of it, from the analysis' state alone.
+        forwards: further forward passes of every image that the analysis makes itself.
+        batch: at most so many images at a time, where an image takes long: progress is shown, and kept, by batches.
+        optional: whether it may turn out not to be needed; see :class:`Skipping`. Costs are stated without it.
+    """
+
+    layers: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = (REAL,)
+    labels: bool = True
+    resumable: bool = True
+    forwards: int = 0
+    batch: int | None = None
+    optional: bool = False
+
+
+@dataclass(frozen=True)
+class Needs:
+    """What an analysis needs of a runner.
+
+    Attributes:
+        sweeps: its runs over the data, in order.
+        passes: forward and backward passes of an image that it makes itself, beside what the runner makes; on average,
+            where it does not make them of every image.
+    """
+
+    sweeps: tuple[Sweep, ...]
+    passes: tuple[float, float] = (0, 0)
+
+
+@dataclass(frozen=True)
+class Observation:
+    """One batch as seen by the analyses.
+
+    Attributes:
+        index: int64 ``[B]``, the images' numbers in the data set.
+        label: int64 ``[B]``.
+        images: kind to float32 ``[B, 3, H, W]`` in [0, 1].
+        logits: kind to ``[B, K]``.
+        activations: kind to layer to activation.
+        goal: attack's name to int64 ``[B]``, the class it aims at, or moves away from if untargeted.
+        success: attack's name to bool ``[B]``, whether the prediction is what the attack wanted.
+    """
+
+    index: Tensor
+    label: Tensor
+    images: Mapping[str, Tensor]
+    logits: Mapping[str, Tensor]
+    activations: Mapping[str, Mapping[str, Tensor]]
+    goal: Mapping[str, Tensor]
+    success: Mapping[str, Tensor]
+
+
+class Analysis(Protocol):
+    """A question asked of a network over data. States merge, so that N processes answer like one."""
+
+    name: str
+
+    def needs(self, network: Network) -> Needs:
+        """Return the sweeps over the data that the analysis needs."""
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Take in one batch of the given sweep."""
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict` to this one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the sums and counts so far, as plain types and tensors."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the sums and counts."""
+
+    def result(self) -> Result:
+        """Return what was found."""
+
+
+@runtime_checkable
+class Expecting(Protocol):
+    """An analysis that must know beforehand how many images there are."""
+
+    def expect(self, images: int) -> None:
+        """Learn the number of images that all processes together will show, before the first."""
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """An analysis whose later sweeps build on what all processes found in an earlier one."""
+
+    def settle(self, sweep: int) -> None:
+        """Conclude a sweep: this state holds what all processes found in it.
+
+        What later sweeps add is merged in its turn, so it must be kept apart from what is settled.
+        """
+
+
+@runtime_checkable
+class Skipping(Protocol):
+    """An analysis that knows, once the sweeps before are settled, whether it needs an optional one."""
+
+    def skips(self, sweep: int) -> bool:
+        """Whether the sweep is to be left out; the same answer in all processes."""

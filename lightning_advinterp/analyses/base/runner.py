@@ -1,0 +1,291 @@
+"""Runs analyses over data: one path for watching a training run and for reporting on a checkpoint."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.distributed
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from lightning_advinterp.analyses.base.failures import naming
+from lightning_advinterp.analyses.base.journal import Journal
+from lightning_advinterp.analyses.base.progress import image_progress
+from lightning_advinterp.analyses.base.protocol import Analysis, Expecting, Observation, Settling, Skipping, Sweep
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.finite import FiniteOutputs
+from lightning_advinterp.core.randomness import sample_keys
+from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
+from lightning_advinterp.networks.network import Network
+
+
+def subset_indices(size: int, limit: int | None, seed: int) -> Tensor:
+    """Return which images of a data set are looked at: all, or a seeded random subset, in order.
+
+    Args:
+        size: number of images in the set.
+        limit: at most so many; ``None`` for all.
+        seed: draws the subset; equal seeds give nested subsets for growing limits.
+
+    Returns:
+        int64, sorted.
+    """
+    if limit is None or limit >= size:
+        return torch.arange(size)
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    return order[:limit].sort().values
+
+
+class _Shard(Dataset[Batch]):
+    """One process's part of a data set: unreadable images are missing from a batch, and never replaced by others."""
+
+    def __init__(self, dataset: Dataset[Batch], items: Sequence[int]) -> None:
+        self.dataset, self.items = dataset, items
+        self._many = getattr(dataset, "readable", None)
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitems__(self, places: Sequence[int]) -> list[Batch]:
+        items = [self.items[place] for place in places]
+        samples: list[Batch] = [self.dataset[item] for item in items] if self._many is None else self._many(items)
+        return samples
+
+
+def _collate(samples: Sequence[Batch]) -> Batch | None:
+    return collate_batch(samples) if samples else None
+
+
+class Runner:
+    """Shows a network's reactions to a data set to any number of analyses, in the fewest sweeps.
+
+    Each image is attacked once per sweep and attack, and passes the network once per kind with all wanted layers
+    read in that pass. The images are shared out by ``indices[rank::world_size]``, without padding, and the states
+    are merged at the end of every sweep, so that N processes report what one reports.
+
+    Args:
+        network: seen in evaluation mode; it comes back as it was.
+        dataset: items are :class:`~lightning_advinterp.data.batch.Batch` of one image.
+        attacks: name to attack; only those that an analysis wants are run.
+        batch_size: images at a time; fewer where an analysis asks for that.
+        device: where the network is.
+        seed: draws the subset and the attacks' random numbers.
+        limit: at most so many images, see :func:`subset_indices`.
+        num_workers: processes that load images.
+        rank: this process's number.
+        world_size: number of processes.
+        progress: draw a progress bar.
+        journal: where an interrupted run left its states; see
+        :class:`~lightning_advinterp.analyses.base.journal.Journal`.
+        keep_journal: leave the states there, complete, for the caller to delete: what is made of them afterwards may
+            be interrupted too.
+        stop_at_no_numbers: raise an error where the network's outputs are NaN or infinite; else warn and count.
+    """
+
+    def __init__(
+        self,
+        network: Network,
+        dataset: Dataset[Batch],
+        *,
+        attacks: Mapping[str, Attack] | None = None,
+        batch_size: int = 64,
+        device: torch.device | str = "cpu",
+        seed: int = 0,
+        limit: int | None = None,
+        num_workers: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        progress: bool = False,
+        journal: Path | None = None,
+        keep_journal: bool = False,
+        stop_at_no_numbers: bool = True,
+    ) -> None:
+        if batch_size < 1:
+            raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
+        if limit is not None and limit < 1:
+            raise ValueError(f"limit must be 1 or more images, got {limit}.")
+        self.network, self.dataset, self.attacks = network, dataset, dict(attacks or {})
+        self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
+        self.num_workers, self.progress = num_workers, progress and rank == 0
+        self.rank, self.world_size, self._keep = rank, world_size, keep_journal
+        self._finite = FiniteOutputs(stop=stop_at_no_numbers)
+        size = len(dataset)  # type: ignore[arg-type]
+        self.indices = subset_indices(size, limit, seed)
+        path = journal.with_name(f"{journal.name}.{rank}") if journal else None
+        self._journal = Journal(path, world_size=world_size)
+
+    def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
+        """Run the analyses and return their results by name; every process returns the same."""
+        warn_of_batches(self.network, self.batch_size)
+        needs = [analysis.needs(self.network).sweeps for analysis in analyses]
+        for analysis in analyses:
+            if isinstance(analysis, Expecting):
+                analysis.expect(len(self.indices))
+        sweeps = _schedule(needs)
+        self._agree()
+        ran, skipped = False, 0
+        for number, due in enumerate(sweeps):
+            first = self._journal.resume(number, analyses)
+            if first is None:
+                continue
+            ran = True
+            due = [(place, own) for place, own in due if not _skips(analyses[place], own)]
+            if not due:
+                skipped += 1
+                continue
+            wants = _unite([needs[place][own] for place, own in due])
+            for done, seen in self._sweep(wants, first, f"sweep {number + 1 - skipped}"):
+                for place, own in due:
+                    if seen is not None:
+                        with naming(analyses[place]):
+                            analyses[place].update(own, seen)
+                if wants.resumable:
+                    self._journal.save(number, done, analyses)
+            self._merge([analyses[place] for place, _ in due])
+            for place, own in due:
+                analysis = analyses[place]
+                if isinstance(analysis, Settling):
+                    with naming(analysis):
+                        analysis.settle(own)
+            if number < len(sweeps) - 1 or self._keep:
+                self._journal.save(number + 1, 0, analyses, now=True)
+        if not self._keep:
+            self._journal.close()
+        elif not ran:
+            self._journal.resume(len(sweeps), analyses)
+        self._finite.close()
+        results = {}
+        for analysis in analyses:
+            with naming(analysis):
+                results[analysis.name] = analysis.result()
+        return results
+
+    def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
+        """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
+        asked = [analysis.needs(self.network) for analysis in analyses]
+        forwards, backwards = (sum(one.passes[kind] for one in asked) for kind in (0, 1))
+        needs = [one.sweeps for one in asked]
+        for due in _schedule(needs):
+            parts = [needs[place][own] for place, own in due if not needs[place][own].optional]
+            wants = _unite(parts)
+            forwards += len(wants.kinds) * bool(parts) + sum(part.forwards for part in parts)
+            for kind in wants.kinds:
+                if kind != REAL:
+                    more_forwards, more_backwards = self.attacks[kind].passes
+                    forwards, backwards = forwards + more_forwards, backwards + more_backwards
+        count = len(self.indices)
+        return {"images": count, "forward_passes": round(count * forwards), "backward_passes": round(count * backwards)}
+
+    def _sweep(self, wants: Sweep, done: int, title: str) -> Iterator[tuple[int, Observation | None]]:
+        """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
+        if not wants.kinds:
+            return
+        shard = self.indices[self.rank :: self.world_size].tolist()
+        size = min(self.batch_size, wants.batch or self.batch_size)
+        loader = DataLoader(
+            _Shard(self.dataset, shard[done:]),
+            batch_size=size,
+            num_workers=self.num_workers,
+            collate_fn=_collate,
+            # An own generator: drawing the workers' seeds must not move the training's random state.
+            generator=torch.Generator().manual_seed(self.seed),
+        )
+        with frozen_eval(self.network), image_progress(self.progress) as bar:
+            task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
+            for batch in loader:
+                with batch_of_one_explained(self.network, 0 if batch is None else len(batch.index)):
+                    seen = None if batch is None else self._observe(batch, wants)
+                done = min(done + size, len(shard))
+                yield done, seen
+                bar.update(task, completed=done, refresh=True)  # inside another bar, nobody else does
+
+    def _observe(self, batch: Batch, wants: Sweep) -> Observation:
+        batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()
+        if wants.labels and bool((batch.label < 0).any()):
+            raise ValueError("The analysis needs labels, but the images lie in no class folders.")
+        x = batch.image
+        keys = sample_keys(batch.index, seed=self.seed)
+        images, goals, success = {REAL: x}, {}, {}
+        logits, activations = {}, {}
+        with torch.no_grad():
+            logits[REAL], activations[REAL] = self.network.forward_features(x, wants.layers)
+        # An image without a label is attacked where the network stands: away from its own prediction.
+        y = torch.where(batch.label < 0, logits[REAL].argmax(dim=1), batch.label)
+        for kind in wants.kinds:
+            if kind == REAL:
+                continue
+            attack = self.attacks[kind]
+            goal = attack.aim(x, logits[REAL], y, keys)
+            goals[kind] = goal.resolve(logits[REAL])
+            target = goals[kind] if goal.targeted else None
+            images[kind] = attack(self.network, x, y, target=target, keys=keys)
+            with torch.no_grad():
+                logits[kind], activations[kind] = self.network.forward_features(images[kind], wants.layers)
+            success[kind] = goal.reached(logits[kind])
+        outputs = {f"pixels of {kind} images": value for kind, value in images.items() if kind != REAL}
+        for kind, layers in activations.items():
+            outputs |= {f"features {layer} of {kind} images": value for layer, value in layers.items()}
+        named_logits = {f"logits of {kind} images": value for kind, value in logits.items()}
+        self._finite.check(outputs, batch.index, named_logits)
+        return Observation(batch.index, batch.label, images, logits, activations, goals, success)
+
+    def _agree(self) -> None:
+        """Forget what an interrupted run left, where its processes were not in the same sweep."""
+        if self.world_size == 1:
+            return
+        if len(set(self._gather(self._journal.sweep))) > 1:
+            self._journal.close()
+
+    def _gather(self, own: Any) -> list[Any]:
+        """Return every process's object, in the order of their ranks."""
+        everyone: list[Any] = [own] * self.world_size
+        if self.world_size > 1:
+            torch.distributed.all_gather_object(everyone, own)
+        return everyone
+
+    def _merge(self, analyses: Sequence[Analysis]) -> None:
+        if self.world_size == 1:
+            return
+        states = self._gather([analysis.state_dict() for analysis in analyses])
+        for position, analysis in enumerate(analyses):
+            analysis.load_state_dict(states[0][position])  # the same order everywhere: sums agree to the last bit
+            for other in states[1:]:
+                analysis.merge(other[position])
+
+
+def _skips(analysis: Analysis, sweep: int) -> bool:
+    return isinstance(analysis, Skipping) and analysis.skips(sweep)
+
+
+def _schedule(needs: Sequence[Sequence[Sweep]]) -> list[list[tuple[int, int]]]:
+    """Return which sweep of which analysis falls into each run over the data, as (analysis, its own sweep).
+
+    The last sweeps that show images fall together: an analysis attacks in that one, after what it compares with, so
+    that adversarial images are made once for all.
+    """
+    showing = [max((number for number, sweep in enumerate(sweeps) if sweep.kinds), default=0) for sweeps in needs]
+    starts = [max(showing) - own for own in showing] if needs else []
+    runs = max((start + len(sweeps) for start, sweeps in zip(starts, needs, strict=True)), default=0)
+    return [
+        [(place, number - start) for place, start in enumerate(starts) if 0 <= number - start < len(needs[place])]
+        for number in range(runs)
+    ]
+
+
+def _unite(sweeps: Sequence[Sweep]) -> Sweep:
+    """The union of what several analyses want to see, each wish once and in order."""
+
+    def union(parts: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(name for part in parts for name in part))
+
+    return Sweep(
+        layers=union(sweep.layers for sweep in sweeps),
+        kinds=union(sweep.kinds for sweep in sweeps),
+        labels=any(sweep.labels for sweep in sweeps),
+        resumable=all(sweep.resumable for sweep in sweeps),
+        batch=min((sweep.batch for sweep in sweeps if sweep.batch is not None), default=None),
+    )

@@ -1,0 +1,242 @@
+"""How strongly a network's output bends around its images, and in which directions (Dombrowski et al. 2019)."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, ending_with, named, summarised
+from lightning_advinterp.core.randomness import normal, sample_keys
+from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.explanations.explanation import Explanation
+from lightning_advinterp.explanations.gradients import Gradient
+from lightning_advinterp.metrics.heatmaps import says_nothing, spearman, top_k_intersection
+from lightning_advinterp.metrics.hessian import Hessian, frobenius_norm, largest_eigenvalue
+from lightning_advinterp.metrics.intervals import wilson_interval
+from lightning_advinterp.networks.modes import attack_mode
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.smoothing import smoothed_relu
+
+logger = logging.getLogger(__name__)
+
+_RANDOM = 0x646972  # "dir"
+DIRECTIONS = ("top", "gradient", "random")
+
+
+@dataclass(frozen=True)
+class CurvatureConfig:
+    """What is measured of every image.
+
+    Attributes:
+        beta: β of the softplus that stands for ReLU, whose Hessian is 0 almost everywhere.
+        lanczos: dimension of the Krylov spaces for the largest eigenvalues.
+        probes: random vectors for the Frobenius norm.
+        step: root mean square change of a pixel in the steps along three directions.
+        topk: share of the map's places whose overlap is reported after such a step.
+        limit: number of images.
+        batch_size: images at a time: each needs (lanczos + 3) vectors of its size.
+        seed: of the start vectors, the probes and the random direction.
+    """
+
+    beta: float = 10.0
+    lanczos: int = 20
+    probes: int = 64
+    step: float = 2 / 255
+    topk: float = 0.02
+    limit: int = 32
+    batch_size: int = 8
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("lanczos", "limit", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if self.probes < 2:
+            raise ValueError(f"probes must be 2 or more, for there to be a standard error, got {self.probes}.")
+        for name, most in (("beta", float("inf")), ("step", 1.0), ("topk", 1.0)):
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie above 0 and at {most} or below, got {getattr(self, name)}.")
+
+
+class CurvatureAnalysis:
+    """Curvature of the predicted class's logit z with respect to the pixels, on the network with softplus for ReLU.
+
+    The table ``curvature`` has a row per image: ``image, class, beta, gradient_norm, lambda_max`` (the Hessian's
+    eigenvalue of largest magnitude) and its ``residual``, ``frobenius`` and ``frobenius_error`` (standard error),
+    ``principal`` (the largest principal curvature of the level set {z = const}, which bounds how fast the normalised
+    gradient map turns along it), ``cos2`` (squared cosine between the most fragile direction, that eigenvector, and the
+    gradient) and ``cos2_times_dimension``, which is 1 on average for a random direction: in D dimensions nearly all
+    directions are nearly orthogonal, so the plain cosine cannot fail to be small. Beside them, since only effects
+    compare: for a step of equal length along the eigenvector (``top``), the gradient and a random direction the change
+    of the class's probability (``delta_p_…``) and of the gradient map h (``delta_map_…``, ‖h' − h‖₂/‖h‖₂, which is what
+    curvature bounds, and ``spearman_…``, ``topk_…``, which forget a change of few places). A line has no sign, so every
+    step is taken both ways and the stronger effect counts: the larger change, the lower similarity, which need not be
+    the same way's. ``cos2_times_dimension_random`` is the null, of the random direction; ``class_kept`` says
+    whether the network with softplus predicts the network's own class, without which the row is of another prediction.
+
+    ``curvature_summary`` has the median of each with its 95 % interval and the 10 and 90 % quantiles, and the share of
+    ``class_kept``.
+
+    Args:
+        config: what is measured.
+    """
+
+    name = "curvature"
+
+    def __init__(self, config: CurvatureConfig | None = None) -> None:
+        self.config = config or CurvatureConfig()
+        self._network: Network | None = None
+        self._rows: dict[int, Row] = {}
+
+    def needs(self, network: Network) -> Needs:
+        """One sweep over real images; the products are its own."""
+        self._network = network
+        products = 2 * (self.config.lanczos + 1) + self.config.probes
+        # a product is a backward pass through a backward pass; the steps, both ways, take a map and a prediction each
+        passes = (3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS))
+        return Needs((Sweep(labels=False, batch=self.config.batch_size),), passes=passes)
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Measure one batch."""
+        size = self.config.batch_size
+        for start in range(0, len(seen.index), size):
+            part = slice(start, start + size)
+            index, x = seen.index[part], seen.images[REAL][part]
+            found = self._measure(x, seen.logits[REAL][part].argmax(1), sample_keys(index, seed=self.config.seed))
+            for place, number in enumerate(index.tolist()):
+                self._rows[number] = {key: values[place].item() for key, values in found.items()}
+
+    def _measure(self, x: Tensor, target: Tensor, keys: Tensor) -> dict[str, Tensor]:
+        network, config = self._network, self.config
+        assert network is not None
+
+        def score(images: Tensor) -> Tensor:
+            logits: Tensor = network(images)
+            return logits.gather(1, target[:, None]).squeeze(1)
+
+        with attack_mode(network), smoothed_relu(config.beta):
+            hessian = Hessian(score, x)
+            like = hessian.gradient
+            top = largest_eigenvalue(hessian, like, keys, steps=config.lanczos)
+            norm, error = frobenius_norm(hessian, like, keys, probes=config.probes)
+            principal = largest_eigenvalue(hessian.level_set(), like, keys, steps=config.lanczos)
+        length = like.norm(dim=1)
+        cos2 = ((top.vector * like).sum(1) / length).square()
+        found = {"class": target, "beta": torch.full_like(length, config.beta), "gradient_norm": length}
+        found |= {"lambda_max": top.value, "residual": top.residual, "frobenius": norm, "frobenius_error": error}
+        found |= {"principal": principal.value, "cos2": cos2, "cos2_times_dimension": cos2 * like.shape[1]}
+        random = normal(keys, like.shape[1:], stream=_RANDOM).to(like)
+        moves = dict(zip(DIRECTIONS, (top.vector, like, random), strict=True))
+        smooth, effects = self._steps(network, x, target, moves)
+        found |= effects
+        null = F.cosine_similarity(random, like, dim=1).square() * like.shape[1]
+        found |= {"cos2_times_dimension_random": null, "class_kept": smooth == target}
+        return _without_directions(found)
+
+    def _steps(
+        self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the smooth network's prediction, and the stronger effects of two equal steps along each line."""
+        explanation: Explanation = Gradient(softplus=self.config.beta)
+        places = x.shape[2] * x.shape[3]
+        k = max(1, round(self.config.topk * places))
+
+        def look(images: Tensor) -> tuple[Tensor, Tensor]:
+            with torch.no_grad(), smoothed_relu(self.config.beta):
+                logits: Tensor = network(images)
+            return logits.float(), explanation.map(network, images, target)
+
+        def probability(logits: Tensor) -> Tensor:
+            return logits.softmax(1).gather(1, target[:, None]).squeeze(1)
+
+        logits, map_before = look(x)
+        found: dict[str, Tensor] = {}
+        for name, move in moves.items():
+            unit = move / move.norm(dim=1, keepdim=True).clamp(min=torch.finfo(move.dtype).tiny)
+            step = (self.config.step * unit.shape[1] ** 0.5 * unit).view_as(x)
+            ways = [look(x + step), look(x - step)]  # not cut to [0, 1]: the direction is the question
+            changes = [(probability(after) - probability(logits)).abs() for after, _ in ways]
+            found[f"delta_p_{name}"] = torch.maximum(*changes)
+            found[f"delta_map_{name}"] = torch.maximum(*(_relative_change(map_before, after) for _, after in ways))
+            found[f"spearman_{name}"] = torch.minimum(*(spearman(map_before, after) for _, after in ways))
+            found[f"topk_{name}"] = torch.minimum(*(top_k_intersection(map_before, after, k) for _, after in ways))
+        return logits.argmax(1), found
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's images."""
+        self._rows |= state["rows"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images measured so far."""
+        return {"rows": dict(self._rows)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the images measured so far."""
+        self._rows = dict(state["rows"])
+
+    def result(self) -> Result:
+        """Return one row per image, medians and quantiles, and the medians as scalars."""
+        rows = [{"image": number} | self._rows[number] for number in sorted(self._rows)]
+        summary: list[Row] = []
+        for key in [key for key in (rows[0] if rows else {}) if key not in ("image", "class", "beta", "class_kept")]:
+            signed = key in ("lambda_max", "principal")
+            values = [float(abs(row[key]) if signed else row[key]) for row in rows if row[key] == row[key]]
+            found = summarised("median", values)
+            row = {"measure": key, "median": found["median"], "low": found["median_q10"], "high": found["median_q90"]}
+            row |= {"n": len(values)} | {name: found[name] for name in ("median_low", "median_high")}
+            summary.append(row | {"missing": len(rows) - len(values)})
+        scalars = {f"curvature/{row['measure']}": row["median"] for row in summary if row["median"] is not None}
+        if rows:
+            kept = sum(row["class_kept"] for row in rows)
+            low, high = wilson_interval(kept, len(rows))
+            share = kept / len(rows)
+            scalars["curvature/class_kept"] = share
+            summary.append(
+                {"measure": "class_kept", "n": len(rows), "share": share, "share_low": low, "share_high": high}
+            )
+            flat = [row["image"] for row in rows if row["gradient_norm"] == 0]
+            scalars["curvature/no_gradient"] = float(len(flat))
+            self._warn(share, len(rows), flat)
+        return Result(self.name, scalars, {"curvature": rows, "curvature_summary": ending_with("missing", summary)})
+
+    def _warn(self, kept: float, images: int, flat: Sequence[int]) -> None:
+        """Say so where there is no gradient, or where the network that is measured is not the one that is used."""
+        if flat:
+            logger.warning(
+                "curvature: the gradient is zero at %d of %d images (%s), as where units are dead: there is no level "
+                "set, gradient direction or map. What rests on them is missing; see the column missing.",
+                len(flat),
+                images,
+                named(flat),
+            )
+        if kept < ENOUGH_KEPT:
+            logger.warning(
+                "curvature: with softplus of beta = %g the network keeps the class of %.0f%% of %d images only; "
+                "what is measured is then the curvature of another prediction. Take a larger curvature.beta.",
+                self.config.beta,
+                100 * kept,
+                images,
+            )
+
+
+def _without_directions(found: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Put NaN for what rests on a direction that does not exist: the gradient's of 0, an eigenvector's of H = 0."""
+    needs_gradient = ("principal", "cos2", "cos2_times_dimension", "cos2_times_dimension_random", "delta_p_gradient")
+    needs_curvature = ("cos2", "cos2_times_dimension", *(name for name in found if name.endswith("_top")))
+    for names, absent in (
+        (needs_gradient, found["gradient_norm"] == 0),
+        (needs_curvature, found["lambda_max"] == 0),
+    ):
+        found |= {name: found[name].masked_fill(absent, torch.nan) for name in names}
+    return found
+
+
+def _relative_change(before: Tensor, after: Tensor) -> Tensor:
+    """Return ‖h' − h‖₂/‖h‖₂ of each pair of maps, NaN where either is constant."""
+    change: Tensor = (after - before).flatten(1).norm(dim=1) / before.flatten(1).norm(dim=1)
+    return change.masked_fill(says_nothing(before) | says_nothing(after), torch.nan)

@@ -1,0 +1,1 @@
+"""Which concepts units detect, on real and on attacked images."""

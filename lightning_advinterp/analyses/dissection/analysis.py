@@ -1,0 +1,219 @@
+"""Network dissection on real and adversarial images, of any layers at once: Table 1 of Dong et al. 2022."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
+
+from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.dissection.config import NOISE, DissectionConfig, check_names
+from lightning_advinterp.analyses.dissection.state import DissectionState
+from lightning_advinterp.analyses.dissection.tables import DissectionTables
+from lightning_advinterp.analyses.dissection.views import ViewReader, partners, views_of
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.metrics.label_maps import BatchLabels, ImageLabels, Vocabulary, batch_labels, image_labels
+from lightning_advinterp.networks.network import ALIASES, Network
+from lightning_advinterp.networks.sites import check_layers
+from lightning_advinterp.units.conv_layers import conv_taps
+
+if TYPE_CHECKING:
+    from lightning_advinterp.data.broden import ConceptSet
+
+_READERS = 4  # threads; decoding PNGs releases the interpreter
+
+
+class DissectionAnalysis:
+    """Which concepts units detect, on real and on adversarial images, and what they keep of them.
+
+    The first sweep takes the thresholds. A second one refines them, all with ``exact``, else those that the first one's
+    memory did not suffice for; mostly there are none, and it is left out. The last one counts. The set's labels are
+    read by number of image as batches come. What the tables hold:
+    :mod:`lightning_advinterp.analyses.dissection.tables`.
+
+    Memory: for every layer, unit, kind of images, group and label 4 bytes (8 with one or two groups), whatever the
+    number of images; and for the thresholds at most 57 kB a unit (sizes measured: docs/dissection.md). With ``keep``
+    activations are held too, without a bound.
+
+    Args:
+        dataset: the set that the runner shows, whole: choose images by its ``only``, not by the runner's ``limit``, so
+            that all statements are about the same images.
+        attacks: name to attack.
+        config: how to count.
+    """
+
+    name = "dissection"
+
+    def __init__(
+        self,
+        dataset: ConceptSet,
+        attacks: Mapping[str, Attack] | None = None,
+        config: DissectionConfig | None = None,
+    ) -> None:
+        if len(dataset) < 2:
+            raise ValueError(f"dissection needs 2 images or more, got {len(dataset)}.")
+        self.dataset, self.attacks = dataset, dict(attacks or {})
+        check_names(list(self.attacks))
+        self.config = config = config or DissectionConfig()
+        self.vocabulary = Vocabulary(
+            {number: concept.category for number, concept in dataset.concepts.items()}, dataset.categories
+        )
+        self.views = views_of(config, list(self.attacks))
+        self.taps: dict[str, str] = {}
+        self._partners = partners(dataset.indices, config.seed)
+        self._reader: ViewReader | None = None
+        self._state = DissectionState(config, self.vocabulary, len(dataset), tuple(self.attacks))
+        self._kept: list[tuple[Observation, dict[str, dict[str, Tensor]], dict[str, dict[str, float]]]] = []
+
+    def needs(self, network: Network) -> Needs:
+        """Thresholds, their refinement if asked for, counts."""
+        self.taps = read_at(network, self.config.layers)
+        self._reader = ViewReader(network, self.taps, self.config.seed)
+        every = list(self.views)
+        if self.config.keep:
+            return Needs((self._sweep(every), Sweep(kinds=(), labels=False)))
+        first = self._sweep([name for name in every if self.views[name].own])
+        return Needs((first, replace(first, optional=not self.config.exact), self._sweep(every)))
+
+    def skips(self, sweep: int) -> bool:
+        """The second sweep refines thresholds, if any are to be refined."""
+        return sweep == 1 and not self.config.keep and not self._state.refined
+
+    def _sweep(self, views: Sequence[str]) -> Sweep:
+        return Sweep(
+            layers=tuple(dict.fromkeys(self.taps.values())),
+            kinds=tuple(dict.fromkeys(self.views[name].kind for name in views)),
+            labels=False,
+            resumable=not self.config.keep,
+            forwards=sum(name == "random" or name.endswith(NOISE) for name in views),
+        )
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Count one batch."""
+        keep = self.config.keep
+        counting = sweep == 2
+        if (keep and sweep) or self._reader is None:
+            return
+        views = [view for view in self.views.values() if counting or keep or view.own]
+        maps = {view.name: self._reader.maps(view, seen) for view in views}
+        if counting:
+            self._tally(seen, maps, self._state.reach(seen))
+            return
+        for view in views:
+            for layer, values in maps[view.name].items():
+                if sweep == 1:
+                    self._state.refine(view.name, layer, values)
+                elif view.own:
+                    self._state.quantile(view.name, layer).update(values)
+        if keep:
+            # Images are larger than the maps of a last layer; what a count needs of them is known by now.
+            lean = replace(seen, images={}, logits={}, activations={}, goal={})
+            self._kept.append((lean, maps, self._state.reach(seen)))
+
+    def _tally(
+        self, seen: Observation, maps: Mapping[str, Mapping[str, Tensor]], reached: Mapping[str, Mapping[str, float]]
+    ) -> None:
+        self._state.note(reached)
+        labels, others = self._labels(seen.index)
+        for name, layers in maps.items():
+            view = self.views[name]
+            group = view.group(seen, self.config.seed)
+            held = others if view.shuffled and others is not None else labels
+            for layer, values in layers.items():
+                thresholds = self._thresholds(name)[layer].to(values.device)
+                counts = self._state.count(view, layer, values)
+                counts.update(values, thresholds, held, self.dataset.label_size, group)
+
+    def _thresholds(self, view: str) -> dict[str, Tensor]:
+        return self._state.thresholds[view if self.views[view].own else REAL]
+
+    def _labels(self, index: Tensor) -> tuple[BatchLabels, BatchLabels | None]:
+        """Read the labels of a batch, and those of its images' partners where they are wanted."""
+        numbers = index.tolist()
+        shuffled = any(view.shuffled for view in self.views.values())
+        wanted = numbers + [self._partners[number] for number in numbers] * shuffled
+        with ThreadPoolExecutor(_READERS) as pool:
+            read = list(pool.map(self._labels_of, wanted))
+        own = batch_labels(read[: len(numbers)], self.vocabulary, index.device)
+        others = batch_labels(read[len(numbers) :], self.vocabulary, index.device) if shuffled else None
+        return own, others
+
+    def _labels_of(self, number: int) -> ImageLabels:
+        maps, whole = self.dataset.segmentation(number)
+        return image_labels(maps, whole, self.vocabulary, self.dataset.label_size, self.config.rule)
+
+    def settle(self, sweep: int) -> None:
+        """Turn the merged counts of a sweep into thresholds, and count what was kept."""
+        known = self._state.settle(sweep)
+        if self.config.keep and self._state.refined:
+            for _, maps, _ in self._kept:
+                for view, layers in maps.items():
+                    for layer, values in layers.items():
+                        self._state.refine(view, layer, values)
+            known = self._state.settle(1)
+        if known:
+            kept, self._kept = self._kept, []
+            for batch in kept:
+                self._tally(*batch)
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's counts of the sweep under way."""
+        self._state.merge(state)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return counts and thresholds as plain types and tensors."""
+        return self._state.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace counts and thresholds."""
+        self._state.load_state_dict(state)
+
+    def result(self) -> Result:
+        """Return the tables, and ratios of all units together as ``{images}/{category}``."""
+        tables = DissectionTables(
+            self.config,
+            names={number: concept.name for number, concept in self.dataset.concepts.items()},
+            categories=self.dataset.categories,
+            taps=self.taps,
+            eps={name: attack.eps for name, attack in self.attacks.items()},
+            reached=self._state.reached,
+            thresholds={kind: self._thresholds(kind) for kind in (REAL, *self.attacks)},
+            counts=self._state.counts,
+        )
+        origin = {
+            "config": asdict(self.config),
+            "concepts": {"fingerprint": self.dataset.fingerprint, "images": len(self.dataset)},
+            "quantile_position": "hazen",
+            "upsampling": "bilinear at half-pixel centres, antialiased when shrinking",
+        }
+        return Result(self.name, scalars=tables.scalars(), tables=tables.tables(), provenance=origin)
+
+
+def read_at(network: Network, layers: str | Sequence[str]) -> dict[str, str]:
+    """Return for every layer asked for what is read of it.
+
+    Args:
+        network: whose layers are meant.
+        layers: ``last``, ``all_conv``, or names, in a list or separated by commas.
+
+    Raises:
+        ValueError: if the network has no φ, no convolutions, or no such layer.
+    """
+    names = [name.strip() for name in layers.split(",")] if isinstance(layers, str) else list(layers)
+    if names == ["all_conv"]:
+        taps = {one.layer: one.tap for one in conv_taps(network)}
+        if not taps:
+            raise ValueError(f"layers: {network.name} has no convolutions; name the layers to be dissected.")
+        return taps
+    if names == ["last"]:
+        if network.phi is None:
+            raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
+        return {network.phi: network.phi}
+    if not names:
+        raise ValueError("layers must be last, all_conv, or names of layers, got none.")
+    check_layers(network.backbone, [name for name in names if name not in ALIASES])
+    return {name: name for name in names}

@@ -1,0 +1,161 @@
+"""What a dissection has counted so far: mergeable over processes, and saved where a run may be interrupted."""
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from torch import Tensor
+
+from lightning_advinterp.analyses.base.protocol import Observation
+from lightning_advinterp.analyses.dissection.config import DissectionConfig
+from lightning_advinterp.analyses.dissection.views import View
+from lightning_advinterp.core.result import REAL
+from lightning_advinterp.metrics.dissection import ConceptCounts
+from lightning_advinterp.metrics.label_maps import Vocabulary
+from lightning_advinterp.metrics.quantile import TopQuantile
+from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
+
+logger = logging.getLogger(__name__)
+
+
+class DissectionState:
+    """Quantiles, then thresholds, then counts, by view and layer.
+
+    Args:
+        config: how is counted.
+        vocabulary: the labels.
+        images: how many images come at most.
+        attacks: names.
+
+    Attributes:
+        quantiles: of the first sweep; empty once they are settled.
+        refined: of the second, if thresholds are to be exact, or of the layers where the first left some unresolved.
+        thresholds: float32 ``[U]``, settled: the same in all processes.
+        counts: of the last sweep.
+        reached: attack to number of images ``n``, of successes ``success``, and the sum of ``linf``.
+    """
+
+    def __init__(self, config: DissectionConfig, vocabulary: Vocabulary, images: int, attacks: tuple[str, ...]) -> None:
+        self.config, self.vocabulary, self.images = config, vocabulary, images
+        self.quantiles: dict[str, dict[str, TopQuantile]] = {}
+        self.refined: dict[str, dict[str, RefinedQuantile]] = {}
+        self.thresholds: dict[str, dict[str, Tensor]] = {}
+        self.counts: dict[str, dict[str, ConceptCounts]] = {}
+        self.reached: dict[str, dict[str, float]] = {name: {"n": 0, "success": 0, "linf": 0.0} for name in attacks}
+
+    def quantile(self, view: str, layer: str) -> TopQuantile:
+        """Return the quantile of a view's layer, a new one at first."""
+        layers = self.quantiles.setdefault(view, {})
+        if layer not in layers:
+            layers[layer] = TopQuantile(self.config.quantile, self.images)
+        return layers[layer]
+
+    def refine(self, view: str, layer: str, maps: Tensor) -> None:
+        """Count a batch for a threshold that is not known yet; others are passed over."""
+        quantile = self.refined.get(view, {}).get(layer)
+        if quantile is not None:
+            quantile.update(maps)
+
+    def count(self, view: View, layer: str, maps: Tensor) -> ConceptCounts:
+        """Return the counts of a view's layer, zeros at first."""
+        layers = self.counts.setdefault(view.name, {})
+        known = layers.get(layer)
+        if known is None or known.images.device != maps.device:  # a loaded state lies in the main memory
+            layers[layer] = self._zeros(maps.shape[1], view.groups, maps)
+            if known is not None:
+                layers[layer].load_state_dict(known.state_dict())
+        return layers[layer]
+
+    def _zeros(self, units: int, groups: int, like: Tensor) -> ConceptCounts:
+        return ConceptCounts(units, self.vocabulary, rule=self.config.rule, groups=groups, device=like.device)
+
+    def reach(self, seen: Observation) -> dict[str, dict[str, float]]:
+        """Count a batch's images and successes by attack, and how far they are from the real ones."""
+        found = {}
+        for name in self.reached:
+            delta = (seen.images[name] - seen.images[REAL]).flatten(1)
+            linf = float(delta.abs().amax(1).double().sum())
+            found[name] = {"n": len(seen.index), "success": int(seen.success[name].sum()), "linf": linf}
+        return found
+
+    def note(self, reached: Mapping[str, Mapping[str, float]]) -> None:
+        """Add what :meth:`reach` says of a batch, or another process's sums."""
+        for name, found in reached.items():
+            for key, value in found.items():
+                self.reached[name][key] += value
+
+    def settle(self, sweep: int) -> bool:
+        """Turn a sweep's merged quantiles into refinements or thresholds; return whether thresholds are known now."""
+        if sweep == 0:
+            self._refine_or_read()
+            self.quantiles = {}
+        elif self.refined:
+            for view, layer, quantile in _entries(self.refined):
+                self.thresholds.setdefault(view, {})[layer] = quantile.compute()
+            self.refined = {}
+        else:
+            return False
+        return bool(self.thresholds) and not self.refined
+
+    def _refine_or_read(self) -> None:
+        """Read the thresholds that are known; of the others note what a further sweep must count."""
+        unresolved = 0
+        for view, layer, quantile in _entries(self.quantiles):
+            rough = int(quantile.unresolved().sum())
+            if rough or self.config.exact:
+                refined = quantile.refined(all_units=self.config.exact)
+                self.refined.setdefault(view, {})[layer] = refined
+            else:
+                self.thresholds.setdefault(view, {})[layer] = quantile.compute()
+            unresolved += rough
+        if unresolved and not self.config.exact:
+            logger.info("dissection: the thresholds of %d units need one more sweep over the images.", unresolved)
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict` of the sweep under way."""
+        for view, layer, one in _entries(state["quantiles"]):
+            self.quantile(view, layer).merge(one)
+        for view, layer, one in _entries(state["refined"]):
+            self.refined[view][layer].merge(one)
+        for view, layer, one in _entries(state["counts"]):
+            if layer in self.counts.get(view, {}):
+                self.counts[view][layer].merge(one)
+            else:
+                self._load_counts(view, layer, one)
+        self.note(state["reached"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return everything as plain types and tensors in main memory, wherever another process' device may be."""
+        parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
+        parts = {"quantiles": self.quantiles, "refined": self.refined, "counts": self.counts}
+        states = {
+            part: {view: {layer: one.state_dict() for layer, one in layers.items()} for view, layers in found.items()}
+            for part, found in parts.items()
+        }
+        reached = {name: dict(values) for name, values in self.reached.items()}
+        thresholds = {
+            view: {layer: one.cpu() for layer, one in found.items()} for view, found in self.thresholds.items()
+        }
+        return states | {"thresholds": thresholds, "reached": reached}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace everything."""
+        self.quantiles, self.refined, self.counts = {}, {}, {}
+        self.thresholds = {view: dict(layers) for view, layers in state["thresholds"].items()}
+        self.reached = {name: dict(values) for name, values in state["reached"].items()}
+        for view, layer, one in _entries(state["quantiles"]):
+            self.quantile(view, layer).load_state_dict(one)
+        for view, layer, one in _entries(state["refined"]):
+            self.refined.setdefault(view, {})[layer] = RefinedQuantile.from_state(one)
+        for view, layer, one in _entries(state["counts"]):
+            self._load_counts(view, layer, one)
+
+    def _load_counts(self, view: str, layer: str, state: dict[str, Tensor]) -> None:
+        groups, units, _ = state["intersection"].shape
+        counts = self._zeros(units, groups, state["intersection"])
+        counts.load_state_dict(state)
+        self.counts.setdefault(view, {})[layer] = counts
+
+
+def _entries(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
+    return [(view, layer, one) for view, layers in found.items() for layer, one in layers.items()]

@@ -1,0 +1,180 @@
+"""What dissection looks at beside the images themselves: the controls without which its ratios say little."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.analyses.base.protocol import Observation
+from lightning_advinterp.analyses.dissection.config import NOISE, PAIRED, DissectionConfig
+from lightning_advinterp.core.randomness import mix, mixed_seed, normal, sample_keys
+from lightning_advinterp.core.result import REAL
+from lightning_advinterp.networks.network import Network
+
+_NOISE_STREAM = 0x6E6F697365  # "noise"
+_BAG, _PARTNER, _ROTATION, _WEIGHTS = range(1, 5)
+
+
+def sign_noise(x: Tensor, x_adv: Tensor, keys: Tensor) -> Tensor:
+    """Return images as far from ``x`` as ``x_adv`` in L∞, in a random direction: x + ‖x* − x‖∞·sign(N(0, 1)).
+
+    Args:
+        x: ``[B, 3, H, W]`` in [0, 1].
+        x_adv: likewise.
+        keys: int64 ``[B]``, from which the signs are drawn.
+    """
+    radius = (x_adv - x).flatten(1).abs().amax(1)[:, None, None, None]
+    signs = normal(keys, x.shape[1:], stream=_NOISE_STREAM).sign().to(x.dtype)
+    return (x + radius * signs).clamp_(0, 1)
+
+
+def random_twin(network: Network, seed: int) -> Network:
+    """Return a copy of a network with random weights, in evaluation mode; global random state stays as it was.
+
+    Modules draw their weights as at their creation; parameters of modules that cannot are shuffled.
+    """
+    twin = copy.deepcopy(network).cpu()
+    device = next((parameter.device for parameter in network.parameters()), torch.device("cpu"))
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(mixed_seed(seed, _WEIGHTS))
+        for module in twin.modules():
+            reset = getattr(module, "reset_parameters", None)
+            if callable(reset):
+                reset()
+                continue
+            for parameter in module.parameters(recurse=False):
+                shuffled = parameter.flatten()[torch.randperm(parameter.numel())]
+                parameter.copy_(shuffled.view_as(parameter))
+    return twin.to(device).eval().requires_grad_(False)
+
+
+def rotation(units: int, seed: int, place: int, like: Tensor) -> Tensor:
+    """Return a random rotation of a layer's units, orthogonal ``[U, U]``, evenly distributed.
+
+    The control of Bau et al. 2017, section 4.2: a rotated basis spans the same space, but not along its units.
+
+    Args:
+        units: U.
+        seed: draws it.
+        place: the layer's number, so that layers differ.
+        like: its type and device are taken.
+    """
+    generator = torch.Generator().manual_seed(mixed_seed(seed, _ROTATION, place))
+    # QR of a Gaussian matrix, with the signs that make it unique (Mezzadri 2007).
+    q, r = torch.linalg.qr(torch.randn(units, units, generator=generator, dtype=torch.float64))
+    turn: Tensor = q * r.diagonal().sign()
+    return turn.to(like.device, like.dtype)
+
+
+def partners(numbers: Sequence[int], seed: int) -> dict[int, int]:
+    """Return for every image another one, whose labels it is given: all images in one random cycle."""
+    order = torch.randperm(len(numbers), generator=torch.Generator().manual_seed(mixed_seed(seed, _PARTNER))).tolist()
+    cycle = [numbers[place] for place in order]
+    return dict(zip(cycle, cycle[1:] + cycle[:1], strict=True))
+
+
+def bags(index: Tensor, groups: int, seed: int) -> Tensor:
+    """Return each image's group, int64 ``[B]``: a random one that belongs to the image alone."""
+    return mix(torch.zeros_like(index), seed, _BAG, index) % groups
+
+
+@dataclass(frozen=True)
+class View:
+    """One way to look at the images: what is read, with which thresholds, against which labels.
+
+    Attributes:
+        name: ``real``, an attack, an attack's noise, the real images beside an attack, or a control.
+        kind: the image kind that it depends on.
+        own: whether it has thresholds of its own; else those of the real images.
+        shuffled: whether it is held against another image's labels.
+        bags: into how many random groups its images are counted.
+        split: whether images are counted apart where the attack fails and where it succeeds.
+    """
+
+    name: str
+    kind: str = REAL
+    own: bool = False
+    shuffled: bool = False
+    bags: int = 1
+    split: bool = False
+
+    @property
+    def groups(self) -> int:
+        """Into how many groups images are counted."""
+        return self.bags * (1 + self.split)
+
+    def group(self, seen: Observation, seed: int) -> Tensor:
+        """Return the group of every image, int64 ``[B]``: failures first, each by bags."""
+        group = bags(seen.index, self.bags, seed)
+        return group + self.bags * seen.success[self.kind].long() if self.split else group
+
+
+def views_of(config: DissectionConfig, attacks: Sequence[str]) -> dict[str, View]:
+    """Return all that a dissection looks at, by name."""
+    own = config.threshold_source == "recompute"
+    views = [View(REAL, own=True, bags=config.groups)]
+    for name in attacks:
+        views.append(View(name, name, own, bags=config.groups, split=config.by_success))
+        if config.noise:
+            views.append(View(name + NOISE, name, own, split=config.by_success))
+        if config.by_success:
+            views.append(View(name + PAIRED, name, split=True))
+    for control in config.controls:
+        views.append(View(control, own=control != "shuffled", shuffled=control == "shuffled"))
+    return {view.name: view for view in views}
+
+
+class ViewReader:
+    """Reads each view's activations.
+
+    Args:
+        network: the network looked at.
+        taps: layer to what is read of it.
+        seed: draws rotations, random weights and noise.
+    """
+
+    def __init__(self, network: Network, taps: Mapping[str, str], seed: int) -> None:
+        self.network, self.taps, self.seed = network, taps, seed
+        self._read = tuple(dict.fromkeys(taps.values()))
+        self._twin: Network | None = None
+        self._turns: dict[str, Tensor] = {}
+
+    def maps(self, view: View, seen: Observation) -> dict[str, Tensor]:
+        """Return activations by layer, ``[B, U, H, W]``.
+
+        Raises:
+            ValueError: if a layer has no places, as the tokens of a transformer.
+        """
+        values = self._activations(view, seen)
+        found = {layer: values[tap] for layer, tap in self.taps.items()}
+        for layer, maps in found.items():
+            if maps.dim() != 4:
+                raise ValueError(
+                    f"layers: dissection needs maps [B, units, H, W], {layer!r} gives {tuple(maps.shape)}; "
+                    "name a layer whose output has its units on axis 1 and two axes of places after it."
+                )
+        if view.name == "rotated":
+            return {layer: self._rotated(layer, maps) for layer, maps in found.items()}
+        return found
+
+    def _activations(self, view: View, seen: Observation) -> Mapping[str, Tensor]:
+        real = seen.images[REAL]
+        if view.name == "random":
+            if self._twin is None:
+                self._twin = random_twin(self.network, self.seed)
+            return self._forward(self._twin, real)
+        if view.name.endswith(NOISE):
+            keys = sample_keys(seen.index, seed=self.seed)
+            return self._forward(self.network, sign_noise(real, seen.images[view.kind], keys))
+        return seen.activations[REAL if view.name.endswith(PAIRED) else view.kind]
+
+    def _forward(self, network: Network, x: Tensor) -> dict[str, Tensor]:
+        with torch.no_grad():
+            return network.forward_features(x, self._read)[1]
+
+    def _rotated(self, layer: str, maps: Tensor) -> Tensor:
+        if layer not in self._turns:
+            self._turns[layer] = rotation(maps.shape[1], self.seed, list(self.taps).index(layer), maps)
+        return (self._turns[layer] @ maps.flatten(2)).view_as(maps)

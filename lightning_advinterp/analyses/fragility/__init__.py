@@ -1,0 +1,1 @@
+"""How far explanations change under attacks that keep the prediction."""

@@ -1,0 +1,264 @@
+"""How far the training images that a prediction rests on can be exchanged (Ghorbani et al. 2019, Section 3)."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.fragility.state import as_image
+from lightning_advinterp.analyses.fragility.tables import named
+from lightning_advinterp.analyses.influence.config import InfluenceConfig, Task
+from lightning_advinterp.analyses.influence.tables import reference_level, summary_of
+from lightning_advinterp.attacks.explanation.influence import InfluenceAttack
+from lightning_advinterp.attacks.loop.budget import parse_budget
+from lightning_advinterp.attacks.loop.step import RandomSignStep, SignStep
+from lightning_advinterp.attacks.loop.threat import Linf
+from lightning_advinterp.core.randomness import mixed_seed, sample_keys
+from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.explanations.influence import LastLayerInfluence, layer_size
+from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate, pooled
+from lightning_advinterp.metrics.heatmaps import (
+    compare_inputs,
+    says_nothing,
+    silent_when,
+    spearman,
+    top_k_intersection,
+)
+from lightning_advinterp.networks.network import Network
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Exemplars:
+    """A test image and its most influential training images.
+
+    Attributes:
+        image: uint8 ``[H, W, 3]``.
+        before: numbers of training images, the most influential first.
+        after: attack to the perturbed image and its most influential training images.
+    """
+
+    image: Tensor
+    before: list[int]
+    after: dict[str, tuple[Tensor, list[int]]] = field(default_factory=dict)
+
+
+class InfluenceAnalysis:
+    """Influence of training images on correctly classified test images, before and after attacks.
+
+    Influence here is −I(i, t): how much weight on training image i lowers the loss at t. Table ``influence``, a row per
+    image and attack: ``image, attack, eps, spearman`` (of the influence of all training images before and after),
+    ``overlap`` (share of the most influential ones that stay), ``label_kept`` (by the last layer), ``linf``, ``l2``,
+    ``delta_p``, ``delta_output``, ``class``, ``no_influence`` (``before`` the attack, ``after`` it, at ``both`` times:
+    all training images then have the same influence, as of a saturated last layer, and there is nothing to compare).
+    Attacks: ``sign``, one step; ``iterated``; ``random_sign``, the control.
+    Table ``influence_summary``: medians, their 95 % intervals and 10 and 90 % quantiles, the medians of the images that
+    kept their class (``…_kept``), and ``spearman_other``: the same between two images of one class.
+
+    The first run over the data collects features, the second one attacks.
+
+    Args:
+        config: which layer and which attacks.
+        task: which images are for what.
+    """
+
+    name = "influence"
+
+    def __init__(self, config: InfluenceConfig, task: Task) -> None:
+        self.config, self.task = config, task
+        self._network: Network | None = None
+        self._features: dict[int, tuple[int, Tensor]] = {}
+        self._rows: dict[int, dict[str, Row]] = {}
+        self._vectors: dict[int, tuple[int, Tensor]] = {}
+        self._skipped: set[int] = set()
+        self.exemplars: dict[int, Exemplars] = {}
+        self._influence: LastLayerInfluence | None = None
+
+    def needs(self, network: Network) -> Needs:
+        """Two sweeps, the first one for the features.
+
+        Raises:
+            ValueError: if the network's own last layer is asked for, and is not linear, or the layer is too large.
+        """
+        self._network = network
+        head = network.backbone.get_submodule(network.head) if network.head else None
+        if self.config.layer == "own":
+            own = _head(network)
+            layer_size(own.out_features, own.in_features, own.bias is not None)
+        elif isinstance(head, nn.Linear | nn.Conv2d):
+            inputs = head.in_features if isinstance(head, nn.Linear) else head.in_channels
+            layer_size(len(self.task.classes), inputs)
+        # only test images are attacked, and only training images teach: this is the most that one may take
+        steps = self.config.steps + 2
+        attacked = Sweep(batch=2 * self.config.batch_size)  # training images among them fall out
+        return Needs((Sweep(layers=("penultimate",)), attacked), passes=(steps + 7, steps))
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Collect features, or attack."""
+        wanted = self.task.training if sweep == 0 else self.task.test
+        chosen = torch.tensor([number in wanted for number in seen.index.tolist()], device=seen.index.device)
+        index, x, labels = seen.index[chosen], seen.images[REAL][chosen], seen.label[chosen]
+        if sweep == 0:
+            features = pooled(seen.activations[REAL]["penultimate"])[chosen].cpu()
+            for number, label, feature in zip(index.tolist(), labels.tolist(), features, strict=True):
+                self._features[number] = (label, feature)
+            return
+        for start in range(0, len(index), self.config.batch_size):
+            part = slice(start, start + self.config.batch_size)
+            self._measure(index[part], x[part], labels[part])
+
+    def _places(self, labels: Tensor) -> Tensor:
+        """Return the last layer's classes of labels."""
+        if self.config.layer == "own":
+            return labels
+        return torch.searchsorted(torch.tensor(self.task.classes, device=labels.device), labels)
+
+    def influence(self) -> LastLayerInfluence:
+        """Return the influence function of the last layer, trained on all features that were collected."""
+        if self._influence is None:
+            network = self._network
+            assert network is not None
+            device = next(network.parameters()).device
+            labels, features = zip(*(self._features[number] for number in sorted(self._features)), strict=True)
+            inputs, y = torch.stack(features).to(device), self._places(torch.tensor(labels, device=device))
+            weight: Tensor
+            bias: Tensor | None
+            if self.config.layer == "own":
+                weight, bias = _head(network).weight, _head(network).bias
+            else:
+                weight, bias = fit_last_layer(inputs, y, len(self.task.classes), damping=self.config.damping)
+            self._influence = LastLayerInfluence(inputs, y, weight, bias, damping=self.config.damping)
+        return self._influence
+
+    def _measure(self, index: Tensor, x: Tensor, labels: Tensor) -> None:
+        network, influence, config = self._network, self.influence(), self.config
+        assert network is not None
+        with torch.no_grad():
+            features = penultimate(network, x)
+        right = influence.logits(features).argmax(1) == self._places(labels)
+        self._skipped |= set(index[~right].tolist())
+        if not bool(right.any()):
+            return
+        index, x, labels, features = index[right], x[right], labels[right], features[right]
+        y, logits = self._places(labels), influence.logits(features)
+        keys, before = sample_keys(index, seed=config.seed), -influence.influence(features, y).contiguous()
+        for place, number in enumerate(index.tolist()):
+            self._vectors[number] = (int(y[place]), before[place].float().cpu())
+            self.exemplars[number] = Exemplars(as_image(x[place]), self._strongest(before[place]))
+        self._trim()
+        for name, attack in self._attacks(influence).items():
+            x_adv = attack(network, x, y, keys=keys)
+            with torch.no_grad():
+                moved = penultimate(network, x_adv)
+            after = -influence.influence(moved, y).contiguous()
+            inputs = compare_inputs(x, x_adv, logits, influence.logits(moved), y)
+            columns = {"spearman": spearman(before[:, None], after[:, None]), "overlap": self._overlap(before, after)}
+            columns |= {key: inputs[key] for key in ("label_kept", "linf", "l2", "delta_p", "delta_output")} | {
+                "class": labels
+            }
+            values = {key: column.tolist() for key, column in columns.items()}
+            silent = silent_when(before[:, None], after[:, None])
+            head: Row = {"attack": name, "eps": attack.eps}
+            for place, number in enumerate(index.tolist()):
+                own = self._rows.setdefault(number, {})
+                own[name] = head | {key: column[place] for key, column in values.items()}
+                own[name]["no_influence"] = silent[place]
+                if number in self.exemplars:
+                    self.exemplars[number].after[name] = (as_image(x_adv[place]), self._strongest(after[place]))
+
+    def _attacks(self, influence: LastLayerInfluence) -> dict[str, InfluenceAttack]:
+        budget, steps = parse_budget(self.config.eps), self.config.steps
+        given: dict[str, Any] = {"influence": influence, "top": self.config.top}
+        return {
+            "sign": InfluenceAttack(Linf(budget), SignStep(1.0, relative=True), **given),
+            "iterated": InfluenceAttack(Linf(budget), SignStep(2.5 / steps, relative=True), steps=steps, **given),
+            "random_sign": InfluenceAttack(Linf(budget), RandomSignStep(1.0, relative=True), **given),
+        }
+
+    def _overlap(self, before: Tensor, after: Tensor) -> Tensor:
+        """Share of the most influential training images that are the same, ``[T]``; NaN where all count alike."""
+        return top_k_intersection(before[:, None], after[:, None], self.config.overlap)
+
+    def _strongest(self, values: Tensor) -> list[int]:
+        """Return the numbers of the most influential training images; none where all count alike."""
+        if bool(says_nothing(values[None])):
+            return []
+        numbers = sorted(self._features)
+        return [numbers[n] for n in values.argsort(descending=True, stable=True)[: self.config.top].tolist()]
+
+    def _trim(self) -> None:
+        """Keep the exemplars of a few images, a seeded choice: neighbours in a folder are of one class."""
+        order = sorted(self.exemplars, key=lambda number: (mixed_seed(self.config.seed, number), number))
+        self.exemplars = {number: self.exemplars[number] for number in order[: self.config.show]}
+
+    def settle(self, sweep: int) -> None:
+        """All features are there."""
+        self._influence = None
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's images."""
+        self._features |= state["features"]
+        self._rows |= state["rows"]
+        self._vectors |= state["vectors"]
+        self._skipped |= set(state["skipped"])
+        self.exemplars |= {number: Exemplars(*parts) for number, parts in state["exemplars"].items()}
+        self._trim()
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return features and rows so far."""
+        shown = {number: (one.image, one.before, dict(one.after)) for number, one in self.exemplars.items()}
+        state = {"features": dict(self._features), "rows": dict(self._rows), "vectors": dict(self._vectors)}
+        return state | {"skipped": sorted(self._skipped), "exemplars": shown}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace features and rows."""
+        self._features, self._rows, self._vectors, self._skipped, self.exemplars = {}, {}, {}, set(), {}
+        self.merge(state)
+
+    def result(self) -> Result:
+        """Return the tables, and the medians as scalars."""
+        rows: list[Row] = [
+            {"image": number} | row for number, own in sorted(self._rows.items()) for row in own.values()
+        ]
+        counts = {"training": len(self._features), "skipped": len(self._skipped)}
+        level = reference_level(self._vectors[number] for number in sorted(self._vectors))
+        summary = [
+            summary_of([row for row in rows if row["attack"] == name]) | {"spearman_other": level} | counts
+            for name in dict.fromkeys(row["attack"] for row in rows)
+        ]
+        scalars = {"influence/images": float(len(self._rows)), "influence/skipped": float(len(self._skipped))}
+        for row in summary:
+            row["no_influence"] = row.pop("no_influence")  # last
+            logged = {
+                key: row[key] for key in ("spearman", "overlap", "label_kept", "no_influence") if row[key] is not None
+            }
+            scalars |= {f"influence/{row['attack']}/{key}": value for key, value in logged.items()}
+        self._warn(rows)
+        return Result(self.name, scalars, {"influence": rows, "influence_summary": summary})
+
+    def _warn(self, rows: Sequence[Row]) -> None:
+        """Name the images of which no training image is more influential than another."""
+        silent = list(dict.fromkeys(row["image"] for row in rows if row["no_influence"] is not None))
+        if silent:
+            logger.warning(
+                "influence: all training images have the same influence on %d of %d images (%s), before or after an "
+                "attack, as where the last layer is saturated: their measures are missing; see column no_influence.",
+                len(silent),
+                len(self._rows),
+                named(silent),
+            )
+
+
+def _head(network: Network) -> nn.Linear:
+    """Return the last layer, which must be linear."""
+    head = network.backbone.get_submodule(network.head) if network.head else None
+    if not isinstance(head, nn.Linear):
+        raise ValueError(
+            f"influence.layer: the last layer of {network.name} is not linear ({type(head).__name__}); take retrained."
+        )
+    return head

@@ -1,0 +1,1 @@
+"""Images that drive a unit, side by side."""

@@ -1,0 +1,284 @@
+"""What units mean on real and on adversarial images: LC, CS1 and CS2 of every unit of the chosen layers."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.semantics.result import Setting, build_result
+from lightning_advinterp.analyses.semantics.success import LEAST, SuccessSplit
+from lightning_advinterp.analyses.semantics.units import KindSeen, Layers, LayerUnits
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.randomness import sample_keys
+from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.metrics.sample import ImageSample
+from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.spaces import Reduce, UnitLayer, reduce_maps, unit_layers
+from lightning_advinterp.units.top_images import Ranking, TopImages, kept_count
+
+logger = logging.getLogger(__name__)
+
+_HALVES = (0, 1)
+_HALF_SEED = 0x68616C66  # "half"
+
+
+class SemanticsAnalysis:
+    """LC, CS1 and CS2 per unit, their curve, and what they are to be measured against.
+
+    The images are divided at random into two halves, and the top images are kept of each: together they give the
+    measures, apart the ceiling (CS between two halves of the real images) and the measures that do not share their
+    noise (LC from one half, CS from the other).
+
+    Args:
+        attacks: name to attack; every name is an image kind beside ``real``. The first one's scalars have the plain
+            names, the others' their name in front.
+        classes: the classes over which distributions are taken, with their similarity C. Labels, targets and
+            predictions outside it do not count; the share of targets inside is reported. An attack that chooses its
+            own targets should choose them inside it (:attr:`~lightning_advinterp.attacks.loop.attack.Attack.classes`).
+        layers: see :func:`~lightning_advinterp.units.spaces.unit_layers`.
+        share: of the images that count as a unit's top images.
+        reduce: an image's activation of a unit is the ``max`` or ``mean`` over all places.
+        show: of so many top images per unit and kind the positions are kept, for panels.
+        sample: at most so many images decide whether units follow content or prediction; memory is images × units.
+        images: number of images; None: the runner says it (without either, all are kept).
+        by_success: measure the images on which an attack succeeds apart from those on which it fails too.
+        seed: of halves, sample, chance level and bootstrap.
+
+    Reference:
+        Dong, Su, Zhu 2022, Eq. 10–13 and Fig. 10.
+    """
+
+    name = "semantics"
+
+    def __init__(
+        self,
+        attacks: Mapping[str, Attack] | None = None,
+        *,
+        classes: ClassSpace,
+        layers: str | Sequence[str] = "all_conv",
+        share: float = 0.01,
+        reduce: Reduce = "max",
+        show: int = 8,
+        sample: int = 2000,
+        images: int | None = None,
+        by_success: bool = False,
+        seed: int = 0,
+    ) -> None:
+        if reduce not in ("max", "mean"):
+            raise ValueError(f"reduce must be max or mean, got {reduce!r}.")
+        kept_count(share, 1)
+        self.attacks, self.classes, self.layers = dict(attacks or {}), classes, layers
+        self.share, self.reduce, self.seed = share, reduce, seed
+        self.kinds = (REAL, *self.attacks)
+        self._show, self._by_success = show, by_success
+        self._units: tuple[UnitLayer, ...] = ()
+        self._widths: list[int] = []
+        self._lowest: list[float] = []
+        self._reserve(None)
+        if images is not None:
+            self.expect(images)
+        self._sample = ImageSample(sample, seed)
+        self._true = torch.zeros(classes.size, dtype=torch.int64)
+        self._targets = {kind: torch.zeros(classes.size, dtype=torch.int64) for kind in self.attacks}
+        self._inside = dict.fromkeys(self.attacks, 0)
+
+    def expect(self, images: int) -> None:
+        """Keep as many top images as the share of so many images is."""
+        self._reserve(max(kept_count(self.share, images), self._show, LEAST))
+
+    def _reserve(self, keep: int | None) -> None:
+        self._top = {kind: [TopImages(keep, self._show) for _ in _HALVES] for kind in self.kinds}
+        split = self.attacks if self._by_success else ()
+        self._split = {kind: SuccessSplit(self.classes.size, self.share, keep, self._aims(kind)) for kind in split}
+
+    def needs(self, network: Network) -> Needs:
+        """One sweep over all kinds of images, with all layers."""
+        self._units = unit_layers(network, self.layers)
+        return Needs((Sweep(tuple(dict.fromkeys(unit.tap for unit in self._units)), self.kinds),))
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Rank one batch among the images so far."""
+        true = self.classes.local(seen.label)
+        self._true += _counts(true, self.classes.size)
+        half = sample_keys(seen.index, seed=_HALF_SEED + self.seed) & 1
+        fields = {"true": true}
+        noted: dict[str, tuple[Tensor, Tensor]] = {}
+        for kind in self.kinds:
+            maps = [seen.activations[kind][unit.tap] for unit in self._units]
+            parts = [reduce_maps(a, self.reduce, unit.layer) for a, unit in zip(maps, self._units, strict=True)]
+            self._look_at(parts, maps)
+            values = torch.cat(parts, dim=1)
+            predicted = self.classes.predicted(seen.logits[kind])
+            target = self._target(kind, seen, predicted)
+            if kind != REAL:
+                self._targets[kind] += _counts(target, self.classes.size)
+                # What the network says among all its outputs: among the members it cannot lie outside.
+                whole = target if self._aims(kind) else self.classes.local(seen.logits[kind].argmax(dim=1))
+                self._inside[kind] += int((whole >= 0).sum())
+                fields[f"target/{kind}"] = target
+            fields[kind] = values.float()
+            notes = torch.stack([true, target, predicted], dim=1)
+            noted[kind] = values, notes
+            for number in _HALVES:
+                own = (half == number).nonzero().squeeze(1)
+                if len(own):
+                    find = _Finder(maps, self._widths, own)
+                    self._top[kind][number].update(values[own], seen.index[own], notes[own], find)
+        for kind, split in self._split.items():
+            split.update(half, seen.index, noted[REAL], noted[kind])
+        self._sample.update(seen.index, fields)
+
+    def _target(self, kind: str, seen: Observation, predicted: Tensor) -> Tensor:
+        """Classes aimed at; what an image without a target is taken for by the network stands for it."""
+        if kind == REAL:
+            return torch.full_like(predicted, -1)
+        return self.classes.local(seen.goal[kind]) if self._aims(kind) else predicted
+
+    def _aims(self, kind: str) -> bool:
+        """Whether an attack moves images towards classes, not away from theirs."""
+        attack = self.attacks[kind]
+        return attack.target is not None or attack.label == "least_likely"
+
+    def _look_at(self, parts: Sequence[Tensor], maps: Sequence[Tensor]) -> None:
+        """Learn the layers' widths, and whether layers of unknown sign have activations below zero."""
+        if not self._widths:
+            self._widths = [part.shape[1] for part in parts]
+            self._lowest = [0.0] * len(parts)
+        for place, unit in enumerate(self._units):
+            if unit.signed is None and self._lowest[place] == 0:
+                self._lowest[place] = min(0.0, float(maps[place].min()))
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's top images."""
+        if state["widths"]:  # else it saw no image
+            self._widths = list(state["widths"])
+            self._lowest = [min(pair) for pair in zip(self._lowest or state["lowest"], state["lowest"], strict=True)]
+        self._true = self._true + state["true"]
+        for kind, lists in state["top"].items():
+            for own, other in zip(self._top[kind], lists, strict=True):
+                own.merge(other)
+        for kind, counts in state["targets"].items():
+            self._targets[kind] = self._targets[kind] + counts
+            self._inside[kind] += state["inside"][kind]
+        for kind, split in self._split.items():
+            split.merge(state["split"][kind])
+        self._sample.merge(state["sample"])
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was kept."""
+        return {
+            "widths": list(self._widths),
+            "lowest": list(self._lowest),
+            "true": self._true.clone(),
+            "targets": {kind: counts.clone() for kind, counts in self._targets.items()},
+            "inside": dict(self._inside),
+            "top": {kind: [half.state_dict() for half in lists] for kind, lists in self._top.items()},
+            "split": {kind: split.state_dict() for kind, split in self._split.items()},
+            "sample": self._sample.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace what was kept."""
+        self._widths, self._lowest = list(state["widths"]), list(state["lowest"])
+        self._true = state["true"].clone()
+        self._targets = {kind: counts.clone() for kind, counts in state["targets"].items()}
+        self._inside = dict(state["inside"])
+        for kind, lists in state["top"].items():
+            for own, other in zip(self._top[kind], lists, strict=True):
+                own.load_state_dict(other)
+        for kind, split in self._split.items():
+            split.load_state_dict(state["split"][kind])
+        self._sample.load_state_dict(state["sample"])
+
+    def top(self, kind: str, count: int) -> tuple[Ranking, Tensor]:
+        """Return the first images of every unit, and the positions of their strongest activations.
+
+        Args:
+            kind: ``real`` or an attack's name.
+            count: at most ``show``.
+
+        Returns:
+            The ranking of all layers' units, and row and column, int64 ``[U, count, 2]``.
+        """
+        whole = self._whole(kind)
+        return whole.ranking(count), whole.places()[:, :count]
+
+    def first_units(self) -> dict[str, int]:
+        """Return where each layer's units begin in :meth:`top`."""
+        first = [0]
+        for width in self._widths:
+            first.append(first[-1] + width)
+        return {unit.layer: place for unit, place in zip(self._units, first, strict=False)}
+
+    def _whole(self, kind: str) -> TopImages:
+        first, second = self._top[kind]
+        whole = TopImages(first.keep, self._show)
+        for half in (first, second):
+            whole.merge(half.state_dict())
+        return whole
+
+    def result(self) -> Result:
+        """Return the tables and scalars."""
+        images = sum(half.seen for half in self._top[REAL])
+        if not images:
+            return Result(self.name)
+        seen = {}
+        for kind, lists in self._top.items():
+            halves = [self._first(half) if half.seen else None for half in lists]
+            top = self._first(self._whole(kind))
+            if kind == REAL:
+                seen[kind] = KindSeen(top, halves)
+            else:
+                mass = self._inside[kind] / sum(half.seen for half in lists)
+                seen[kind] = KindSeen(top, halves, self._targets[kind], mass, self.attacks[kind].eps)
+        signs = [
+            low < 0 if unit.signed is None else unit.signed for unit, low in zip(self._units, self._lowest, strict=True)
+        ]
+        layers = Layers(
+            tuple(
+                LayerUnits(unit.layer, unit.tap, width, signed)
+                for unit, width, signed in zip(self._units, self._widths, signs, strict=True)
+            )
+        )
+        setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
+        result = build_result(self.name, setting, seen, self._sample)
+        for number, (kind, split) in enumerate(self._split.items()):
+            rows = split.rows(setting, kind, self.attacks[kind].eps)
+            result.tables["semantics_success"] += rows
+            if not rows:
+                logger.warning("semantics: the network gets no image right, so there are none to split by %s.", kind)
+            result.scalars.update(split.scalars(rows, self.name if number == 0 else f"{self.name}/{kind}"))
+        return result
+
+    def _first(self, top: TopImages) -> Ranking:
+        return top.ranking(kept_count(self.share, top.seen))
+
+
+class _Finder:
+    """Finds the strongest place in the maps of some images of a batch, for few images and units at a time."""
+
+    def __init__(self, maps: Sequence[Tensor], widths: Sequence[int], own: Tensor) -> None:
+        self.maps, self.widths, self.own = maps, widths, own
+
+    def __call__(self, image: Tensor, unit: Tensor) -> Tensor:
+        """Return rows and columns ``[n, 2]`` (of equals the first); zeros for vectors."""
+        places = torch.zeros(len(image), 2, dtype=torch.int32, device=image.device)
+        first = 0
+        for maps, width in zip(self.maps, self.widths, strict=True):
+            mine = ((unit >= first) & (unit < first + width)).nonzero().squeeze(1)
+            if len(mine) and maps.dim() == 4:
+                flat = maps[self.own[image[mine]], unit[mine] - first].flatten(1)
+                # argmax may return any of equals; the first is the same on every device
+                found = (flat == flat.amax(dim=1, keepdim=True)).int().argmax(dim=1)
+                places[mine] = torch.stack([found // maps.shape[3], found % maps.shape[3]], dim=1).int()
+            first += width
+        return places
+
+
+def _counts(classes: Tensor, size: int) -> Tensor:
+    """Count classes ``[B]`` but those outside (−1)."""
+    return torch.bincount(classes[classes >= 0], minlength=size).cpu()

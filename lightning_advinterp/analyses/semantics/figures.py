@@ -1,0 +1,224 @@
+"""Figures of semantics and distances: Fig. 10 of Dong et al. 2022, its course over depth, and reference levels."""
+
+from collections.abc import Sequence
+from itertools import cycle, product
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from lightning_advinterp.core.result import REAL, Row
+
+_CS1, _CS2, _LC = "#3b6ea5", "#d1495b", "#444444"
+_COLOURS = (_CS1, _CS2, _LC, "#66a182", "#edae49", "#8d6a9f", "#4bb3c8")
+_STYLES = tuple(product(("-", "--", ":"), _COLOURS))
+_ACROSS = 3
+"""Panels beside each other: more would be too small to read on a page."""
+
+
+def _kinds(rows: Sequence[Row]) -> list[str]:
+    return [kind for kind in dict.fromkeys(row["images"] for row in rows) if kind != REAL]
+
+
+def images_told(row: Row) -> str:
+    """Return what the images allow to be read, from a row of any table with the levels."""
+    told = f"{row['images_per_class']:.3g} images per class, {row['kept']} top images"
+    return told if row["readable"] else f"{told}\n(too few images per class to read)"
+
+
+def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
+    """Return a figure with so many panels (at least one) of a size in inches, and room for a legend at its right."""
+    across, down = min(_ACROSS, max(1, count)), -(-max(1, count) // _ACROSS)
+    figure = Figure(figsize=(width * across + 1.0, height * down), layout="constrained")
+    panels = list(figure.subplots(down, across, squeeze=False, sharey=True).flat)
+    for unused in panels[max(1, count) :]:
+        unused.remove()
+    return figure, panels[: max(1, count)]
+
+
+def _legend(figure: Figure, axes: Axes) -> None:
+    """One legend for all panels, where it covers none."""
+    figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=7)
+
+
+def _chance(axes: Axes, row: Row, names: Sequence[str]) -> None:
+    """Dotted lines at what random rankings give; of CS for an attack's images alone."""
+    for name in names:
+        if row[f"chance_{name}"] is not None:
+            colour = {"lc": _LC, "cs1": _CS1, "cs2": _CS2}[name]
+            axes.axhline(row[f"chance_{name}"], color=colour, lw=0.8, ls=":", label=f"chance {name.upper()}")
+
+
+def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figure:
+    """CS1 and CS2 against LC: bins with their intervals, a kernel smoother, floor and chance; a panel per attack.
+
+    Args:
+        smooth: the table ``semantics_smooth``.
+        binned: the table ``semantics_curve``.
+        title: above the figure.
+    """
+    kinds = _kinds(binned)
+    figure, panels = _panels(len(kinds), 4.6, 4.0)
+    for axes, kind in zip(panels, kinds, strict=False):
+        bins = [row for row in binned if row["images"] == kind and row["cs1"] == row["cs1"] and row["cs1"] is not None]
+        line = [row for row in smooth if row["images"] == kind and row["cs1"] is not None]
+        for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
+            if line:
+                axes.plot([row["lc"] for row in line], [row[name] for row in line], color=colour, lw=1.5)
+            centres = [(row["lc_low"] + row["lc_high"]) / 2 for row in bins]
+            means = np.array([row[name] for row in bins])
+            bounds = [[row[name] - row[f"{name}_low"], row[f"{name}_high"] - row[name]] for row in bins]
+            spread = np.array(bounds).T.clip(0) if bins else None
+            axes.errorbar(centres, means, spread, fmt="o", ms=3, color=colour, capsize=2, label=name.upper())
+        levels = next(row for row in binned if row["images"] == kind)
+        _chance(axes, levels, ("cs1", "cs2"))
+        axes.axvline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
+        axes.axvline(levels["chance_lc"], color=_LC, lw=0.8, ls=":", label="chance LC")
+        axes.set(xlabel="LC", title=f"{kind}\n{images_told(levels)}", ylim=(-0.02, 1.02), xlim=(0, 1))
+        axes.title.set_fontsize(8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("CS1, CS2")
+    _legend(figure, panels[0])
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def depth(rows: Sequence[Row], title: str = "") -> Figure:
+    """LC, CS1 and CS2 of every layer in order of computation, with intervals, floor and chance; a panel per attack.
+
+    Args:
+        rows: the table ``semantics_layers``.
+        title: above the figure.
+    """
+    kinds = _kinds(rows) or [REAL]
+    layers = list(dict.fromkeys(row["layer"] for row in rows))
+    figure, panels = _panels(len(kinds), max(3.4, 1.2 + 0.17 * len(layers)), 4.4)
+    real = {row["layer"]: row for row in rows if row["images"] == REAL}
+    for axes, kind in zip(panels, kinds, strict=True):
+        found = {row["layer"]: row for row in rows if row["images"] == kind}
+        _line(axes, [real[layer] for layer in layers], "lc", _LC)
+        if kind != REAL:
+            _line(axes, [found[layer] for layer in layers], "cs1", _CS1)
+            _line(axes, [found[layer] for layer in layers], "cs2", _CS2)
+        levels = found[layers[0]]
+        _chance(axes, levels, ("lc", "cs1", "cs2"))
+        axes.axhline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
+        axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+        axes.set_title(f"{kind}\n{images_told(levels)}", fontsize=8)
+        axes.set_ylim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("mean over units")
+    _legend(figure, panels[0])
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str, style: str = "o-", label: str | None = None) -> None:
+    places = range(len(rows))
+    means = [np.nan if row[name] is None else row[name] for row in rows]
+    low, high = (
+        [np.nan if row[f"{name}_{side}"] is None else row[f"{name}_{side}"] for row in rows] for side in ("low", "high")
+    )
+    axes.plot(places, means, style, ms=3, color=colour, label=label or name.upper())
+    axes.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
+
+
+def by_success(rows: Sequence[Row], title: str = "") -> Figure:
+    """CS1 and CS2 over depth, of the images on which an attack succeeds and fails, with chance; a panel per attack.
+
+    Args:
+        rows: the table ``semantics_success``.
+        title: above the figure.
+    """
+    kinds = _kinds(rows)
+    layers = [layer for layer in dict.fromkeys(row["layer"] for row in rows) if layer != "all"]
+    figure, panels = _panels(len(kinds), max(3.4, 1.2 + 0.17 * len(layers)), 4.4)
+    for axes, kind in zip(panels, kinds, strict=False):
+        told = []
+        for change, style in (("success", "o-"), ("failure", "s--")):
+            found = {row["layer"]: row for row in rows if (row["images"], row["change"]) == (kind, change)}
+            if not found:
+                continue
+            own = [found[layer] for layer in layers]
+            told.append(f"{change}: n = {own[0]['n']}, {images_told(own[0])}")
+            for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
+                if own[0][f"chance_{name}"] is not None:
+                    _line(axes, own, name, colour, style, f"{name.upper()}, {change}")
+                    axes.axhline(
+                        own[0][f"chance_{name}"], color=colour, lw=0.8, ls="-." if change == "failure" else ":"
+                    )
+        axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+        axes.set_title("\n".join([kind, *told]), fontsize=8)
+        axes.set_ylim(-0.02, 1.02)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("mean over units (chance: dotted of successes, dash-dotted of failures)", fontsize=7)
+    handles = {label: one for axes in panels for one, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figure:
+    """CS1 against CS2, a dot per unit, coloured by LC, with chance; the paper says that both are never high.
+
+    Args:
+        rows: the table ``semantics``.
+        levels: the table ``semantics_levels``.
+        title: above the figure.
+    """
+    kinds = _kinds(rows)
+    figure, panels = _panels(len(kinds), 4.2, 3.8)
+    dots = None
+    for axes, kind in zip(panels, kinds, strict=False):
+        own = [row for row in rows if row["images"] == kind and row["cs1"] is not None and row["cs1"] == row["cs1"]]
+        x, y, colour = ([row[name] for row in own] for name in ("cs1", "cs2", "lc"))
+        dots = axes.scatter(x, y, c=colour, s=5, cmap="viridis", vmin=0, vmax=1)
+        known = next(row for row in levels if row["images"] == kind)
+        axes.axvline(known["chance_cs1"], color=_CS1, lw=0.8, ls=":", label="chance CS1")
+        axes.axhline(known["chance_cs2"], color=_CS2, lw=0.8, ls=":", label="chance CS2")
+        axes.set(xlabel="CS1", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
+        lc = f"LC: floor {known['floor']:.2f}, chance {known['chance_lc']:.2f}"
+        axes.set_title(f"{kind}\n{images_told(known)}\n{lc}", fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel("CS2")
+    _legend(figure, panels[0])
+    if dots is not None:
+        figure.colorbar(dots, ax=panels, label="LC")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = "") -> Figure:
+    """Distance ratios of all images, a panel per ratio, attacks over each other, thin lines at their medians.
+
+    Args:
+        bars: the table ``distances_histogram``.
+        summary: the table ``distances``.
+        title: above the figure.
+    """
+    ratios = list(dict.fromkeys(row["ratio"] for row in summary))
+    figure = Figure(figsize=(3.4 * max(1, len(ratios)), 3.2 + 0.14 * len(_kinds(summary))), layout="constrained")
+    grid = figure.subplots(1, max(1, len(ratios)), squeeze=False)
+    for axes, ratio in zip(grid[0], ratios, strict=False):
+        for kind, (style, colour) in zip(_kinds(summary), cycle(_STYLES), strict=False):
+            own = [row for row in bars if (row["images"], row["ratio"]) == (kind, ratio) and np.isfinite(row["high"])]
+            (found,) = (row for row in summary if (row["images"], row["ratio"]) == (kind, ratio))
+            label = f"{kind}: no image"
+            if found["n"]:
+                label = f"{kind}: median {found['median']:.2f}, above 1: {100 * found['share_above_one']:.0f} %"
+                axes.axvline(found["median"], color=colour, lw=0.5, ls=style)
+            edges = [own[0]["low"], *(row["high"] for row in own)]
+            axes.stairs([row["n"] for row in own], edges, color=colour, ls=style, label=label)
+        axes.axvline(1, color="#222222", lw=0.6)
+        axes.set(xlabel=ratio)
+        axes.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.18))
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0, 0].set_ylabel("images")
+    if summary:
+        title += f"\n{summary[0]['images_per_class']:.3g} images per class"
+    figure.suptitle(title, fontsize=10)
+    return figure

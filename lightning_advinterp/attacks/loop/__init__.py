@@ -1,0 +1,1 @@
+"""The loop of all attacks: an objective, a step, a threat model."""

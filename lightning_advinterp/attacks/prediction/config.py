@@ -1,0 +1,145 @@
+"""One attack as YAML, flags and Python say it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any, Literal
+
+from lightning_advinterp.attacks.loop.budget import Distribution, Eps
+from lightning_advinterp.attacks.loop.goal import LabelRule, TargetRule
+from lightning_advinterp.attacks.loop.threat import Norm
+from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.networks.network import Network
+
+CALIBRATE: Literal["calibrate"] = "calibrate"
+WEIGHTED = ("optimization", "targeted_optimization", "ensemble")
+"""Types with a weight λ, which an evaluation finds where it is left out."""
+
+CHECKS: list[Callable[["AttackConfig"], object]] = []
+"""Called with every new configuration: a wrong value shows when it is read, not hours later. The builders, which stand
+above this file, put themselves here."""
+
+
+@dataclass(frozen=True, repr=False)
+class Member(NetworkChoice):
+    """One network that an attack is made on instead of the one under test; without weights it has random ones."""
+
+    def __post_init__(self) -> None:
+        if (self.network is None) == (self.checkpoint is None):
+            raise ValueError(
+                "a member needs either network (with weights) or checkpoint, "
+                f"got network={self.network!r} and checkpoint={self.checkpoint!r}."
+            )
+        if self.checkpoint is not None and self.weights is not None:
+            raise ValueError(
+                f"member {self.checkpoint}: a checkpoint takes no weights; leave weights={self.weights!r} out."
+            )
+        self.check_network()
+
+    def __repr__(self) -> str:
+        """Name the network and what is said of it; sets of adversarial images are told apart by it."""
+        said = {"network": self.network, "weights": self.weights, "checkpoint": self.checkpoint, **self.settings}
+        return f"Member({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+
+    def load(self) -> Network:
+        """Return the network."""
+        return self.load_network().network
+
+
+@dataclass(frozen=True)
+class AttackConfig:
+    """One attack; what is left out is the type's own default, and what the type has no use for is refused.
+
+    Attributes:
+        type: ``fgsm`` (one step of length ε; Goodfellow et al. 2015, Dong et al. 2022 Eq. 1), ``bim`` (steps of
+            1/255 from the image itself; Kurakin et al. 2017), ``pgd`` (random start; Madry et al. 2018),
+            ``mifgsm`` (momentum; Dong et al. 2018), ``fgsm_rs`` (one step of 1.25 ε from a random start; Wong et
+            al. 2020), ``nfgsm`` (one step from noise of 2 ε, unclipped; de Jorge et al. 2022), ``rand_fgsm`` (a random
+            step of ε/2, then FGSM with the rest; Tramèr et al. 2018), ``trades`` (climbs the KL divergence from the
+            clean prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization`` (distance and loss in
+            one objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on several networks; Dong
+            et al. 2017), ``transfer`` (PGD on other networks; Papernot et al. 2016), ``cw`` (the nearest adversarial
+            image in L2; Carlini & Wagner 2017), ``autoattack`` (Croce & Hein 2020) and the four that it is made of:
+            ``apgd`` (sets its own step size), ``apgd_t`` (the same towards each of the 9 likeliest other classes, on
+            the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision boundary towards these classes;
+            unchanged where that is farther than ε), ``square`` (random search without gradients). ``random_sign`` is
+            the control: every pixel moves by ε up or down at random.
+        eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
+        name: what tables and log keys call it; the type when left out.
+        norm: ``linf`` or ``l2``.
+        steps: number of steps; left out: 1 for the single-step attacks, min(ε+4, 1.25ε) in 0-255 units for bim, 20 for
+            the optimisation attacks, 1000 for cw, 100 for apgd, apgd_t, fab_t and within autoattack, 10 for the others.
+        step_size: a step's length, in the unit of ε; left out: ε for fgsm and nfgsm, 1.25 ε for fgsm_rs, 1/255 for
+            bim, 2.5 ε / steps for pgd, ε / steps for mifgsm, 0.007 for trades, 5/255 for the optimisation attacks;
+            Adam's in tanh space for cw, 0.01 when left out.
+        random_start: begin at a random point of the ball; left out: yes for pgd, no for fgsm and bim.
+        restarts: repeat with new random starts and keep each sample's best.
+        loss: what is maximised, ``cross_entropy`` (the default), ``margin`` (not by apgd) or ``dlr`` (the difference
+            of logits ratio; needs 3 classes).
+        label: the class to move away from: ``true``, ``predicted``, or ``least_likely`` (towards it).
+        target: ``least_likely``, ``random`` or a class index makes the attack targeted.
+        eps_distribution: how [low, high] is drawn: ``uniform`` or ``truncated_normal``.
+        decay: μ of mifgsm's momentum; 1 when left out.
+        stop_after: samples that have reached the goal after so many steps take no further ones; 10 for the
+            optimisation attacks when left out.
+        weight: λ of the optimisation attacks, before the loss; ``calibrate`` (the default) lets an evaluation find the
+            smallest with 95 % success on other images.
+        distance: ``mean`` (the default) or ``sum`` of the squared differences in 0-255 units.
+        confidence: by how much cw's logit must win; 0 when left out.
+        search_steps: steps of cw's search over its weight; 9 when left out.
+        initial_weight: cw's first weight; 1e-3 when left out.
+        members: the networks of an ensemble, and of transfer.
+        combine: what an ensemble averages: ``loss`` (the default), ``prob`` or ``logit``.
+        targets: an ensemble aims at one of so many least likely classes; 10 when left out.
+        target_rank: at which of them, 1 the least likely; drawn for every image when left out.
+        queries: forward passes of square, also within autoattack; 5000 when left out.
+    """
+
+    type: str = "fgsm"
+    eps: Eps | None = None
+    name: str | None = None
+    norm: Norm | None = None
+    steps: int | None = None
+    step_size: float | str | None = None
+    random_start: bool | None = None
+    restarts: int | None = None
+    loss: Literal["cross_entropy", "margin", "dlr"] | None = None
+    label: LabelRule = "true"
+    target: TargetRule | int | None = None
+    eps_distribution: Distribution = "uniform"
+    decay: float | None = None
+    stop_after: int | None = None
+    weight: float | Literal["calibrate"] | None = None
+    distance: Literal["mean", "sum"] | None = None
+    confidence: float | None = None
+    search_steps: int | None = None
+    initial_weight: float | None = None
+    members: tuple[Member, ...] | None = None
+    combine: Literal["loss", "prob", "logit"] | None = None
+    targets: int | None = None
+    target_rank: int | None = None
+    queries: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.calibrated:
+            self.with_weight(1.0)  # which is checked as it is made
+            return
+        for check in CHECKS:
+            check(self)
+
+    @property
+    def label_name(self) -> str:
+        """What tables and log keys call the attack."""
+        return self.name or self.type
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether the attack has a weight that is to be found on images, and so cannot be created yet."""
+        return self.weight == CALIBRATE or (self.weight is None and self.type in WEIGHTED)
+
+    def with_weight(self, weight: float) -> "AttackConfig":
+        """Return the same attack with λ."""
+        return replace(self, weight=weight)
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that differ from their defaults."""
+        return {field.name: value for field in fields(self) if (value := getattr(self, field.name)) != field.default}

@@ -1,0 +1,99 @@
+"""Attacks made on other networks than the one that is shown their images."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor, nn
+
+from lightning_advinterp.attacks.loop.attack import Attack, AttackResult
+from lightning_advinterp.attacks.loop.goal import Goal
+from lightning_advinterp.attacks.prediction.config import Member
+from lightning_advinterp.attacks.prediction.ensemble import Combine, Ensemble, check_ensemble
+from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.same_outputs import require_same_outputs
+from lightning_advinterp.networks.trial import try_network
+
+
+class TransferAttack(Attack):
+    """An attack on one or more source networks, whose images any network can be shown (Papernot et al. 2016).
+
+    The network that the attack is called with is not looked at, unless the class question is about its prediction
+    (:meth:`~lightning_advinterp.attacks.loop.attack.Attack.aim`). ``success`` is success against the sources.
+
+    Args:
+        inner: the attack made on the sources, with the loss ``negative_log``.
+        members: networks, or how to load them; they are loaded when first needed.
+        weights: shares of the members, see :class:`~lightning_advinterp.attacks.prediction.ensemble.Ensemble`.
+        combine: what is averaged, likewise.
+        **common: as in :class:`~lightning_advinterp.attacks.loop.attack.Attack`.
+    """
+
+    def __init__(
+        self,
+        inner: Attack,
+        members: Sequence[Network | Member],
+        *,
+        weights: Sequence[float] | None = None,
+        combine: Combine = "loss",
+        **common: Any,
+    ) -> None:
+        super().__init__(**common)
+        check_ensemble(len(members), weights, combine)
+        self.inner, self.members, self.weights, self.combine = inner, tuple(members), weights, combine
+        self._ensemble: Ensemble | None = None
+
+    @property
+    def ensemble(self) -> Ensemble:
+        """The members together, loaded at the first use."""
+        if self._ensemble is None:
+            networks = [member if isinstance(member, Network) else member.load() for member in self.members]
+            self._ensemble = Ensemble(networks, self.weights, self.combine)
+        return self._ensemble
+
+    def check_network(self, network: Network) -> None:
+        """Load the members, and refuse those of other classes, or that do not take images of their own size."""
+        for number, member in enumerate(self.ensemble.members):
+            assert isinstance(member, Network)
+            what = f"members[{number}] ({member.origin.weights or member.name})"
+            if member.num_classes != network.num_classes:
+                raise ValueError(
+                    f"{what} has {member.num_classes} outputs, the attacked network {network.num_classes}; take "
+                    "members of the same classes."
+                )
+            require_same_outputs(
+                member.origin, network.origin, f"{what} and the attacked network", "take members of its classes"
+            )
+            try_network(member, member.input_size, remedy=f"Give {what} the input_size that it takes.")
+
+    @property
+    def eps(self) -> float | None:
+        """The radius, where it is smaller than the box."""
+        return self.inner.eps
+
+    @property
+    def eps_low(self) -> float | None:
+        """The smallest radius that is drawn; the largest where all are alike."""
+        return self.inner.eps_low
+
+    @property
+    def eps_norm(self) -> str | None:
+        """The ball's norm."""
+        return self.inner.eps_norm
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Those of the attack, by every member."""
+        forwards, backwards = self.inner.passes
+        return len(self.members) * forwards, len(self.members) * backwards
+
+    @property
+    def iterations(self) -> int:
+        """The number of steps."""
+        return self.inner.iterations
+
+    def search(self, network: nn.Module, x: Tensor, goal: Goal, keys: Tensor, *, finish: bool) -> AttackResult:
+        """Attack the sources."""
+        self.ensemble.to(x.device)
+        with frozen_eval(self.ensemble):
+            return self.inner.search(self.ensemble, x, goal, keys, finish=finish)

@@ -1,0 +1,154 @@
+"""``python -m lightning_advinterp.adversarial``: a set of adversarial images on disk."""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.presets import create_attack
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.inputs import check_subject, load_images, load_subject
+from lightning_advinterp.cli.evaluation.one import choose_device
+from lightning_advinterp.cli.parser import read_settings, settings_parser
+from lightning_advinterp.cli.suggestions import SuggestingParser
+from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
+from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.terminal import PlainConsole, terminal
+from lightning_advinterp.core.trust import OnBadWeights, trusting, vouch_for
+from lightning_advinterp.data.decode import BadImageError
+from lightning_advinterp.data.image_folder import ImageFolderDataset, Orientation
+from lightning_advinterp.networks.choice import NetworkChoice
+
+_EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
+
+
+@dataclass(frozen=True)
+class SetPlan(NetworkChoice):
+    """What is attacked, how, and where it is written.
+
+    Attributes:
+        data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
+        split: which split of such a folder; of the concept world it is the test pictures.
+        classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
+            each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
+        attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. With the type ensemble, its members, and targets
+            10 this is the set of Dong et al. 2017.
+        targets: aim at so many least likely classes of every image, one adversarial image each; null for the attack's
+            own rule.
+        limit: attack so many images, a seeded choice, even over the classes; of the concept world 1,000 unless said.
+        crop: side of the images.
+        batch_size: images at a time.
+        orientation: stored takes pixels as they lie in the file, as torchvision does; exif turns images by their EXIF
+            orientation.
+        part: adversarial images per file.
+        device: auto, cpu, cuda, …
+        seed: of the choice and of the attack's random numbers.
+        process: this process's number, from 0, where several share the work.
+        processes: how many share the work.
+        output: folder of the set; what is in it already is not made again.
+        trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
+        on_bad_weights: error refuses weights that hold NaN, infinity or negative variances; use takes them as they are.
+    """
+
+    data: str | None = None
+    split: str = "val"
+    classes: str | None = None
+    attack: AttackConfig | None = None
+    targets: int | None = 1
+    limit: int | None = None
+    crop: int | None = None
+    batch_size: int = 64
+    orientation: Orientation = "stored"
+    part: int = 512
+    device: str = "auto"
+    seed: int = 0
+    process: int = 0
+    processes: int = 1
+    output: str = "adversarial_set"
+    trust: bool = False
+    on_bad_weights: OnBadWeights = "error"
+
+
+def parser() -> SuggestingParser:
+    """Return the parser: every field of :class:`SetPlan` is a flag."""
+    return settings_parser(
+        SetPlan, "Write adversarial images as lossless files with a manifest; an interrupted set goes on."
+    )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Make what is missing of the set, verify its files, and say what it holds.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    keep_freed_memory()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with stops_explained(BadImageError) as command, termination_explained():
+        with plain_errors():
+            plan = read_settings(SetPlan, parser(), args)
+            command.folder = Path(plan.output)
+            _check(plan)
+        _make(plan, terminal())
+
+
+def _check(plan: SetPlan) -> None:
+    """Refuse numbers that are out of range.
+
+    Raises:
+        ValueError: naming the flag.
+    """
+    if not 0 <= plan.process < plan.processes:
+        raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
+
+
+@trusting()
+def _make(plan: SetPlan, console: PlainConsole) -> None:
+    vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
+    with plain_errors():
+        same = [entry.name for entry in fields(NetworkChoice)]
+        same += ["data", "split", "classes", "crop", "orientation", "limit", "seed"]
+        asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
+        subject = load_subject(asked)
+        for line in subject.network.origin.lines(subject.network.mean, subject.network.std, subject.recipe.input_size):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+        device = choose_device(plan.device)
+        images = load_images(asked, subject).reported
+        attack = create_attack(plan.attack or _EQUATION_4)
+        subject.network.to(device)
+        check_subject(asked, subject, [attack])
+    if (labels := getattr(images, "labelling", None)) is not None:
+        console.print(labels)
+    found = make_adversarial_set(
+        subject.network.to(device),
+        images,
+        attack,
+        plan.output,
+        targets=plan.targets,
+        batch_size=plan.batch_size,
+        part=plan.part,
+        device=device,
+        seed=plan.seed,
+        rank=plan.process,
+        world_size=plan.processes,
+        progress=plan.process == 0,
+        checking=plain_errors,
+    )
+    if isinstance(images, ImageFolderDataset):
+        images.report_bad_images()
+    rows, wrong = found.rows, found.verify(plan.process, plan.processes)
+    if wrong:
+        raise SystemExit(
+            f"error: {', '.join(wrong)} in {plan.output} is not what was written; remove it and start again."
+        )
+    missing = found.missing()
+    if missing:
+        console.print(f"{len(missing)} of the set's parts are not made yet, from {missing[0]}: other processes' shares")
+    reached = 100 * sum(row.success for row in rows) / max(1, len(rows))
+    console.print(f"{plan.output}: {len(rows)} adversarial images, {reached:.1f} % reach their goal, checksums right")
+
+
+if __name__ == "__main__":
+    main()

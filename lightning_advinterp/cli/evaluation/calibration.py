@@ -1,0 +1,133 @@
+"""Attacks that find their weight on images of their own before an evaluation begins."""
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from rich.console import Console
+from torch.utils.data import Dataset
+
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.attacks.prediction.calibration import GRID, Calibration, Weighted, calibrate
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.presets import create_attack
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.inputs import Images
+from lightning_advinterp.cli.evaluation.registry import Data
+from lightning_advinterp.core.randomness import sample_keys
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.modes import frozen_eval
+
+
+def uncalibrated(configs: Mapping[str, AttackConfig]) -> dict[str, AttackConfig]:
+    """Return the attacks whose weight is to be found."""
+    return {name: config for name, config in configs.items() if config.calibrated}
+
+
+def calibrate_attacks(
+    configs: Mapping[str, AttackConfig],
+    network: Network,
+    dataset: Dataset[Batch],
+    *,
+    device: torch.device,
+    batch_size: int,
+    seed: int,
+    console: Console,
+) -> dict[str, Calibration]:
+    """Find the weights of attacks on all images of a data set, and print them.
+
+    Args:
+        configs: attacks by name, all of them to be calibrated.
+        network: on the device; it comes back as it was.
+        dataset: images that are not reported on.
+        device: where to compute.
+        batch_size: images at a time.
+        seed: of the attacks' random numbers.
+        console: where to print.
+    """
+    many = getattr(dataset, "readable", None)
+    items = range(len(dataset))  # type: ignore[arg-type]
+    samples = many(items) if many else [dataset[item] for item in items]
+    batch = Batch(*(field.to(device) for field in collate_batch(samples))).to_float()
+    y = batch.label if bool((batch.label >= 0).all()) else None
+    found = {}
+    for name, config in configs.items():
+        attack = create_attack(config.with_weight(1.0))
+        assert isinstance(attack, Weighted)
+        keys = sample_keys(batch.index, seed=seed)
+        with frozen_eval(network):
+            found[name] = calibrate(attack, network, batch.image, y, keys=keys, batch_size=batch_size)
+        console.print(f"  {name}: {found[name]}")
+    return found
+
+
+def most_passes(configs: Mapping[str, AttackConfig], images: int) -> tuple[int, int]:
+    """Return the most forward and backward passes that a calibration may take; it stops at the first good weight."""
+    passes = [create_attack(config.with_weight(1.0)).passes for config in configs.values()]
+    forwards, backwards = sum(one + 1 for one, _ in passes), sum(one for _, one in passes)
+    return forwards * images * len(GRID), backwards * images * len(GRID)
+
+
+def attacks_on(
+    evaluation: Evaluation,
+    network: Network,
+    opened: Mapping[Data, Images],
+    device: torch.device,
+    console: Console,
+) -> tuple[dict[Data, Mapping[str, Attack]], dict[str, Any]]:
+    """Return the attacks on each set, and what is to be recorded of their calibration."""
+    calibration = {data: _calibrate(evaluation, network, images, device, console) for data, images in opened.items()}
+    shared = evaluation.attacks()
+    attacks: dict[Data, Mapping[str, Attack]] = {
+        data: evaluation.attacks({name: one.weight for name, one in found.items()}) if found else shared
+        for data, found in calibration.items()
+    }
+    if not any(calibration.values()):
+        return attacks, {}
+    told = {
+        data: {
+            "images": getattr(opened[data].calibration, "fingerprint", None),
+            "attacks": {name: asdict(one) for name, one in found.items()},
+        }
+        for data, found in calibration.items()
+    }
+    return attacks, {"calibration": told}
+
+
+def _calibrate(
+    evaluation: Evaluation, network: Network, images: Images, device: torch.device, console: Console
+) -> dict[str, Calibration]:
+    """Find the weights that are to be found, for one set; in a dry run say what that would cost."""
+    configs = uncalibrated(evaluation.attack_configs())
+    if not configs:
+        return {}
+    _announce(images, configs, console)
+    if evaluation.dry_run:
+        return {}
+    return calibrate_attacks(
+        configs,
+        network,
+        images.calibration,
+        device=device,
+        batch_size=evaluation.batch_size,
+        seed=evaluation.seed,
+        console=console,
+    )
+
+
+def _announce(images: Images, configs: Mapping[str, AttackConfig], console: Console) -> None:
+    """Say what a calibration looks at, and at what cost."""
+    count = len(images.calibration)
+    forwards, backwards = most_passes(configs, count)
+    console.print(
+        f"  calibration of {', '.join(configs)} on {count} images that are not reported on: "
+        f"up to {forwards:,} forward passes, {backwards:,} backward passes"
+    )
+    if images.taken:
+        console.print(
+            f"  too few other images: {images.taken} are taken from those to be reported on, "
+            f"which leaves {len(images.reported)}"
+        )

@@ -1,0 +1,147 @@
+"""What an evaluation is asked to do: every flag of the command line, every key of its YAML file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from lightning_advinterp.analyses.curvature.analysis import CurvatureConfig
+from lightning_advinterp.analyses.dissection.config import DissectionConfig
+from lightning_advinterp.analyses.fragility.config import FragilityConfig
+from lightning_advinterp.analyses.influence.config import InfluenceConfig
+from lightning_advinterp.analyses.panels.analysis import PanelsConfig
+from lightning_advinterp.analyses.panels.patches import PatchesConfig
+from lightning_advinterp.analyses.semantics.config import SemanticsConfig
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.attacks.loop.budget import Eps
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.presets import builder_of, create_attacks, named_attacks
+from lightning_advinterp.core.names import require_inside
+from lightning_advinterp.core.trust import OnBadWeights
+from lightning_advinterp.data.image_folder import OnBadImage, Orientation
+from lightning_advinterp.data.loaders import Workers
+from lightning_advinterp.networks.choice import NetworkChoice
+
+
+@dataclass(frozen=True)
+class TableRow(NetworkChoice):
+    """One network of a paper's table; settings that it leaves out are those of the whole table.
+
+    Attributes:
+        name: what the table calls it.
+        printed: image kind to measure to the paper's value, a share in [0, 1].
+    """
+
+    name: str = field(kw_only=True)
+    printed: dict[str, dict[str, float]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        require_inside(self.name, "rows: name")
+
+
+@dataclass(frozen=True)
+class Evaluation(NetworkChoice):
+    """What to measure, of which network, on which images.
+
+    Attributes:
+        data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
+        split: which split of such a folder.
+        classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
+            each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
+        concepts: folder of a set in Broden's format, for analyses that need one, or "concept_world", which needs no
+            download; python -m lightning_advinterp.data.broden --help says how to get Broden, and what to do where its
+            server is down.
+        analyses: names, separated by commas, or "all" (those that need concepts only where these are given).
+        attack: the name of an attack, or a list of attacks, each {name, type, eps, steps, target, …}; null for none.
+        eps: radius of an attack given by its name: a fraction of the pixel range, or a string such as 4/255; the
+            attack's own by default.
+        steps: steps of an attack given by its name (single-step attacks have one whatever is said here).
+        layers: all_conv, last, or layer names, separated by commas; the analysis' own by default.
+        compare: a second checkpoint, evaluated alike into OUTPUT/compare.
+        rows: networks of a paper's table, evaluated alike into OUTPUT/<name>; one that is absent is left out.
+        images: image files, for analyses of single images.
+        resize: shorter side of an image before the crop; the weights' own recipe by default.
+        crop: side of the centre crop that the network sees, and is built for unless input_size says otherwise.
+        device: auto, cpu, cuda, cuda:1, …
+        batch_size: images at a time.
+        num_workers: processes that load images.
+        limit: use so many images, a seeded choice, even over the classes.
+        calibration_images: attacks whose weight is ``calibrate`` get it on so many images, a seeded choice of those
+            that are not reported on.
+        seed: of that choice and of the attacks' random numbers.
+        on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
+        orientation: stored takes pixels as they lie in the file, as torchvision does; exif turns images by their EXIF
+            orientation.
+        dissection: settings of the analysis dissection; layers and seed are those above where they are given.
+        semantics: settings of the analyses semantics and distances; layers are those above where they are given.
+        panels: settings of the analysis panels.
+        patches: the top patches that the analysis panels pastes into other images, of the last layer by default.
+        curvature: settings of the analysis curvature, which looks at its own number of images; its seed is the one
+            above.
+        fragility: settings of the analysis fragility, which has attacks of its own and looks at its own number of
+            images; its seed is the one above.
+        influence: settings of the analysis influence, which has attacks of its own and looks at images of few classes;
+            its seed is the one above.
+        output: folder for tables, figures and the page.
+        dry_run: print what would be done and how many passes it takes, and stop.
+        trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
+        on_bad_weights: error refuses weights that hold NaN, infinity or negative variances, and outputs that are no
+            numbers; use takes them as they are.
+    """
+
+    data: str | None = None
+    split: str = "val"
+    classes: str | None = None
+    concepts: str | None = None
+    analyses: str | list[str] = "accuracy"
+    attack: str | tuple[AttackConfig, ...] | None = "fgsm"
+    eps: Eps | None = None
+    steps: int | None = None
+    layers: str | list[str] | None = None
+    compare: str | None = None
+    rows: tuple[TableRow, ...] = ()
+    images: list[str] = field(default_factory=list)
+    resize: int | None = None
+    crop: int | None = None
+    device: str = "auto"
+    batch_size: int = 64
+    num_workers: Workers = "auto"
+    limit: int | None = None
+    calibration_images: int = 64
+    seed: int = 0
+    on_bad_image: OnBadImage = "error"
+    orientation: Orientation = "stored"
+    dissection: DissectionConfig = field(default_factory=DissectionConfig)
+    semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
+    panels: PanelsConfig = field(default_factory=PanelsConfig)
+    patches: PatchesConfig = field(default_factory=PatchesConfig)
+    curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
+    fragility: FragilityConfig = field(default_factory=FragilityConfig)
+    influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    output: str = "evaluation"
+    dry_run: bool = False
+    trust: bool = False
+    on_bad_weights: OnBadWeights = "error"
+
+    def attack_configs(self) -> dict[str, AttackConfig]:
+        """Return the attacks' settings by name."""
+        if self.calibration_images < 1:
+            raise ValueError(f"calibration_images must be 1 or more images, got {self.calibration_images}.")
+        if not isinstance(self.attack, str):
+            for flag in ("eps", "steps"):
+                if getattr(self, flag) is not None:
+                    raise ValueError(
+                        f"{flag}={getattr(self, flag)!r} belongs to an attack given by its name; where attack is a "
+                        f"list, each entry has {flag}: of its own."
+                    )
+            return named_attacks(self.attack or ())
+        builder = builder_of(self.attack)
+        steps = None if builder.single or "steps" not in builder.settings else self.steps
+        return named_attacks([AttackConfig(self.attack, self.eps, steps=steps)])
+
+    def attacks(self, weights: Mapping[str, float] | None = None) -> dict[str, Attack]:
+        """Return the attacks by name, with the weights found for those that are calibrated.
+
+        Where such a weight is missing, the attack has another: it says what it costs, and is not for use.
+        """
+        found = weights or {}
+        configs = self.attack_configs().items()
+        return create_attacks([c.with_weight(found.get(name, 1.0)) if c.calibrated else c for name, c in configs])

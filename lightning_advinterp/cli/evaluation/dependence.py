@@ -1,0 +1,97 @@
+"""What an evaluation's numbers depend on, and whether two evaluations may stand in one folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from typing import Any
+
+from lightning_advinterp.analyses.base.provenance import digest
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.inputs import Images, Subject
+from lightning_advinterp.cli.evaluation.registry import ANALYSES, Data
+from lightning_advinterp.networks.choice import NetworkChoice
+
+_NO_NUMBERS = ("analyses", "rows", "compare", "output", "dry_run", "device", "num_workers", "batch_size")
+"""Flags that choose what is done, where and how fast, and leave every single number as it is."""
+
+_NETWORK = (*(entry.name for entry in fields(NetworkChoice)), "resize", "crop")
+"""Flags that name the network and its images; what counts is the network itself, by its hash."""
+
+_SECTIONS = ("dissection", "semantics", "panels", "patches", "curvature", "fragility", "influence")
+_ATTACK = ("attack", "eps", "steps", "calibration_images")
+_OF_DATA = ("data", "split", "on_bad_image", "classes")
+
+
+def settings_of(name: str) -> set[str]:
+    """Return the flags that an analysis reads; a flag that nothing is known of is read by all."""
+    entry = ANALYSES[name]
+    unread = {*_NO_NUMBERS, *_NETWORK, "images", "layers", "concepts", *_SECTIONS} - {*entry.uses, *entry.sections}
+    unread |= set() if entry.attacked else set(_ATTACK)
+    unread |= {"concepts"} if entry.data == "data" else set(_OF_DATA)
+    return {field.name for field in fields(Evaluation)} - unread
+
+
+def depends_on(
+    evaluation: Evaluation,
+    names: Sequence[str],
+    origin: Mapping[str, Any],
+    subject: Subject,
+    opened: Mapping[Data, Images],
+    files: Any,
+) -> dict[str, str]:
+    """Return a digest of everything that the numbers of analyses depend on, by what it is called.
+
+    Args:
+        evaluation: the settings.
+        names: the analyses.
+        origin: the provenance, with the network's hash and the versions.
+        subject: the network.
+        opened: the images that are looked at.
+        files: what else decides, such as when files were changed.
+    """
+    settings = asdict(evaluation)
+    read = set[str]().union(*(settings_of(name) for name in names)) - {"data", "concepts"}
+    found: dict[str, Any] = {flag: settings[flag] for flag in sorted(read)}
+    network = {key: origin[key] for key in ("network", "weights_sha256")}
+    found["network"] = [network, subject.outputs, asdict(subject.recipe)]
+    found["versions"] = origin["versions"]
+    for data in {ANALYSES[name].data for name in names} & set(opened):
+        reported = opened[data].reported
+        found[data] = [getattr(reported, "fingerprint", None), getattr(reported, "stamp", None), len(reported)]
+    if any(ANALYSES[name].attacked for name in names):
+        found["members"] = files
+    return {key: digest(value) for key, value in found.items()}
+
+
+def differences(before: Any, now: Mapping[str, str]) -> list[str]:
+    """Return what two evaluations both depend on and do not share; everything where nothing is known of the first."""
+    if not isinstance(before, Mapping) or not before:
+        return ["settings"]
+    return [key for key in now if key in before and before[key] != now[key]]
+
+
+def joined_provenance(
+    before: Mapping[str, Any], kept: Sequence[str], now: Mapping[str, Any], names: Sequence[str]
+) -> dict[str, Any]:
+    """Return the provenance of the analyses that were done before and stay, and of those done now.
+
+    Args:
+        before: the provenance in the folder's record.
+        kept: the analyses that stay.
+        now: the provenance of what was done now.
+        names: the analyses done now.
+    """
+    read = set[str]().union(*(settings_of(name) for name in names))
+    earlier = set[str]().union(*(settings_of(name) for name in kept)) - read
+    settings = dict(now["settings"])
+    settings |= {flag: before["settings"][flag] for flag in earlier if flag in before.get("settings", {})}
+    settings["analyses"] = [*kept, *names]
+    joined: dict[str, Any] = {**now, "settings": settings}
+    for name in kept:
+        data = ANALYSES[name].data
+        if data in before:
+            joined.setdefault(data, before[data])
+    for entry in ("analyses", "calibration"):
+        both = {**before.get(entry, {}), **now.get(entry, {})}
+        if both:
+            joined[entry] = both
+    return joined

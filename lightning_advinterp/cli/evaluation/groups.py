@@ -1,0 +1,119 @@
+"""Which analyses run together: those that look at the same images, attacked in the same way."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch.utils.data import Subset
+
+from lightning_advinterp.analyses.base.protocol import Needs, Observation
+from lightning_advinterp.analyses.base.runner import subset_indices
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.registry import ANALYSES, Data
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.data.image_folder import ImageFolderDataset
+from lightning_advinterp.data.labels import balanced_subset
+from lightning_advinterp.networks import Network
+
+
+@dataclass(frozen=True)
+class Group:
+    """Analyses that share a run.
+
+    Attributes:
+        data: which set they look at.
+        limit: at how many of its images at most; None for all.
+        aims: whether attacks choose their targets among the images' classes alone.
+        chooser: the analysis that chooses the images by itself; empty for none.
+        names: the analyses.
+    """
+
+    data: Data
+    limit: int | None
+    aims: bool
+    chooser: str
+    names: tuple[str, ...]
+
+    def images(self, whole: Any, evaluation: Evaluation) -> Any:
+        """Return the images of a set, or a choice of them: seeded, and even over the classes where it has some."""
+        choose = ANALYSES[self.chooser].choose if self.chooser else None
+        if choose is not None:
+            places = choose(evaluation, whole)
+        elif self.limit is None or self.limit >= len(whole):
+            return whole
+        elif hasattr(whole, "only"):
+            labels = getattr(whole, "labels", None) or [0] * len(whole)
+            places = balanced_subset(labels, self.limit, evaluation.seed)
+        else:
+            places = subset_indices(len(whole), self.limit, evaluation.seed).tolist()
+        return whole.only(places) if hasattr(whole, "only") else Subset(whole, places)
+
+
+def groups_of(
+    evaluation: Evaluation,
+    attacks: Mapping[Data, Mapping[str, Attack]],
+    outputs: int,
+    labels: Mapping[Data, Any],
+    names: Sequence[str],
+) -> list[Group]:
+    """Return the analyses of an evaluation in groups, so that each gives the same alone and beside others.
+
+    Args:
+        evaluation: their settings.
+        attacks: by the set they attack.
+        outputs: of the network.
+        labels: of each set's images; None where it has none.
+        names: the analyses.
+    """
+    found: dict[tuple[Data, int | None, bool, str], list[str]] = {}
+    for name in names:
+        entry = ANALYSES[name]
+        classes = set(labels[entry.data] or ())
+        narrower = evaluation.semantics.target_classes == "dataset" and 0 < len(classes) < outputs
+        aims = entry.aims and narrower and any(one.chooses_target for one in attacks[entry.data].values())
+        chooser = name if entry.choose is not None else ""
+        found.setdefault((entry.data, entry.limit(evaluation), aims, chooser), []).append(name)
+    return [Group(*key, tuple(names)) for key, names in found.items()]
+
+
+class SkippedImages:
+    """Remembers over an interruption which images could not be read; an analysis that looks at none itself.
+
+    Args:
+        dataset: knows those of this start.
+    """
+
+    name = "skipped"
+
+    def __init__(self, dataset: ImageFolderDataset) -> None:
+        self.dataset = dataset
+        self._before: list[str] = []
+
+    @property
+    def paths(self) -> list[str]:
+        """The images that could not be read."""
+        return sorted({*self._before, *self.dataset.bad_images})
+
+    def needs(self, network: Network) -> Needs:
+        """No sweep."""
+        return Needs(())
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Look at nothing."""
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's images."""
+        self._before += state["paths"]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the images so far."""
+        return {"paths": self.paths}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Remember the images of an earlier start."""
+        self._before = list(state["paths"])
+
+    def result(self) -> Result:
+        """Return nothing: what is known stands in the provenance."""
+        return Result(self.name)

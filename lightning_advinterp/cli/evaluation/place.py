@@ -1,0 +1,174 @@
+"""The folder that an evaluation writes into: what another evaluation left there is moved aside, and nothing else."""
+
+import json
+import shutil
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from matplotlib.figure import Figure
+from rich.console import Console
+
+from lightning_advinterp.cli.evaluation.dependence import differences, joined_provenance
+from lightning_advinterp.cli.evaluation.registry import ANALYSES
+from lightning_advinterp.core.files import write_text
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.report.save import save_results, written
+from lightning_advinterp.report.store import (
+    JOURNALS,
+    STARTED,
+    belongings,
+    differing,
+    journals,
+    move_aside,
+    new_place,
+    read_record,
+    recover,
+)
+
+
+class Outcome(NamedTuple):
+    """What one analysis found.
+
+    Attributes:
+        results: by name; an analysis may have several.
+        figures: by name.
+    """
+
+    results: dict[str, Result]
+    figures: dict[str, Figure]
+
+
+class Place:
+    """The output of one command, with its subfolders.
+
+    Args:
+        output: the folder.
+        console: where to print what is moved.
+    """
+
+    def __init__(self, output: Path, console: Console) -> None:
+        self.output, self._console = output, console
+        self._aside: Path | None = None
+
+    def make_way(self, folder: Path, key: str, depends: Mapping[str, str]) -> None:
+        """Move aside what another evaluation left in a folder; the same one, or a part of it, stays.
+
+        Args:
+            folder: the output or a folder below it, held by this process.
+            key: of this evaluation's states.
+            depends: what its numbers depend on.
+        """
+        recover(folder)
+        record = read_record(folder)
+        if record is not None and (other := differences(record.get("depends_on"), depends)):
+            self._move(folder, belongings(folder), f"another evaluation (other {', '.join(other)})")
+            for name in record.get("folders") or ():
+                if _plain(name):
+                    recover(folder / name)
+                    unfinished = [path for paths in journals(folder / name).values() for path in paths]
+                    self._move(folder / name, [*unfinished, *belongings(folder / name)], "its other networks")
+        for earlier, names in journals(folder).items():
+            other = [] if earlier == key else differences(_started(folder, earlier), depends)
+            if other:
+                self._move(folder, names, f"an unfinished evaluation (other {', '.join(other)})")
+        write_text(folder / f"{STARTED}{key}.json", json.dumps(depends))
+
+    def make_way_for_table(self, names: Sequence[str]) -> None:
+        """Move aside what no table of these networks left in the output itself."""
+        recover(self.output)
+        record = read_record(self.output)
+        if record is None:
+            return
+        if "scalars" in record or "files" not in record:
+            self._move(self.output, belongings(self.output), "an evaluation of one network")
+        for name in record.get("folders") or ():
+            if _plain(name) and name not in names:
+                recover(self.output / name)
+                self._move(self.output / name, belongings(self.output / name), "a network that is no longer asked for")
+
+    def _move(self, folder: Path, names: Sequence[str], what: str) -> None:
+        if not names:
+            return
+        if self._aside is None:
+            self._aside = new_place(self.output)
+        target = self._aside / folder.absolute().relative_to(self.output.absolute())
+        try:
+            move_aside(folder, names, target)
+        except OSError as error:
+            raise OSError(
+                f"output: {folder} holds {what}, which cannot be moved to {target} ({error.strerror or error}); choose "
+                "another output."
+            ) from error
+        with suppress(OSError):
+            if folder.absolute() != self.output.absolute():
+                folder.rmdir()
+        self._console.print(f"{folder} held {what}: moved to {target}", soft_wrap=True, markup=False, highlight=False)
+
+
+def forget_states(folder: Path, key: str) -> None:
+    """Delete what a finished evaluation left for the case that it is interrupted."""
+    for name in journals(folder).get(key, []):
+        path = folder / name
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def journal_of(folder: Path, key: str, group: str) -> Path:
+    """Return the file of a group's states; the name says whose they are."""
+    return folder / f"{JOURNALS}{key}-{group}"
+
+
+def note_of(folder: Path, key: str) -> Path:
+    """Return the file that says that a network is done with."""
+    return folder / f"{JOURNALS}{key}.json"
+
+
+def save_evaluation(
+    folder: Path,
+    outcomes: Mapping[str, Outcome],
+    origin: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> None:
+    """Write what was found; other analyses of the same evaluation that the folder holds stay, whole.
+
+    Args:
+        folder: held by this process; what is in it belongs to this evaluation.
+        outcomes: what was found, by analysis.
+        origin: the provenance.
+        extra: what else stands in the record; of ``depends_on`` those of the analyses that stay are added.
+    """
+    record = read_record(folder) or {}
+    before = record.get("analyses") or {}
+    kept = [name for name in before if name not in outcomes and name in ANALYSES]
+    lost = set(differing(folder, record))
+    kept = [name for name in kept if not lost & set(before[name]["files"])]
+    keep = None
+    if kept:
+        files = {file: record["files"][file] for name in kept for file in before[name]["files"]}
+        scalars = {name: record["scalars"][name] for analysis in kept for name in before[analysis]["results"]}
+        keep = {"files": files, "scalars": scalars}
+        origin = joined_provenance(record["provenance"], kept, origin, list(outcomes))
+        extra = {**extra, "depends_on": {**record["depends_on"], **extra["depends_on"]}}
+    analyses = {name: before[name] for name in kept} | {
+        name: {"results": list(found.results), "files": list(written(found.results, found.figures))}
+        for name, found in outcomes.items()
+    }
+    results = {name: result for found in outcomes.values() for name, result in found.results.items()}
+    figures = {name: figure for found in outcomes.values() for name, figure in found.figures.items()}
+    save_results(folder, results, figures, origin, more={**extra, "analyses": analyses}, keep=keep)
+
+
+def _started(folder: Path, key: str) -> Any:
+    try:
+        return json.loads((folder / f"{STARTED}{key}.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _plain(name: Any) -> bool:
+    """Whether a name from a file is that of a folder below."""
+    return isinstance(name, str) and name not in ("", ".", "..") and Path(name).name == name

@@ -1,0 +1,205 @@
+"""One command for every analysis: from an :class:`Evaluation` to files."""
+
+import os
+from collections.abc import Mapping
+from contextlib import ExitStack, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rich.console import Console
+
+from lightning_advinterp.analyses.dissection.config import CONTROLS
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, load_subject
+from lightning_advinterp.cli.evaluation.one import Evaluated, choose_device, evaluate_one
+from lightning_advinterp.cli.evaluation.place import Place
+from lightning_advinterp.cli.evaluation.registry import ANALYSES, analysis_names
+from lightning_advinterp.cli.evaluation.running import Checking
+from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.core.settings import check_numbers
+from lightning_advinterp.core.trust import trusting, vouch_for
+from lightning_advinterp.data.broden.findings import HELP
+from lightning_advinterp.data.decode import open_image
+from lightning_advinterp.data.loaders import worker_count
+from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.report import accuracy_table, dissection_table
+from lightning_advinterp.report.save import save_table
+from lightning_advinterp.report.table import summary_of
+
+
+@trusting()
+def run_evaluation(
+    evaluation: Evaluation,
+    console: Console,
+    checking: Checking = nullcontext,
+    record: Mapping[str, Any] = MappingProxyType({}),
+) -> dict[str, dict[str, Result]]:
+    """Evaluate every network asked for, write its files, and print the tables.
+
+    Args:
+        evaluation: what is asked for.
+        console: where to print.
+        checking: made anew around everything that looks at the input.
+        record: what else is to stand in the output's ``results.json``.
+
+    Returns:
+        Results by analysis, by network.
+
+    Raises:
+        ValueError, FileNotFoundError: naming the argument, before any work is done for it.
+    """
+    vouch_for(evaluation, files=evaluation.trust, on_bad_weights=evaluation.on_bad_weights)
+    with ExitStack() as stack:
+        with checking():
+            subjects = _check(evaluation, console)
+            if not evaluation.dry_run:
+                for name in dict.fromkeys(("", *subjects)):
+                    stack.enter_context(held(Path(evaluation.output) / name))
+        return _evaluate_each(evaluation, subjects, console, checking, record)
+
+
+def _evaluate_each(
+    evaluation: Evaluation,
+    subjects: Mapping[str, Evaluation],
+    console: Console,
+    checking: Checking,
+    record: Mapping[str, Any],
+) -> dict[str, dict[str, Result]]:
+    found: dict[str, dict[str, Result]] = {}
+    finished: list[Evaluated] = []
+    output = Path(evaluation.output)
+    place = Place(output, console)
+    folders = [name for name in subjects if name]
+    if evaluation.rows and not evaluation.dry_run:
+        place.make_way_for_table(folders)
+        save_table(output, folders, [])
+    for name, one in subjects.items():
+        with checking():
+            try:
+                subject = load_subject(one)
+            except OSError as error:  # no such file, or weights that cannot be downloaded
+                if not evaluation.rows:
+                    raise
+                console.print(f"{name}: left out, {error}")
+                continue
+        more: Mapping[str, Any] = {} if name else {**record, "folders": folders}
+        finished.append(evaluate_one(one, subject, output / name, console, checking, place=place, record=more))
+        if finished[-1].results:
+            found[name or subject.title] = finished[-1].results
+    if not finished:
+        console.print("none of the table's networks is here: nothing was evaluated")
+    if evaluation.rows and found:
+        save_table(output, folders, measured_beside_printed(evaluation, found))
+    for each in finished:  # an interrupted table goes on where it stopped
+        each.forget()
+    if found:
+        _print_tables(evaluation, found, console)
+        console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
+    return found
+
+
+def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
+    """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
+    check_numbers(evaluation)
+    analysis_names(evaluation)
+    evaluation.attack_configs()
+    choose_device(evaluation.device)
+    worker_count(evaluation.num_workers)
+    subjects = {"": evaluation}
+    if evaluation.compare:
+        other = replace(evaluation, **evaluation.laid_over(NetworkChoice(checkpoint=evaluation.compare)))
+        load_subject(other)  # what is wrong with the second shows before the first is evaluated
+        subjects["compare"] = other
+    names = [row.name for row in evaluation.rows]
+    if len(set(names)) < len(names):
+        raise ValueError(f"rows: every row of the table needs a name of its own, got {', '.join(names)}.")
+    if evaluation.rows:
+        subjects = {row.name: replace(evaluation, **evaluation.laid_over(row)) for row in evaluation.rows}
+    _check_files(evaluation, Path(evaluation.output), console)
+    return subjects
+
+
+def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None:
+    """Refuse an output that cannot be written and inputs that are not there, before any work is done."""
+    place = next(folder for folder in (output, *output.absolute().parents) if folder.exists())
+    if not place.is_dir() or not os.access(place, os.W_OK):
+        raise ValueError(f"output: cannot write to {evaluation.output!r}, since {str(place)!r} is no writable folder.")
+    concepts = [] if evaluation.concepts in (None, CONCEPT_WORLD) else [evaluation.concepts]
+    for flag, paths, remedy in (("images", evaluation.images, ""), ("concepts", concepts, f" {HELP}")):
+        for path in paths:
+            if not Path(path).exists():
+                raise FileNotFoundError(f"{flag}: there is no {path!r}.{remedy}")
+    for path in evaluation.images:
+        with open_image(path):  # its content says that it is an image, not its name
+            pass
+    used = frozenset[str]().union(*(ANALYSES[name].uses for name in analysis_names(evaluation)))
+    unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
+    if unused:
+        console.print(f"{', '.join(unused)}: no use to {', '.join(analysis_names(evaluation))}")
+
+
+def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]]) -> list[Row]:
+    """Return a paper's values with those measured beside them, for all networks that were there.
+
+    Dissection's controls, which look at real images, stand beside what was measured on these.
+
+    Args:
+        evaluation: whose rows have printed values.
+        found: results by analysis, by network.
+    """
+    beside: list[Row] = []
+    for row in evaluation.rows:
+        results = found.get(row.name, {})
+        measured: dict[tuple[str, str], Any] = {}
+        controls: dict[tuple[str, str], Row] = {}
+        if "accuracy" in results:
+            measured |= {
+                (one["images"], key): one[key] for one in results["accuracy"].tables["accuracy"] for key in one
+            }
+        if "dissection" in results:
+            own = summary_of(results["dissection"].tables["dissection_summary"])
+            measured |= {(one["images"], one["category"]): one["ratio"] for one in own}
+            controls = {
+                (REAL, one["category"]): {name: one[name] for name in CONTROLS if name in one}
+                for one in own
+                if one["images"] == REAL
+            }
+        for images, values in row.printed.items():
+            for key, value in values.items():
+                if (images, key) in measured:
+                    what = {"name": row.name, "images": images, "measure": key}
+                    found_here = {"measured": measured[images, key], "printed": value}
+                    beside.append(what | found_here | controls.get((images, key), {}))
+    return beside
+
+
+def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]], console: Console) -> None:
+    """Print what the tables say first, with the papers' values beside the measured ones."""
+    accuracies: dict[str, list[Row]] = {
+        name: results["accuracy"].tables["accuracy"] for name, results in found.items() if "accuracy" in results
+    }
+    if accuracies:
+        console.print(accuracy_table(accuracies))
+    printed = {row.name: row.printed for row in evaluation.rows}
+    for name, results in found.items():
+        values, known = printed.get(name, {}), set()
+        for row in accuracies.get(name, []):
+            own = {key: value for key, value in values.get(row["images"], {}).items() if key in row}
+            known |= {(row["images"], key) for key in own}
+            text = ", ".join(f"{key} {100 * row[key]:.2f} (printed {100 * value:.2f})" for key, value in own.items())
+            if text:
+                console.print(f"{name}, {row['images']}: {text}")
+        if "dissection" in results:
+            rows = results["dissection"].tables["dissection_summary"]
+            known |= {(row["images"], row["category"]) for row in rows}
+            console.print(dissection_table(rows, f"{name}: units that detect a concept, %", values))
+        for analysis, result in results.items():
+            brief = ANALYSES[analysis].brief if analysis in ANALYSES else None
+            if brief is not None:
+                console.print(brief(result.tables, name))
+        missing = [f"{key} ({kind})" for kind, some in values.items() for key in some if (kind, key) not in known]
+        if missing:
+            console.print(f"{name}: nothing measured beside the printed {', '.join(missing)}")

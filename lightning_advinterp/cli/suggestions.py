@@ -1,0 +1,136 @@
+"""Command lines that name the nearest key where one does not exist, and that can be written down."""
+
+import difflib
+import re
+import sys
+from collections.abc import Iterable
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from pydoc import locate
+from typing import Any, NoReturn, cast
+
+from jsonargparse import ArgumentParser, Namespace
+
+from lightning_advinterp.core.names import printable
+from lightning_advinterp.core.yaml_files import bound_parsers, checked_text
+
+bound_parsers()
+
+_FLAG = re.compile(r"unrecognized arguments: --(?P<key>[\w.]+)")
+_OPTION = re.compile(r"Option '(?P<key>[^']+)' is not accepted")
+_GROUP = re.compile(r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'")
+_CLASS = re.compile(r"Problem with given class_path '(?P<path>[^']+)'")
+_CLASS_NAME = re.compile(r"Expected a dot import path string: (?P<name>\S+)")
+_EXPECTED = re.compile(r"Subtypes: \[<class '(?P<path>[^']+)'>")
+
+
+class SuggestingParser(ArgumentParser):
+    """A parser that says in one line which key is unknown and which is nearest; flags are never cut short."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)
+
+    def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
+        """See ``jsonargparse``; what is wrong with the file is said in one line."""
+        if Path(path).exists():
+            checked_text(Path(path))
+        parsed: Namespace = super().parse_path(path, *args, **kwargs)
+        return parsed
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        """See ``argparse``; parsers that only try things out go on as before."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        suggestion = suggest(message, keys(self))
+        print(f"error: {printable(message if suggestion is None else suggestion)}", file=sys.stderr)
+        print("tip: --help lists the keys", file=sys.stderr)
+        self.exit(2)
+
+    def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
+        """Return a configuration as YAML that the parser takes; see ``jsonargparse``, which cannot write all of it."""
+        text: str = super().dump(written_out(namespace), *args, **kwargs)
+        return text
+
+
+def written_out(value: Any) -> Any:
+    """Return a configuration with dictionaries in the place of dataclasses, as lists have them by default."""
+    if isinstance(value, Namespace):
+        copy = Namespace()  # type: ignore[no-untyped-call]
+        for key, entry in vars(value).items():
+            setattr(copy, key, written_out(entry))
+        return copy
+    if is_dataclass(value) and not isinstance(value, type):
+        return {field.name: written_out(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, list | tuple):
+        return type(value)(map(written_out, value))
+    return value
+
+
+def keys(parser: ArgumentParser) -> list[str]:
+    """Return the keys that a parser knows, dotted."""
+    return [action.dest for action in parser._actions if action.dest not in ("help", "print_config")]
+
+
+def suggest(message: str, known: Iterable[str]) -> str | None:
+    """Return what to say in the place of the parser's message about a key or class that does not exist.
+
+    Args:
+        message: of the parser.
+        known: the keys of the whole command line.
+
+    Returns:
+        One line; None: the message is about something else.
+
+    Example:
+        >>> suggest("unrecognized arguments: --nmae x", ["name", "output"])
+        'there is no key nmae; did you mean name?'
+    """
+    found = _GROUP.search(message) or _OPTION.search(message) or _FLAG.search(message)
+    if found is None:
+        return _suggest_class(message)
+    key, group = found["key"].removeprefix("init_args."), found.groupdict().get("group")
+    key = key if group is None else f"{group}.{key}"
+    owners = list(_CLASS.finditer(message, 0, found.start()))
+    if not owners:
+        return _say(f"there is no key {key}", key, known)
+    path = owners[-1]["path"]
+    return _say(f"{path.rpartition('.')[2]} has no key {key}", key, _keys_of_class(path))
+
+
+def _suggest_class(message: str) -> str | None:
+    """The same for the name of a class."""
+    name, base = _CLASS_NAME.search(message), _EXPECTED.search(message)
+    if name is None or base is None:
+        return None
+    classes = {
+        one.__name__ for one in _subclasses(cast(type, locate(base["path"]))) if not one.__name__.startswith("_")
+    }
+    return _say(f"there is no class {name['name']}", name["name"], sorted(classes))
+
+
+def _subclasses(kind: type[Any]) -> list[type[Any]]:
+    found = [kind]
+    for one in kind.__subclasses__():
+        found += _subclasses(one)
+    return found
+
+
+def _keys_of_class(path: str) -> list[str]:
+    """The dotted keys that a class takes, those of nested settings included."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(cast(type, locate(path)), fail_untyped=False)
+    return keys(parser)
+
+
+def _say(what: str, key: str, known: Iterable[str]) -> str:
+    """Complete the sentence by the nearest of the known keys, or by all of them where they are few."""
+    known = list(dict.fromkeys(known))
+    near = difflib.get_close_matches(key, known, n=2, cutoff=0.7)
+    if not near:  # the right name in the wrong place, or under a wrong group
+        last = key.rpartition(".")[2]
+        ends = {name.rpartition(".")[2]: name for name in reversed(known)}
+        near = [ends[end] for end in difflib.get_close_matches(last, ends, n=2, cutoff=0.7)]
+    if near:
+        return f"{what}; did you mean {' or '.join(near)}?"
+    top = list(dict.fromkeys(name.split(".")[0] for name in known))
+    return f"{what}; there are {', '.join(top)}."

@@ -1,0 +1,262 @@
+"""The training command: parsing and wiring only."""
+
+import logging
+import warnings
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+import yaml
+from lightning_fabric.utilities.exceptions import MisconfigurationException
+from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
+from pytorch_lightning.loggers import TensorBoardLogger
+
+from lightning_advinterp.cli.train_keys import TrainParser, add_keys
+from lightning_advinterp.core.errors import plain_errors, stops_explained
+from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.result import Row
+from lightning_advinterp.core.settings import check_numbers
+from lightning_advinterp.core.terminal import terminal
+from lightning_advinterp.core.trust import trusting, vouch_for
+from lightning_advinterp.data.broden import BrodenError
+from lightning_advinterp.data.decode import BadImageError
+from lightning_advinterp.datamodules import ConceptWorldDataModule
+from lightning_advinterp.datamodules.cifar import CIFAR10DataModule
+from lightning_advinterp.datamodules.image_folder import ImageFolderDataModule
+from lightning_advinterp.training.callbacks import (
+    FiniteLossCallback,
+    MonitorsCallback,
+    TensorBoardCallback,
+    ThroughputCallback,
+)
+from lightning_advinterp.training.layer_sync import SyncBatchNormPlugin
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.monitors import monitors, others_may_log
+from lightning_advinterp.training.outcome import final_accuracy, print_outcome
+from lightning_advinterp.training.preflight import check
+from lightning_advinterp.training.resume import Start
+from lightning_advinterp.training.run_directory import RunDirectory
+
+__all__ = ["TrainCLI", "fit", "train"]
+
+_log = logging.getLogger(__name__)
+
+_EXPECTED_WARNINGS = (
+    "Checkpoint directory .* exists and is not empty",  # the folder of a run is fixed, so that it can go on
+    "You have overridden `on_after_batch_transfer` in `LightningModule`",  # that one is meant
+    "The '.*_dataloader' does not have many workers",  # the concept world lies in memory and needs none
+    ".*LeafSpec",  # pytorch-lightning 2.6.6 on torch 2.15
+)
+"""Lightning's warnings about what is intended here."""
+
+DATA_MODULES = (ConceptWorldDataModule, ImageFolderDataModule, CIFAR10DataModule)
+"""What a configuration may name without its path; any other data module by class path."""
+
+
+class TrainCLI(LightningCLI):
+    """LightningCLI with this project's top-level keys.
+
+    Checkpointing and everything that watches a run are keys of their own (``null`` = off), never entries of
+    ``trainer.callbacks``: a second ``--config`` replaces a list, but merges keys.
+    """
+
+    @classmethod
+    def parse(cls, args: Sequence[str] | None = None) -> "TrainCLI":
+        """Parse a command line and build all that it names, without training.
+
+        Args:
+            args: the command line, ``sys.argv`` if left out.
+        """
+        return cls(
+            RobustClassifier,
+            pl.LightningDataModule,
+            subclass_mode_data=True,
+            save_config_callback=None,
+            trainer_defaults={"inference_mode": False},
+            seed_everything_default=0,
+            args=None if args is None else list(args),
+            run=False,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            parser_class=TrainParser,
+            parser_kwargs={"description": "Train an image classifier; see configs/ for complete examples."},
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Add the keys beside ``trainer``, ``model`` and ``data``, and link what must agree."""
+        add_keys(parser)
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        """Parse, and refuse what would break a run later."""
+        self.config = parser.parse_args(args if args is None or isinstance(args, list) else list(args))
+        check_numbers(self.config)
+        if self.config.trainer.inference_mode:
+            parser.error(
+                "trainer.inference_mode must be false: attacks and explanations need gradients during validation, "
+                "and tensors made in inference mode never have them. Leave the key out."
+            )
+        limits = self.config.trainer
+        if limits.max_epochs is None and limits.max_steps == -1 and limits.max_time is None:
+            limits.max_epochs = 10
+        if str(self.config.trainer.precision).startswith("16"):
+            warnings.warn(
+                "trainer.precision: 16-mixed does not scale the losses of attacks, whose gradients may vanish; "
+                "bf16-mixed has float32's range.",
+                stacklevel=2,
+            )
+
+    def instantiate_classes(self) -> None:
+        """Build the data module, the module, the callbacks and the trainer."""
+        vouch_for(self.config, files=self.config.trust)
+        self.config_init = self.parser.instantiate(self.config)
+        self.datamodule: pl.LightningDataModule = self.config_init.data
+        self.model: RobustClassifier = self.config_init.model
+        if self.config.trainer.sync_batchnorm:
+            self.model.objective.check_even_passes()
+        self.directory = RunDirectory.of(self.config.output, self.config.name)
+        self.trainer = self.instantiate_trainer()
+
+    def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
+        """Build the trainer with the run's folder, logger and callbacks."""
+        given = dict(self.config_init.trainer)
+        if given["logger"] in (None, True):
+            given["logger"] = TensorBoardLogger(
+                self.directory.path.parent, self.directory.path.name, version="", default_hp_metric=False
+            )
+        given["callbacks"] = [*_as_list(given["callbacks"]), *self._watchers()]
+        given["plugins"] = [*_as_list(given["plugins"]), self.directory.checkpoint_io]
+        if given["sync_batchnorm"]:
+            given["plugins"].append(SyncBatchNormPlugin())
+        try:
+            return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
+        except MisconfigurationException as error:
+            raise ValueError(
+                f"trainer: {str(error).rstrip('.!')}. Asked for were accelerator={given['accelerator']!r} and "
+                f"devices={given['devices']!r}; this machine has a CPU and {torch.cuda.device_count()} CUDA devices."
+            ) from None
+
+    def _watchers(self) -> list[pl.Callback]:
+        """The callbacks of the top-level keys, in the order in which they act.
+
+        Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
+        checkpoints come last, so that they see what the others log.
+        """
+        watchers = [
+            self.config_init[key]
+            for key in ("accuracy", "dissection", "semantics", "fragility", "guard", "pictures", "ema", "export")
+        ]
+        attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
+        settings = yaml.safe_load(self.config_text)
+        chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
+        monitored = {} if others_may_log(self.config_init) else {m.key: m.owner for m in monitors(self.config_init)}
+        watchers += [
+            MonitorsCallback(monitored),
+            FiniteLossCallback(self.directory.path),
+            ThroughputCallback(),
+            TensorBoardCallback(chosen, attacks),
+        ]
+        if self.config.trainer.fast_dev_run or self.config.trainer.enable_checkpointing is False:
+            return [watcher for watcher in watchers if watcher is not None]
+        watchers += self.directory.checkpoint_callbacks(self.config_init.checkpoint)
+        return [watcher for watcher in watchers if watcher is not None]
+
+    @property
+    def config_text(self) -> str:
+        """The resolved configuration as YAML that ``--config`` takes."""
+        text: str = self.parser.dump(self.config, skip_unset=False)
+        return text
+
+    def check(self) -> Start | None:
+        """See that the run can go through to its end, and return where it goes on; see :mod:`.preflight`."""
+        return check(self.config_init, self.directory, self.trainer, self.config_text)
+
+    def fit(self, start: Start | None = None) -> None:
+        """Train, or go on from a checkpoint."""
+        if self.trainer.is_global_zero and not self.config.trainer.fast_dev_run:
+            self.directory.save_config(self.config_text)
+        if start is not None:
+            _log.warning("Resuming from %s.", start)
+        checkpoint = None if start is None else start.path
+        with warnings.catch_warnings():
+            for message in _EXPECTED_WARNINGS:
+                warnings.filterwarnings("ignore", message)
+            self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
+
+
+def _as_list(value: Any) -> list[Any]:
+    if value is None:
+        return []
+    return value if isinstance(value, list) else [value]
+
+
+@trusting()
+def fit(args: Sequence[str] | None = None) -> TrainCLI:
+    """Train as configured, or go on where the run stopped.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+
+    Returns:
+        What was built from it, trained.
+    """
+    with stops_explained(BadImageError, BrodenError) as command, ExitStack() as stack:
+        with plain_errors(MisconfigurationException):
+            cli = TrainCLI.parse(args)
+            if cli.trainer.is_global_zero and not cli.config.trainer.fast_dev_run:
+                # Before anything is looked at: another process may be about to change it.
+                stack.enter_context(held(cli.directory.path))
+                command.folder = cli.directory.path
+            start = cli.check()
+        cli.fit(start)
+    return cli
+
+
+@trusting()
+def train(args: Sequence[str] | None = None) -> None:
+    """Train as configured, then print what came of it.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    keep_freed_memory()
+    with stops_explained(BadImageError, BrodenError) as command:
+        cli = fit(args)
+        command.folder = cli.directory.path
+        _compare_and_print(cli)
+
+
+def _compare_and_print(cli: TrainCLI) -> None:
+    if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
+        return
+    networks = {_objective_name(cli): _judged(cli)}
+    if cli.config.compare_with_standard and cli.trainer.world_size > 1:
+        _log.warning(
+            "compare_with_standard: only on one process; train the standard objective by a command of its own."
+        )
+    elif cli.config.compare_with_standard:
+        standard = fit(_as_standard(cli))
+        networks[_objective_name(standard)] = _judged(standard)
+    print_outcome(networks, cli.directory, terminal())
+
+
+def _as_standard(cli: TrainCLI) -> list[str]:
+    """The command line of the same run with the standard objective."""
+    return [
+        *("--config", str(cli.directory.config)),
+        *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
+        *("--compare_with_standard", "false", "--model.objective", "Standard"),
+        *("--model.objective.init_args.bn", cli.model.objective.bn),
+        # A folder that the configuration names holds the first network's files.
+        *(() if cli.config.export is None else ("--export.folder", "null")),
+    ]
+
+
+def _judged(cli: TrainCLI) -> list[Row]:
+    return final_accuracy(cli.trainer, cli.model, cli.config_init.accuracy)
+
+
+def _objective_name(cli: TrainCLI) -> str:
+    return type(cli.model.objective).__name__.lower()

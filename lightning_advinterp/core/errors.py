@@ -1,0 +1,171 @@
+"""What is wrong with an input is said in one line; what is wrong with the program shows where it happened."""
+
+import re
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, NoReturn
+
+from lightning_advinterp.core.files import write_text
+from lightning_advinterp.core.names import printable
+
+TRACEBACK = "traceback.txt"
+"""Lies in the folder of a command that stopped by a fault of the program."""
+
+_SPEAKERS = ("lightning_advinterp", "jsonargparse", "argparse", "yaml")
+"""Packages whose ``ValueError`` says what is wrong with an input; one from elsewhere may be a fault of the program."""
+
+
+class RunStoppedError(Exception):
+    """A run that cannot go on for a reason outside the program; the message says what and what to do."""
+
+
+class DamagedFileError(ValueError):
+    """A file that is read back and is not what was written; the message names it and what to do."""
+
+
+class Command:
+    """The command that is under way.
+
+    Attributes:
+        folder: where the traceback of a fault is kept; None until the command line is read.
+    """
+
+    def __init__(self) -> None:
+        self.folder: Path | None = None
+
+
+_command: ContextVar[Command | None] = ContextVar("command", default=None)
+
+
+@contextmanager
+def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
+    """Turn a wrong input into one line and exit status 2.
+
+    Only the checking of input belongs inside: a ``ValueError`` of a computation is a mistake of the program, and
+    needs its traceback. One that another library raised here may be either: it gets its line, and the traceback is kept
+    in the command's folder.
+
+    Args:
+        *kinds: further exceptions that say what is wrong with an input.
+    """
+    try:
+        yield
+    except (ValueError, OSError, *kinds) as error:  # type: ignore[misc]  # the kinds are exceptions
+        first: BaseException = error
+        while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
+            first = first.__cause__
+        expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS
+        print(f"error: {printable(str(first))}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
+        sys.exit(2)
+
+
+@contextmanager
+def stops_explained(*kinds: type[Exception]) -> Iterator[Command]:
+    """Turn whatever stops a command into one line: a known reason, Ctrl-C, or a fault of the program.
+
+    A known reason, and files that cannot be written, end with status 1, Ctrl-C with 130. A fault of the program ends
+    with status 1 too; its traceback is kept in the command's folder, which the line names.
+
+    Args:
+        *kinds: further exceptions that say what stopped a run.
+
+    Yields:
+        The command, to be told its folder.
+    """
+    command = Command()
+    token = _command.set(command)
+    try:
+        yield command
+    except KeyboardInterrupt:
+        _stop_by_interrupt()
+    except SystemExit as stop:
+        if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes status 1 of it
+            _stop_by_interrupt()
+        raise
+    except (RunStoppedError, DamagedFileError, OSError, *kinds) as error:  # type: ignore[misc]
+        lines = str(error).strip().splitlines() or [type(error).__name__]
+        # A loader's worker puts its traceback before the message.
+        print(f"error: {printable(lines[-1])}", file=sys.stderr)
+        sys.exit(1)
+    except Exception as error:
+        killed = _ended_worker(error)
+        print(f"error: {killed or printable(_summary(error)) + _kept_traceback(error)}", file=sys.stderr)
+        sys.exit(1)
+    finally:
+        _command.reset(token)
+
+
+@contextmanager
+def termination_explained() -> Iterator[None]:
+    """Let SIGTERM end a command in one line and status 143, after its open files and processes are closed.
+
+    Where somebody listens to the signal already, nothing changes: a training saves before it stops.
+    """
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        print("\nstopped by SIGTERM; the same command goes on from what is saved", file=sys.stderr)
+        raise SystemExit(128 + number)
+
+    main = threading.current_thread() is threading.main_thread()  # signals reach the main thread alone
+    if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
+        return
+    signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+def _stop_by_interrupt() -> NoReturn:
+    print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
+    sys.exit(128 + signal.SIGINT)
+
+
+def _ended_worker(error: BaseException | None) -> str:
+    """Return what to say of a loader's worker that was ended from outside; empty where that is not the reason."""
+    while error is not None:
+        ended = re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)", str(error))
+        if ended is not None:
+            return (
+                f"{ended[0].strip()}. Mostly the memory did not suffice: set fewer num_workers (0 loads in the main "
+                "process), or a smaller batch_size; the same command goes on from what is saved."
+            )
+        error = error.__cause__ or error.__context__
+    return ""
+
+
+def _summary(error: Exception) -> str:
+    """Return the kind of an error and the line of its message that says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()] or ["without a message"]
+    # A loader's worker puts its traceback before the message; others put their advice after it.
+    return f"{type(error).__name__}: {lines[-1] if 'Original Traceback' in str(error) else lines[0]}"
+
+
+def _kept_traceback(error: Exception) -> str:
+    """Write the traceback into the command's folder and return where it is; without a folder, print it."""
+    text = "".join(traceback.format_exception(error))
+    command = _command.get()
+    if command is not None and command.folder is not None:
+        path = command.folder / TRACEBACK
+        try:
+            write_text(path, text)
+        except OSError:
+            pass
+        else:
+            return f" (where it happened stands in {path})"
+    print(text, file=sys.stderr)
+    return ""
+
+
+def _speaker(trace: TracebackType | None) -> str:
+    """Return the top package of the code that raised an error."""
+    frames: list[Any] = [frame for frame, _ in traceback.walk_tb(trace)]
+    return str(frames[-1].f_globals.get("__name__", "")).partition(".")[0] if frames else ""

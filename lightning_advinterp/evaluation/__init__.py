@@ -1,7 +1,0 @@
-"""Evaluations: one command for every analysis."""
-
-from lightning_advinterp.evaluation.config import Evaluation, TableRow
-from lightning_advinterp.evaluation.registry import ANALYSES
-from lightning_advinterp.evaluation.run import run_evaluation
-
-__all__ = ["ANALYSES", "Evaluation", "TableRow", "run_evaluation"]

@@ -1,0 +1,1 @@
+"""Training: the Lightning module, its optimisation, its run folder, and how it goes on."""

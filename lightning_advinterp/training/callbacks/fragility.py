@@ -1,0 +1,90 @@
+"""Fragility of explanations during training: a few images per epoch within a time budget."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, final
+
+import pytorch_lightning as pl
+
+from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
+from lightning_advinterp.analyses.fragility.config import FragilityConfig
+from lightning_advinterp.analyses.fragility.figures import fragility_curves, fragility_panels
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.report.save import name_images, save_tables
+from lightning_advinterp.training.callbacks.analysis import AnalysisCallback, Seen
+
+DEFAULT = FragilityConfig("quick", eps=("8/255",), faithfulness=0)
+"""Two methods under three attacks of 10 steps: about 700 forward and backward passes of an image."""
+
+
+@final
+class FragilityCallback(AnalysisCallback):
+    """Logs ``fragility/{method}/{attack}/{measure}``: how similar a map stays while the prediction is kept.
+
+    Medians of ``topk``, ``spearman`` and ``center_shift``, the shares ``label_kept`` and ``success``; beside them the
+    similarity of two different images' maps (attack ``other_image``), and how many images were taken
+    (``fragility/images``), classified wrongly and so left out (``fragility/skipped``), or left out for lack of time
+    (``fragility/left``). In TensorBoard: the curve over ε, and images with their maps before and after. Beside
+    the log, in ``fragility/epoch_<n>/``: the tables of ``evaluate.py``, per image and summarised.
+
+    Paste into a configuration::
+
+        fragility:
+          every_n_epochs: 5
+          limit: 8
+          seconds: 60
+          settings: {methods: [{type: gradient}, {type: lrp}], attacks: [{type: topk}], steps: 20}
+
+    Args:
+        settings: methods, attacks and radii; its ``limit``, ``batch_size``, ``seconds`` and ``seed`` are those here.
+        every_n_epochs: how often.
+        limit: number of validation images, a seeded choice, of which the correctly classified ones are taken.
+        batch_size: images at a time.
+        seconds: no further images are taken when these would be used up; the first one always is. The number of images
+            then depends on the machine's speed; ``null`` for no limit.
+        seed: draws the images and the attacks' random numbers.
+    """
+
+    def __init__(
+        self,
+        settings: FragilityConfig = DEFAULT,
+        every_n_epochs: int = 1,
+        limit: int | None = 8,
+        batch_size: int = 8,
+        seconds: float | None = 60.0,
+        seed: int = 0,
+    ) -> None:
+        super().__init__(every_n_epochs, limit, batch_size, seed)
+        self.settings = replace(settings, batch_size=batch_size, seconds=seconds, seed=seed)
+
+    def analyses(self) -> Sequence[Analysis]:
+        """Return a fresh analysis."""
+        return [FragilityAnalysis(self.settings)]
+
+    def attacks(self) -> Mapping[str, Attack]:
+        """Return nothing: the attacks on explanations are the analysis' own."""
+        return {}
+
+    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
+        """Return all scalars that have a value."""
+        return {key: value for key, value in results["fragility"].scalars.items() if value == value}
+
+    def write(self, folder: Path, trainer: pl.Trainer, seen: Seen) -> None:
+        """Write the tables that ``evaluate.py`` writes."""
+        name_images(seen.results, seen.dataset)
+        save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", seen.results)
+
+    def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
+        """Draw the curve and the pictures."""
+        summary = seen.results["fragility"].tables["fragility_summary"]
+        if not summary:
+            return
+        step, title = trainer.global_step, f"epoch {trainer.current_epoch + 1}"
+        (analysis,) = (one for one in seen.analyses if isinstance(one, FragilityAnalysis))
+        figures = {"curves": fragility_curves(summary, title)}
+        figures |= fragility_panels(analysis.state, analysis.cases, title)
+        for name, figure in figures.items():
+            writer.add_figure(f"fragility/{name}", figure, step, close=False)

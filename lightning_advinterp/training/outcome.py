@@ -1,0 +1,82 @@
+"""What a training run says when it is over: its accuracies, where its files lie, and what to do next."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytorch_lightning as pl
+from rich.console import Console
+
+from lightning_advinterp.analyses import AccuracyAnalysis, Runner
+from lightning_advinterp.core.names import shell
+from lightning_advinterp.core.result import Row
+from lightning_advinterp.report.table import accuracy_table
+from lightning_advinterp.training.callbacks.accuracy import AccuracyCallback
+from lightning_advinterp.training.callbacks.analysis import validation_set
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.run_directory import RunDirectory
+
+FINAL_IMAGES = 1000
+"""At most so many validation images decide the table at the end of a training run."""
+
+
+def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: AccuracyCallback | None) -> list[Row]:
+    """Return the accuracy of the trained network on the validation images, clean and under attack; empty without any.
+
+    Args:
+        trainer: whose validation images are looked at.
+        model: with the network.
+        watching: by which attacks, how many images at a time, from which seed.
+    """
+    images = validation_set(trainer)
+    if not images:
+        return []
+    attacks = {} if watching is None else watching.attacks()
+    runner = Runner(
+        model.network.to(trainer.strategy.root_device),
+        images,
+        attacks=attacks,
+        batch_size=100 if watching is None else watching.batch_size,
+        device=trainer.strategy.root_device,
+        seed=0 if watching is None else watching.seed,
+        limit=FINAL_IMAGES,
+        progress=True,
+        stop_at_no_numbers=False,
+    )
+    return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
+
+
+def print_outcome(networks: Mapping[str, list[Row]], directory: RunDirectory, console: Console) -> None:
+    """Print the accuracies of a run's networks, and where its files lie.
+
+    Args:
+        networks: accuracies by the name of the objective.
+        directory: the run's folder.
+        console: where to print.
+    """
+    console.print()
+    if all(networks.values()):
+        console.print(accuracy_table(networks, "Accuracy on validation images"))
+    else:
+        console.print("There are no validation images, hence no accuracies.")
+    for line in _where(directory):
+        console.print(line, soft_wrap=True)
+
+
+def _where(directory: RunDirectory) -> list[str]:
+    checkpoints: list[Path] = [path for path in (directory.last, directory.best) if path.exists()]
+    lines = [f"\nconfiguration  {directory.config}"]
+    if checkpoints:
+        lines.append(f"checkpoints    {', '.join(map(str, checkpoints))}")
+    lines.append(f"curves         {shell('tensorboard', '--logdir', directory.path.parent)}")
+    if checkpoints:
+        flags = ["--analyses", "accuracy", "--attack", "pgd", "--eps", "4/255", "--steps", "20", "--output"]
+        command: tuple[str | Path, ...] = (
+            "python",
+            "evaluate.py",
+            "--checkpoint",
+            checkpoints[0],
+            *flags,
+            f"evaluations/{directory.path.name}",
+        )
+        lines.append(f"next           {shell(*command)}")
+    return lines

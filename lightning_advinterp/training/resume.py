@@ -1,0 +1,183 @@
+"""Where a training run can go on: checkpoints found, put in order, and held against the configuration."""
+
+import logging
+import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lightning_advinterp.networks.same_outputs import require_recorded_outputs
+from lightning_advinterp.training.checkpoint_io import WEIGHTS, not_finite, read_checkpoint
+from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.optimization import create_optimizer
+
+_log = logging.getLogger(__name__)
+_SHOWN = 3
+_NO_ARCHITECTURE = ("input_size", "phi")
+"""What a checkpoint records of its network that no weight depends on."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """A checkpoint to go on from.
+
+    Attributes:
+        path: the file.
+        epoch: finished epochs.
+        batch: finished batches of the epoch under way; 0 at an epoch's end.
+        step: optimiser steps taken.
+    """
+
+    path: Path
+    epoch: int
+    batch: int
+    step: int
+
+    def __str__(self) -> str:
+        within = f", {self.batch} batches into the next" if self.batch else ""
+        return f"{self.path} ({self.epoch} epochs{within}; step {self.step})"
+
+
+def newest(paths: Iterable[Path]) -> Start | None:
+    """Return the checkpoint of the furthest training among those that exist and are whole; None where none exists.
+
+    Damaged ones are passed over with a warning.
+
+    Raises:
+        ValueError: if there are checkpoints, but none is whole.
+    """
+    existing = [path for path in paths if path.exists()]
+    whole, damaged = [], []
+    for path in existing:
+        try:
+            whole.append(examine(path))
+        except ValueError as error:
+            damaged.append(path)
+            _log.warning("%s Passed over.", error)
+    if damaged and not whole:
+        raise ValueError(
+            f"resume: auto, but none of {', '.join(map(str, damaged))} can be read; choose another name, or remove "
+            "that folder to start anew."
+        )
+    best = max(whole, key=lambda start: (start.epoch, start.batch), default=None)
+    if damaged:
+        _log.warning("Falling back to the checkpoint before: %s.", best)
+    return best
+
+
+def examine(path: Path) -> Start:
+    """Read where a checkpoint stands, after comparing its content with its checksums.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: if it is damaged, or no checkpoint of a training run.
+    """
+    if path.is_file() and not zipfile.is_zipfile(path):  # the table of its content stands at its end
+        raise ValueError(f"{path} is cut short, or no checkpoint at all.")
+    content = read_checkpoint(path, mmap=True)
+    bad = not_finite({name: content.get(name) for name in WEIGHTS})
+    if bad:
+        raise ValueError(f"{path} holds NaN or infinity in {bad}.")
+    try:
+        loops = content["loops"]["fit_loop"]
+        epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
+        within = epochs["ready"] > epochs["processed"]
+        return Start(path, epochs["processed"], batches["processed"] if within else 0, content["global_step"])
+    except (KeyError, TypeError):
+        raise ValueError(
+            f"{path} is no checkpoint of a training run; to start from its weights, give model.weights."
+        ) from None
+
+
+def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None, *, averaged: bool = False) -> None:
+    """Refuse a checkpoint that the configured run cannot go on from.
+
+    Args:
+        start: the checkpoint.
+        model: as configured.
+        max_epochs: as configured.
+        averaged: whether the run keeps an average of its weights.
+
+    Raises:
+        ValueError: saying what differs, and what to do.
+    """
+    content = read_checkpoint(start.path, mmap=True)
+    differs = [*_network_differs(content, model), *_optimizer_differs(content, model)]
+    if ("averaging_state" in content) != averaged:  # an average would be taken for the weights that are trained
+        differs.append(
+            "its weights were averaged (ema), now they are not" if not averaged else "it has no average (ema)"
+        )
+    if differs:
+        raise ValueError(
+            f"resume: {start.path} does not fit the configuration: {'; '.join(differs)}. Set these as they were, or "
+            "give the run another name; to start from the checkpoint's weights, give model.weights."
+        )
+    if max_epochs is not None and 0 <= max_epochs < start.epoch:
+        raise ValueError(
+            f"resume: {start.path} has {start.epoch} epochs already, trainer.max_epochs is {max_epochs}; raise it."
+        )
+
+
+def check_classes(start: Start, model: RobustClassifier) -> None:
+    """Refuse a checkpoint whose outputs mean other classes than the data's, which the model must have taken.
+
+    Raises:
+        ValueError: naming the first class that differs.
+    """
+    content = read_checkpoint(start.path, mmap=True)
+    require_recorded_outputs(content, model.network.origin, f"resume: {start.path}")
+
+
+def _network_differs(content: Mapping[str, Any], model: RobustClassifier) -> list[str]:
+    was, now = content.get("advinterp", {}).get("network", {}), model.network.spec()
+    said = [
+        f"{key} was {was.get(key)!r}, is {now.get(key)!r}"
+        for key in {**was, **now}
+        if key not in _NO_ARCHITECTURE and was.get(key) != now.get(key)
+    ]
+    if said:
+        return said
+    weights, own = content.get("state_dict", {}), model.state_dict()
+    shapes = [
+        f"{key} was {list(weights[key].shape)}, is {list(value.shape)}"
+        for key, value in own.items()
+        if key in weights and weights[key].shape != value.shape
+    ]
+    return [*_some(shapes), *_unpaired(weights, own)]
+
+
+def _unpaired(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names that only one of two has."""
+    gone, new = [key for key in was if key not in now], [key for key in now if key not in was]
+    return [
+        f"only the {place} has {', '.join(_some(keys))}"
+        for place, keys in (("checkpoint", gone), ("configured network", new))
+        if keys
+    ]
+
+
+def _optimizer_differs(content: Mapping[str, Any], model: RobustClassifier) -> list[str]:
+    states = content.get("optimizer_states", [])
+    if not states:
+        return ["it has no optimizer state"]
+    was = states[0]["param_groups"]
+    now = create_optimizer(model.network, model.optimizer_config).state_dict()["param_groups"]
+    if ("betas" in was[0]) != ("betas" in now[0]):
+        kind = {True: "adamw", False: "sgd"}
+        return [f"model.optimizer.name was {kind['betas' in was[0]]}, is {kind['betas' in now[0]]}"]
+    sizes = [[len(group["params"]) for group in groups] for groups in (was, now)]
+    if sizes[0] != sizes[1]:
+        return [f"the optimizer's groups had {sizes[0]} parameters, have {sizes[1]}"]
+    # Of the checkpoint's groups, so that another value would be without effect. What a schedule moves is no setting:
+    # learning rates are compared with the schedule, and onecycle turns the momentum, too.
+    fixed = ("weight_decay", "nesterov", *(() if "max_momentum" in was[0] else ("momentum", "betas")))
+    return [
+        f"model.optimizer.{key} was {was[0][key]}, is {now[0][key]}"
+        for key in fixed
+        if key in now[0] and was[0][key] != now[0][key]
+    ]
+
+
+def _some(items: list[str]) -> list[str]:
+    return items if len(items) <= _SHOWN else [*items[:_SHOWN], f"… ({len(items)} in all)"]

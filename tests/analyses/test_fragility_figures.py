@@ -1,0 +1,59 @@
+"""What the figures of fragility draw."""
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_advinterp.analyses.fragility.config import Case
+from lightning_advinterp.analyses.fragility.figures import fragility_convergence, fragility_curves, fragility_panels
+from lightning_advinterp.analyses.fragility.state import FragilityState, Picture
+from lightning_advinterp.attacks import ExplanationAttackConfig
+
+
+def summary_row(method, attack, eps, value):
+    row = {"method": method, "attack": attack, "eps": eps}
+    for measure in ("topk", "spearman", "center_shift"):
+        row |= {measure: value, f"{measure}_q10": value - 0.1, f"{measure}_q90": value + 0.2, f"{measure}_other": 0.05}
+    return row
+
+
+def test_curves_have_medians_bars_and_levels():
+    rows = [summary_row("lrp", "topk", 8 / 255, 0.3), summary_row("lrp", "topk", 1 / 255, 0.8)]
+    rows += [summary_row("cam", "noise", 8 / 255, 0.9)]
+    rows[2] |= {"spearman": None, "spearman_q10": None, "spearman_q90": None}
+    figure = fragility_curves(rows, "net")
+    axes = np.array(figure.axes).reshape(3, 2)
+    (line, *_), (level,) = axes[0, 0].containers[0], [one for one in axes[0, 0].lines if one.get_linestyle() == ":"]
+    assert line.get_ydata().tolist() == [0.8, 0.3]  # by rising ε
+    assert level.get_ydata()[0] == 0.05
+    (bars,) = axes[0, 0].containers[0][2]
+    found = [value for segment in bars.get_segments() for value in segment[:, 1]]
+    assert found == pytest.approx([0.7, 1.0, 0.2, 0.5])
+    assert [label.get_text() for label in axes[2, 0].get_xticklabels()] == ["1/255", "8/255"]
+    assert axes[0, 1].get_title() == "cam"
+
+
+def test_convergence_is_of_the_largest_radius_and_normalised():
+    rows = [
+        {"method": "lrp", "attack": "topk", "eps": eps, "step": step, "gain": gain, "gain_q10": gain, "gain_q90": gain}
+        for eps, gains in ((1 / 255, (0, 9)), (8 / 255, (0, 4, 2)))
+        for step, gain in enumerate(gains)
+    ]
+    (axes,) = fragility_convergence(rows).axes
+    assert axes.lines[0].get_ydata().tolist() == [0, 1, 0.5]
+
+
+def test_panels_have_a_row_per_image_and_attack():
+    state = FragilityState(pool=2, show=2)
+    cases = [
+        Case("lrp", ExplanationAttackConfig("topk"), 8 / 255),
+        Case("cam", ExplanationAttackConfig("topk"), 8 / 255),
+    ]
+    image, grey = torch.zeros(6, 6, 3, dtype=torch.uint8), torch.full((6, 6), 9, dtype=torch.uint8)
+    state.pictures[4] = Picture(image, {"lrp": grey}, {0: (image + 1, grey + 1)})
+    state.rows[4] = {0: {"topk": 0.25, "spearman": 0.5, "success": True}}
+    figures = fragility_panels(state, cases, "net")
+    assert list(figures) == ["lrp"]
+    shown = [axis.images[0].get_array() for axis in figures["lrp"].axes]
+    assert [int(values.max()) for values in shown] == [0, 9, 1, 10]
+    assert "top-k 0.25" in figures["lrp"].axes[3].get_title()
