@@ -12,8 +12,7 @@ from numpy.typing import NDArray
 from scipy.special import stdtrit
 
 from lightning_advinterp.cli.evaluation import Evaluation
-from lightning_advinterp.cli.evaluation.command import evaluation_parser
-from lightning_advinterp.cli.parser import read_settings
+from lightning_advinterp.cli.evaluation.command import read_evaluation
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.names import markdown_cell, require_inside
 from lightning_advinterp.core.reading import read_json
@@ -54,7 +53,7 @@ class Measures:
 def evaluation_of(flags: str, checkpoint: Path, output: Path) -> Evaluation:
     """Return what ``python evaluate.py FLAGS --checkpoint … --output …`` would do."""
     line = [*shlex.split(flags), "--checkpoint", str(checkpoint), "--output", str(output)]
-    return read_settings(Evaluation, evaluation_parser(), line)
+    return read_evaluation(line)
 
 
 def read_scalars(folder: Path) -> dict[str, float]:

@@ -3,19 +3,29 @@
 import json
 import sys
 from collections.abc import Collection, Sequence
-from typing import TypeVar, get_type_hints
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import yaml
 
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.settings import check_numbers
+from lightning_advinterp.core.yaml_files import load_yaml
 
 Settings = TypeVar("Settings")
 
 
-def settings_parser(kind: type, description: str) -> SuggestingParser:
-    """Return a parser of which every field of a dataclass is a flag, and a key of the YAML after ``--config``."""
+def settings_parser(kind: type, description: str, skip: set[str] | None = None) -> SuggestingParser:
+    """Return a parser of which every field of a dataclass is a flag, and a key of the YAML after ``--config``.
+
+    Args:
+        kind: the dataclass.
+        description: of the command.
+        skip: fields that are no flags.
+    """
     parser = SuggestingParser(description=description)
     parser.add_argument("--config", action="config", help="A YAML file of the keys below.")
-    parser.add_class_arguments(kind)
+    parser.add_class_arguments(kind, skip=skip)
     return parser
 
 
@@ -31,12 +41,41 @@ def read_settings(kind: type[Settings], parser: SuggestingParser, args: Sequence
         ValueError: if the dataclass refuses a value.
         SystemExit: if the parser does; it has said why.
     """
+    return kind(**parsed_settings(kind, parser, args))
+
+
+def parsed_settings(kind: type, parser: SuggestingParser, args: Sequence[str] | None = None) -> dict[str, Any]:
+    """Return what a command line says, by the parser's top-level keys; see :func:`read_settings`."""
     lists = {f"--{name}" for name, hint in get_type_hints(kind).items() if hint == list[str]}
     given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser, lists))
     check_numbers(given)
-    fields = vars(parser.instantiate(given))
-    fields.pop("config")
-    return kind(**fields)
+    settings = dict(vars(parser.instantiate(given)))
+    settings.pop("config")
+    return settings
+
+
+def named_class_paths(args: Sequence[str], key: str) -> list[str]:
+    """Return the class paths that a command line, or a configuration that it names, has under a key.
+
+    A parser must know them before it reads the line: their settings are flags of it.
+
+    >>> named_class_paths(["--analyses=accuracy,mine.Ece", "--seed", "1"], "analyses")
+    ['mine.Ece']
+    """
+    values: list[Any] = []
+    for place, flag in enumerate(args):
+        name, equals, value = flag.partition("=")
+        value = value if equals else "".join(args[place + 1 : place + 2])
+        if name == "--config" and Path(value).is_file():
+            read = load_yaml(Path(value))
+            values = [read.get(key)] if isinstance(read, dict) and key in read else values
+        elif name == f"--{key}":
+            values = [yaml.safe_load(value) if value.startswith("[") else value]
+    found: list[str] = []
+    for value in values:
+        names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
+        found += [name.strip() for name in names if isinstance(name, str) and "." in name]
+    return found
 
 
 def bare_flags(args: Sequence[str], parser: SuggestingParser, lists: Collection[str] = ()) -> list[str]:

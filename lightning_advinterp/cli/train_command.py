@@ -27,11 +27,13 @@ from lightning_advinterp.datamodules import ConceptWorldDataModule
 from lightning_advinterp.datamodules.cifar import CIFAR10DataModule
 from lightning_advinterp.datamodules.image_folder import ImageFolderDataModule
 from lightning_advinterp.training.callbacks import (
+    AccuracyCallback,
     FiniteLossCallback,
     MonitorsCallback,
     TensorBoardCallback,
     ThroughputCallback,
 )
+from lightning_advinterp.training.callbacks.watch import SHORTHANDS, watchers
 from lightning_advinterp.training.layer_sync import SyncBatchNormPlugin
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.monitors import monitors, others_may_log
@@ -116,6 +118,9 @@ class TrainCLI(LightningCLI):
         self.model: RobustClassifier = self.config_init.model
         if self.config.trainer.sync_batchnorm:
             self.model.objective.check_even_passes()
+        self.watched = watchers(self.config.watch)
+        for name in set(SHORTHANDS) & set(self.config.watch or {}):
+            self.config_init[name] = None  # what `watch` says of a question counts
         self.directory = RunDirectory.of(self.config.output, self.config.name)
         self.trainer = self.instantiate_trainer()
 
@@ -145,10 +150,11 @@ class TrainCLI(LightningCLI):
         checkpoints come last, so that they see what the others log.
         """
         watchers = [
-            self.config_init[key]
-            for key in ("accuracy", "dissection", "semantics", "fragility", "guard", "pictures", "ema", "export")
+            self.config_init[key] for key in ("accuracy", "dissection", "semantics", "fragility", "guard", "pictures")
         ]
-        attacks = [] if self.config_init.accuracy is None else list(self.config_init.accuracy.attacks())
+        watchers += self.watched
+        watchers += [self.config_init["ema"], self.config_init["export"]]
+        attacks = [] if self.accuracy is None else list(self.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
         monitored = {} if others_may_log(self.config_init) else {m.key: m.owner for m in monitors(self.config_init)}
@@ -162,6 +168,13 @@ class TrainCLI(LightningCLI):
             return [watcher for watcher in watchers if watcher is not None]
         watchers += self.directory.checkpoint_callbacks(self.config_init.checkpoint)
         return [watcher for watcher in watchers if watcher is not None]
+
+    @property
+    def accuracy(self) -> AccuracyCallback | None:
+        """The callback that measures accuracy under attack, wherever it was configured."""
+        found = [callback for callback in self.watched if isinstance(callback, AccuracyCallback)]
+        own: AccuracyCallback | None = self.config_init.accuracy
+        return found[0] if found else own
 
     @property
     def config_text(self) -> str:
@@ -255,7 +268,7 @@ def _as_standard(cli: TrainCLI) -> list[str]:
 
 
 def _judged(cli: TrainCLI) -> list[Row]:
-    return final_accuracy(cli.trainer, cli.model, cli.config_init.accuracy)
+    return final_accuracy(cli.trainer, cli.model, cli.accuracy)
 
 
 def _objective_name(cli: TrainCLI) -> str:

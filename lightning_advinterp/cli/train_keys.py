@@ -1,5 +1,7 @@
 """The keys of a training beside ``trainer``, ``model`` and ``data``."""
 
+from typing import Any
+
 from pytorch_lightning.cli import LightningArgumentParser
 
 from lightning_advinterp.cli.suggestions import SuggestingParser
@@ -56,6 +58,13 @@ def add_keys(parser: LightningArgumentParser) -> None:
         ("fragility", FragilityCallback, "How far explanations change while the prediction stays."),
     ):
         parser.add_argument(f"--{key}", type=analysis | None, default=None, help=f"{text} null: off.")
+    parser.add_argument(
+        "--watch",
+        type=dict[str, dict[str, Any] | None] | None,
+        default=None,
+        help="Questions asked during training: name, or class path of your own, to {every_n_epochs, limit, batch_size, "
+        "seed, attacks, settings}. null: off.",
+    )
     parser.add_argument(
         "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
     )

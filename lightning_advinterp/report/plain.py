@@ -52,8 +52,7 @@ class PlainWriter:
         self._writer.add_figure(printable(tag, keep=""), plain_text(figure), *args, **kwargs)
 
     def add_text(self, tag: str, text: str, *args: Any, **kwargs: Any) -> None:
-        """See ``SummaryWriter``; names in the text have passed
-        :func:`~lightning_advinterp.core.names.markdown_cell`."""
+        """See ``SummaryWriter``; names in the text have passed ``core.names.markdown_cell``."""
         self._writer.add_text(printable(tag, keep=""), printable(text), *args, **kwargs)
 
     def __getattr__(self, name: str) -> Any:

@@ -12,6 +12,7 @@ from lightning_advinterp.core.files import check_writable
 from lightning_advinterp.datamodules.base import ImageDataModule
 from lightning_advinterp.networks.trial import try_network
 from lightning_advinterp.objectives import Standard
+from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.monitors import check_monitors, check_validated
 from lightning_advinterp.training.optimization import check_length
@@ -52,9 +53,8 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer, config_te
         settings.model.take_classes(settings.data)
         if start is not None:
             check_classes(start, settings.model)
-        for watcher in (settings.accuracy, settings.dissection, settings.semantics, settings.fragility):
-            if watcher is not None:
-                watcher.prepare(settings.model, settings.data)
+        for callback in _watchers(trainer):
+            callback.prepare(settings.model, settings.data)
     else:
         steps_per_epoch = 1  # not known before the loader is; what depends on it is refused then
     _check_network(settings, trainer)
@@ -73,7 +73,7 @@ def _check_network(settings: Any, trainer: pl.Trainer) -> None:
     """See that the network takes images of the data's size, and that objective and attacks can be made on it."""
     model: RobustClassifier = settings.model
     origin, network = model.network.origin, model.network
-    attacks = [] if settings.accuracy is None else list(settings.accuracy.attacks().values())
+    attacks = [attack for callback in _watchers(trainer) for attack in callback.attacks().values()]
     if trainer.is_global_zero:
         for line in origin.lines(network.mean, network.std, network.input_size):
             _log.warning("%s", line)
@@ -86,6 +86,11 @@ def _check_network(settings: Any, trainer: pl.Trainer) -> None:
         for attack in attacks:
             attack.check_network(network)
     model.objective.check(network)
+
+
+def _watchers(trainer: pl.Trainer) -> list[AnalysisCallback]:
+    callbacks: list[pl.Callback] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, AnalysisCallback)]
 
 
 def checkpoint_bytes(model: RobustClassifier, *, averaged: bool) -> int:

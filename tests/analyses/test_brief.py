@@ -5,14 +5,9 @@ import io
 import pytest
 from rich.console import Console
 
-from lightning_advinterp.analyses.base.brief import (
-    brief_table,
-    curvature_brief,
-    distances_brief,
-    fragility_brief,
-    influence_brief,
-    semantics_brief,
-)
+from lightning_advinterp.analyses.registry import QUESTIONS
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.report.brief import brief_table
 
 LEVELS = {"floor": 0.1, "chance_lc": 0.15, "images_per_class": 12.0, "kept": 10, "readable": True}
 
@@ -21,6 +16,10 @@ def printed(table):
     console = Console(file=io.StringIO(), width=200)
     console.print(table)
     return [line.split() for line in console.file.getvalue().splitlines() if line.strip()]
+
+
+def brief(question, table, rows):
+    return QUESTIONS[question]().brief(Result(question, tables={table: rows}), "net")
 
 
 def test_numbers_are_short_and_missing_values_dashes():
@@ -46,7 +45,7 @@ def test_semantics_are_of_the_last_layer():
         for layer, value in (("conv1", 0.9), ("conv2", 0.4))
         for kind in ("real", "fgsm")
     ]
-    title, levels, head, _, *lines = printed(semantics_brief({"semantics_layers": rows}, "net"))
+    title, levels, head, _, *lines = printed(brief("semantics", "semantics_layers", rows))
     assert " ".join(title) == "net: meaning of the units of the last layer"
     assert " ".join(levels) == "LC: floor 0.10, chance 0.15; 12 images per class, 10 top images"
     assert head[:4] == ["layer", "images", "eps", "lc"]
@@ -62,20 +61,20 @@ def test_fragility_is_at_the_largest_radius_of_each_attack():
         for eps in (1 / 255, 8 / 255, 4 / 255)
     ]
     rows += [{"method": "gradient", "attack": "target_map", "eps": None, "topk": 0.5}]
-    _, _, _, *lines = printed(fragility_brief({"fragility_summary": rows}, "net"))
+    _, _, _, *lines = printed(brief("fragility", "fragility_summary", rows))
     assert [line[1:3] for line in lines] == [["topk", "8/255"], ["target_map", "–"]]
     assert lines[0][-2:] == ["-0.25", "–"]
 
 
 @pytest.mark.parametrize(
-    ("brief", "name"),
+    ("question", "table"),
     [
-        (semantics_brief, "semantics_layers"),
-        (distances_brief, "distances"),
-        (fragility_brief, "fragility_summary"),
-        (influence_brief, "influence_summary"),
-        (curvature_brief, "curvature_summary"),
+        ("semantics", "semantics_layers"),
+        ("distances", "distances"),
+        ("fragility", "fragility_summary"),
+        ("influence", "influence_summary"),
+        ("curvature", "curvature_summary"),
     ],
 )
-def test_an_empty_result_is_no_error(brief, name):
-    assert printed(brief({name: []}, "net"))
+def test_an_empty_result_is_no_error(question, table):
+    assert printed(brief(question, table, []))

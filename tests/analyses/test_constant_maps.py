@@ -6,9 +6,9 @@ import math
 import pytest
 import torch
 from helpers import Memory, small_batch, small_network
+from lightning_advinterp.analyses.base.brief import curvature_brief, fragility_brief, influence_brief
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.base.brief import curvature_brief, fragility_brief, influence_brief
 from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
 from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
 from lightning_advinterp.analyses.fragility.config import FragilityConfig

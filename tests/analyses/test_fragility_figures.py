@@ -6,8 +6,10 @@ import torch
 
 from lightning_advinterp.analyses.fragility.config import Case
 from lightning_advinterp.analyses.fragility.figures import fragility_convergence, fragility_curves, fragility_panels
+from lightning_advinterp.analyses.fragility.pictures import pictures_of_state
 from lightning_advinterp.analyses.fragility.state import FragilityState, Picture
 from lightning_advinterp.attacks import ExplanationAttackConfig
+from lightning_advinterp.core.result import Result
 
 
 def summary_row(method, attack, eps, value):
@@ -52,7 +54,8 @@ def test_panels_have_a_row_per_image_and_attack():
     image, grey = torch.zeros(6, 6, 3, dtype=torch.uint8), torch.full((6, 6), 9, dtype=torch.uint8)
     state.pictures[4] = Picture(image, {"lrp": grey}, {0: (image + 1, grey + 1)})
     state.rows[4] = {0: {"topk": 0.25, "spearman": 0.5, "success": True}}
-    figures = fragility_panels(state, cases, "net")
+    rows, arrays = pictures_of_state(state, cases)
+    figures = fragility_panels(Result("fragility", tables={"fragility_pictures": rows}, arrays=arrays), "net")
     assert list(figures) == ["lrp"]
     shown = [axis.images[0].get_array() for axis in figures["lrp"].axes]
     assert [int(values.max()) for values in shown] == [0, 9, 1, 10]

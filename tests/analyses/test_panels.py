@@ -6,10 +6,16 @@ from helpers import Memory, small_batch, small_network
 
 from lightning_advinterp.analyses import Runner, SemanticsAnalysis
 from lightning_advinterp.analyses.base.classes import semantic_classes
-from lightning_advinterp.analyses.panels.analysis import PanelsConfig, check_units, chosen_units, matches, unit_rows
+from lightning_advinterp.analyses.base.question import Scene
+from lightning_advinterp.analyses.base.unit_pictures import pictures_of
+from lightning_advinterp.analyses.panels.config import PanelsConfig
 from lightning_advinterp.analyses.panels.figures import meaning_panel
+from lightning_advinterp.analyses.panels.question import Panels
+from lightning_advinterp.analyses.panels.units import check_units, chosen_units, near_concept
+from lightning_advinterp.analyses.semantics.question import Semantics
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.prediction.presets import create_attacks
+from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
 
 DOG, WOLF, CAT, CAR, TRUCK = "n02084071", "n02114100", "n02121808", "n02958343", "n04490091"
@@ -72,23 +78,32 @@ def test_settings_out_of_range(key):
 def test_framed_is_what_is_two_edges_away_at_most(sigma):
     """A car and a truck are siblings, two edges; a dog and a wolf are not as near, whatever σ is."""
     space = semantic_classes([DOG, CAR, TRUCK, CAT], sigma=sigma)
-    assert matches(space, 1, (0, 1, 2, 3)) == (False, True, True, False)
-    assert matches(space, None, (0, 1)) == (False, False)
-    assert matches(space, 0, ()) == ()
+    assert near_concept(space, 1, (0, 1, 2, 3)) == (False, True, True, False)
+    assert near_concept(space, None, (0, 1)) == (False, False)
+    assert near_concept(space, 0, ()) == ()
 
 
 def test_predictions_outside_the_sets_classes_are_near_too():
     space = semantic_classes([DOG, CAR, TRUCK, CAT], labels=[0, 1])
     assert space.members == (0, 1)
-    assert matches(space, 1, (2, 3)) == (True, False)
+    assert near_concept(space, 1, (2, 3)) == (True, False)
     named = semantic_classes(["dog", "car", "truck", "d"], labels=[0, 1], wnids={"dog": DOG, "car": CAR})
-    assert matches(named, 1, (0, 1, 2, 3)) == (False, True, False, False)  # nobody has said what the others are
+    assert near_concept(named, 1, (0, 1, 2, 3)) == (False, True, False, False)  # nobody has said what the others are
     assert torch.equal(named.distances[:2, :2], space.distances[:2, :2])
 
 
 def test_without_distances_only_the_class_itself_counts():
     space = whole_space("abc", torch.eye(3))
-    assert matches(space, 1, (0, 1, 2)) == (False, True, False)
+    assert near_concept(space, 1, (0, 1, 2)) == (False, True, False)
+
+
+def shown(network, data, attacks, analysis, panels, names=()):
+    """The pictures of a layer's units, with the rows of the table that says what units mean."""
+    semantics = Semantics()
+    scene = Scene(network, Outputs(list(names), list(names)), attacks, data, {"semantics": semantics})
+    scene.class_spaces[repr(semantics)] = analysis.classes
+    pictures = panels.pictures(scene, analysis.layers)
+    return pictures_of(Runner(network, data, attacks=attacks).run([analysis, pictures])["panels"], "panels")
 
 
 @pytest.fixture(scope="module")
@@ -103,9 +118,8 @@ def seen():
     distances = 2 * (torch.arange(5.0)[:, None] - torch.arange(5.0)).abs().double()
     space = ClassSpace(tuple(range(5)), tuple("abcde"), torch.exp(-(distances**2) / 2), distances)
     analysis = SemanticsAnalysis(attacks, classes=space, layers="relu2", share=0.25, show=4)
-    rows = Runner(network, data, attacks=attacks).run([analysis])["semantics"].tables["semantics"]
-    found = unit_rows(network, data, attacks, analysis, rows, {"relu2": [6, 0]}, PanelsConfig(images=3))
-    return network, batch, attacks, found["relu2"]
+    names = ["ape, a kind of animal", "bee", "2", "3", "4"]
+    return network, batch, attacks, shown(network, data, attacks, analysis, Panels(units=[6, 0], images=3), names)
 
 
 def test_rows_hold_each_units_strongest_images(seen):
@@ -121,8 +135,8 @@ def test_rows_hold_each_units_strongest_images(seen):
     for one in (found[0], found[2]):
         order = activations["relu2"][:, one.row["unit"]].amax((1, 2)).argsort(descending=True)[:3]
         shown = (255 * batch.image[order]).round().byte().permute(0, 2, 3, 1)
-        assert torch.equal(torch.from_numpy(one.pictures.pictures), shown)
-        assert one.pictures.predicted == tuple(logits[order].argmax(1).tolist())
+        assert torch.equal(torch.from_numpy(one.pictures), shown)
+        assert tuple(row["predicted"] for row in one.rows) == tuple(logits[order].argmax(1).tolist())
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -138,26 +152,25 @@ def test_images_that_do_not_drive_a_unit_are_not_shown(signed):
     data = Memory(batch._replace(index=torch.arange(6)))
     layer = "bn2" if signed else "relu2"
     analysis = SemanticsAnalysis(classes=whole_space("abcde", torch.eye(5)), layers=layer, show=4)
-    rows = Runner(network, data).run([analysis])["semantics"].tables["semantics"]
-    found = unit_rows(network, data, {}, analysis, rows, {layer: [0, 1]}, PanelsConfig(images=4))[layer]
-    assert [len(one.pictures.pictures) for one in found] == ([4, 4] if signed else [0, 2])
+    found = shown(network, data, {}, analysis, Panels(units=[0, 1], images=4), "abcde")
+    assert [len(one.pictures) for one in found] == ([4, 4] if signed else [0, 2])
     if not signed:
         assert found[0].row["dead"]
-        assert meaning_panel(found, list("abcde")).axes[0].get_ylabel().startswith("unit 0: dead")
+        assert meaning_panel(found).axes[0].get_ylabel().startswith("unit 0: dead")
 
 
 def test_adversarial_images_alone_are_framed(seen):
     *_, found = seen
     for real, adversarial in (found[:2], found[2:]):
-        assert real.matching == ()
+        assert {row["near_concept"] for row in real.rows} == {None}
         mode = adversarial.row["mode_index"]
-        assert adversarial.matching == tuple(abs(mode - label) <= 1 for label in adversarial.pictures.predicted)
-    assert {flag for one in found for flag in one.matching} == {True, False}
+        assert all(row["near_concept"] == (abs(mode - row["predicted"]) <= 1) for row in adversarial.rows)
+    assert {row["near_concept"] for one in found for row in one.rows} == {None, True, False}
 
 
 def test_a_panel_says_what_it_shows(seen):
     *_, found = seen
-    figure = meaning_panel(found, ["ape, a kind of animal", "bee"], "layer")
+    figure = meaning_panel(found, "layer")
     first, second = figure.axes[:2]
     mode = found[0].row["mode_class"]
     assert f"\nLC: floor {1 / 6:.2f}, chance 0." in figure.get_suptitle(), "a line of its own"
@@ -165,6 +178,6 @@ def test_a_panel_says_what_it_shows(seen):
     assert first.get_ylabel() == f"unit 6: {mode}\nLC {found[0].row['lc']:.2f}"
     assert second.get_ylabel() == f"fgsm\nCS1 {found[1].row['cs1']:.2f}, CS2 {found[1].row['cs2']:.2f}"
     names = {0: "ape", 1: "bee"}
-    captions = [names.get(label, str(label)) for label in found[0].pictures.predicted]
+    captions = [names.get(row["predicted"], str(row["predicted"])) for row in found[0].rows]
     assert [text.get_text() for text in first.texts] == captions
-    assert len(second.patches) == sum(found[1].matching)
+    assert len(second.patches) == sum(row["near_concept"] for row in found[1].rows)

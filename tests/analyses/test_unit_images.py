@@ -8,7 +8,8 @@ from torch.utils.data import Dataset
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.protocol import Needs, Sweep
-from lightning_advinterp.analyses.base.unit_images import UnitImages, Wanted, take_pictures
+from lightning_advinterp.analyses.base.unit_images import UnitImages
+from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest, pictures_of
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.result import Result
@@ -33,6 +34,20 @@ class Looking(nn.Module):
 
     def forward(self, x):
         return self.fc(self.relu(self.conv(self.pool(x))).mean((2, 3)))
+
+
+def top(images, place, kind="real"):
+    """The numbers of a unit's strongest images, by its place among the units of all layers."""
+    return [int(number) for number in images.result().arrays[f"unit_images/{kind}"][place] if number >= 0]
+
+
+def take_pictures(network, data, attacks, requests, seed=0, highlight="activation", **options):
+    """The pictures that are asked for, made in a run of their own; where there are none, an empty entry."""
+    layers = list(dict.fromkeys(request.tap for request in requests))
+    kinds = list(dict.fromkeys(request.kind for request in requests))
+    analysis = UnitPictures("p", layers, kinds, lambda _: requests, most=9, highlight=highlight, seed=seed)
+    result = Runner(network, data, attacks=attacks, seed=seed, **options).run([analysis])["p"]
+    return pictures_of(result, "p")
 
 
 @pytest.fixture
@@ -87,23 +102,21 @@ def data():
 def test_the_strongest_images_come_first_and_ties_by_number(network, data, batch_size):
     images = UnitImages(layers="relu", count=3)
     Runner(network, data, batch_size=batch_size).run([images])
-    assert images.of("real", "relu", 0) == [30, 31, 33]
-    assert images.of("real", "relu", 1) == [32, 30, 31]
+    assert top(images, 0) == [30, 31, 33]
+    assert top(images, 1) == [32, 30, 31]
 
 
 def test_layers_are_told_apart(network, data):
     images = UnitImages(layers=("pool", "relu", "fc"), count=1)
     Runner(network, data).run([images])
-    assert [images.of("real", layer, 1) for layer in ("pool", "relu", "fc")] == [[32], [32], [32]]
-    assert images.of("real", "fc", 0) == [30]
-    with pytest.raises(KeyError):
-        images.of("real", "conv", 0)
+    assert [top(images, first + 1) for first in (0, 3, 6)] == [[32], [32], [32]]
+    assert top(images, 6) == [30]
 
 
 def test_fewer_images_than_are_wanted(network, data):
     images = UnitImages(layers="relu", count=9)
     Runner(network, data).run([images])
-    assert images.of("real", "relu", 2) == [30, 31, 32, 33]
+    assert top(images, 2) == [30, 31, 32, 33]
 
 
 def test_states_merge(network, data):
@@ -119,7 +132,7 @@ def test_states_merge(network, data):
     copy.needs(network)
     copy.load_state_dict(parts[1].state_dict())
     for one in (parts[1], copy):
-        assert one.of("real", "relu", 0) == [30, 31, 33]
+        assert top(one, 0) == [30, 31, 33]
 
 
 class Attacked:
@@ -153,10 +166,8 @@ def test_it_looks_in_the_sweep_that_attacks_anyway(network, data, attacks):
     images = UnitImages(attacks, "relu", 2)
     assert runner.passes([Attacked(), images]) == cost
     runner.run([Attacked(), images])
-    assert images.of("real", "relu", 0) == [30, 31]
-    with pytest.raises(KeyError):
-        images.of("pgd", "conv", 0)
-    assert len(images.of("pgd", "relu", 0)) == 2
+    assert top(images, 0) == [30, 31]
+    assert len(top(images, 0, "pgd")) == 2
 
 
 # A map of one row [0, 0, 1, 1] becomes, at four times the size and half-pixel centres, 0 up to pixel 5, then 1/8, 3/8,
@@ -166,7 +177,7 @@ def test_it_looks_in_the_sweep_that_attacks_anyway(network, data, attacks):
     [(0.1, 6), (0.125, 7), (0.3, 7), (0.375, 8), (0.4, 8), (0.5, 8), (0.7, 9), (0.9, 10), (None, 8)],
 )
 def test_bright_is_what_exceeds_the_threshold(network, data, threshold, first):
-    (found,) = take_pictures(network, data, {}, [Wanted("relu", 0, "real", (30,), threshold)])
+    (found,) = take_pictures(network, data, {}, [UnitRequest("relu", 0, "real", (30,), threshold)])
     expected = torch.zeros(PIXELS, PIXELS, dtype=torch.bool)
     expected[:, first:] = True
     assert torch.equal(torch.from_numpy(found.masks[0]), expected)
@@ -174,29 +185,29 @@ def test_bright_is_what_exceeds_the_threshold(network, data, threshold, first):
 
 def test_pictures_come_in_the_order_asked_for(network, data):
     wanted = [
-        Wanted("relu", 1, "real", (33, 32), 0.1),
-        Wanted("relu", 0, "real", (30,), 1.0),
-        Wanted("fc", 0, "real", ()),
+        UnitRequest("relu", 1, "real", (33, 32), 0.1),
+        UnitRequest("relu", 0, "real", (30,), 1.0),
+        UnitRequest("fc", 0, "real", ()),
     ]
     first, second, none = take_pictures(network, data, {}, wanted, batch_size=2)
     assert first.pictures.shape == (2, PIXELS, PIXELS, 3)
     assert (first.pictures[1] == [0, 64, 0]).all()  # a quarter of 255, rounded
-    assert first.predicted == (0, 1)
+    assert tuple(row["predicted"] for row in first.rows) == (0, 1)
     assert first.masks[1].all()
     assert not first.masks[0].any()
     assert not second.masks.any()  # nothing exceeds its own maximum
-    assert (len(none.pictures), len(none.masks), none.predicted) == (0, 0, ())
+    assert (len(none.pictures), len(none.masks), none.rows) == (0, 0, ())
 
 
 def test_a_vector_looks_at_the_whole_image(network, data):
-    (found,) = take_pictures(network, data, {}, [Wanted("fc", 0, "real", (30,), 5.0)])
+    (found,) = take_pictures(network, data, {}, [UnitRequest("fc", 0, "real", (30,), 5.0)])
     assert found.masks.all()
 
 
 def test_an_unreadable_image_is_left_out(network, data):
     data.bad = (31,)
-    (found,) = take_pictures(network, data, {}, [Wanted("relu", 0, "real", (30, 31, 33))])
-    assert found.predicted == (0, 0)
+    (found,) = take_pictures(network, data, {}, [UnitRequest("relu", 0, "real", (30, 31, 33))])
+    assert tuple(row["predicted"] for row in found.rows) == (0, 0)
     assert found.pictures[1][15, 15, 0] == 128
 
 
@@ -205,7 +216,7 @@ def test_adversarial_pictures_are_the_runners(attacks):
     data = Memory(batch._replace(index=torch.arange(7)))
     seen = Attacked()
     Runner(network, data, attacks=attacks, batch_size=3, seed=5).run([seen])
-    wanted = [Wanted("relu2", 3, "pgd", (6, 0, 4)), Wanted("relu2", 0, "real", (2,))]
+    wanted = [UnitRequest("relu2", 3, "pgd", (6, 0, 4)), UnitRequest("relu2", 0, "real", (2,))]
     adversarial, real = take_pictures(network, data, attacks, wanted, seed=5, batch_size=2)
     expected = torch.stack([seen.x_adv[number] for number in (6, 0, 4)])
     assert (expected - batch.image[[6, 0, 4]]).abs().amax() > 0.2
@@ -220,18 +231,20 @@ def test_adversarial_pictures_are_the_runners(attacks):
 def test_a_choice_of_images_is_found_by_numbers(network):
     whole = ConceptWorldConcepts(8, size=PIXELS)
     part = whole.only([1, 3, 6]).only([2, 0])
-    (found,) = take_pictures(network, part, {}, [Wanted("relu", 0, "real", (1, 6))])
+    (found,) = take_pictures(network, part, {}, [UnitRequest("relu", 0, "real", (1, 6))])
     for picture, number in zip(found.pictures, (1, 6), strict=True):
         assert torch.equal(torch.from_numpy(picture).permute(2, 0, 1), whole[number].image)
 
 
 def test_the_discrepancy_map_above_half_of_its_maximum(network, data):
     """Unit 0 responds to the red corner; hiding other places changes nothing there."""
-    (found,) = take_pictures(network, data, {}, [Wanted("relu", 0, "real", (31,))], seed=4, highlight="discrepancy")
+    (found,) = take_pictures(
+        network, data, {}, [UnitRequest("relu", 0, "real", (31,))], seed=4, highlight="discrepancy"
+    )
     keys = sample_keys(torch.tensor([31]), seed=4)
     expected = discrepancy_map(network, data[1].image[None], "relu", torch.tensor([0]), keys)[0]
     assert torch.equal(torch.from_numpy(found.masks[0]), expected > expected.max() / 2)
     assert found.masks[0][:3, :3].all()
     assert not found.masks[0][11:].any()
-    (blind,) = take_pictures(network, data, {}, [Wanted("fc.0", 0, "real", ())], highlight="discrepancy")
+    (blind,) = take_pictures(network, data, {}, [UnitRequest("fc", 0, "real", ())], highlight="discrepancy")
     assert not len(blind.masks)

@@ -10,8 +10,7 @@ from lightning_advinterp.ablation.command import parser as ablation_parser
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks import parse_pixels
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.cli.evaluation import Evaluation
-from lightning_advinterp.cli.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.evaluation.command import evaluation_parser, read_evaluation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
 EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
@@ -56,9 +55,7 @@ def test_experiment_says_how_to_run_it(path):
 
 @pytest.mark.parametrize("path", PAPER, ids=lambda path: path.stem)
 def test_paper_tables_parse(path):
-    parser: ArgumentParser = evaluation_parser()
-    given = parser.instantiate(parser.parse_args(["--config", str(path), "--data", "somewhere"]))
-    evaluation = Evaluation(**{key: value for key, value in vars(given).items() if key != "config"})
+    evaluation = read_evaluation(["--config", str(path), "--data", "somewhere"])
     kinds = {"real", *evaluation.attacks()}
     assert evaluation.rows
     for row in evaluation.rows:

@@ -10,9 +10,7 @@ from PIL import Image
 from torch.nn import functional as F
 
 from lightning_advinterp.cli import evaluate, train
-from lightning_advinterp.cli.evaluation import Evaluation
-from lightning_advinterp.cli.evaluation.command import evaluation_parser
-from lightning_advinterp.cli.parser import read_settings
+from lightning_advinterp.cli.evaluation.command import read_evaluation
 from lightning_advinterp.data.concept_world import CLASSES
 from lightning_advinterp.data.image_folder import image_tensor
 from lightning_advinterp.networks import create_network, weights_hash
@@ -156,7 +154,7 @@ def test_a_skipped_image_is_counted_and_named(checkpoint, tmp_path):
 
 def test_images_may_stand_one_after_the_other():
     words = ["--images", "a.jpg", "b.jpg", "--dry_run", "--seed", "3", "--data", "concept_world"]
-    given = read_settings(Evaluation, evaluation_parser(), words)
+    given = read_evaluation(words)
     assert (given.images, given.dry_run, given.seed) == (["a.jpg", "b.jpg"], True, 3)
 
 

@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,8 +10,10 @@ from broden_sets import CATEGORIES, INDEX, write_set
 from rich.progress import Progress
 from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 
-from lightning_advinterp.analyses.curvature.analysis import CurvatureConfig
-from lightning_advinterp.cli.evaluation import ANALYSES, Evaluation
+from lightning_advinterp.analyses.base.question import Scene
+from lightning_advinterp.analyses.curvature.question import Curvature
+from lightning_advinterp.analyses.registry import QUESTIONS
+from lightning_advinterp.cli.evaluation import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Subject, load_concepts
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.recipes import Recipe
@@ -134,7 +135,7 @@ def test_a_bar_runs_over_thresholds_counts_and_pictures(inputs, tmp_path, monkey
     monkeypatch.setattr(Progress, "update", update)
     flags = ("--concepts", str(inputs / "broden"), "--attack", "null", "--batch_size", "5")
     run(inputs, tmp_path / "out", "dissection", *flags)
-    assert moves == [("sweep 1, images", 5), ("sweep 2, images", 5), ("sweep 1, images", 5)]
+    assert moves == [("sweep 1, images", 5), ("sweep 2, images", 5), ("sweep 3, images", 5)]
 
 
 def test_layers(inputs, tmp_path):
@@ -187,12 +188,14 @@ def test_dry_run_counts(inputs, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     printed = " ".join(capsys.readouterr().out.split())
     # Sweep 1: real, random weights; sweep 2: these, the attack's step, its image, and its noise.
-    assert f"dissection: 5 images, {5 * (2 + 2 + 3)} forward passes, {5 * 1} backward passes" in printed
+    # Sweep 3, for pictures: the images, the attack's step, its image.
+    assert f"dissection: 5 images, {5 * (2 + 2 + 3 + 3)} forward passes, {5 * 2} backward passes" in printed
     # Of those, the attack alone belongs to accuracy: panels' attack has other targets.
     assert f"accuracy: 15 images, {15 * 3} forward passes, 15 backward passes" in printed
-    # Beside them, a second sweep pastes 8 units' patches in 3 ways.
-    assert f"panels: 15 images, {15 * (3 + 1 + 8 * 3)} forward passes, 15 backward passes" in printed
-    assert "figures: up to 8 of these images once more" in printed  # 1 layer, 2 units, 2 images, 2 kinds
+    # Beside them, a second sweep pastes 8 units' patches in 3 ways, and a third one shows at most 8 images for the
+    # pictures of 1 layer, 2 units, 2 images and 2 kinds.
+    forwards = 15 * (3 + 1 + 8 * 3) + 8 * 3
+    assert f"panels: 15 images, {forwards} forward passes, {15 + 8} backward passes" in printed
 
 
 @pytest.mark.parametrize("concepts", [True, False])
@@ -200,7 +203,7 @@ def test_all_means_those_that_can_be_had(inputs, tmp_path, capsys, concepts):
     flags = ("--concepts", "concept_world") if concepts else ()
     run(inputs, tmp_path / "out", "all", "--dry_run", *flags)
     first = " ".join(capsys.readouterr().out.split()).partition(" on ")[0]
-    names = [name for name in ANALYSES if concepts or name != "dissection"]
+    names = [name for name in QUESTIONS if concepts or name != "dissection"]
     assert first.endswith(f": {', '.join(names)}")
 
 
@@ -400,6 +403,5 @@ def test_wrong_settings_are_refused(inputs, tmp_path, capsys, analyses, flags, m
 
 
 def test_one_seed_serves_curvature_too():
-    context = SimpleNamespace(settings=Evaluation(seed=3))
-    (analysis,) = ANALYSES["curvature"].build(context)
-    assert analysis.config == CurvatureConfig(seed=3)
+    (analysis,) = Curvature().build(Scene(None, None, {}, None, {}, seed=3))
+    assert analysis.config == Curvature(seed=3)

@@ -10,9 +10,7 @@ from PIL import Image
 
 from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.cli.evaluation import Evaluation
-from lightning_advinterp.cli.evaluation.command import evaluation_parser
-from lightning_advinterp.cli.parser import read_settings
+from lightning_advinterp.cli.evaluation.command import evaluation_parser, read_evaluation
 from lightning_advinterp.explanations import PatternAttribution
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.training.callbacks.fragility import FragilityCallback
@@ -36,8 +34,8 @@ def test_every_block_says_its_language_and_pages_are_linked():
 def test_commands_parse(block):
     words = shlex.split(block.replace("\\\n", " "))
     assert words[:2] == ["python", "evaluate.py"]
-    given = read_settings(Evaluation, evaluation_parser(), words[2:])
-    assert given.fragility.cases()
+    given = read_evaluation(words[2:])
+    assert given.questions["fragility"].cases()
 
 
 def test_configurations_parse(tmp_path):

@@ -8,10 +8,7 @@ import pytest
 import yaml
 
 from lightning_advinterp.cli import TrainCLI
-from lightning_advinterp.cli.evaluation import Evaluation
-from lightning_advinterp.cli.evaluation.command import evaluation_parser
-from lightning_advinterp.cli.evaluation.registry import analysis_names
-from lightning_advinterp.cli.parser import read_settings
+from lightning_advinterp.cli.evaluation.command import read_evaluation
 from lightning_advinterp.training.callbacks import DissectionCallback, SemanticsCallback
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -34,8 +31,8 @@ def commands():
 @pytest.mark.parametrize("command", list(commands()))
 def test_commands_parse(command, monkeypatch):
     monkeypatch.chdir(DOCS.parent)
-    evaluation = read_settings(Evaluation, evaluation_parser(), command[2:])
-    assert analysis_names(evaluation)
+    evaluation = read_evaluation(command[2:])
+    assert evaluation.question_names()
     assert evaluation.attacks()
 
 

@@ -103,14 +103,14 @@ def test_nothing_is_written_where_no_log_is(tmp_path, monkeypatch):
 def test_defaults_and_presets_parse(config):
     cli = TrainCLI.parse([*config(BASE), "--fragility", "{}"])
     callback = cli.config_init.fragility
-    assert (callback.limit, callback.settings.seconds) == (8, 60.0)
-    cases = callback.settings.cases()
+    assert (callback.limit, callback.questions[0].seconds) == (8, 60.0)
+    cases = callback.questions[0].cases()
     assert {case.method for case in cases} == {"gradient", "integrated_gradients"}
     assert {case.attack.label_name for case in cases} == {"random_sign", "topk", "mass_centre"}
     assert {case.eps for case in cases} == {8 / 255}
     assert "preset: quick" in cli.config_text
     cli = TrainCLI.parse([*config(BASE), "--fragility", "{settings: {preset: ghorbani2019, eps: null}}"])
-    assert {case.attack.steps for case in cli.config_init.fragility.settings.cases()} == {300}
+    assert {case.attack.steps for case in cli.config_init.fragility.questions[0].cases()} == {300}
     cli = TrainCLI.parse(config(BASE, FRAGILITY))
     assert yaml.safe_load(cli.config_text)["fragility"]["settings"]["attacks"][1]["name"] == "noise"
     assert yaml.safe_load(TrainCLI.parse(config(BASE)).config_text)["fragility"] is None

@@ -1,9 +1,9 @@
 """Accuracy on real and adversarial images: Table 2 of Dong et al. 2022."""
 
 from collections.abc import Mapping
-from typing import Any
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.metrics.accuracy import top_k_hits
@@ -14,7 +14,7 @@ _COUNTS = ("n", "top1", "top5", "success", "label_kept")
 _MEANS = ("linf", "l2")
 
 
-class AccuracyAnalysis:
+class AccuracyAnalysis(Summed):
     """Top-1 and top-5 accuracy per image kind, with 95 % Wilson intervals.
 
     Args:
@@ -27,11 +27,12 @@ class AccuracyAnalysis:
     """
 
     name = "accuracy"
+    summed = ("counts", "sums")
 
     def __init__(self, attacks: Mapping[str, Attack] | None = None) -> None:
         self.attacks = dict(attacks or {})
-        self._counts = {kind: dict.fromkeys(_COUNTS, 0) for kind in (REAL, *self.attacks)}
-        self._sums = {kind: dict.fromkeys(_MEANS, 0.0) for kind in self.attacks}
+        self.counts = {kind: dict.fromkeys(_COUNTS, 0) for kind in (REAL, *self.attacks)}
+        self.sums = {kind: dict.fromkeys(_MEANS, 0.0) for kind in self.attacks}
 
     def needs(self, network: Network) -> Needs:
         """One sweep over real images and every attack's."""
@@ -40,7 +41,7 @@ class AccuracyAnalysis:
     def update(self, sweep: int, seen: Observation) -> None:
         """Count the hits of one batch."""
         real = seen.logits[REAL].argmax(dim=1)
-        for kind, counts in self._counts.items():
+        for kind, counts in self.counts.items():
             logits = seen.logits[kind]
             counts["n"] += len(seen.label)
             for k in (1, 5):
@@ -50,31 +51,12 @@ class AccuracyAnalysis:
             counts["success"] += int(seen.success[kind].sum())
             counts["label_kept"] += int((logits.argmax(dim=1) == real).sum())
             delta = (seen.images[kind] - seen.images[REAL]).flatten(1).double()
-            self._sums[kind]["linf"] += float(delta.abs().amax(dim=1).sum())
-            self._sums[kind]["l2"] += float(delta.norm(dim=1).sum())
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's counts."""
-        for own, other in ((self._counts, state["counts"]), (self._sums, state["sums"])):
-            for kind, values in other.items():
-                for key, value in values.items():
-                    own[kind][key] += value
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the counts and sums."""
-        return {
-            "counts": {kind: dict(values) for kind, values in self._counts.items()},
-            "sums": {kind: dict(values) for kind, values in self._sums.items()},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the counts and sums."""
-        self._counts = {kind: dict(values) for kind, values in state["counts"].items()}
-        self._sums = {kind: dict(values) for kind, values in state["sums"].items()}
+            self.sums[kind]["linf"] += float(delta.abs().amax(dim=1).sum())
+            self.sums[kind]["l2"] += float(delta.norm(dim=1).sum())
 
     def result(self) -> Result:
         """Return the table and ``{kind}_acc`` scalars (``acc`` and ``acc5`` for real images)."""
-        rows = [self._row(kind) for kind in self._counts]
+        rows = [self._row(kind) for kind in self.counts]
         scalars = {}
         for row in rows:
             prefix = "" if row["images"] == REAL else f"{row['images']}_"
@@ -82,7 +64,7 @@ class AccuracyAnalysis:
         return Result(self.name, scalars=scalars, tables={"accuracy": rows})
 
     def _row(self, kind: str) -> Row:
-        counts = self._counts[kind]
+        counts = self.counts[kind]
         n = counts["n"]
         row: Row = {"images": kind, "n": n}
         for k in ("top1", "top5"):
@@ -93,5 +75,5 @@ class AccuracyAnalysis:
             attack = self.attacks[kind]
             extra |= {"eps": attack.eps, "steps": attack.iterations}
             extra |= {key: counts[key] / n for key in ("success", "label_kept")}
-            extra |= {key: value / n for key, value in self._sums[kind].items()}
+            extra |= {key: value / n for key, value in self.sums[kind].items()}
         return row | extra

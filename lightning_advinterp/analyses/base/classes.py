@@ -77,13 +77,13 @@ def _between_all(classes: Sequence[str], tree: Tree, hierarchy: Taxonomy | str |
     return None
 
 
-def aim_within(attacks: Mapping[str, Attack], space: ClassSpace, outputs: int) -> None:
-    """Let attacks choose their targets among the classes of the set, where a network has more outputs.
+def aim_within(attacks: Mapping[str, Attack], classes: Iterable[int], outputs: int) -> dict[str, Attack]:
+    """Return attacks that choose their targets among the classes of a set, where a network has more outputs.
 
     Args:
-        attacks: are changed.
-        space: the classes.
-        outputs: of the network.
+        attacks: by name.
+        classes: outputs of the network.
+        outputs: their number.
     """
-    for attack in attacks.values():
-        attack.classes = tuple(sorted(space.members)) if len(space.members) < outputs else None
+    members = set(classes)
+    return {name: attack.within(members if len(members) < outputs else None) for name, attack in attacks.items()}

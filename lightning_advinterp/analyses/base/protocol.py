@@ -1,6 +1,6 @@
 """The protocol of every analysis, and the data it returns."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
@@ -23,6 +23,8 @@ class Sweep:
         forwards: further forward passes of every image that the analysis makes itself.
         batch: at most so many images at a time, where an image takes long: progress is shown, and kept, by batches.
         optional: whether it may turn out not to be needed; see :class:`Skipping`. Costs are stated without it.
+        chosen: at most so many images, which a :class:`Choosing` analysis chooses once all others have their results;
+            such a sweep comes last. None: all images.
     """
 
     layers: tuple[str, ...] = ()
@@ -32,6 +34,7 @@ class Sweep:
     forwards: int = 0
     batch: int | None = None
     optional: bool = False
+    chosen: int | None = None
 
 
 @dataclass(frozen=True)
@@ -120,3 +123,11 @@ class Skipping(Protocol):
 
     def skips(self, sweep: int) -> bool:
         """Whether the sweep is to be left out; the same answer in all processes."""
+
+
+@runtime_checkable
+class Choosing(Protocol):
+    """An analysis whose last sweep shows few images: those that figures of other analyses' results are drawn from."""
+
+    def choose(self, results: Mapping[str, Result]) -> Collection[int]:
+        """Return the numbers of the images to be shown, from the results of the analyses that do not choose."""

@@ -12,7 +12,16 @@ from torch.utils.data import DataLoader, Dataset
 from lightning_advinterp.analyses.base.failures import naming
 from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.analyses.base.progress import image_progress
-from lightning_advinterp.analyses.base.protocol import Analysis, Expecting, Observation, Settling, Skipping, Sweep
+from lightning_advinterp.analyses.base.protocol import (
+    Analysis,
+    Choosing,
+    Expecting,
+    Observation,
+    Settling,
+    Skipping,
+    Sweep,
+)
+from lightning_advinterp.analyses.base.schedule import Due, schedule, unite
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.randomness import sample_keys
@@ -121,70 +130,86 @@ class Runner:
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""
         warn_of_batches(self.network, self.batch_size)
-        needs = [analysis.needs(self.network).sweeps for analysis in analyses]
+        runs = schedule(analyses, self.network)
         for analysis in analyses:
             if isinstance(analysis, Expecting):
                 analysis.expect(len(self.indices))
-        sweeps = _schedule(needs)
         self._agree()
-        ran, skipped = False, 0
-        for number, due in enumerate(sweeps):
+        ran, skipped, results = False, 0, dict[str, Result]()
+        for number, due in enumerate(runs):
             first = self._journal.resume(number, analyses)
             if first is None:
                 continue
-            ran = True
-            due = [(place, own) for place, own in due if not _skips(analyses[place], own)]
+            ran, places = True, self.indices.tolist()
+            due = [entry for entry in due if not _skips(entry)]
             if not due:
                 skipped += 1
                 continue
-            wants = _unite([needs[place][own] for place, own in due])
-            for done, seen in self._sweep(wants, first, f"sweep {number + 1 - skipped}"):
-                for place, own in due:
-                    if seen is not None:
-                        with naming(analyses[place]):
-                            analyses[place].update(own, seen)
+            if any(entry.sweep.chosen is not None for entry in due):
+                results = _results([one for one in analyses if not isinstance(one, Choosing)])
+                places = self._chosen_places(due, results)
+            wants = unite([entry.sweep for entry in due])
+            for done, seen in self._sweep(wants, places, first, f"sweep {number + 1 - skipped}"):
+                if seen is not None:
+                    for entry in due:
+                        with naming(entry.analysis):
+                            entry.analysis.update(entry.number, seen)
                 if wants.resumable:
                     self._journal.save(number, done, analyses)
-            self._merge([analyses[place] for place, _ in due])
-            for place, own in due:
-                analysis = analyses[place]
-                if isinstance(analysis, Settling):
-                    with naming(analysis):
-                        analysis.settle(own)
-            if number < len(sweeps) - 1 or self._keep:
+            self._conclude(due)
+            if number < len(runs) - 1 or self._keep:
                 self._journal.save(number + 1, 0, analyses, now=True)
         if not self._keep:
             self._journal.close()
         elif not ran:
-            self._journal.resume(len(sweeps), analyses)
+            self._journal.resume(len(runs), analyses)
         self._finite.close()
-        results = {}
-        for analysis in analyses:
-            with naming(analysis):
-                results[analysis.name] = analysis.result()
-        return results
+        results |= _results([one for one in analyses if one.name not in results])
+        return {one.name: results[one.name] for one in analyses}
+
+    def _conclude(self, due: Sequence[Due]) -> None:
+        """Merge what all processes saw in a run over the data."""
+        self._merge([entry.analysis for entry in due])
+        for entry in due:
+            if isinstance(entry.analysis, Settling):
+                with naming(entry.analysis):
+                    entry.analysis.settle(entry.number)
+
+    def _chosen_places(self, due: Sequence[Due], results: Mapping[str, Result]) -> list[int]:
+        """Return the places in the data set of the images that analyses choose from what the others found."""
+        chosen: set[int] = set()
+        for entry in due:
+            assert isinstance(entry.analysis, Choosing)
+            with naming(entry.analysis):
+                chosen |= set(entry.analysis.choose(results))
+        numbers = getattr(self.dataset, "indices", None)
+        places = self.indices.tolist()
+        return [place for place in places if (place if numbers is None else int(numbers[place])) in chosen]
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
-        asked = [analysis.needs(self.network) for analysis in analyses]
-        forwards, backwards = (sum(one.passes[kind] for one in asked) for kind in (0, 1))
-        needs = [one.sweeps for one in asked]
-        for due in _schedule(needs):
-            parts = [needs[place][own] for place, own in due if not needs[place][own].optional]
-            wants = _unite(parts)
-            forwards += len(wants.kinds) * bool(parts) + sum(part.forwards for part in parts)
+        count = len(self.indices)
+        forwards, backwards = (
+            count * sum(analysis.needs(self.network).passes[kind] for analysis in analyses) for kind in (0, 1)
+        )
+        for due in schedule(analyses, self.network):
+            due = [entry for entry in due if not entry.sweep.optional]
+            wants = unite([entry.sweep for entry in due])
+            shown = count if wants.chosen is None else min(count, wants.chosen)
+            forwards += shown * (len(wants.kinds) * bool(due) + sum(entry.sweep.forwards for entry in due))
             for kind in wants.kinds:
                 if kind != REAL:
                     more_forwards, more_backwards = self.attacks[kind].passes
-                    forwards, backwards = forwards + more_forwards, backwards + more_backwards
-        count = len(self.indices)
-        return {"images": count, "forward_passes": round(count * forwards), "backward_passes": round(count * backwards)}
+                    forwards, backwards = forwards + shown * more_forwards, backwards + shown * more_backwards
+        return {"images": count, "forward_passes": round(forwards), "backward_passes": round(backwards)}
 
-    def _sweep(self, wants: Sweep, done: int, title: str) -> Iterator[tuple[int, Observation | None]]:
+    def _sweep(
+        self, wants: Sweep, places: Sequence[int], done: int, title: str
+    ) -> Iterator[tuple[int, Observation | None]]:
         """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
         if not wants.kinds:
             return
-        shard = self.indices[self.rank :: self.world_size].tolist()
+        shard = places[self.rank :: self.world_size]
         size = min(self.batch_size, wants.batch or self.batch_size)
         loader = DataLoader(
             _Shard(self.dataset, shard[done:]),
@@ -257,35 +282,13 @@ class Runner:
                 analysis.merge(other[position])
 
 
-def _skips(analysis: Analysis, sweep: int) -> bool:
-    return isinstance(analysis, Skipping) and analysis.skips(sweep)
+def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:
+    results = {}
+    for analysis in analyses:
+        with naming(analysis):
+            results[analysis.name] = analysis.result()
+    return results
 
 
-def _schedule(needs: Sequence[Sequence[Sweep]]) -> list[list[tuple[int, int]]]:
-    """Return which sweep of which analysis falls into each run over the data, as (analysis, its own sweep).
-
-    The last sweeps that show images fall together: an analysis attacks in that one, after what it compares with, so
-    that adversarial images are made once for all.
-    """
-    showing = [max((number for number, sweep in enumerate(sweeps) if sweep.kinds), default=0) for sweeps in needs]
-    starts = [max(showing) - own for own in showing] if needs else []
-    runs = max((start + len(sweeps) for start, sweeps in zip(starts, needs, strict=True)), default=0)
-    return [
-        [(place, number - start) for place, start in enumerate(starts) if 0 <= number - start < len(needs[place])]
-        for number in range(runs)
-    ]
-
-
-def _unite(sweeps: Sequence[Sweep]) -> Sweep:
-    """The union of what several analyses want to see, each wish once and in order."""
-
-    def union(parts: Iterator[tuple[str, ...]]) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for part in parts for name in part))
-
-    return Sweep(
-        layers=union(sweep.layers for sweep in sweeps),
-        kinds=union(sweep.kinds for sweep in sweeps),
-        labels=any(sweep.labels for sweep in sweeps),
-        resumable=all(sweep.resumable for sweep in sweeps),
-        batch=min((sweep.batch for sweep in sweeps if sweep.batch is not None), default=None),
-    )
+def _skips(entry: Due) -> bool:
+    return isinstance(entry.analysis, Skipping) and entry.analysis.skips(entry.number)

@@ -8,7 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from lightning_advinterp.analyses.base.unit_images import Pictures
+from lightning_advinterp.analyses.base.unit_pictures import Pictures
 from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 from lightning_advinterp.report.table import SAME_IMAGES, summary_of
@@ -123,13 +123,14 @@ def best_units(rows: Sequence[Row], count: int) -> list[Row]:
     return found
 
 
-def detector_panel(shown: Sequence[tuple[Row, Pictures]], title: str) -> Figure:
+def detector_panel(units: Sequence[Pictures], title: str) -> Figure:
     """Draw detectors' images, real ones first, then each attack's."""
     rows = []
-    for row, pictures in shown:
+    for unit in units:
+        row = unit.row
         what = f"{row['label']}\n{row['category']}, IoU {row['iou']:.2f}" if row["label"] else "nothing"
         name = f"{row['layer']}, unit {row['unit']}" if row["images"] == REAL else row["images"]
-        rows.append(PanelRow(f"{name}\n{what}", pictures.pictures, pictures.masks))
+        rows.append(PanelRow(f"{name}\n{what}", unit.pictures, unit.masks))
     return unit_panel(
         rows, f"{title}: the units with the highest IoU, a concept each; bright: above the unit's threshold"
     )

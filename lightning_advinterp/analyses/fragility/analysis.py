@@ -11,6 +11,7 @@ from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.fragility.config import Case, FragilityConfig
 from lightning_advinterp.analyses.fragility.cost import cost
 from lightning_advinterp.analyses.fragility.others import OtherImages
+from lightning_advinterp.analyses.fragility.pictures import pictures_of_state
 from lightning_advinterp.analyses.fragility.state import FragilityState, Picture, as_grey, as_image
 from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, largest, named, tables_of
 from lightning_advinterp.attacks.explanation.dissimilarity import Dissimilarity, TargetMap, Undirected
@@ -282,7 +283,8 @@ class FragilityAnalysis:
                     row["n"],
                     named(images),
                 )
-        return Result(self.name, scalars, tables)
+        pictures, arrays = pictures_of_state(self.state, self.cases)
+        return Result(self.name, scalars, tables | {"fragility_pictures": pictures}, arrays)
 
 
 def _towards(aim: Dissimilarity, maps: Tensor, moved: Tensor) -> dict[str, Tensor]:

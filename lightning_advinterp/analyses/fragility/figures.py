@@ -7,43 +7,32 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from lightning_advinterp.analyses.fragility.config import Case
-from lightning_advinterp.analyses.fragility.state import FragilityState
-from lightning_advinterp.core.result import Row
+from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.report.table import radius
 
 _COLOURS = ("#444444", "#3b6ea5", "#d1495b", "#edae49", "#66a182", "#8d6a9f")
 _SHOWN = {"topk": "top-k intersection", "spearman": "Spearman's ρ", "center_shift": "centre shift (pixels)"}
 
 
-def fragility_panels(state: FragilityState, cases: Sequence[Case], title: str = "") -> dict[str, Figure]:
+def fragility_panels(result: Result, title: str = "") -> dict[str, Figure]:
     """Draw image, map, perturbed image and perturbed map, a figure per method and a row per image and attack.
 
     Args:
-        state: with its pictures.
-        cases: what its numbers stand for.
+        result: with the table ``fragility_pictures`` and its arrays.
         title: above the figures.
     """
     figures: dict[str, Figure] = {}
-    for method in dict.fromkeys(case.method for case in cases):
-        rows = [
-            (image, picture, number)
-            for image, picture in sorted(state.pictures.items())
-            for number in sorted(picture.cases)
-            if cases[number].method == method
-        ]
-        if not rows:
-            continue
+    table = result.tables["fragility_pictures"]
+    for method in dict.fromkeys(row["method"] for row in table):
+        rows = [row for row in table if row["method"] == method]
         figure = Figure(figsize=(6.6, 0.5 + 1.75 * len(rows)), layout="constrained")
         grid = figure.subplots(len(rows), 4, squeeze=False)
-        for axes, (image, picture, number) in zip(grid, rows, strict=True):
-            case, found = cases[number], state.rows[image][number]
-            moved, heatmap = picture.cases[number]
-            shown = (picture.image, picture.maps[method], moved, heatmap)
-            texts = ("image", method, f"{case.attack.label_name}, ε = {radius(case.eps)}", _told(found))
-            for axis, values, text in zip(axes, shown, texts, strict=True):
-                options = {"cmap": "magma", "vmin": 0, "vmax": 255} if values.dim() == 2 else {}
-                axis.imshow(values.numpy(), interpolation="nearest", **options)
+        for axes, row in zip(grid, rows, strict=True):
+            texts = ("image", method, f"{row['attack']}, ε = {radius(row['eps'])}", _told(row))
+            for axis, key, text in zip(axes, ("picture", "map", "moved", "moved_map"), texts, strict=True):
+                values = result.arrays[row[key]]
+                options = {"cmap": "magma", "vmin": 0, "vmax": 255} if values.ndim == 2 else {}
+                axis.imshow(values, interpolation="nearest", **options)
                 axis.set_title(text, fontsize=7)
                 axis.axis("off")
         figure.suptitle(f"{title}: {method}", fontsize=10)

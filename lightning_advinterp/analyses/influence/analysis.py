@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -12,6 +11,7 @@ from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.fragility.state import as_image
 from lightning_advinterp.analyses.fragility.tables import named
 from lightning_advinterp.analyses.influence.config import InfluenceConfig, Task
+from lightning_advinterp.analyses.influence.exemplars import Exemplars, exemplar_rows
 from lightning_advinterp.analyses.influence.tables import reference_level, summary_of
 from lightning_advinterp.attacks.explanation.influence import InfluenceAttack
 from lightning_advinterp.attacks.loop.budget import parse_budget
@@ -33,21 +33,6 @@ from lightning_advinterp.networks.network import Network
 logger = logging.getLogger(__name__)
 
 
-@dataclass
-class Exemplars:
-    """A test image and its most influential training images.
-
-    Attributes:
-        image: uint8 ``[H, W, 3]``.
-        before: numbers of training images, the most influential first.
-        after: attack to the perturbed image and its most influential training images.
-    """
-
-    image: Tensor
-    before: list[int]
-    after: dict[str, tuple[Tensor, list[int]]] = field(default_factory=dict)
-
-
 class InfluenceAnalysis:
     """Influence of training images on correctly classified test images, before and after attacks.
 
@@ -65,12 +50,15 @@ class InfluenceAnalysis:
     Args:
         config: which layer and which attacks.
         task: which images are for what.
+        images: the data set, for pictures of training images; None: no exemplars are shown.
+        names: of the classes.
     """
 
     name = "influence"
 
-    def __init__(self, config: InfluenceConfig, task: Task) -> None:
+    def __init__(self, config: InfluenceConfig, task: Task, images: Any = None, names: Sequence[str] = ()) -> None:
         self.config, self.task = config, task
+        self._images, self._names = images, names
         self._network: Network | None = None
         self._features: dict[int, tuple[int, Tensor]] = {}
         self._rows: dict[int, dict[str, Row]] = {}
@@ -239,7 +227,11 @@ class InfluenceAnalysis:
             }
             scalars |= {f"influence/{row['attack']}/{key}": value for key, value in logged.items()}
         self._warn(rows)
-        return Result(self.name, scalars, {"influence": rows, "influence_summary": summary})
+        tables = {"influence": rows, "influence_summary": summary}
+        if self._images is None:
+            return Result(self.name, scalars, tables)
+        shown, arrays = exemplar_rows(self.exemplars, self._images, self._names)
+        return Result(self.name, scalars, tables | {"influence_exemplars": shown}, arrays)
 
     def _warn(self, rows: Sequence[Row]) -> None:
         """Name the images of which no training image is more influential than another."""

@@ -4,31 +4,30 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from lightning_advinterp.analyses.panels.analysis import UnitRow
+from lightning_advinterp.analyses.base.unit_pictures import Pictures
 from lightning_advinterp.analyses.semantics.figures import images_told
 from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 
 
-def meaning_panel(rows: Sequence[UnitRow], names: Sequence[str], title: str = "") -> Figure:
+def meaning_panel(units: Sequence[Pictures], title: str = "") -> Figure:
     """Draw units' images with the network's predictions; what it takes for the unit's concept is framed.
 
     Args:
-        rows: real images first, then each attack's, unit by unit.
-        names: of the network's outputs; empty for their numbers.
+        units: real images first, then each attack's, unit by unit.
         title: above the figure.
     """
     drawn = []
-    for one in rows:
-        row = one.row
+    for unit in units:
+        row = unit.row
         keys = ("lc",) if row["images"] == REAL else ("cs1", "cs2")
         values = ", ".join(f"{key.upper()} {row[key]:.2f}" for key in keys if _is_number(row[key]))
         head = f"unit {row['unit']}: {row['mode_class'] or 'dead'}" if row["images"] == REAL else row["images"]
-        captions = [names[label] if label < len(names) else str(label) for label in one.pictures.predicted]
-        short = [caption.split(",")[0][:18] for caption in captions]
-        drawn.append(PanelRow(f"{head}\n{values}", one.pictures.pictures, one.pictures.masks, short, one.matching))
+        captions = [picture["predicted_name"].split(",")[0][:18] for picture in unit.rows]
+        framed = [bool(picture["near_concept"]) for picture in unit.rows] if row["images"] != REAL else []
+        drawn.append(PanelRow(f"{head}\n{values}", unit.pictures, unit.masks, captions, framed))
     lines = [title, "above each image: the prediction; framed: it is the unit's class or near it"]
-    lines += [_levels(kinds)] if (kinds := {one.row["images"]: one.row for one in rows}) else []
+    lines += [_levels(kinds)] if (kinds := {unit.row["images"]: unit.row for unit in units}) else []
     return unit_panel(drawn, "\n".join(lines))
 
 

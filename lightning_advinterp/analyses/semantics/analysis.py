@@ -4,7 +4,9 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
@@ -207,13 +209,6 @@ class SemanticsAnalysis:
         whole = self._whole(kind)
         return whole.ranking(count), whole.places()[:, :count]
 
-    def first_units(self) -> dict[str, int]:
-        """Return where each layer's units begin in :meth:`top`."""
-        first = [0]
-        for width in self._widths:
-            first.append(first[-1] + width)
-        return {unit.layer: place for unit, place in zip(self._units, first, strict=False)}
-
     def _whole(self, kind: str) -> TopImages:
         first, second = self._top[kind]
         whole = TopImages(first.keep, self._show)
@@ -246,6 +241,7 @@ class SemanticsAnalysis:
         )
         setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
         result = build_result(self.name, setting, seen, self._sample)
+        result.arrays.update({f"{self.name}_top/{kind}": self._driving(kind, layers) for kind in self.kinds})
         for number, (kind, split) in enumerate(self._split.items()):
             rows = split.rows(setting, kind, self.attacks[kind].eps)
             result.tables["semantics_success"] += rows
@@ -253,6 +249,14 @@ class SemanticsAnalysis:
                 logger.warning("semantics: the network gets no image right, so there are none to split by %s.", kind)
             result.scalars.update(split.scalars(rows, self.name if number == 0 else f"{self.name}/{kind}"))
         return result
+
+    def _driving(self, kind: str, layers: Layers) -> NDArray[np.int64]:
+        """Return the numbers of the images that drive every unit most, ``[U, show]``; −1 where none does.
+
+        After a ReLU only images that make the unit fire drive it.
+        """
+        ranking, _ = self.top(kind, self._show)
+        return ranking.index.where(layers.counted(ranking), torch.tensor(-1)).numpy()
 
     def _first(self, top: TopImages) -> Ranking:
         return top.ranking(kept_count(self.share, top.seen))

@@ -1,7 +1,9 @@
 """What every attack is: images in, adversarial images out, and the network as it was."""
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from collections.abc import Collection
+from copy import copy
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +84,16 @@ class Attack(ABC):
         self.target: TargetRule | int | None = target
         self.bn: BatchNormMode = bn
         self.name = name
+
+    def within(self, classes: Collection[int] | None) -> Self:
+        """Return this attack, choosing its targets among some outputs.
+
+        Args:
+            classes: the outputs, in any order; None: all.
+        """
+        narrowed = copy(self)
+        narrowed.classes = None if classes is None else tuple(sorted(classes))
+        return narrowed
 
     @property
     def chooses_target(self) -> bool:

@@ -1,7 +1,6 @@
 """Evaluations: one command for every analysis."""
 
 from lightning_advinterp.cli.evaluation.config import Evaluation, TableRow
-from lightning_advinterp.cli.evaluation.registry import ANALYSES
 from lightning_advinterp.cli.evaluation.run import run_evaluation
 
-__all__ = ["ANALYSES", "Evaluation", "TableRow", "run_evaluation"]
+__all__ = ["Evaluation", "TableRow", "run_evaluation"]

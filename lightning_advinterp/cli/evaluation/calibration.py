@@ -8,13 +8,13 @@ import torch
 from rich.console import Console
 from torch.utils.data import Dataset
 
+from lightning_advinterp.analyses.base.question import Data
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.prediction.calibration import GRID, Calibration, Weighted, calibrate
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images
-from lightning_advinterp.cli.evaluation.registry import Data
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch

@@ -1,11 +1,14 @@
 """The evaluation command: its parser, and what is made of a command line."""
 
+import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 
+from lightning_advinterp.analyses.registry import QUESTIONS, SETTINGS, question_class
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.run import run_evaluation
-from lightning_advinterp.cli.parser import read_settings, settings_parser
+from lightning_advinterp.cli.parser import named_class_paths, parsed_settings, settings_parser
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.memory import keep_freed_memory
@@ -14,9 +17,36 @@ from lightning_advinterp.data.broden import BrodenError
 from lightning_advinterp.data.decode import BadImageError
 
 
-def evaluation_parser() -> SuggestingParser:
-    """Return the parser of the evaluation command: every field of :class:`Evaluation` is a flag."""
-    return settings_parser(Evaluation, "Measure what a network does, and write tables, figures and a page.")
+def evaluation_parser(args: Sequence[str] = ()) -> SuggestingParser:
+    """Return the parser of the evaluation command.
+
+    Every field of :class:`Evaluation` is a flag, and so is every setting of an analysis, ``--NAME.KEY``.
+
+    Args:
+        args: the command line, for the class paths of a user's own analyses, which have flags too.
+    """
+    parser = settings_parser(
+        Evaluation, "Measure what a network does, and write tables, figures and a page.", skip={"questions"}
+    )
+    own = [question_class(path) for path in named_class_paths(args, "analyses")]
+    for name, kind in (QUESTIONS | SETTINGS | {kind.name: kind for kind in own}).items():
+        if fields(kind):
+            parser.add_class_arguments(kind, name)
+    return parser
+
+
+def read_evaluation(args: Sequence[str] | None = None) -> Evaluation:
+    """Return the evaluation that a command line describes.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    line = list(sys.argv[1:] if args is None else args)
+    parser = evaluation_parser(line)
+    settings = parsed_settings(Evaluation, parser, line)
+    known = {field.name for field in fields(Evaluation)}
+    questions = {name: settings.pop(name) for name in list(settings) if name not in known}
+    return Evaluation(**settings, questions=questions)
 
 
 def evaluate(args: Sequence[str] | None = None) -> None:
@@ -28,6 +58,6 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     with stops_explained(BadImageError, BrodenError) as command, termination_explained():
         with plain_errors():
-            evaluation = read_settings(Evaluation, evaluation_parser(), args)
+            evaluation = read_evaluation(args)
         command.folder = None if evaluation.dry_run else Path(evaluation.output)
         run_evaluation(evaluation, terminal(), checking=plain_errors)

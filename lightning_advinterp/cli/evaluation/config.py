@@ -2,14 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
-from lightning_advinterp.analyses.curvature.analysis import CurvatureConfig
-from lightning_advinterp.analyses.dissection.config import DissectionConfig
-from lightning_advinterp.analyses.fragility.config import FragilityConfig
-from lightning_advinterp.analyses.influence.config import InfluenceConfig
-from lightning_advinterp.analyses.panels.analysis import PanelsConfig
-from lightning_advinterp.analyses.panels.patches import PatchesConfig
-from lightning_advinterp.analyses.semantics.config import SemanticsConfig
+from lightning_advinterp.analyses.base.question import Data
+from lightning_advinterp.analyses.registry import QUESTIONS, complete_settings, question_class
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.budget import Eps
 from lightning_advinterp.attacks.prediction.config import AttackConfig
@@ -70,16 +66,8 @@ class Evaluation(NetworkChoice):
         on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
         orientation: stored takes pixels as they lie in the file, as torchvision does; exif turns images by their EXIF
             orientation.
-        dissection: settings of the analysis dissection; layers and seed are those above where they are given.
-        semantics: settings of the analyses semantics and distances; layers are those above where they are given.
-        panels: settings of the analysis panels.
-        patches: the top patches that the analysis panels pastes into other images, of the last layer by default.
-        curvature: settings of the analysis curvature, which looks at its own number of images; its seed is the one
-            above.
-        fragility: settings of the analysis fragility, which has attacks of its own and looks at its own number of
-            images; its seed is the one above.
-        influence: settings of the analysis influence, which has attacks of its own and looks at images of few classes;
-            its seed is the one above.
+        questions: settings of the analyses by name: on the command line --NAME.KEY, in a YAML file NAME: {KEY: ...}.
+            layers and seed are those above where they are given.
         output: folder for tables, figures and the page.
         dry_run: print what would be done and how many passes it takes, and stop.
         trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
@@ -109,17 +97,41 @@ class Evaluation(NetworkChoice):
     seed: int = 0
     on_bad_image: OnBadImage = "error"
     orientation: Orientation = "stored"
-    dissection: DissectionConfig = field(default_factory=DissectionConfig)
-    semantics: SemanticsConfig = field(default_factory=SemanticsConfig)
-    panels: PanelsConfig = field(default_factory=PanelsConfig)
-    patches: PatchesConfig = field(default_factory=PatchesConfig)
-    curvature: CurvatureConfig = field(default_factory=CurvatureConfig)
-    fragility: FragilityConfig = field(default_factory=FragilityConfig)
-    influence: InfluenceConfig = field(default_factory=InfluenceConfig)
+    questions: Mapping[str, Any] = field(default_factory=dict)
     output: str = "evaluation"
     dry_run: bool = False
     trust: bool = False
     on_bad_weights: OnBadWeights = "error"
+
+    def __post_init__(self) -> None:
+        if self.limit is not None and self.limit < 1:
+            raise ValueError(f"limit must be 1 or more images, got {self.limit}.")
+        names = [] if self.asks_for_all else self.asked
+        object.__setattr__(self, "questions", complete_settings(self.questions, names))
+
+    @property
+    def asked(self) -> list[str]:
+        """The analyses as they were named."""
+        given = self.analyses.split(",") if isinstance(self.analyses, str) else self.analyses
+        return [name.strip() for name in given if name.strip()]
+
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether every question is asked that can be answered."""
+        return self.asked == ["all"]
+
+    def question_names(self, data: Data | None = None) -> list[str]:
+        """Return the questions that are asked, or those of them that look at one kind of data.
+
+        Raises:
+            ValueError: if there is none.
+        """
+        names = [question_class(name).name for name in self.asked if name != "all"]
+        if self.asks_for_all:
+            names = [name for name, kind in QUESTIONS.items() if kind.data == "data" or self.concepts is not None]
+        if not names:
+            raise ValueError(f"analyses: expected at least one of {', '.join(QUESTIONS)}, or all.")
+        return [name for name in dict.fromkeys(names) if data in (None, self.questions[name].data)]
 
     def attack_configs(self) -> dict[str, AttackConfig]:
         """Return the attacks' settings by name."""

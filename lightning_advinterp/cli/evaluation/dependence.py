@@ -5,9 +5,9 @@ from dataclasses import asdict, fields
 from typing import Any
 
 from lightning_advinterp.analyses.base.provenance import digest
+from lightning_advinterp.analyses.base.question import Data, Question
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
-from lightning_advinterp.cli.evaluation.registry import ANALYSES, Data
 from lightning_advinterp.networks.choice import NetworkChoice
 
 _NO_NUMBERS = ("analyses", "rows", "compare", "output", "dry_run", "device", "num_workers", "batch_size")
@@ -16,18 +16,31 @@ _NO_NUMBERS = ("analyses", "rows", "compare", "output", "dry_run", "device", "nu
 _NETWORK = (*(entry.name for entry in fields(NetworkChoice)), "resize", "crop")
 """Flags that name the network and its images; what counts is the network itself, by its hash."""
 
-_SECTIONS = ("dissection", "semantics", "panels", "patches", "curvature", "fragility", "influence")
 _ATTACK = ("attack", "eps", "steps", "calibration_images")
 _OF_DATA = ("data", "split", "on_bad_image", "classes")
 
 
-def settings_of(name: str) -> set[str]:
-    """Return the flags that an analysis reads; a flag that nothing is known of is read by all."""
-    entry = ANALYSES[name]
-    unread = {*_NO_NUMBERS, *_NETWORK, "images", "layers", "concepts", *_SECTIONS} - {*entry.uses, *entry.sections}
-    unread |= set() if entry.attacked else set(_ATTACK)
-    unread |= {"concepts"} if entry.data == "data" else set(_OF_DATA)
-    return {field.name for field in fields(Evaluation)} - unread
+def flags_of(evaluation: Evaluation) -> dict[str, Any]:
+    """Return all settings as the command line has them: a question's under its name."""
+    flags: dict[str, Any] = asdict(evaluation)
+    questions: dict[str, Any] = flags.pop("questions")
+    return flags | questions
+
+
+def settings_of(evaluation: Evaluation, name: str) -> set[str]:
+    """Return the flags that a question reads; a flag that nothing is known of is read by all."""
+    question = _question(evaluation, name)
+    unread = {*_NO_NUMBERS, *_NETWORK, "images", "layers", "concepts", *evaluation.questions}
+    unread -= {*question.uses, name, *question.companions}
+    unread |= set() if question.attacked else set(_ATTACK)
+    unread |= {"concepts"} if question.data == "data" else set(_OF_DATA)
+    return set(flags_of(evaluation)) - unread
+
+
+def _question(evaluation: Evaluation, name: str) -> Question:
+    """Return a question; one of a user's own that another evaluation asked is taken for one without settings."""
+    question: Question = evaluation.questions.get(name, Question())
+    return question
 
 
 def depends_on(
@@ -48,16 +61,16 @@ def depends_on(
         opened: the images that are looked at.
         files: what else decides, such as when files were changed.
     """
-    settings = asdict(evaluation)
-    read = set[str]().union(*(settings_of(name) for name in names)) - {"data", "concepts"}
+    settings = flags_of(evaluation)
+    read = set[str]().union(*(settings_of(evaluation, name) for name in names)) - {"data", "concepts"}
     found: dict[str, Any] = {flag: settings[flag] for flag in sorted(read)}
     network = {key: origin[key] for key in ("network", "weights_sha256")}
     found["network"] = [network, subject.outputs, asdict(subject.recipe)]
     found["versions"] = origin["versions"]
-    for data in {ANALYSES[name].data for name in names} & set(opened):
+    for data in {evaluation.questions[name].data for name in names} & set(opened):
         reported = opened[data].reported
         found[data] = [getattr(reported, "fingerprint", None), getattr(reported, "stamp", None), len(reported)]
-    if any(ANALYSES[name].attacked for name in names):
+    if any(evaluation.questions[name].attacked for name in names):
         found["members"] = files
     return {key: digest(value) for key, value in found.items()}
 
@@ -70,24 +83,25 @@ def differences(before: Any, now: Mapping[str, str]) -> list[str]:
 
 
 def joined_provenance(
-    before: Mapping[str, Any], kept: Sequence[str], now: Mapping[str, Any], names: Sequence[str]
+    evaluation: Evaluation, before: Mapping[str, Any], kept: Sequence[str], now: Mapping[str, Any], names: Sequence[str]
 ) -> dict[str, Any]:
     """Return the provenance of the analyses that were done before and stay, and of those done now.
 
     Args:
+        evaluation: the settings of what was done now.
         before: the provenance in the folder's record.
         kept: the analyses that stay.
         now: the provenance of what was done now.
         names: the analyses done now.
     """
-    read = set[str]().union(*(settings_of(name) for name in names))
-    earlier = set[str]().union(*(settings_of(name) for name in kept)) - read
+    read = set[str]().union(*(settings_of(evaluation, name) for name in names))
+    earlier = set[str]().union(*(settings_of(evaluation, name) for name in kept)) - read
     settings = dict(now["settings"])
     settings |= {flag: before["settings"][flag] for flag in earlier if flag in before.get("settings", {})}
     settings["analyses"] = [*kept, *names]
     joined: dict[str, Any] = {**now, "settings": settings}
     for name in kept:
-        data = ANALYSES[name].data
+        data = _question(evaluation, name).data
         if data in before:
             joined.setdefault(data, before[data])
     for entry in ("analyses", "calibration"):

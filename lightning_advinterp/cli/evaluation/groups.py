@@ -7,10 +7,10 @@ from typing import Any
 from torch.utils.data import Subset
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation
+from lightning_advinterp.analyses.base.question import Data, Question
 from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.registry import ANALYSES, Data
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.labels import balanced_subset
@@ -37,9 +37,9 @@ class Group:
 
     def images(self, whole: Any, evaluation: Evaluation) -> Any:
         """Return the images of a set, or a choice of them: seeded, and even over the classes where it has some."""
-        choose = ANALYSES[self.chooser].choose if self.chooser else None
-        if choose is not None:
-            places = choose(evaluation, whole)
+        chosen = evaluation.questions[self.chooser].choose(whole) if self.chooser else None
+        if chosen is not None:
+            places = chosen
         elif self.limit is None or self.limit >= len(whole):
             return whole
         elif hasattr(whole, "only"):
@@ -68,12 +68,13 @@ def groups_of(
     """
     found: dict[tuple[Data, int | None, bool, str], list[str]] = {}
     for name in names:
-        entry = ANALYSES[name]
-        classes = set(labels[entry.data] or ())
-        narrower = evaluation.semantics.target_classes == "dataset" and 0 < len(classes) < outputs
-        aims = entry.aims and narrower and any(one.chooses_target for one in attacks[entry.data].values())
-        chooser = name if entry.choose is not None else ""
-        found.setdefault((entry.data, entry.limit(evaluation), aims, chooser), []).append(name)
+        question: Question = evaluation.questions[name]
+        classes = set(labels[question.data] or ())
+        narrower = evaluation.questions["semantics"].target_classes == "dataset" and 0 < len(classes) < outputs
+        aiming = any(attack.chooses_target for attack in attacks[question.data].values())
+        aims = question.chooses_targets_among_images and narrower and aiming
+        chooser = name if type(question).choose is not Question.choose else ""
+        found.setdefault((question.data, question.most_images, aims, chooser), []).append(name)
     return [Group(*key, tuple(names)) for key, names in found.items()]
 
 

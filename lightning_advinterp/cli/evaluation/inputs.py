@@ -10,7 +10,6 @@ from torch.utils.data import Subset
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.outputs import check_labels, name_outputs
-from lightning_advinterp.cli.evaluation.registry import ANALYSES, analysis_names, asks_for_all
 from lightning_advinterp.data.broden import BrodenError, check_concepts, open_concepts
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
@@ -92,12 +91,12 @@ def check_subject(evaluation: Evaluation, subject: Subject, attacks: Iterable[At
         ValueError: in the network's own words, or naming what an attack lacks.
         FileNotFoundError: if a member's file is missing.
     """
-    entries = [ANALYSES[name] for name in analysis_names(evaluation)]
-    attacked = any(entry.attacked for entry in entries)
+    questions = [evaluation.questions[name] for name in evaluation.question_names()]
+    attacked = any(question.attacked for question in questions)
     made = list(evaluation.attacks().values() if attacks is None else attacks) if attacked else []
     # Analyses that look at no attack's images climb gradients of their own; of all, those that cannot are left out.
     gradient = any(attack.passes[1] > 0 for attack in made)
-    gradient |= not asks_for_all(evaluation) and not all(entry.attacked for entry in entries)
+    gradient |= not evaluation.asks_for_all and not all(question.attacked for question in questions)
     network = subject.network
     remedy = f"Give --crop the side that it takes; it was built for {network.input_size}."
     try_network(network, subject.recipe.input_size, gradient=gradient, remedy=remedy)
@@ -174,7 +173,7 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data: {error}") from None
     if not everything.classes:
-        wanting = ", ".join(analysis_names(evaluation, "data"))
+        wanting = ", ".join(evaluation.question_names("data"))
         raise ValueError(
             f"data: the images in {evaluation.data!r} lie in no class folders, and {wanting} needs their labels; "
             "sort them into DIR/<class>/."
@@ -196,7 +195,7 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
     """
     if evaluation.concepts is None:
         raise ValueError(
-            f"concepts: {', '.join(analysis_names(evaluation, 'concepts'))} needs images with labels of concepts; give "
+            f"concepts: {', '.join(evaluation.question_names('concepts'))} needs images with labels of concepts; give "
             f"--concepts DIR, a set in Broden's format, or --concepts {CONCEPT_WORLD}."
         )
     limit = evaluation.limit or (1000 if evaluation.concepts == CONCEPT_WORLD else None)

@@ -7,8 +7,8 @@ from typing import Any
 from rich.console import Console
 
 from lightning_advinterp.analyses.base.failures import failed_analysis
+from lightning_advinterp.analyses.registry import QUESTIONS
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.registry import ANALYSES, analysis_names, asks_for_all
 from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.data.decode import BadImageError
 
@@ -26,10 +26,10 @@ class LeftOut:
 
     def __init__(self, evaluation: Evaluation, console: Console) -> None:
         self.reasons: dict[str, str] = {}
-        self._console, self._all = console, asks_for_all(evaluation)
+        self._console, self._all = console, evaluation.asks_for_all
         if self._all:
-            for name in ANALYSES.keys() - set(analysis_names(evaluation)):
-                self._note([name], ValueError(f"it needs {ANALYSES[name].data}, which are not given"))
+            for name in QUESTIONS.keys() - set(evaluation.question_names()):
+                self._note([name], ValueError(f"it needs {QUESTIONS[name].data}, which are not given"))
 
     def remaining(self, names: Iterable[str]) -> list[str]:
         """Return those of some analyses that are not left out."""

@@ -12,14 +12,14 @@ import torch
 from rich.console import Console
 
 from lightning_advinterp.analyses.base.provenance import digest, provenance
+from lightning_advinterp.analyses.base.question import Data
 from lightning_advinterp.cli.evaluation.calibration import attacks_on, uncalibrated
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.dependence import depends_on
+from lightning_advinterp.cli.evaluation.dependence import depends_on, flags_of
 from lightning_advinterp.cli.evaluation.groups import groups_of
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject, check_subject, load_concepts, load_images
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.place import Outcome, Place, forget_states, journal_of, note_of, save_evaluation
-from lightning_advinterp.cli.evaluation.registry import ANALYSES, Data, analysis_names
 from lightning_advinterp.cli.evaluation.running import Checking, evaluate_group
 from lightning_advinterp.core.files import read_sealed, write_sealed
 from lightning_advinterp.core.result import Result
@@ -82,16 +82,15 @@ def evaluate_one(
     with checking():
         opened = _open(evaluation, subject, evaluation.calibration_images if open_weights else 0, left_out)
         check_subject(evaluation, subject)
-    names = left_out.remaining(analysis_names(evaluation))
+    names = left_out.remaining(evaluation.question_names())
     console.print(f"{subject.title}: {', '.join(names)} on {device}")
     for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for images in opened.values():
         if (labels := getattr(images.reported, "labelling", None)) is not None:
             console.print(f"  {labels}", markup=False, highlight=False)
-    settings = {
-        key: value for key, value in asdict(evaluation).items() if key not in ("rows", "output", "dry_run", "trust")
-    }
+    settings = flags_of(evaluation)
+    settings = {key: settings[key] for key in settings if key not in ("rows", "output", "dry_run", "trust")}
     settings |= {"preparation": asdict(subject.recipe)}
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
     members = _member_files(evaluation)
@@ -128,7 +127,7 @@ def evaluate_one(
         own_origins = {name: result.provenance for name, result in done.results.items() if result.provenance}
         origin |= {"analyses": own_origins} if own_origins else {}
         extra = {"depends_on": depends, **record} | ({"left_out": left_out.reasons} if left_out.reasons else {})
-        save_evaluation(folder, outcomes, origin, extra)
+        save_evaluation(evaluation, folder, outcomes, origin, extra)
         done.finish()
     return done
 
@@ -162,10 +161,10 @@ def _open(evaluation: Evaluation, subject: Subject, calibration: int, left_out: 
     """Open what the analyses look at, with further images for a calibration."""
     load = {"data": load_images, "concepts": load_concepts}
     opened: dict[Data, Images] = {}
-    for data in dict.fromkeys(ANALYSES[name].data for name in analysis_names(evaluation)):
-        with left_out.whole(analysis_names(evaluation, data)):
+    for data in dict.fromkeys(evaluation.questions[name].data for name in evaluation.question_names()):
+        with left_out.whole(evaluation.question_names(data)):
             opened[data] = load[data](evaluation, subject, calibration)
-    left_out.refuse_if_all(analysis_names(evaluation))
+    left_out.refuse_if_all(evaluation.question_names())
     return opened
 
 

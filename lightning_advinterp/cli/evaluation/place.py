@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 from matplotlib.figure import Figure
 from rich.console import Console
 
+from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.dependence import differences, joined_provenance
-from lightning_advinterp.cli.evaluation.registry import ANALYSES
 from lightning_advinterp.core.files import write_text
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.save import save_results, written
@@ -128,6 +128,7 @@ def note_of(folder: Path, key: str) -> Path:
 
 
 def save_evaluation(
+    evaluation: Evaluation,
     folder: Path,
     outcomes: Mapping[str, Outcome],
     origin: Mapping[str, Any],
@@ -136,6 +137,7 @@ def save_evaluation(
     """Write what was found; other analyses of the same evaluation that the folder holds stay, whole.
 
     Args:
+        evaluation: the settings.
         folder: held by this process; what is in it belongs to this evaluation.
         outcomes: what was found, by analysis.
         origin: the provenance.
@@ -143,7 +145,7 @@ def save_evaluation(
     """
     record = read_record(folder) or {}
     before = record.get("analyses") or {}
-    kept = [name for name in before if name not in outcomes and name in ANALYSES]
+    kept = [name for name in before if name not in outcomes]
     lost = set(differing(folder, record))
     kept = [name for name in kept if not lost & set(before[name]["files"])]
     keep = None
@@ -151,7 +153,7 @@ def save_evaluation(
         files = {file: record["files"][file] for name in kept for file in before[name]["files"]}
         scalars = {name: record["scalars"][name] for analysis in kept for name in before[analysis]["results"]}
         keep = {"files": files, "scalars": scalars}
-        origin = joined_provenance(record["provenance"], kept, origin, list(outcomes))
+        origin = joined_provenance(evaluation, record["provenance"], kept, origin, list(outcomes))
         extra = {**extra, "depends_on": {**record["depends_on"], **extra["depends_on"]}}
     analyses = {name: before[name] for name in kept} | {
         name: {"results": list(found.results), "files": list(written(found.results, found.figures))}

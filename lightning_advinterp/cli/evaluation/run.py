@@ -10,12 +10,12 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.dissection.config import CONTROLS
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, load_subject
 from lightning_advinterp.cli.evaluation.one import Evaluated, choose_device, evaluate_one
 from lightning_advinterp.cli.evaluation.place import Place
-from lightning_advinterp.cli.evaluation.registry import ANALYSES, analysis_names
 from lightning_advinterp.cli.evaluation.running import Checking
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -104,7 +104,7 @@ def _evaluate_each(
 def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
     """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
     check_numbers(evaluation)
-    analysis_names(evaluation)
+    evaluation.question_names()
     evaluation.attack_configs()
     choose_device(evaluation.device)
     worker_count(evaluation.num_workers)
@@ -135,10 +135,11 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
     for path in evaluation.images:
         with open_image(path):  # its content says that it is an image, not its name
             pass
-    used = frozenset[str]().union(*(ANALYSES[name].uses for name in analysis_names(evaluation)))
+    names = evaluation.question_names()
+    used = frozenset[str]().union(*(evaluation.questions[name].uses for name in names))
     unused = [flag for flag in ("images", "concepts", "layers") if getattr(evaluation, flag) and flag not in used]
     if unused:
-        console.print(f"{', '.join(unused)}: no use to {', '.join(analysis_names(evaluation))}")
+        console.print(f"{', '.join(unused)}: no use to {', '.join(names)}")
 
 
 def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]]) -> list[Row]:
@@ -197,9 +198,10 @@ def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Resul
             known |= {(row["images"], row["category"]) for row in rows}
             console.print(dissection_table(rows, f"{name}: units that detect a concept, %", values))
         for analysis, result in results.items():
-            brief = ANALYSES[analysis].brief if analysis in ANALYSES else None
+            question = evaluation.questions.get(analysis)
+            brief = question.brief(result, name) if isinstance(question, Question) else None
             if brief is not None:
-                console.print(brief(result.tables, name))
+                console.print(brief)
         missing = [f"{key} ({kind})" for kind, some in values.items() for key in some if (kind, key) not in known]
         if missing:
             console.print(f"{name}: nothing measured beside the printed {', '.join(missing)}")

@@ -9,15 +9,16 @@ from typing import Any
 from rich.console import Console
 
 from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.base.classes import aim_within
+from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
+from lightning_advinterp.analyses.base.question import Data, Scene, joined
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.context import Context
 from lightning_advinterp.cli.evaluation.groups import Group, SkippedImages
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
-from lightning_advinterp.cli.evaluation.registry import ANALYSES, Data
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.loaders import worker_count
@@ -59,16 +60,25 @@ def evaluate_group(
     key, made = origin
     with checking(), left_out.whole(group.names):
         dataset = group.images(opened[group.data].reported, evaluation)
+    shown = attacks[group.data]
+    if group.aims:
+        labels = getattr(dataset, "labels", None) or opened[group.data].reported.labels
+        shown = aim_within(shown, {int(label) for label in labels}, subject.network.num_classes)
     while names := tuple(left_out.remaining(group.names)):
-        for attack in attacks[group.data].values():
-            attack.classes = None  # a group before may have narrowed them
-        context = Context(
-            subject.network, subject.title, subject.outputs, attacks[group.data], dataset, names, evaluation
+        scene = Scene(
+            subject.network,
+            subject.outputs,
+            shown,
+            dataset,
+            evaluation.questions,
+            names,
+            evaluation.layers,
+            evaluation.seed,
         )
-        built: dict[str, list[Any]] = {}
+        built: dict[str, list[Analysis]] = {}
         for name in names:
             with checking(), left_out.single(name):
-                built[name] = ANALYSES[name].build(context)
+                built[name] = evaluation.questions[name].build(scene)
                 for analysis in built[name]:
                     analysis.needs(subject.network)
         if len(left_out.remaining(names)) < len(names):
@@ -77,15 +87,16 @@ def evaluate_group(
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
         journal = journal_of(folder, key, digest(made, asdict(replace(group, names=names))))
         with left_out.running(built):
-            own = _run_group(evaluation, built, skipped, context, journal, console, checking)
+            own = _run_group(evaluation, built, skipped, scene, journal, console, checking)
             if evaluation.dry_run:
                 return None
             name_images(own, dataset)
             outcomes: dict[str, Outcome] = {}
             for name in names:
-                results = {one.name: own[one.name] for one in built[name]}
-                figures = ANALYSES[name].figures([one for some in built.values() for one in some], own, context)
-                outcomes[name] = Outcome({k: one for k, one in results.items() if one.scalars or one.tables}, figures)
+                results = {analysis.name: own[analysis.name] for analysis in built[name]}
+                figures = evaluation.questions[name].figures(joined(name, list(results.values())), subject.title)
+                written = {key: one for key, one in results.items() if one.scalars or one.tables or one.arrays}
+                outcomes[name] = Outcome(written, figures)
             for one in skipped:
                 one.dataset.report_bad_images()
             return outcomes, [path for one in skipped for path in one.paths]
@@ -94,9 +105,9 @@ def evaluate_group(
 
 def _run_group(
     evaluation: Evaluation,
-    built: Mapping[str, list[Any]],
+    built: Mapping[str, list[Analysis]],
     beside: list[Any],
-    context: Context,
+    scene: Scene,
     journal: Path,
     console: Console,
     checking: Checking,
@@ -105,11 +116,11 @@ def _run_group(
     analyses = [analysis for own in built.values() for analysis in own] + beside
     with checking():
         runner = Runner(
-            context.network,
-            context.dataset,
-            attacks=context.attacks,
+            scene.network,
+            scene.images,
+            attacks=scene.attacks,
             batch_size=evaluation.batch_size,
-            device=context.runner["device"],
+            device=next(scene.network.parameters()).device,
             seed=evaluation.seed,
             num_workers=worker_count(evaluation.num_workers),
             progress=True,
@@ -119,7 +130,4 @@ def _run_group(
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())
     console.print(f"  {', '.join(built)}: {costs}")
-    again = sum(ANALYSES[name].pictures(context) for name in built)
-    if again:
-        console.print(f"  figures: up to {min(again, len(context.dataset)):,} of these images once more")
     return {} if evaluation.dry_run else runner.run(analyses)

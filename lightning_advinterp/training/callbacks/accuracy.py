@@ -1,14 +1,9 @@
 """Accuracy under validation attacks, every epoch."""
 
-from collections.abc import Mapping, Sequence
-from typing import final
+from typing import ClassVar, final
 
-from lightning_advinterp.analyses.accuracy.analysis import AccuracyAnalysis
-from lightning_advinterp.analyses.base.protocol import Analysis
-from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.analyses.accuracy.question import Accuracy
 from lightning_advinterp.attacks.prediction.config import AttackConfig
-from lightning_advinterp.attacks.prediction.presets import create_attacks
-from lightning_advinterp.core.result import Result
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 
@@ -32,6 +27,9 @@ class AccuracyCallback(AnalysisCallback):
         seed: draws the subset and the attacks' random numbers.
     """
 
+    announced: ClassVar[bool] = False
+    drawn: ClassVar[tuple[str, ...] | None] = ()
+
     def __init__(
         self,
         attacks: tuple[AttackConfig, ...] = (AttackConfig("fgsm", "4/255"), AttackConfig("pgd", "4/255")),
@@ -40,18 +38,4 @@ class AccuracyCallback(AnalysisCallback):
         batch_size: int = 100,
         seed: int = 0,
     ) -> None:
-        super().__init__(every_n_epochs, limit, batch_size, seed)
-        self._attacks = create_attacks(attacks)
-
-    def analyses(self) -> Sequence[Analysis]:
-        """Return the accuracy analysis."""
-        return [AccuracyAnalysis(self._attacks)]
-
-    def attacks(self) -> Mapping[str, Attack]:
-        """Return the configured attacks by name."""
-        return self._attacks
-
-    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
-        """Return the accuracies under attack; the clean one comes from the whole validation set elsewhere."""
-        scalars = results["accuracy"].scalars
-        return {f"val/{name}_acc": scalars[f"{name}_acc"] for name in self._attacks}
+        super().__init__([Accuracy()], attacks, every_n_epochs, limit, batch_size, seed)

@@ -1,48 +1,96 @@
-"""Runs an analysis at the end of validation epochs: the same code that ``evaluate.py`` runs on a checkpoint."""
+"""Asks questions at the end of validation epochs: the same code that ``evaluate.py`` runs on a checkpoint."""
 
 import time
-from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.base.question import Question, Scene, joined
 from lightning_advinterp.analyses.base.runner import Runner
+from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.result import Result
+from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
+from lightning_advinterp.data.class_labels import Outputs
+from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.report.plain import PlainWriter
 from lightning_advinterp.training.module import RobustClassifier
 
 
 class AnalysisCallback(pl.Callback):
-    """When an analysis runs, on what, and how it is logged.
+    """When questions are asked, of which images, and how the answers are logged and drawn.
 
-    The analysis sees the unwrapped network in evaluation mode, on a seeded subset of the validation images that is
-    shared out among the processes. It never touches the training's weights, modes or random state.
+    The network is seen unwrapped and in evaluation mode, on a seeded subset of the validation images that is shared
+    out among the processes. The training's weights, modes and random state are never touched. Callbacks that are due
+    in one epoch and look at the same images, attacked alike, share one run over them.
+
+    In TensorBoard: ``<question>/<scalar>`` and ``<question>/<figure>``.
 
     Args:
+        questions: the questions.
+        attacks: whose images they want.
         every_n_epochs: how often.
-        limit: number of validation images; ``null`` takes all.
+        limit: number of images; ``null`` takes all (1,000 of the concept world).
         batch_size: images at a time.
-        seed: draws the subset and the attacks' random numbers.
+        seed: draws the subset and all random numbers.
+        concepts: for questions about concepts: folder of a set in Broden's format, or ``concept_world``.
+        settings: of further questions, which those asked read.
     """
 
-    announced: ClassVar[bool] = False
+    announced: ClassVar[bool] = True
     """Whether the time that it takes is printed every epoch."""
+    drawn: ClassVar[Sequence[str] | None] = None
+    """Patterns of the names of the figures that are drawn in training; None: all."""
 
-    def __init__(self, every_n_epochs: int = 1, limit: int | None = 500, batch_size: int = 100, seed: int = 0) -> None:
+    def __init__(
+        self,
+        questions: Sequence[Question],
+        attacks: Sequence[AttackConfig] = (),
+        every_n_epochs: int = 1,
+        limit: int | None = 500,
+        batch_size: int = 100,
+        seed: int = 0,
+        concepts: str = "concept_world",
+        settings: Mapping[str, Any] | None = None,
+    ) -> None:
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be 1 or more, got {every_n_epochs}.")
-        self.every_n_epochs, self.limit = every_n_epochs, limit
-        self.batch_size, self.seed = batch_size, seed
+        self.questions, self.every_n_epochs, self.limit = tuple(questions), every_n_epochs, limit
+        self.batch_size, self.seed, self.concepts = batch_size, seed, concepts
+        self._attacks: dict[str, Attack] = create_attacks(attacks)
+        asked = {question.name: question for question in self.questions}
+        self._settings = complete_settings({**(settings or {}), **asked})
+        self._concept_set: ConceptSet | None = None
+        self._scene: Scene | None = None
+        self._answer: Answer | None = None
+
+    @property
+    def name(self) -> str:
+        """What messages and the log's time call it."""
+        return type(self).__name__
+
+    @property
+    def about_concepts(self) -> bool:
+        """Whether it looks at images with labels of concepts."""
+        return self.questions[0].data == "concepts"
+
+    def attacks(self) -> Mapping[str, Attack]:
+        """Return the attacks by name."""
+        return self._attacks
 
     def prepare(self, module: RobustClassifier, data: Any) -> None:
-        """Open what the analyses look at, and see that they suit the network, before the first step.
+        """Open what the questions look at, and see that they suit the network, before the first step.
 
         Args:
             module: with the network.
@@ -51,98 +99,182 @@ class AnalysisCallback(pl.Callback):
         Raises:
             ValueError, OSError: naming what is missing or unknown.
         """
+        if self.about_concepts and self._concept_set is None:
+            self._concept_set = self._open_concepts(module)
+        images = self._concept_set if self.about_concepts else getattr(data, "val_dataset", None)
+        self._scene = self._set_scene(module, data, images)
         for analysis in self.analyses():
             for sweep in analysis.needs(module.network).sweeps:
                 module.network.check(sweep.layers)
+
+    def _open_concepts(self, module: RobustClassifier) -> ConceptSet:
+        """Open the set, choose the images as ``evaluate.py`` does, and see that they can be read."""
+        try:
+            whole = open_concepts(self.concepts, module.network.input_size, n=self.limit or 1000)
+            limit = len(whole) if self.limit is None else self.limit
+            chosen = whole.only(balanced_subset([0] * len(whole), limit, self.seed))
+            check_concepts(chosen)
+        except (ValueError, FileNotFoundError) as error:
+            raise type(error)(f"{self.questions[0].name}.concepts: {error}") from None
+        return chosen
+
+    def _set_scene(self, module: RobustClassifier, data: Any, images: Any) -> Scene:
+        classes = list(getattr(data, "classes", getattr(module, "classes", ())))
+        names = list(getattr(data, "class_names", getattr(module, "class_names", ())))
+        attacks = self._attacks
+        labels = getattr(images, "labels", None)
+        if labels is not None and any(question.chooses_targets_among_images for question in self.questions):
+            attacks = aim_within(attacks, {int(label) for label in labels}, module.network.num_classes)
+        together = tuple(question.name for question in self.questions)
+        outputs = Outputs(classes, names)
+        return Scene(module.network, outputs, attacks, images, self._settings, together, seed=self.seed)
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Get ready, where the command line has not done so."""
         assert isinstance(pl_module, RobustClassifier)
         self.prepare(pl_module, getattr(trainer, "datamodule", None))
 
-    @abstractmethod
+    def built(self) -> dict[str, list[Analysis]]:
+        """Return fresh analyses for one epoch, by question."""
+        assert self._scene is not None
+        return {question.name: question.build(self._scene) for question in self.questions}
+
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses for one epoch."""
-
-    @abstractmethod
-    def attacks(self) -> Mapping[str, Attack]:
-        """Return the attacks whose images the analyses want."""
-
-    @abstractmethod
-    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
-        """Return what is logged, under its log keys."""
+        return [analysis for analyses in self.built().values() for analysis in analyses]
 
     def due(self, trainer: pl.Trainer) -> bool:
-        """Whether this validation epoch is one to run at."""
+        """Whether this validation epoch is one to ask at."""
         return not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
-    def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> Any:
-        """Return the images of which a choice is looked at: the validation images, unless a callback has its own."""
+    def dataset(self, trainer: pl.Trainer | None, pl_module: RobustClassifier | None) -> Any:
+        """Return the images of which a choice is looked at: the validation images, or the concept set."""
+        if self.about_concepts:
+            return self._concept_set
+        assert trainer is not None
         return validation_set(trainer)
 
-    def draw(self, writer: Any, trainer: pl.Trainer, seen: "Seen") -> None:
-        """Add figures and texts to TensorBoard; called on the first process."""
+    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
+        """Return what is logged, under its log keys, from the results by question."""
+        scalars: dict[str, float] = {}
+        for question in self.questions:
+            scalars |= question.scalars(results[question.name])
+        return scalars
 
-    def write(self, folder: Path, trainer: pl.Trainer, seen: "Seen") -> None:
+    def figures(self, results: Mapping[str, Result], title: str) -> dict[str, Figure]:
+        """Return figures by what TensorBoard calls them, from the results by question."""
+        figures: dict[str, Figure] = {}
+        for question in self.questions:
+            for name, figure in question.figures(results[question.name], title).items():
+                if self.drawn is None or any(fnmatch(name, pattern) for pattern in self.drawn):
+                    figures[self.tag(question, name)] = figure
+        return figures
+
+    def tag(self, question: Question, figure: str) -> str:
+        """Return what TensorBoard calls a figure."""
+        own = question.main_figure if figure == question.name else figure.removeprefix(f"{question.name}_")
+        return f"{question.name}/{own}"
+
+    def draw(self, writer: Any, trainer: pl.Trainer, results: Mapping[str, Result]) -> None:
+        """Add figures and texts to TensorBoard; called on the first process."""
+        for tag, figure in self.figures(results, f"epoch {trainer.current_epoch + 1}").items():
+            writer.add_figure(tag, figure, trainer.global_step, close=False)
+
+    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], dataset: Any) -> None:
         """Write files beside the log in ``folder``; called on the first process, where there is a log on disk."""
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Run, beside the training's progress bar, log the scalars on all processes, draw and write on the first."""
+        """Ask, beside the training's progress bar; log on all processes, draw and write on the first."""
         if not self.due(trainer):
             return
         assert isinstance(pl_module, RobustClassifier)
-        started = time.monotonic()
-        dataset, attacks = self.dataset(trainer, pl_module), self.attacks()
-        runner = Runner(
-            pl_module.network,
-            dataset,
-            attacks=attacks,
-            batch_size=self.batch_size,
-            device=pl_module.device,
-            seed=self.seed,
-            limit=self.limit,
-            rank=trainer.global_rank,
-            world_size=trainer.world_size,
-            stop_at_no_numbers=False,  # watching never ends a training; a loss that is no number does
-            progress=bool(getattr(trainer.progress_bar_callback, "is_enabled", False)),
-        )
-        analyses = self.analyses()
-        results = runner.run(analyses)
-        seen = Seen(pl_module, dataset, attacks, analyses, results)
+        if self._answer is None:
+            ask([callback for callback in _due(trainer) if self.shares_run_with(callback, trainer)], trainer, pl_module)
+        answer, self._answer = self._answer, None
+        assert answer is not None
         if trainer.is_global_zero:
             folder = next((logger.log_dir for logger in trainer.loggers if logger.log_dir), None)
             if folder is not None:
-                self.write(Path(folder), trainer, seen)
+                self.write(Path(folder), trainer, answer.results, answer.dataset)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
-                    self.draw(PlainWriter(logger.experiment), trainer, seen)
-        seconds = time.monotonic() - started
+                    self.draw(PlainWriter(logger.experiment), trainer, answer.results)
         if self.announced:
-            trainer.print(f"{type(self).__name__}: {len(runner.indices)} images in {seconds:.1f} s")
-        scalars = self.scalars(results) | {f"time/{type(self).__name__}": seconds}
+            trainer.print(f"{self.name}: {answer.images} images in {answer.seconds:.1f} s")
+        scalars = self.scalars(answer.results) | {f"time/{self.name}": answer.seconds}
         for key, value in scalars.items():
             shown = key.startswith("val/") and not key.endswith("5")
             # The values agree already; sync_dist keeps Lightning from warning that they might not.
             pl_module.log(key, value, prog_bar=shown, sync_dist=True)
 
+    def shares_run_with(self, other: "AnalysisCallback", trainer: pl.Trainer) -> bool:
+        """Whether both look at the same images, attacked alike, with analyses of different names."""
+        if other is self:
+            return True
+        settings = ("about_concepts", "concepts", "limit", "batch_size", "seed")
+        if any(getattr(self, key) != getattr(other, key) for key in settings):
+            return False
+        names = {question.name for question in self.questions} & {question.name for question in other.questions}
+        mine, others = self._shown_attacks(), other._shown_attacks()
+        alike = all(repr(mine[name]) == repr(others[name]) for name in mine.keys() & others.keys())
+        return not names and alike
+
+    def _shown_attacks(self) -> Mapping[str, Attack]:
+        return self._attacks if self._scene is None else self._scene.attacks
+
 
 @dataclass(frozen=True)
-class Seen:
-    """One epoch's analyses, for their figures.
+class Answer:
+    """What one epoch found.
 
     Attributes:
-        module: the module under training.
+        results: by question.
         dataset: what was looked at.
-        attacks: name to attack.
-        analyses: with what they have seen.
-        results: by name.
+        images: how many of it.
+        seconds: how long the run took.
     """
 
-    module: RobustClassifier
-    dataset: Any
-    attacks: Mapping[str, Attack]
-    analyses: Sequence[Analysis]
     results: Mapping[str, Result]
+    dataset: Any
+    images: int
+    seconds: float
+
+
+def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: RobustClassifier) -> None:
+    """Answer the questions of callbacks that share a run, and leave each its answer."""
+    started = time.monotonic()
+    first = callbacks[0]
+    dataset = first.dataset(trainer, module)
+    built = {callback: callback.built() for callback in callbacks}
+    attacks: dict[str, Attack] = {}
+    for callback in callbacks:
+        attacks |= callback._shown_attacks()
+    runner = Runner(
+        module.network,
+        dataset,
+        attacks=attacks,
+        batch_size=first.batch_size,
+        device=module.device,
+        seed=first.seed,
+        limit=first.limit,
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+        stop_at_no_numbers=False,  # watching never ends a training; a loss that is no number does
+        progress=bool(getattr(trainer.progress_bar_callback, "is_enabled", False)),
+    )
+    analyses = [analysis for questions in built.values() for some in questions.values() for analysis in some]
+    results = runner.run(analyses)
+    seconds = time.monotonic() - started
+    for callback, questions in built.items():
+        answers = {
+            name: joined(name, [results[analysis.name] for analysis in some]) for name, some in questions.items()
+        }
+        callback._answer = Answer(answers, dataset, len(runner.indices), seconds)
+
+
+def _due(trainer: pl.Trainer) -> list[AnalysisCallback]:
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return [callback for callback in callbacks if isinstance(callback, AnalysisCallback) and callback.due(trainer)]
 
 
 def validation_set(trainer: pl.Trainer) -> Any:

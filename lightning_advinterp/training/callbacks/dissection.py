@@ -1,27 +1,18 @@
 """Network dissection during training: Table 1 of Dong et al. 2022 as a live curve."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import pytorch_lightning as pl
 
-from lightning_advinterp.analyses.base.protocol import Analysis
-from lightning_advinterp.analyses.base.unit_images import UnitImages
-from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
 from lightning_advinterp.analyses.dissection.config import CONTROLS, DissectionConfig
-from lightning_advinterp.analyses.dissection.figures import best_units, category_bars, detector_panel
-from lightning_advinterp.analyses.dissection.pictures import detector_pictures
-from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.analyses.dissection.question import Dissection
+from lightning_advinterp.analyses.registry import as_question
 from lightning_advinterp.attacks.prediction.config import AttackConfig
-from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.names import markdown_cell
 from lightning_advinterp.core.result import REAL, Result
-from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
-from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.report.table import summary_of
-from lightning_advinterp.training.callbacks.analysis import AnalysisCallback, Seen
-from lightning_advinterp.training.module import RobustClassifier
+from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 DEFAULT = AttackConfig("targeted_optimization", name="adversarial", weight=0.1, steps=10)
 """P4's targeted attack; λ = 0.1 reaches 97 % on ResNet-18 (docs/results.md)."""
@@ -55,7 +46,7 @@ class DissectionCallback(AnalysisCallback):
         seed: draws the images, the attack's random numbers and the controls (``settings.seed`` is not looked at).
     """
 
-    announced = True
+    drawn: ClassVar[tuple[str, ...] | None] = ("dissection_units", "dissection")
 
     def __init__(
         self,
@@ -68,62 +59,14 @@ class DissectionCallback(AnalysisCallback):
         batch_size: int = 50,
         seed: int = 0,
     ) -> None:
-        super().__init__(every_n_epochs, limit, batch_size, seed)
-        self.concepts, self.settings, self.units = concepts, settings, units
-        self._attacks = create_attacks(attacks)
-        self._set: ConceptSet | None = None
+        question = as_question(Dissection, settings, units=units)
+        super().__init__([question], attacks, every_n_epochs, limit, batch_size, seed, concepts)
 
-    def prepare(self, module: RobustClassifier, data: Any) -> None:
-        """Open the set, choose the images as ``evaluate.py`` does, and see that they can be read."""
-        if self._set is None:
-            try:
-                whole = open_concepts(self.concepts, module.network.input_size, n=self.limit or 1000)
-                limit = len(whole) if self.limit is None else self.limit
-                chosen = whole.only(balanced_subset([0] * len(whole), limit, self.seed))
-                check_concepts(chosen)
-            except (ValueError, FileNotFoundError) as error:
-                raise type(error)(f"dissection.concepts: {error}") from None
-            self._set = chosen
-        super().prepare(module, data)
-
-    def dataset(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> ConceptSet:
-        """Return the chosen concept images."""
-        assert self._set is not None
-        return self._set
-
-    def analyses(self) -> Sequence[Analysis]:
-        """Return a fresh dissection, and what keeps the images of its units."""
-        assert self._set is not None
-        dissection = DissectionAnalysis(self._set, self._attacks, replace(self.settings, seed=self.seed))
-        return [dissection, UnitImages(self._attacks, self.settings.layers)]
-
-    def attacks(self) -> Mapping[str, Attack]:
-        """Return the attacks by name."""
-        return self._attacks
-
-    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
-        """Return ratios, unique detectors and retention."""
-        (first, *_) = (*self._attacks, "")
-        return {
-            f"dissection/{key.removeprefix(f'{first}/') if '/retention' in key else key}": value
-            for key, value in results["dissection"].scalars.items()
-        }
-
-    def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
+    def draw(self, writer: Any, trainer: pl.Trainer, results: Mapping[str, Result]) -> None:
         """Draw the bars, the best detectors, and the table."""
-        tables, step = seen.results["dissection"].tables, trainer.global_step
-        summary, title = tables["dissection_summary"], f"epoch {trainer.current_epoch + 1}"
-        writer.add_figure("dissection/categories", category_bars(summary, title), step, close=False)
-        writer.add_text("dissection/table", _as_text(summary_of(summary)), step)
-        best = best_units(tables["dissection"], self.units)
-        if best:
-            (images,) = (one for one in seen.analyses if isinstance(one, UnitImages))
-            network, device = seen.module.network, seen.module.device
-            options = {"seed": self.seed, "device": device, "batch_size": self.batch_size}
-            shown = detector_pictures(
-                network, seen.dataset, seen.attacks, tables["dissection"], best, images, **options
-            )
-            writer.add_figure("dissection/units", detector_panel(shown, title), step, close=False)
+        super().draw(writer, trainer, results)
+        summary = results["dissection"].tables["dissection_summary"]
+        writer.add_text("dissection/table", _as_text(summary_of(summary)), trainer.global_step)
 
 
 def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:

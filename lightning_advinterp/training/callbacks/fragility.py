@@ -1,20 +1,18 @@
 """Fragility of explanations during training: a few images per epoch within a time budget."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import Any, ClassVar, final
 
 import pytorch_lightning as pl
 
-from lightning_advinterp.analyses.base.protocol import Analysis
-from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
-from lightning_advinterp.analyses.fragility.figures import fragility_curves, fragility_panels
-from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.analyses.fragility.question import Fragility
+from lightning_advinterp.analyses.registry import as_question
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.save import name_images, save_tables
-from lightning_advinterp.training.callbacks.analysis import AnalysisCallback, Seen
+from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 DEFAULT = FragilityConfig("quick", eps=("8/255",), faithfulness=0)
 """Two methods under three attacks of 10 steps: about 700 forward and backward passes of an image."""
@@ -48,6 +46,8 @@ class FragilityCallback(AnalysisCallback):
         seed: draws the images and the attacks' random numbers.
     """
 
+    announced: ClassVar[bool] = False
+
     def __init__(
         self,
         settings: FragilityConfig = DEFAULT,
@@ -57,34 +57,13 @@ class FragilityCallback(AnalysisCallback):
         seconds: float | None = 60.0,
         seed: int = 0,
     ) -> None:
-        super().__init__(every_n_epochs, limit, batch_size, seed)
-        self.settings = replace(settings, batch_size=batch_size, seconds=seconds, seed=seed)
+        settings = replace(settings, batch_size=batch_size, seconds=seconds, seed=seed)
+        super().__init__([as_question(Fragility, settings)], (), every_n_epochs, limit, batch_size, seed)
 
-    def analyses(self) -> Sequence[Analysis]:
-        """Return a fresh analysis."""
-        return [FragilityAnalysis(self.settings)]
-
-    def attacks(self) -> Mapping[str, Attack]:
-        """Return nothing: the attacks on explanations are the analysis' own."""
-        return {}
-
-    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
-        """Return all scalars that have a value."""
-        return {key: value for key, value in results["fragility"].scalars.items() if value == value}
-
-    def write(self, folder: Path, trainer: pl.Trainer, seen: Seen) -> None:
+    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], dataset: Any) -> None:
         """Write the tables that ``evaluate.py`` writes."""
-        name_images(seen.results, seen.dataset)
-        save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", seen.results)
-
-    def draw(self, writer: Any, trainer: pl.Trainer, seen: Seen) -> None:
-        """Draw the curve and the pictures."""
-        summary = seen.results["fragility"].tables["fragility_summary"]
-        if not summary:
-            return
-        step, title = trainer.global_step, f"epoch {trainer.current_epoch + 1}"
-        (analysis,) = (one for one in seen.analyses if isinstance(one, FragilityAnalysis))
-        figures = {"curves": fragility_curves(summary, title)}
-        figures |= fragility_panels(analysis.state, analysis.cases, title)
-        for name, figure in figures.items():
-            writer.add_figure(f"fragility/{name}", figure, step, close=False)
+        found = results["fragility"]
+        tables = {name: rows for name, rows in found.tables.items() if name != "fragility_pictures"}
+        shown = {"fragility": replace(found, tables=tables)}  # TensorBoard has the pictures
+        name_images(shown, dataset)
+        save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", shown)

@@ -1,0 +1,133 @@
+"""A question asked of a network: settings that build its analyses, and draw from what these found."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
+
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.data.class_labels import Outputs
+from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.networks.network import Network
+
+Data = Literal["data", "concepts"]
+"""What a question looks at: labelled images, or images with labels of concepts in every pixel."""
+
+
+@dataclass(frozen=True)
+class Scene:
+    """What questions are asked of.
+
+    Attributes:
+        network: the network under test.
+        outputs: what its outputs are called; empty where unknown.
+        attacks: whose images are wanted, by name.
+        images: the images that it is shown.
+        questions: the settings of all questions by name; some share each other's.
+        together: names of the questions that look at these images in one run.
+        layers: what the user said for all questions; None: each question's own.
+        seed: of random numbers.
+        class_spaces: those made so far, which questions share.
+    """
+
+    network: Network
+    outputs: Outputs
+    attacks: Mapping[str, Attack]
+    images: Any
+    questions: Mapping[str, Any]
+    together: tuple[str, ...] = ()
+    layers: str | Sequence[str] | None = None
+    seed: int = 0
+    class_spaces: dict[str, ClassSpace] = field(default_factory=dict, repr=False)
+
+    @property
+    def classes(self) -> list[str]:
+        """What the outputs are called by wnid or folder; by the images' folders where the network does not say."""
+        return list(self.outputs.classes) or list(getattr(self.images, "classes", []))
+
+    @property
+    def class_names(self) -> list[str]:
+        """What the outputs are called for people."""
+        return list(self.outputs.names) or list(getattr(self.images, "class_names", []))
+
+    def layers_or(self, default: str | Sequence[str]) -> str | tuple[str, ...]:
+        """Return the layers that the user named, or a question's own."""
+        layers = default if self.layers is None else self.layers
+        names = layers.split(",") if isinstance(layers, str) else layers
+        stripped = tuple(name.strip() for name in names)
+        return stripped[0] if stripped in (("all_conv",), ("last",)) else stripped
+
+
+class Question:
+    """What a question must say of itself; a frozen dataclass of settings is one by adding :meth:`build`.
+
+    ``evaluate.py`` and training reach it by its ``name`` or by its class path. Its fields are flags, ``--name.field``.
+    """
+
+    name: ClassVar[str]
+    """On the command line, and before its log keys."""
+    data: ClassVar[Data] = "data"
+    uses: ClassVar[frozenset[str]] = frozenset()
+    """Flags that mean something to it beside those that all share: ``layers``, ``concepts``, ``images``."""
+    companions: ClassVar[tuple[str, ...]] = ()
+    """Other questions whose settings it reads."""
+    attacked: ClassVar[bool] = True
+    """Whether it looks at images under ``--attack``."""
+    chooses_targets_among_images: ClassVar[bool] = False
+    """Whether attacks choose their targets among the images' classes alone."""
+    main_figure: ClassVar[str] = "figure"
+    """What TensorBoard calls the figure that bears the question's own name."""
+
+    def build(self, scene: Scene) -> list[Analysis]:
+        """Return fresh analyses.
+
+        Raises:
+            ValueError: naming the setting that does not suit the network or the images.
+        """
+        raise NotImplementedError
+
+    def figures(self, result: Result, title: str) -> dict[str, Figure]:
+        """Draw what was found.
+
+        Args:
+            result: tables and arrays of all analyses that :meth:`build` returned.
+            title: what the network is called.
+        """
+        return {}
+
+    def brief(self, result: Result, title: str) -> Table | None:
+        """Return what the terminal shows of the result."""
+        return None
+
+    def scalars(self, result: Result) -> dict[str, float]:
+        """Return what is logged during training, under its log keys; what has no value is left out."""
+        head = f"{self.name}/"
+        return {
+            key if key.startswith(head) else head + key: value
+            for key, value in result.scalars.items()
+            if value == value
+        }
+
+    @property
+    def most_images(self) -> int | None:
+        """At how many images it looks at most, where each costs much; None: at all."""
+        return None
+
+    def choose(self, images: Any) -> list[int] | None:
+        """Return the places of the images that it looks at, where it chooses them by itself; None: it does not."""
+        return None
+
+
+def joined(name: str, results: Sequence[Result]) -> Result:
+    """Return the tables, arrays and scalars of several analyses as one result."""
+    whole = Result(name)
+    for result in results:
+        whole.scalars.update(result.scalars)
+        whole.tables.update(result.tables)
+        whole.arrays.update(result.arrays)
+        whole.provenance.update(result.provenance)
+    return whole

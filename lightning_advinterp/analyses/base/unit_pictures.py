@@ -1,0 +1,206 @@
+"""Pictures of a few units: the images that drive them, and where in them they look."""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional as F
+
+from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.core.randomness import sample_keys
+from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.explanations.discrepancy import discrepancy_map
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.spaces import unit_layers
+
+Highlight = Literal["activation", "discrepancy"]
+_SHARE = 0.5
+"""What counts as looked at where there is no threshold: at least so much of a map's maximum."""
+
+
+@dataclass(frozen=True)
+class UnitRequest:
+    """A unit whose pictures are wanted.
+
+    Attributes:
+        tap: where the unit is read.
+        unit: its number.
+        kind: ``real`` or an attack.
+        images: numbers of the images, the strongest first.
+        threshold: the activation above which a place is highlighted; None: half of the map's maximum.
+        row: what the table of pictures says of the unit, in each of its rows.
+    """
+
+    tap: str
+    unit: int
+    kind: str
+    images: tuple[int, ...]
+    threshold: float | None = None
+    row: Row = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """Images as a unit sees them.
+
+    Attributes:
+        row: what is known of the unit.
+        pictures: uint8 ``[n, H, W, 3]``.
+        masks: bool ``[n, H, W]``, where the unit looks.
+        rows: of the table, one for each picture.
+    """
+
+    row: Row
+    pictures: NDArray[np.uint8]
+    masks: NDArray[np.bool_]
+    rows: tuple[Row, ...]
+
+
+class UnitPictures:
+    """Keeps the pictures of units that are chosen from other analyses' results, in a last run over few images.
+
+    The table of its name has a row per unit, kind and picture: what the request's row says, ``rank``, ``image``,
+    ``predicted``, and ``picture`` and ``mask``, keys of the result's arrays; a unit that no image drives has one row
+    without a picture. Every image is stored once.
+
+    Args:
+        name: of the analysis and its table.
+        layers: see :func:`~lightning_advinterp.units.spaces.unit_layers`.
+        kinds: ``real`` and names of attacks.
+        choose: from the other analyses' results to the units that are wanted.
+        most: images that these units have at most.
+        highlight: ``activation``: the unit's map, enlarged to the image (bilinear), above its threshold;
+            ``discrepancy``: the discrepancy map (Zhou et al. 2015), thousands of forward passes an image.
+        seed: of the discrepancy map.
+        describe: from a request's row and the predicted class to further columns of a picture.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        layers: str | Sequence[str],
+        kinds: Sequence[str],
+        choose: Callable[[Mapping[str, Result]], Sequence[UnitRequest]],
+        *,
+        most: int,
+        highlight: Highlight = "activation",
+        seed: int = 0,
+        describe: Callable[[Row, int], Row] = lambda row, predicted: {},
+    ) -> None:
+        self.name, self.layers, self.kinds = name, layers, (REAL, *(kind for kind in kinds if kind != REAL))
+        self._choose, self._most, self._highlight, self._seed = choose, most, highlight, seed
+        self._describe = describe
+        self._network: Network | None = None
+        self._requests: list[UnitRequest] = []
+        self._images: dict[str, dict[int, Tensor]] = {kind: {} for kind in self.kinds}
+        self._predicted: dict[str, dict[int, int]] = {kind: {} for kind in self.kinds}
+        self._masks: dict[int, dict[int, Tensor]] = {}
+
+    def needs(self, network: Network) -> Needs:
+        """One sweep over chosen images."""
+        self._network = network
+        taps = tuple(dict.fromkeys(unit.tap for unit in unit_layers(network, self.layers)))
+        return Needs((Sweep(taps, self.kinds, labels=False, chosen=self._most),))
+
+    def choose(self, results: Mapping[str, Result]) -> Collection[int]:
+        """Ask for the pictures of units that the results name."""
+        self._requests = list(self._choose(results))
+        return {number for request in self._requests for number in request.images}
+
+    def update(self, sweep: int, seen: Observation) -> None:
+        """Keep the pictures of one batch."""
+        for place, number in enumerate(seen.index.tolist()):
+            for request_number, request in enumerate(self._requests):
+                if number not in request.images:
+                    continue
+                image = seen.images[request.kind][place]
+                if number not in self._images[request.kind]:
+                    self._images[request.kind][number] = (255 * image).round().clamp(0, 255).byte().cpu()
+                    self._predicted[request.kind][number] = int(seen.logits[request.kind][place].argmax())
+                activation = seen.activations[request.kind][request.tap][place, request.unit]
+                mask = self._mask(request, image, activation, number)
+                self._masks.setdefault(request_number, {})[number] = mask
+
+    def _mask(self, request: UnitRequest, image: Tensor, activation: Tensor, number: int) -> Tensor:
+        if self._highlight == "discrepancy":
+            assert self._network is not None
+            keys = sample_keys(torch.tensor([number], device=image.device), seed=self._seed)
+            unit = torch.tensor([request.unit])
+            values = discrepancy_map(self._network, image[None], request.tap, unit, keys)[0]
+            return (values > _SHARE * values.max()).cpu()
+        if activation.dim() != 2:  # a vector has no places
+            return torch.ones(image.shape[1:], dtype=torch.bool)
+        enlarged = F.interpolate(activation[None, None].float(), image.shape[1:], mode="bilinear", align_corners=False)
+        threshold = request.threshold if request.threshold is not None else _SHARE * float(enlarged.max())
+        return (enlarged[0, 0] > threshold).cpu()
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's pictures."""
+        self._requests = [UnitRequest(**{**entry, "images": tuple(entry["images"])}) for entry in state["requests"]]
+        for kind in self.kinds:
+            self._images[kind] |= state["images"][kind]
+            self._predicted[kind] |= state["predicted"][kind]
+        for number, masks in state["masks"].items():
+            self._masks.setdefault(number, {}).update(masks)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the pictures so far."""
+        return {
+            "requests": [asdict(request) | {"images": list(request.images)} for request in self._requests],
+            "images": {kind: dict(images) for kind, images in self._images.items()},
+            "predicted": {kind: dict(classes) for kind, classes in self._predicted.items()},
+            "masks": {number: dict(masks) for number, masks in self._masks.items()},
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the pictures."""
+        self._images = {kind: {} for kind in self.kinds}
+        self._predicted = {kind: {} for kind in self.kinds}
+        self._masks = {}
+        self.merge(state)
+
+    def result(self) -> Result:
+        """Return the table and its pictures."""
+        rows: list[Row] = []
+        arrays: dict[str, NDArray[Any]] = {}
+        for request_number, request in enumerate(self._requests):
+            masks = self._masks.get(request_number, {})
+            shown = [number for number in request.images if number in masks]
+            head = {"tap": request.tap, "unit": request.unit, "images": request.kind} | request.row
+            if not shown:
+                rows.append(head | dict.fromkeys(("rank", "image", "predicted", "picture", "mask")))
+            for rank, number in enumerate(shown):
+                picture = f"{self.name}/{request.kind}-{number}"
+                mask = f"{self.name}/mask-{request_number}-{number}"
+                arrays[picture] = self._images[request.kind][number].permute(1, 2, 0).numpy()
+                arrays[mask] = (255 * masks[number].byte()).numpy()
+                predicted = self._predicted[request.kind][number]
+                place: Row = {"rank": rank, "image": number, "predicted": predicted, "picture": picture, "mask": mask}
+                rows.append(head | place | self._describe(head, predicted))
+        return Result(self.name, tables={self.name: rows}, arrays=arrays)
+
+
+def pictures_of(result: Result, table: str) -> list[Pictures]:
+    """Return the pictures of a result, unit by unit, in the table's order.
+
+    Args:
+        result: with the table and its arrays.
+        table: of :class:`UnitPictures`.
+    """
+    units: dict[tuple[str, int, str], list[Row]] = {}
+    for row in result.tables[table]:
+        units.setdefault((row["tap"], row["unit"], row["images"]), []).append(row)
+    found = []
+    for rows in units.values():
+        shown = [row for row in rows if row["picture"]]
+        if not shown:
+            found.append(Pictures(rows[0], np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 1, 1), bool), ()))
+            continue
+        images = np.stack([result.arrays[row["picture"]] for row in shown])
+        masks = np.stack([result.arrays[row["mask"]] > 0 for row in shown])
+        found.append(Pictures(rows[0], images, masks, tuple(shown)))
+    return found

@@ -1,0 +1,36 @@
+"""The question of curvature: how strongly the class score bends, and in which directions explanations are fragile."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+from rich.table import Table
+
+from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.base.question import Question, Scene
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.report.brief import brief_table
+
+
+@dataclass(frozen=True)
+class Curvature(CurvatureConfig, Question):
+    """How strongly the class score bends."""
+
+    name: ClassVar[str] = "curvature"
+    attacked: ClassVar[bool] = False
+
+    def build(self, scene: Scene) -> list[Analysis]:
+        """Return the analysis."""
+        return [CurvatureAnalysis(replace(self, seed=scene.seed))]
+
+    def brief(self, result: Result, title: str) -> Table:
+        """Return all measures with their quantiles."""
+        rows = result.tables["curvature_summary"]
+        columns = ["measure", "median", "low", "high", "share", "n"]
+        columns += ["missing"] if any(row.get("missing") for row in rows) else []
+        return brief_table(rows, columns, f"{title}: curvature")
+
+    @property
+    def most_images(self) -> int | None:
+        """At most ``limit``."""
+        return self.limit

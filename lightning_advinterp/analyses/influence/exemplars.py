@@ -1,0 +1,59 @@
+"""The most influential training images of a few test images, before and after attacks, as data."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_advinterp.core.result import Row
+
+
+@dataclass
+class Exemplars:
+    """A test image and its most influential training images.
+
+    Attributes:
+        image: uint8 ``[H, W, 3]``.
+        before: numbers of training images, the most influential first.
+        after: attack to the perturbed image and its most influential training images.
+    """
+
+    image: Tensor
+    before: list[int]
+    after: dict[str, tuple[Tensor, list[int]]] = field(default_factory=dict)
+
+
+def exemplar_rows(
+    exemplars: Mapping[int, Exemplars], images: Any, names: Sequence[str]
+) -> tuple[list[Row], dict[str, NDArray[Any]]]:
+    """Return the table ``influence_exemplars``, a row per test image, attack and training image, and its arrays.
+
+    Args:
+        exemplars: by number of the test image.
+        images: the data set of all images, which know their numbers by ``indices``.
+        names: of the classes.
+
+    Returns:
+        Rows ``image, attack`` (``before`` without one), ``rank, training`` (number of the training image),
+        ``training_name, stays`` (whether it was among them before) ``, picture, training_picture``, keys of arrays.
+    """
+    places = {number: place for place, number in enumerate(images.indices)}
+    rows: list[Row] = []
+    arrays: dict[str, NDArray[Any]] = {}
+    for number, exemplar in sorted(exemplars.items()):
+        before = {"before": (exemplar.image, exemplar.before)}
+        for attack, (image, strongest) in (before | exemplar.after).items():
+            picture = f"influence/{number}-{attack}"
+            arrays[picture] = image.numpy()
+            for rank, training in enumerate(strongest):
+                sample = images[places[training]]
+                key, label = f"influence/training-{training}", int(sample.label)
+                arrays[key] = np.asarray(sample.image.permute(1, 2, 0))
+                row: Row = {"image": number, "attack": attack, "rank": rank, "training": training}
+                row["training_name"] = names[label] if label < len(names) else f"class {label}"
+                row["stays"] = attack != "before" and training in exemplar.before
+                rows.append(row | {"picture": picture, "training_picture": key})
+    return rows, arrays

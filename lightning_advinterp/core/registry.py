@@ -1,0 +1,33 @@
+"""Classes by their path."""
+
+import sys
+from importlib import import_module
+from pathlib import Path
+
+
+def import_class(path: str, argument: str) -> type:
+    """Import a class that the user named; the folder of the command is looked in too.
+
+    Args:
+        path: such as ``mine.Attack``.
+        argument: what the user wrote it for, for messages.
+
+    Raises:
+        ValueError: if the module or the class is not there; says where it was looked for.
+    """
+    module_path, _, name = path.rpartition(".")
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:  # a console script does not look in the working folder
+        sys.path.append(here)
+    try:
+        module = import_module(module_path)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module_path}.".startswith(f"{error.name}."):
+            raise  # the module is there, and misses another
+        raise ValueError(
+            f"{argument}: there is no module {module_path!r} for {path}; it is looked for in {here} and on PYTHONPATH."
+        ) from None
+    kind = getattr(module, name, None)
+    if not isinstance(kind, type):
+        raise ValueError(f"{argument}: module {module_path!r} has no class {name!r}.")
+    return kind
