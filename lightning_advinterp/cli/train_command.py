@@ -48,7 +48,7 @@ _log = logging.getLogger(__name__)
 
 _EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # the folder of a run is fixed, so that it can go on
-    "You have overridden `on_after_batch_transfer` in `LightningModule`",  # that one is meant
+    "You have overridden `on_(before|after)_batch_transfer` in `LightningModule`",  # these are meant
     "The '.*_dataloader' does not have many workers",  # the concept world lies in memory and needs none
     ".*LeafSpec",  # pytorch-lightning 2.6.6 on torch 2.15
 )

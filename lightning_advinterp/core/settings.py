@@ -20,8 +20,13 @@ _LEAST = {
 _UNITS = {"calibration_images": " images", "limit": " images"}
 
 
-def walked(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+def walked(settings: Any, path: str = "", *, free: bool = True) -> Iterator[tuple[str, Any]]:
     """Yield every value that is no group of others, with its path: a dot before every key.
+
+    Args:
+        settings: of any form.
+        path: where they stand.
+        free: look into dictionaries below the top too, whose keys are the user's own and name no setting.
 
     Example:
         >>> list(walked({"model": {"network": "a.Net"}, "rows": [{"seed": 1}]}))
@@ -31,12 +36,14 @@ def walked(settings: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
     elif isinstance(settings, Namespace):
         settings = vars(settings)
+    elif isinstance(settings, Mapping) and path and not free:
+        return
     if isinstance(settings, Mapping):
         for key, value in settings.items():
-            yield from walked(value, f"{path}.{key}")
+            yield from walked(value, f"{path}.{key}", free=free)
     elif isinstance(settings, list | tuple):
         for value in settings:
-            yield from walked(value, path)
+            yield from walked(value, path, free=free)
     else:
         yield path, settings
 
@@ -47,7 +54,7 @@ def check_numbers(settings: Any) -> None:
     Raises:
         ValueError: naming the setting.
     """
-    for path, value in walked(settings):
+    for path, value in walked(settings, free=False):
         name = path.rpartition(".")[2]
         if isinstance(value, bool) or not isinstance(value, int | float):
             continue
