@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Literal
 
+from lightning_advinterp.core.names import readable
 from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.class_spelling import plain_spelling, said_numbers, said_places
 from lightning_advinterp.data.imagenet_classes import imagenet_classes, imagenet_name, is_imagenet_wnid
@@ -179,7 +180,7 @@ def _spellings(outputs: Outputs) -> dict[str, int]:
     places: dict[str, set[int]] = {}
     for place, names in enumerate(zip(outputs.classes, outputs.names, strict=True)):
         for name in names:
-            for spelling in _alike(name):
+            for spelling in _alike(readable(name)):  # an older checkpoint may hold bytes that are no UTF-8
                 places.setdefault(spelling, set()).add(place)
     return {spelling: min(found) for spelling, found in places.items() if len(found) == 1} | exact
 

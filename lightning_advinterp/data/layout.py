@@ -8,8 +8,12 @@ from lightning_advinterp.data.listing import EXTENSIONS, Listing, shorten
 from lightning_advinterp.data.split_names import one_each, split_inside, split_of
 from lightning_advinterp.taxonomy.wnid import wnid_in
 
-IMAGES = "images"
-"""A folder of this name stands for its parent, as in tiny-imagenet."""
+_IMAGES = frozenset({"images", "image", "imgs", "img", "jpegimages"})
+
+
+def images_folder(listing: Listing) -> str | None:
+    """Return the folder that stands for its parent, such as ``images`` in tiny-imagenet, CUB and Food-101."""
+    return next((name for name in listing.folders if name.lower() in _IMAGES), None)
 
 
 def split_folders(top: Listing) -> dict[str, str]:
@@ -43,7 +47,7 @@ def check_level(listing: Listing) -> None:
             )
     contents = {tuple(part.folders) for part in parts}
     inner = next(iter(contents), ())
-    if len(bare) < len(parts) or len(contents) > 1 or len(inner) < 2 or IMAGES in inner:
+    if len(bare) < len(parts) or len(contents) > 1 or len(inner) < 2 or images_folder(parts[0]):
         return
     if not all(wnid_in(name) for name in listing.folders):
         raise ValueError(

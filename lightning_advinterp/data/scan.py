@@ -19,8 +19,8 @@ from pathlib import Path
 
 from lightning_advinterp.core.names import printable, readable
 from lightning_advinterp.data.layout import (
-    IMAGES,
     check_level,
+    images_folder,
     list_kinds,
     nothing_found,
     of_kinds,
@@ -109,17 +109,20 @@ class _Scan:
     def _part(self, split: str, listing: Listing, prefix: str) -> Split:
         """Read the images of a split, with class folders or without."""
         labels = read_annotations(listing.path)
-        if listing.folders == [IMAGES] and (prefix or labels or not listing.images):
-            inside = listing.below[IMAGES]
+        name = images_folder(listing)
+        if name is not None and not any(
+            count_images(listing.below[other]) for other in listing.folders if other != name
+        ):
+            inside = listing.below[name]
             if prefix or labels or inside.folders:  # DIR/images/*.jpg alone stays a class folder
-                return self._images_folder(split, listing, prefix, labels)
+                self._note_beside(listing, set(listing.folders), f"{name}/")
+                return self._images_folder(split, inside, f"{prefix}{name}/", labels)
         if listing.folders and labels is None:
             self._note_beside(listing, set(listing.folders), "the class folders")
             return self._classes(split, listing, prefix)
         return self._plain(split, listing, prefix, labels)
 
-    def _images_folder(self, split: str, listing: Listing, prefix: str, labels: dict[str, str] | None) -> Split:
-        inside, within = listing.below[IMAGES], f"{prefix}{IMAGES}/"
+    def _images_folder(self, split: str, inside: Listing, within: str, labels: dict[str, str] | None) -> Split:
         if inside.folders and labels is None:
             self._note_beside(inside, set(inside.folders), "the class folders")
             return self._classes(split, inside, within)
@@ -161,7 +164,7 @@ class _Scan:
         self._note_kinds(kinds, listing.path)
         if inner:
             held = ", ".join(f"{printable(name)}/ ({count:,} images)" for name, count in inner.most_common(5))
-            self.unread.append(f"folders beside {IMAGES}/ in class folders: {held}")
+            self.unread.append(f"folders beside images/ in class folders: {held}")
         if len(empty) == len(listing.folders):
             raise FileNotFoundError(nothing_found(listing, kinds))
         if empty:
@@ -175,7 +178,8 @@ class _Scan:
     def _class_images(self, listing: Listing, kinds: Counter[str], inner: Counter[str]) -> list[str]:
         """Return the images of one class: those below ``images`` where there is such a folder, else all below."""
         images: list[str] = []
-        only = f"{IMAGES}/" if IMAGES in listing.folders else ""
+        name = images_folder(listing)
+        only = "" if name is None else f"{name}/"
         for prefix, part in listing.walk():
             if only and prefix and not prefix.startswith(only):
                 if part.images:

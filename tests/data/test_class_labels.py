@@ -104,6 +104,11 @@ def test_exact_names_come_first():
     assert map_labels([f"{TENCH}_new"], 2, twins).labels == [1]
 
 
+def test_a_checkpoint_may_record_bytes_that_are_no_utf8():
+    recorded = ["caf\udce9", "tea"]
+    assert map_labels(["caf\\xe9"], 2, Outputs(recorded, recorded)).labels == [0]
+
+
 def test_training_names_its_classes_by_their_wnids():
     mapping = map_labels([f"{GOLDFISH}_x", f"{TOILET_TISSUE.upper()}", "other"])
     assert mapping.classes == [GOLDFISH, TOILET_TISSUE, "other"]

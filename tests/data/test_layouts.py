@@ -204,3 +204,13 @@ def test_names_that_are_no_utf8(tmp_path: Path):
 
 def test_split_names():
     assert [split_of(name) for name in ("bus", "test1", "devil", "trainer")] == [None] * 4
+
+
+@pytest.mark.parametrize("folder", ["images", "Images", "JPEGImages"])
+@pytest.mark.parametrize("beside", ["meta", "annotations"])
+def test_class_folders_below_images(make_folder: MakeFolder, folder: str, beside: str):
+    """Food-101, CUB and DTD keep lists in a folder beside the images."""
+    root = make_folder(f"{folder}/a/1.jpg", f"{folder}/b/1.jpg")
+    (root / beside).mkdir()
+    (root / beside / "train.txt").touch()
+    assert scan_folder(root)[ALL].paths == [f"{folder}/a/1.jpg", f"{folder}/b/1.jpg"]
