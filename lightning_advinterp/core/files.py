@@ -82,6 +82,9 @@ def read_sealed(path: Path, what: str) -> bytes | None:
         path: the file.
         what: is in it, for the message.
     """
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        set_aside(path, f"{what} is no file")
+        return None
     try:
         content = path.read_bytes()
     except FileNotFoundError:

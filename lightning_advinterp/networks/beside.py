@@ -1,6 +1,5 @@
 """What a weights file says beside the network: a normaliser, a temperature, the input's side, the classes."""
 
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_advinterp.core.reading import read_json
 from lightning_advinterp.networks.normalizers import Normalizer, find_normalizer, suspects
 
 _TEMPERATURES = ("temperature", "temp", "tau", "t")
@@ -154,7 +154,7 @@ def _config(path: Path) -> Mapping[str, Any]:
     found: dict[str, Any] = {}
     for name in ("config.json", "preprocessor_config.json") if path.stem in _HUB_FILES else ():
         try:
-            found |= _mapping(json.loads((path.parent / name).read_text(encoding="utf-8")))
+            found |= _mapping(read_json(path.parent / name))
         except (OSError, ValueError):  # no such file, or none of this kind
             continue
     return found

@@ -16,6 +16,7 @@ from typing import Any
 
 from lightning_advinterp.core.errors import TRACEBACK
 from lightning_advinterp.core.files import remove_unfinished, write_json, write_text
+from lightning_advinterp.core.reading import read_json
 
 _log = logging.getLogger(__name__)
 
@@ -41,7 +42,7 @@ _TABLES = (
 def read_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of a folder; None where there is none, empty where it cannot be understood."""
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        record = read_json(folder / RECORD)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
@@ -90,7 +91,7 @@ def recover(folder: Path) -> None:
         return
     if (folder / _MOVE).exists():
         with suppress(OSError, ValueError, KeyError, TypeError):
-            begun = json.loads((folder / _MOVE).read_text(encoding="utf-8"))
+            begun = read_json(folder / _MOVE)
             names = [name for name in begun["names"] if _inside(name)]
             _move(folder, names, Path(begun["to"]))
         (folder / _MOVE).unlink(missing_ok=True)
@@ -187,6 +188,8 @@ def _inside(name: Any) -> bool:
 
 
 def _digest(path: Path) -> str | None:
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()

@@ -260,9 +260,9 @@ def kind_of(path: str) -> str:
     return ".pickle" if "batch" in Path(path).name and not Path(path).suffix else Path(path).suffix
 
 
-def _move(files: Files, path: str, rng: Random) -> tuple[Files, str]:
+def _move(files: Files, path: str, rng: Random, pipes: bool) -> tuple[Files, str]:
     """Change which files there are."""
-    deed = rng.choice(("missing", "folder", "fifo", "loop", "stray", "exchanged"))
+    deed = rng.choice(("missing", "folder", "fifo" if pipes else "missing", "loop", "stray", "exchanged"))
     if deed == "missing":
         del files[path]
     elif deed == "stray":
@@ -279,12 +279,13 @@ def _move(files: Files, path: str, rng: Random) -> tuple[Files, str]:
     return files, deed
 
 
-def mutate(files: Files, rng: Random) -> tuple[Files, str, str, str]:
+def mutate(files: Files, rng: Random, *, pipes: bool = True) -> tuple[Files, str, str, str]:
     """Change one file of a case.
 
     Args:
         files: the pristine ones; not changed.
         rng: decides all.
+        pipes: also put pipes into files' places.
 
     Returns:
         The files, the family, the mutation's name, and the path of the file that was changed.
@@ -296,7 +297,7 @@ def mutate(files: Files, rng: Random) -> tuple[Files, str, str, str]:
     family = rng.choices(list(families), [weights.get(name, 4) for name in families])[0]
     content = files[path]
     if family == "files" or not isinstance(content, bytes):
-        changed, name = _move(files, path, rng)
+        changed, name = _move(files, path, rng, pipes)
         return changed, "files", name, path
     name = rng.choice(list(families[family]))
     files[path] = families[family][name](content, rng)

@@ -20,6 +20,8 @@ class Reader:
         sane: whether a value may be worked with; a reader that returns another one is silently wrong.
         sealed: families of mutations that must not change the value, since the files carry checksums.
         room: where a finding belongs.
+        words: what a message may name in the file's place: the keys of a configuration, a flag.
+        pipes: whether a user may give a pipe, which is waited for.
     """
 
     name: str
@@ -28,3 +30,5 @@ class Reader:
     room: str
     sane: Callable[[Any], bool] = lambda value: True
     sealed: frozenset[str] = frozenset()
+    words: tuple[str, ...] = ()
+    pipes: bool = False

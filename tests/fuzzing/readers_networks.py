@@ -26,14 +26,14 @@ _PAYLOAD = "import os\nfrom helpers import SmallBackbone as Net\nos.mkdir('EXECU
 CLASS_PATH = "helpers.SmallBackbone"
 
 
-def _backbone() -> SmallBackbone:
+def backbone() -> SmallBackbone:
     torch.manual_seed(0)
     return SmallBackbone(3)
 
 
 def _checkpoint(folder: Path) -> None:
     module = RobustClassifier(CLASS_PATH, num_classes=3, image_size=16)
-    module.network.backbone.load_state_dict(_backbone().state_dict())
+    module.network.backbone.load_state_dict(backbone().state_dict())
     module.classes, module.class_names = ["n01440764", "n01443537", "dog"], ["tench", "goldfish", "dog"]
     progress = {"ready": 2, "completed": 2, "started": 2, "processed": 2}
     loops = {"epoch_progress": {"current": progress}, "epoch_loop.batch_progress": {"current": progress}}
@@ -64,24 +64,26 @@ def _finite(state: Any) -> bool:
 
 def _start(folder: Path) -> Any:
     start = newest([RunDirectory(folder / "run").last])
-    return start and (start.epoch, start.batch, start.step)
+    if start is None:
+        raise ValueError(f"{folder}: the run starts anew")
+    return start.epoch, start.batch, start.step
 
 
 def _resumed_weights(folder: Path) -> Any:
-    return RunDirectory(folder / "run").checkpoint_io.load_checkpoint(folder / "run" / "last.ckpt")["state_dict"]
+    return RunDirectory(folder / "run").checkpoint_io.load_checkpoint(folder / "run" / "last.ckpt").get("state_dict")
 
 
 def _weights(folder: Path) -> None:
-    torch.save({"state_dict": _backbone().state_dict(), "epoch": 3}, folder / "weights.pth")
+    torch.save({"state_dict": backbone().state_dict(), "epoch": 3}, folder / "weights.pth")
 
 
 def _tensors(folder: Path) -> None:
-    safetensors.torch.save_file(_backbone().state_dict(), folder / "weights.safetensors")
+    safetensors.torch.save_file(backbone().state_dict(), folder / "weights.safetensors")
 
 
 def _network(folder: Path) -> Any:
-    (path,) = folder.glob("weights.*")
-    return create_network(CLASS_PATH, path, input_size=16).backbone.state_dict()
+    (name,) = {path.suffix for path in folder.glob("weights.*")} or {".pth"}
+    return create_network(CLASS_PATH, folder / f"weights{name}", input_size=16).backbone.state_dict()
 
 
 def _analyses() -> list[Any]:
@@ -100,13 +102,9 @@ def _resumed(folder: Path) -> Any:
     journal = Journal(folder / "journal.ckpt")
     sweep = journal.sweep
     done = journal.resume(1, analyses)
+    if not done:
+        raise ValueError(f"{folder}: the work starts anew")
     return sweep, done, [analysis.state_dict() for analysis in analyses]
-
-
-def _anew_or_same(value: Any) -> bool:
-    """A journal is taken as it was written, or not at all."""
-    fresh = [analysis.state_dict() for analysis in _analyses()]
-    return repr(value) == repr((None, 0, fresh)) or value[:2] == (1, 12)
 
 
 def _patterns(folder: Path) -> None:
@@ -127,5 +125,5 @@ READERS = (
         "explanations",
         _finite,
     ),
-    Reader("journal", _journal, _resumed, "analyses", _anew_or_same, DAMAGE | {"tensors", "pickle"}),
+    Reader("journal", _journal, _resumed, "analyses", sealed=DAMAGE | {"pickle"}),
 )

@@ -32,6 +32,8 @@ attack: [{type: fgsm, eps: 4/255}, {type: pgd, eps: 8/255, steps: 10}]
 limit: 20
 semantics: {share: 0.02, wnids: {cat: n02123394}}
 """
+KEYS = ("attack", "eps", "steps", "limit", "semantics", "share", "wnids", "targets", "arms", "seeds", "base", "train")
+
 SET = "checkpoint: runs/a/last.ckpt\nattack: {type: pgd, eps: 4/255}\ntargets: 2\nlimit: 20\n"
 PLAN = """\
 base: [recipe.yaml]
@@ -47,6 +49,10 @@ def _config(text: str) -> Any:
 
 def _settings(kind: type, parser: Any) -> Any:
     return lambda folder: asdict(read_settings(kind, parser(), ["--config", str(folder / "config.yaml")]))
+
+
+def _yaml(name: str, text: str, kind: type, parser: Any) -> Reader:
+    return Reader(f"{name}'s YAML", _config(text), _settings(kind, parser), name, words=KEYS, pipes=True)
 
 
 def _matrix(folder: Path) -> None:
@@ -115,9 +121,9 @@ def _finite(value: Any) -> bool:
 
 
 READERS = (
-    Reader("evaluation's YAML", _config(EVALUATION), _settings(Evaluation, evaluation_parser), "evaluation"),
-    Reader("set's YAML", _config(SET), _settings(SetPlan, set_parser), "adversarial"),
-    Reader("ablation's YAML", _config(PLAN), _settings(Plan, ablation_parser), "ablation"),
+    _yaml("evaluation", EVALUATION, Evaluation, evaluation_parser),
+    _yaml("set", SET, SetPlan, set_parser),
+    _yaml("ablation", PLAN, Plan, ablation_parser),
     Reader("distances .npy", _matrix, _distances, "taxonomy", _sane_distances),
     Reader("distances .csv", _matrix_csv, _distances, "taxonomy", _sane_distances),
     Reader("parent links", _links, _distances, "taxonomy", _sane_distances),

@@ -53,6 +53,8 @@ class Watch:
             os.fsdecode(arguments[0]) if isinstance(arguments[0], str | bytes) else ""
         ):
             self.seen.append("a file beside the case")
+        elif event == "os.rename" and not os.path.abspath(os.fsdecode(arguments[1])).startswith(self.case):
+            self.seen.append(f"a file moved to {os.fsdecode(arguments[1])}")
 
 
 def pristine(reader: Reader, base: Path) -> tuple[Files, str]:
@@ -142,7 +144,7 @@ def judge(reader: Reader, files: Files, expected: str, family: str, base: Path, 
         said = errors.getvalue().strip()
         outcome = ("clear", "") if said.startswith("error: ") else ("unclear", f"exit without a word: {said[:80]!r}")
     except (ValueError, OSError, _runs_out()) as error:
-        outcome = _words(error, files, folder)
+        outcome = _words(error, reader, files, folder)
     except BaseException as error:
         outcome = "traceback", _where(error)
     finally:
@@ -158,10 +160,10 @@ def _runs_out() -> type[Exception]:
     return RunStoppedError
 
 
-def _words(error: Exception, files: Files, folder: Path) -> tuple[str, str]:
+def _words(error: Exception, reader: Reader, files: Files, folder: Path) -> tuple[str, str]:
     """Tell an error that helps from one that does not: it names a file of the case, and it is the package's own."""
     text = str(error)
-    names = {folder.name, *files, *(Path(name).name for name in files)}
+    names = {folder.name, *files, *(Path(name).name for name in files), *reader.words}
     named = any(name in text for name in names if name)
     raw = isinstance(error, _RAW) and type(error).__module__ != "lightning_advinterp"
     if named and not raw:
@@ -201,7 +203,7 @@ def main(base: Path, memory: int) -> None:
         if number not in known:
             known[number] = pristine(reader, base)
         files, expected = known[number]
-        mutated, family, name, path = mutate(files, Random(f"{reader.name} {seed}"))
+        mutated, family, name, path = mutate(files, Random(f"{reader.name} {seed}"), pipes=not reader.pipes)
         outcome, detail = judge(reader, mutated, expected, family, base, watch)
         answers.write(json.dumps([outcome, detail, f"{family}/{name} {path}"]) + "\n")
         answers.flush()

@@ -13,6 +13,7 @@ from rich.console import Console
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.dependence import differences, joined_provenance
 from lightning_advinterp.core.files import write_text
+from lightning_advinterp.core.reading import read_json
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.save import save_results, written
 from lightning_advinterp.report.store import (
@@ -166,7 +167,7 @@ def save_evaluation(
 
 def _started(folder: Path, key: str) -> Any:
     try:
-        return json.loads((folder / f"{STARTED}{key}.json").read_text(encoding="utf-8"))
+        return read_json(folder / f"{STARTED}{key}.json")
     except (OSError, ValueError):
         return None
 

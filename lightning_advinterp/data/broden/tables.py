@@ -1,6 +1,7 @@
 """CSV tables of a set: read whole, with a finding instead of an exception for whatever is wrong with them."""
 
 import csv
+import errno
 import hashlib
 import io
 from collections.abc import Sequence
@@ -49,7 +50,10 @@ class TableReader:
             required: columns that it must have.
         """
         try:
-            data = (self.root / name).read_bytes()
+            path = self.root / name
+            if path.exists() and not path.is_file():  # a pipe would be waited for
+                raise OSError(errno.EINVAL, "it is no file")
+            data = path.read_bytes()
         except OSError as error:
             self.findings.add(name, None, None, f"cannot be read ({error.strerror}); every set has this table")
             return None
