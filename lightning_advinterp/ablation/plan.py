@@ -7,6 +7,7 @@ from pathlib import Path
 from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.core.names import require_inside
 
 
@@ -42,7 +43,7 @@ class Plan:
     data: str = "concept_world"
     split: str = "val"
     limit: int | None = None
-    attack: tuple[AttackConfig, ...] = (AttackConfig("fgsm"), AttackConfig("pgd", steps=20))
+    attack: Attacks = (AttackConfig("fgsm"), AttackConfig("pgd", steps=20))
     checkpoints: list[str] = field(default_factory=lambda: ["last", "best"])
     masking: Masking | None = None
     measures: Measures | None = None

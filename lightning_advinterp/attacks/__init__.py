@@ -15,6 +15,7 @@ from lightning_advinterp.attacks.prediction.carlini_wagner import CarliniWagnerA
 from lightning_advinterp.attacks.prediction.config import AttackConfig, Member
 from lightning_advinterp.attacks.prediction.ensemble import Ensemble, least_likely_targets
 from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
+from lightning_advinterp.attacks.prediction.grammar import attack_list, one_attack
 from lightning_advinterp.attacks.prediction.optimization import OptimizationAttack
 from lightning_advinterp.attacks.prediction.presets import bim, create_attack, fgsm, pgd
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
@@ -37,12 +38,14 @@ __all__ = [
     "Member",
     "OptimizationAttack",
     "TransferAttack",
+    "attack_list",
     "bim",
     "calibrate",
     "create_attack",
     "create_explanation_attack",
     "fgsm",
     "least_likely_targets",
+    "one_attack",
     "parse_budget",
     "parse_pixels",
     "pgd",

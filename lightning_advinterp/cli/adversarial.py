@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import check_subject, load_images, load_subject
@@ -55,7 +56,7 @@ class SetPlan(NetworkChoice):
     data: str | None = None
     split: str = "val"
     classes: str | None = None
-    attack: AttackConfig | None = None
+    attack: OneAttack | None = None
     targets: int | None = 1
     limit: int | None = None
     crop: int | None = None

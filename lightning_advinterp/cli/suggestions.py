@@ -11,6 +11,8 @@ from typing import Any, NoReturn, cast
 
 from jsonargparse import ArgumentParser, Namespace
 
+from lightning_advinterp.attacks.prediction.dotted_flags import spelt_out
+from lightning_advinterp.core.errors import reason_within
 from lightning_advinterp.core.names import printable
 from lightning_advinterp.core.yaml_files import bound_parsers, checked_text
 
@@ -37,11 +39,21 @@ class SuggestingParser(ArgumentParser):
         parsed: Namespace = super().parse_path(path, *args, **kwargs)
         return parsed
 
+    def parse_args(self, args: Any = None, *rest: Any, **settings: Any) -> Any:
+        """See ``jsonargparse``; single settings may follow an attack's name."""
+        given = sys.argv[1:] if args is None else args
+        if isinstance(given, list | tuple):
+            try:
+                args = spelt_out(given, super().parse_args)
+            except ValueError as error:
+                self.error(str(error), error)
+        return super().parse_args(args, *rest, **settings)
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         """See ``argparse``; parsers that only try things out go on as before."""
         if not self.exit_on_error:
             super().error(message, ex)
-        suggestion = suggest(message, keys(self))
+        suggestion = suggest(message, keys(self)) or reason_within(message)
         print(f"error: {printable(message if suggestion is None else suggestion)}", file=sys.stderr)
         print("tip: --help lists the keys", file=sys.stderr)
         self.exit(2)

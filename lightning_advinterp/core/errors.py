@@ -44,6 +44,25 @@ class Command:
 _command: ContextVar[Command | None] = ContextVar("command", default=None)
 
 
+_UNION = "Does not validate against any of the Union subtypes"
+_OF_THE_PARSER = ("Expected a", "Not a", "Not of type", "Problem with", "Parser key", _UNION, "a class path", "a dict")
+
+
+def reason_within(message: str) -> str | None:
+    """Return what a class said about its arguments, where the parser tried several types and tells of all of them.
+
+    Args:
+        message: of the parser.
+
+    Returns:
+        The first sentence that is not the parser's own; None where there is none.
+    """
+    if _UNION not in message:
+        return None
+    bullets = [line.strip().removeprefix("- ") for line in message.splitlines() if line.strip().startswith("- ")]
+    return next((text for text in bullets if not text.startswith(_OF_THE_PARSER)), None)
+
+
 @contextmanager
 def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
     """Turn a wrong input into one line and exit status 2.
@@ -59,10 +78,12 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except (ValueError, OSError, *kinds) as error:  # type: ignore[misc]  # the kinds are exceptions
         first: BaseException = error
-        while isinstance(first.__cause__, ValueError):  # the parser wraps what a class said about its arguments
+        said = reason_within(str(first))
+        while said is None and isinstance(first.__cause__, ValueError):  # the parser wraps what a class said
             first = first.__cause__
+            said = reason_within(str(first))
         expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS
-        print(f"error: {printable(str(first))}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
+        print(f"error: {printable(said or str(first))}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
         sys.exit(2)
 
 

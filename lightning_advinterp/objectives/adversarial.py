@@ -5,6 +5,7 @@ from torch import nn
 
 from lightning_advinterp.attacks.loop.goal import cross_entropy
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
@@ -27,7 +28,7 @@ class Madry(AdversarialObjective):
 
     def __init__(
         self,
-        attack: AttackConfig = AttackConfig("pgd", "8/255", steps=10, step_size="2/255"),
+        attack: OneAttack = AttackConfig("pgd", "8/255", steps=10, step_size="2/255"),
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",
     ) -> None:
@@ -64,7 +65,7 @@ class Fast(Madry):
 
     def __init__(
         self,
-        attack: AttackConfig = AttackConfig("fgsm_rs", "8/255"),
+        attack: OneAttack = AttackConfig("fgsm_rs", "8/255"),
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",
     ) -> None:
@@ -95,7 +96,7 @@ class Kurakin(AdversarialObjective):
 
     def __init__(
         self,
-        attack: AttackConfig = AttackConfig(
+        attack: OneAttack = AttackConfig(
             "fgsm", [0, "16/255"], label="least_likely", eps_distribution="truncated_normal"
         ),
         adversarial_share: float = 0.5,

@@ -9,6 +9,7 @@ from lightning_advinterp.attacks.explanation.attribution import AttributionAttac
 from lightning_advinterp.attacks.loop.goal import cross_entropy
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack, one_attack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.compiled import compiled
 from lightning_advinterp.networks.modes import BatchNormMode
@@ -54,7 +55,7 @@ class IGNorm(Extended, AdversarialObjective):
         self,
         weight: float = 1.0,
         base: Objective | None = None,
-        attack: AttackConfig = AttackConfig("pgd", "8/255", steps=7, step_size="2/255"),
+        attack: OneAttack = AttackConfig("pgd", "8/255", steps=7, step_size="2/255"),
         maximise: Literal["term", "loss"] = "term",
         path_steps: int = 50,
         attack_path_steps: int = 5,
@@ -73,7 +74,7 @@ class IGNorm(Extended, AdversarialObjective):
         self.weight, self.softplus = not_negative("weight", weight), check_beta(softplus)
         self.path_steps, self.recompute, self.maximise = path_steps, recompute, maximise
         if maximise == "term":
-            self._check_attack(attack)
+            self._check_attack(one_attack(attack))
             self.attack = AttributionAttack(
                 self.attack,
                 path_steps=attack_path_steps,

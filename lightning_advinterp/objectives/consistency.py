@@ -11,6 +11,7 @@ from lightning_advinterp.attacks.gradient_log import input_gradient
 from lightning_advinterp.attacks.loop.goal import cross_entropy, full_precision
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.networks.network import Network
@@ -81,7 +82,7 @@ class Consistency(AdversarialObjective):
 
     def __init__(
         self,
-        attack: AttackConfig = AttackConfig("fgsm", ["4/255", "16/255"]),
+        attack: OneAttack = AttackConfig("fgsm", ["4/255", "16/255"]),
         layers: str | list[str] | dict[str, float] = "phi",
         weight: float = 1.0,
         distance: Distance = "mean",

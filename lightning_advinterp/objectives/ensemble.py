@@ -6,6 +6,7 @@ from torch import Tensor
 
 from lightning_advinterp.attacks.loop.goal import cross_entropy
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.core.randomness import uniform
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import Network
@@ -49,7 +50,7 @@ class EnsembleAdversarial(AdversarialObjective):
     def __init__(
         self,
         sources: Sequence[SourceNetwork],
-        attack: AttackConfig = AttackConfig("fgsm", "16/255", label="predicted"),
+        attack: OneAttack = AttackConfig("fgsm", "16/255", label="predicted"),
         alpha: float = 0.5,
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
-from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack, one_attack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.core.inputs import as_classes, check_range
 from lightning_advinterp.core.randomness import sample_keys
@@ -118,13 +118,14 @@ class AdversarialObjective(Objective):
         bn: which statistics BatchNorm uses, in the attack and in the loss.
     """
 
-    def __init__(self, attack: AttackConfig, eps_warmup_epochs: int = 0, bn: BatchNormMode = "train") -> None:
+    def __init__(self, attack: OneAttack, eps_warmup_epochs: int = 0, bn: BatchNormMode = "train") -> None:
         super().__init__(bn)
         if eps_warmup_epochs < 0:
             raise ValueError(f"eps_warmup_epochs must be 0 or more, got {eps_warmup_epochs}.")
-        inner = create_attack(attack, bn=bn)
+        config = one_attack(attack)
+        inner = create_attack(config, bn=bn)
         if not isinstance(inner, GradientAttack):
-            raise ValueError(f"attack: {attack.type} is for evaluations; training takes one that climbs a gradient.")
+            raise ValueError(f"attack: {config.type} is for evaluations; training takes one that climbs a gradient.")
         self.attack, self.eps_warmup_epochs = inner, eps_warmup_epochs
 
     def check_even_passes(self) -> None:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.attacks.loop.goal import cross_entropy, kl_divergence
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
@@ -50,7 +51,7 @@ class Trades(AdversarialObjective):
 
     def __init__(
         self,
-        attack: AttackConfig = AttackConfig("trades", 0.031, steps=10, step_size=0.007),
+        attack: OneAttack = AttackConfig("trades", 0.031, steps=10, step_size=0.007),
         beta: float = 6.0,
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "eval",

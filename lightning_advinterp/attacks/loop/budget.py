@@ -87,7 +87,10 @@ def parse_budget(eps: Eps, distribution: Distribution = "uniform", *, most: floa
     """Turn a configured ε into a :class:`Budget`; see :func:`parse_pixels` for the units and the errors."""
     if isinstance(eps, list | tuple):
         if len(eps) != 2:
-            raise ValueError(f"eps must be one value or [low, high], got {len(eps)} values: {list(eps)}.")
+            raise ValueError(
+                f"eps must be one value or [low, high], got {len(eps)} values: {list(eps)}; give each an attack of its "
+                "own, or evaluate.py --eps '[…]', which does."
+            )
         low, high = (parse_pixels(value, "eps", most=most) for value in eps)
         return Budget(low, high, distribution)
     value = parse_pixels(eps, "eps", most=most)

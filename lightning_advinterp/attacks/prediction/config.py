@@ -63,7 +63,8 @@ class AttackConfig:
             the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision boundary towards these classes;
             unchanged where that is farther than ε), ``square`` (random search without gradients). ``random_sign`` is
             the control: every pixel moves by ε up or down at random.
-        eps: ε, a fraction of the [0, 1] range or a string such as "4/255"; [low, high] draws it per sample.
+        eps: ε, a fraction of the [0, 1] range or a string such as "4/255", which is what left out means for every type
+            with an L∞ ball; L2 has no default. [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.
         steps: number of steps; left out: 1 for the single-step attacks, min(ε+4, 1.25ε) in 0-255 units for bim, 20 for
@@ -122,6 +123,9 @@ class AttackConfig:
     def __post_init__(self) -> None:
         if self.calibrated:
             self.with_weight(1.0)  # which is checked as it is made
+            return
+        if self.norm == "l2" and self.eps is None:  # an evaluation may add it
+            replace(self, eps=1.0)
             return
         for check in CHECKS:
             check(self)

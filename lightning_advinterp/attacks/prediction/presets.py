@@ -1,7 +1,7 @@
 """Attacks by name: what builds each type from its configuration."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
@@ -17,6 +17,7 @@ from lightning_advinterp.attacks.prediction.apgd import APGD
 from lightning_advinterp.attacks.prediction.auto import AutoAttack
 from lightning_advinterp.attacks.prediction.config import CHECKS, AttackConfig
 from lightning_advinterp.attacks.prediction.fab import FAB
+from lightning_advinterp.attacks.prediction.grammar import Attacks, OneAttack, attack_list, one_attack
 from lightning_advinterp.attacks.prediction.optimization_presets import (
     build_carlini_wagner,
     build_ensemble,
@@ -25,6 +26,9 @@ from lightning_advinterp.attacks.prediction.optimization_presets import (
 from lightning_advinterp.attacks.prediction.square import Square
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
 from lightning_advinterp.networks.modes import BatchNormMode
+
+DEFAULT_EPS = "4/255"
+"""ε of every attack within an L∞ ball that is not told another."""
 
 _COMMON = {"type", "name", "label", "target"}
 _RADIUS = {"eps", "eps_distribution"}
@@ -46,7 +50,7 @@ class Builder:
 
     build: Callable[[AttackConfig, Budget, dict[str, Any]], Attack]
     settings: frozenset[str] | set[str]
-    eps: Eps | None = "4/255"
+    eps: Eps | None = DEFAULT_EPS
     single: bool = False
 
 
@@ -143,22 +147,22 @@ BUILDERS: dict[str, Builder] = {
     "fgsm": Builder(_ball, _LOOP | _BALL, single=True),
     "bim": Builder(_ball, _LOOP | _BALL),
     "pgd": Builder(_ball, _LOOP | _BALL),
-    "mifgsm": Builder(_momentum, _LOOP | {"decay"}, "16/255"),
-    "fgsm_rs": Builder(_from_noise(THREATS["linf"], 1.25), {"steps", "step_size"}, "8/255", single=True),
-    "nfgsm": Builder(_from_noise(NoisyLinf, 1.0), {"steps", "step_size"}, "8/255", single=True),
-    "rand_fgsm": Builder(_rand_fgsm, {"steps"}, "16/255", single=True),
-    "trades": Builder(_trades, {"steps", "step_size"}, 0.031),
+    "mifgsm": Builder(_momentum, _LOOP | {"decay"}),
+    "fgsm_rs": Builder(_from_noise(THREATS["linf"], 1.25), {"steps", "step_size"}, single=True),
+    "nfgsm": Builder(_from_noise(NoisyLinf, 1.0), {"steps", "step_size"}, single=True),
+    "rand_fgsm": Builder(_rand_fgsm, {"steps"}, single=True),
+    "trades": Builder(_trades, {"steps", "step_size"}),
     "optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
     "targeted_optimization": Builder(build_optimization, _OPTIMIZATION, 1.0),
     "ensemble": Builder(build_ensemble, _OPTIMIZATION | {"members", "combine", "targets", "target_rank"}, 1.0),
-    "transfer": Builder(_transfer, _LOOP | (_BALL - {"loss"}) | {"members", "combine"}, "8/255"),
+    "transfer": Builder(_transfer, _LOOP | (_BALL - {"loss"}) | {"members", "combine"}),
     "cw": Builder(build_carlini_wagner, {"steps", "step_size", "confidence", "search_steps", "initial_weight"}, None),
-    "apgd": Builder(_untargeted(APGD), {"norm", "steps", "loss"}, "8/255"),
-    "apgd_t": Builder(_untargeted(APGD, loss="dlr_targeted"), {"norm", "steps"}, "8/255"),
-    "fab_t": Builder(_untargeted(FAB), {"norm", "steps"}, "8/255"),
-    "square": Builder(_untargeted(Square), {"norm", "queries"}, "8/255"),
+    "apgd": Builder(_untargeted(APGD), {"norm", "steps", "loss"}),
+    "apgd_t": Builder(_untargeted(APGD, loss="dlr_targeted"), {"norm", "steps"}),
+    "fab_t": Builder(_untargeted(FAB), {"norm", "steps"}),
+    "square": Builder(_untargeted(Square), {"norm", "queries"}),
     "random_sign": Builder(_random_sign, set(), single=True),
-    "autoattack": Builder(_untargeted(AutoAttack), {"norm", "steps", "queries"}, "8/255"),
+    "autoattack": Builder(_untargeted(AutoAttack), {"norm", "steps", "queries"}),
 }
 """Every type of attack by its name in a configuration."""
 
@@ -176,16 +180,17 @@ def builder_of(name: str) -> Builder:
     return BUILDERS[name]
 
 
-def create_attack(config: AttackConfig, *, bn: BatchNormMode = "eval") -> Attack:
+def create_attack(attack: OneAttack | Mapping[str, Any], *, bn: BatchNormMode = "eval") -> Attack:
     """Build the attack that a configuration describes.
 
     Args:
-        config: its settings.
+        attack: its settings, or its type's name; see :mod:`~lightning_advinterp.attacks.prediction.grammar`.
         bn: how BatchNorm behaves during the attack.
 
     Raises:
         ValueError: naming the argument, the value and what was expected.
     """
+    config = one_attack(attack)
     builder = builder_of(config.type)
     known = _COMMON | builder.settings | (_RADIUS if builder.eps is not None else set())
     for setting in config.given():
@@ -201,6 +206,11 @@ def create_attack(config: AttackConfig, *, bn: BatchNormMode = "eval") -> Attack
             f"here it must be a number, got {config.weight!r}. Set weight: to the one that an evaluation found."
         )
     eps = 1.0 if builder.eps is None else builder.eps if config.eps is None else config.eps
+    if config.eps is None and config.norm == "l2":
+        raise ValueError(
+            f"eps of a {config.type} attack in L2 has no default: give it, such as 0.5 for images of 32 px or 3 for "
+            "224 px, in units of the [0, 1] range."
+        )
     budget = parse_budget(eps, config.eps_distribution, most=None if config.norm == "l2" else 1.0)
     common = {"label": config.label, "target": config.target, "bn": bn, "name": config.label_name}
     return builder.build(config, budget, common)
@@ -218,18 +228,18 @@ def named_attacks(configs: Sequence[AttackConfig]) -> dict[str, AttackConfig]:
     return {config.label_name: config for config in configs}
 
 
-def create_attacks(configs: Sequence[AttackConfig]) -> dict[str, Attack]:
-    """Build several attacks, by their names."""
-    return {name: create_attack(config) for name, config in named_attacks(configs).items()}
+def create_attacks(attacks: Attacks | Sequence[AttackConfig]) -> dict[str, Attack]:
+    """Build any number of attacks, by their names, from what ``attack_list`` of ``grammar.py`` reads."""
+    return {name: create_attack(config) for name, config in named_attacks(attack_list(attacks)).items()}
 
 
-def fgsm(eps: Eps = "4/255", *, label: LabelRule = "true", target: TargetRule | int | None = None) -> Attack:
+def fgsm(eps: Eps = DEFAULT_EPS, *, label: LabelRule = "true", target: TargetRule | int | None = None) -> Attack:
     """Fast gradient sign method, x* = clip(x + ε·sign ∇ₓL(f(x), y)) (Dong et al. 2022, Eq. 1)."""
     return create_attack(AttackConfig("fgsm", eps, label=label, target=target))
 
 
 def bim(
-    eps: Eps = "4/255",
+    eps: Eps = DEFAULT_EPS,
     *,
     steps: int | None = None,
     step_size: float | str | None = None,
@@ -241,7 +251,7 @@ def bim(
 
 
 def pgd(
-    eps: Eps = "8/255",
+    eps: Eps = DEFAULT_EPS,
     *,
     norm: Norm = "linf",
     steps: int = 10,

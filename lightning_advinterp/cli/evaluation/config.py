@@ -9,7 +9,9 @@ from lightning_advinterp.analyses.registry import QUESTIONS, complete_settings, 
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.budget import Eps
 from lightning_advinterp.attacks.prediction.config import AttackConfig
-from lightning_advinterp.attacks.prediction.presets import builder_of, create_attacks, named_attacks
+from lightning_advinterp.attacks.prediction.grammar import Attacks
+from lightning_advinterp.attacks.prediction.presets import create_attacks, named_attacks
+from lightning_advinterp.attacks.prediction.sweep import swept_attacks
 from lightning_advinterp.core.names import require_inside
 from lightning_advinterp.core.trust import OnBadWeights
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
@@ -46,10 +48,12 @@ class Evaluation(NetworkChoice):
             download; python -m lightning_advinterp.data.broden --help says how to get Broden, and what to do where its
             server is down.
         analyses: names, separated by commas, or "all" (those that need concepts only where these are given).
-        attack: the name of an attack, or a list of attacks, each {name, type, eps, steps, target, …}; null for none.
-        eps: radius of an attack given by its name: a fraction of the pixel range, or a string such as 4/255; the
-            attack's own by default.
-        steps: steps of an attack given by its name (single-step attacks have one whatever is said here).
+        attack: an attack's name, several separated by commas, one attack's settings {name, type, eps, steps, target, …}
+            (a single one also as --attack.steps 20), or a list of names and settings; null for none.
+        eps: radius of the attacks: a fraction of the pixel range, or a string such as 4/255, which is every attack's
+            own by default but for L2, which has none. Several radii, 2/255,4/255,8/255, are an attack each, and a curve
+            of accuracy over eps. An attack whose settings say eps: [low, high] draws it per image.
+        steps: steps of the attacks (single-step attacks have one whatever is said here).
         layers: all_conv, last, or layer names, separated by commas; the analysis' own by default.
         compare: a second checkpoint, evaluated alike into OUTPUT/compare.
         rows: networks of a paper's table, evaluated alike into OUTPUT/<name>; one that is absent is left out.
@@ -80,7 +84,7 @@ class Evaluation(NetworkChoice):
     classes: str | None = None
     concepts: str | None = None
     analyses: str | list[str] = "accuracy"
-    attack: str | tuple[AttackConfig, ...] | None = "fgsm"
+    attack: Attacks = "fgsm"
     eps: Eps | None = None
     steps: int | None = None
     layers: str | list[str] | None = None
@@ -137,17 +141,7 @@ class Evaluation(NetworkChoice):
         """Return the attacks' settings by name."""
         if self.calibration_images < 1:
             raise ValueError(f"calibration_images must be 1 or more images, got {self.calibration_images}.")
-        if not isinstance(self.attack, str):
-            for flag in ("eps", "steps"):
-                if getattr(self, flag) is not None:
-                    raise ValueError(
-                        f"{flag}={getattr(self, flag)!r} belongs to an attack given by its name; where attack is a "
-                        f"list, each entry has {flag}: of its own."
-                    )
-            return named_attacks(self.attack or ())
-        builder = builder_of(self.attack)
-        steps = None if builder.single or "steps" not in builder.settings else self.steps
-        return named_attacks([AttackConfig(self.attack, self.eps, steps=steps)])
+        return named_attacks(swept_attacks(self.attack, self.eps, self.steps))
 
     def attacks(self, weights: Mapping[str, float] | None = None) -> dict[str, Attack]:
         """Return the attacks by name, with the weights found for those that are calibrated.

@@ -105,7 +105,7 @@ def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
     """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
     check_numbers(evaluation)
     evaluation.question_names()
-    evaluation.attack_configs()
+    evaluation.attacks()
     choose_device(evaluation.device)
     worker_count(evaluation.num_workers)
     subjects = {"": evaluation}

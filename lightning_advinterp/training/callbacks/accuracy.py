@@ -4,6 +4,7 @@ from typing import ClassVar, final
 
 from lightning_advinterp.analyses.accuracy.question import Accuracy
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 
@@ -32,7 +33,7 @@ class AccuracyCallback(AnalysisCallback):
 
     def __init__(
         self,
-        attacks: tuple[AttackConfig, ...] = (AttackConfig("fgsm", "4/255"), AttackConfig("pgd", "4/255")),
+        attacks: Attacks = (AttackConfig("fgsm", "4/255"), AttackConfig("pgd", "4/255")),
         every_n_epochs: int = 1,
         limit: int | None = 500,
         batch_size: int = 100,

@@ -18,7 +18,7 @@ from lightning_advinterp.analyses.base.question import Question, Scene, joined
 from lightning_advinterp.analyses.base.runner import Runner
 from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.attacks.loop.attack import Attack
-from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
@@ -56,7 +56,7 @@ class AnalysisCallback(pl.Callback):
     def __init__(
         self,
         questions: Sequence[Question],
-        attacks: Sequence[AttackConfig] = (),
+        attacks: Attacks = (),
         every_n_epochs: int = 1,
         limit: int | None = 500,
         batch_size: int = 100,

@@ -9,6 +9,7 @@ from lightning_advinterp.analyses.dissection.config import CONTROLS, DissectionC
 from lightning_advinterp.analyses.dissection.question import Dissection
 from lightning_advinterp.analyses.registry import as_question
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.core.names import markdown_cell
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.report.table import summary_of
@@ -51,7 +52,7 @@ class DissectionCallback(AnalysisCallback):
     def __init__(
         self,
         concepts: str = "concept_world",
-        attacks: tuple[AttackConfig, ...] = (DEFAULT,),
+        attacks: Attacks = (DEFAULT,),
         settings: DissectionConfig = DissectionConfig(),  # noqa: B008  # frozen
         units: int = 6,
         every_n_epochs: int = 1,

@@ -8,6 +8,7 @@ import torch
 
 from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
@@ -43,7 +44,7 @@ class GuardCallback(pl.Callback):
     def __init__(
         self,
         images: int = 128,
-        attack: AttackConfig = AttackConfig("pgd", "4/255", steps=5),
+        attack: OneAttack = AttackConfig("pgd", "4/255", steps=5),
         max_drop: float = 0.2,
         min_norm_share: float = 0.1,
         stop: bool = False,

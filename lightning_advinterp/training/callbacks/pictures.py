@@ -8,6 +8,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
@@ -33,7 +34,7 @@ class PicturesCallback(pl.Callback):
     def __init__(
         self,
         images: int = 6,
-        attack: AttackConfig = AttackConfig("pgd", "4/255"),
+        attack: OneAttack = AttackConfig("pgd", "4/255"),
         every_n_epochs: int = 1,
         seed: int = 0,
     ) -> None:

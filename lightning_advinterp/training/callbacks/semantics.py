@@ -10,6 +10,7 @@ from lightning_advinterp.analyses.registry import as_question
 from lightning_advinterp.analyses.semantics.config import SemanticsConfig
 from lightning_advinterp.analyses.semantics.question import Semantics
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 
@@ -40,7 +41,7 @@ class SemanticsCallback(AnalysisCallback):
 
     def __init__(
         self,
-        attacks: tuple[AttackConfig, ...] = (AttackConfig("fgsm", "4/255"),),
+        attacks: Attacks = (AttackConfig("fgsm", "4/255"),),
         settings: SemanticsConfig = SemanticsConfig(share=0.02),  # noqa: B008  # frozen
         panels: PanelsConfig | None = PanelsConfig(count=3, layers=1),  # noqa: B008
         every_n_epochs: int = 1,
