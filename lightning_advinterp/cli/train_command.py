@@ -1,6 +1,7 @@
 """The training command: parsing and wiring only."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
@@ -26,6 +27,7 @@ from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.datamodules import ConceptWorldDataModule
 from lightning_advinterp.datamodules.cifar import CIFAR10DataModule
 from lightning_advinterp.datamodules.image_folder import ImageFolderDataModule
+from lightning_advinterp.networks.overridden import without_foreign_stem
 from lightning_advinterp.training.callbacks import (
     AccuracyCallback,
     FiniteLossCallback,
@@ -93,7 +95,8 @@ class TrainCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse what would break a run later."""
-        self.config = parser.parse_args(args if args is None or isinstance(args, list) else list(args))
+        words = sys.argv[1:] if args is None else list(args)
+        self.config = parser.parse_args(without_foreign_stem(words, "model."))
         check_numbers(self.config)
         if self.config.trainer.inference_mode:
             parser.error(

@@ -31,7 +31,7 @@ def try_network(
     """
     if len(network.mean) != RGB:
         raise ValueError(
-            f"network: {network.name} takes images of {len(network.mean)} channels, and the images here are RGB; name "
+            f"network: {network.name} takes {len(network.mean)}-channel images, and the images here are RGB; name "
             "the path of a class of your own that makes its input from RGB and calls it."
         )
     device = next(network.parameters(), torch.zeros(())).device

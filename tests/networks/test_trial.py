@@ -59,7 +59,7 @@ CASES = {
     "OneSize": (32, r"does not take images of 3x32x32: Wrong image height! Expected 16 but got 32!\. Try 16"),
     "Detaching": (16, "passes no gradient to its images.*square, random_sign"),
     "Gradless": (16, "passes no gradient to its images"),
-    "Grey": (16, "takes images of 1 channels, and the images here are RGB"),
+    "Grey": (16, "takes 1-channel images, and the images here are RGB"),
 }
 
 
@@ -85,7 +85,7 @@ def test_what_needs_no_gradient_is_not_refused():
 
 def test_four_channels():
     network = create_network(f"{__name__}.Grey", channels=4, num_classes=5, input_size=16)
-    with pytest.raises(ValueError, match="takes images of 4 channels"):
+    with pytest.raises(ValueError, match="takes 4-channel images"):
         try_network(network, 16)
 
 

@@ -15,6 +15,7 @@ from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.core.terminal import terminal
 from lightning_advinterp.data.broden import BrodenError
 from lightning_advinterp.data.decode import BadImageError
+from lightning_advinterp.networks.overridden import without_foreign_stem
 
 
 def evaluation_parser(args: Sequence[str] = ()) -> SuggestingParser:
@@ -41,7 +42,7 @@ def read_evaluation(args: Sequence[str] | None = None) -> Evaluation:
     Args:
         args: the command line, ``sys.argv`` if left out.
     """
-    line = list(sys.argv[1:] if args is None else args)
+    line = without_foreign_stem(sys.argv[1:] if args is None else args)
     parser = evaluation_parser(line)
     settings = parsed_settings(Evaluation, parser, line)
     known = {field.name for field in fields(Evaluation)}
