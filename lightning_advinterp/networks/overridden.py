@@ -9,7 +9,7 @@ import yaml
 
 from lightning_advinterp.core.reading import read_text
 from lightning_advinterp.core.yaml_files import check_extent
-from lightning_advinterp.networks.sources import takes_stem
+from lightning_advinterp.networks.stems import takes_stem
 
 _log = logging.getLogger(__name__)
 

@@ -96,14 +96,6 @@ def torchvision_names() -> list[str]:
     return names
 
 
-def takes_stem(name: str) -> bool:
-    """Whether an architecture is one of torchvision's ResNets, which alone take a stem for small images."""
-    if name not in torchvision_names():
-        return False
-    builder = models.get_model_builder(name)  # type: ignore[attr-defined]
-    return builder.__module__ == "torchvision.models.resnet"
-
-
 def _timm_names() -> list[str]:
     import timm  # takes a second, and only timm's networks need it
 

@@ -3,7 +3,10 @@
 from typing import Literal
 
 from torch import nn
+from torchvision import models
 from torchvision.models.resnet import ResNet
+
+from lightning_advinterp.networks.sources import torchvision_names
 
 Stem = Literal["small", "medium"]
 
@@ -33,3 +36,11 @@ def replace_stem(backbone: nn.Module, stem: str) -> None:
     backbone.conv1 = conv
     if stem == "small":
         backbone.maxpool = nn.Identity()  # type: ignore[assignment]
+
+
+def takes_stem(name: str) -> bool:
+    """Whether the architecture of this name is one of torchvision's ResNets, which alone take such a stem."""
+    if name not in torchvision_names():
+        return False
+    builder = models.get_model_builder(name)  # type: ignore[attr-defined]
+    return bool(builder.__module__ == "torchvision.models.resnet")
