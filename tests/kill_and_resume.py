@@ -1,6 +1,7 @@
 """Kills training runs with SIGKILL, starts the same command again, and compares what comes out, byte by byte.
 
     python tests/kill_and_resume.py [--fresh] [--only before_replace,validation] [--folder DIR]
+    python tests/kill_and_resume.py --commands evaluate,set,export,ablation [--kills 40] [--seed 0]
 
 Each kill is a run of its own: it is killed at a named moment, started again by the same command, and its weights are
 compared by SHA-256 with those of a run that nobody killed: ``last.ckpt`` (the average and the trained weights, the
@@ -271,6 +272,9 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="a new Python for every start")
     parser.add_argument("--only", default="", help="moments, or single kills such as 'training 4', separated by commas")
     parser.add_argument("--folder", type=Path, default=None, help="for the runs; a temporary one by default")
+    parser.add_argument("--commands", default="", help="evaluate, set, export, ablation, separated by commas, instead")
+    parser.add_argument("--kills", type=int, default=40, help="so many kills of these commands, at random moments")
+    parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     given = parser.parse_args()
     kills = [kill for kill in KILLS if not given.only or {kill.moment, str(kill)} & set(given.only.split(","))]
     place = given.folder or Path.cwd()
@@ -280,15 +284,21 @@ def main() -> int:
     if not given.fresh:
         import lightning_advinterp.cli  # noqa: F401  (so that forks have it)
     started = time.monotonic()
-    wrong = check(given.fresh, folder, kills)
-    print(
-        f"{len(kills) - len(wrong)} of {len(kills)} kills resumed to equal weights, {time.monotonic() - started:.0f} s"
-    )
+    if given.commands:
+        from killed_commands import check as check_commands
+
+        wrong, count = check_commands(folder, given.commands.split(","), given.kills, given.seed), given.kills
+        print(f"{count - len(wrong)} of {count} kills ended in equal files, {time.monotonic() - started:.0f} s")
+    else:
+        wrong = check(given.fresh, folder, kills)
+        equal = f"{len(kills) - len(wrong)} of {len(kills)}"
+        print(f"{equal} kills resumed to equal weights, {time.monotonic() - started:.0f} s")
     if not wrong:
         shutil.rmtree(folder)
     return 1 if wrong else 0
 
 
 if __name__ == "__main__":
-    sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+    tests = Path(__file__).parent.absolute()
+    sys.path[:0] = [str(tests), str(tests / "data"), str(tests.parent)]
     sys.exit(main())

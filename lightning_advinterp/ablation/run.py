@@ -18,7 +18,7 @@ from lightning_advinterp.core.errors import plain_errors
 from lightning_advinterp.core.files import write_atomically
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.tensor_files import save_plainly, with_hashes
-from lightning_advinterp.report.store import RECORD, differing, read_record, recover, staged
+from lightning_advinterp.report.store import RECORD, clear, differing, read_record, recover, staged
 from lightning_advinterp.training.checkpoint_io import read_checkpoint
 
 _COMPLETE = "complete"
@@ -175,6 +175,9 @@ def _evaluate(plan: Plan, arm: str, seed: int, name: str, evaluation: Evaluation
     if not tested(plan, arm, seed, name):
         run_evaluation(evaluation, console, checking=plain_errors, record={_ASKED: settings})
         return
+    if any(folder.glob(".*")):
+        with held(folder):
+            clear(folder)
     with plain_errors():
         noted = (read_record(folder) or {}).get(_ASKED)
         if noted is None:

@@ -121,6 +121,14 @@ def journals(folder: Path) -> dict[str, list[str]]:
     return found
 
 
+def clear(folder: Path) -> None:
+    """Remove what a process that was killed after its last file left in the folder of a complete evaluation."""
+    recover(folder)
+    for names in journals(folder).values():
+        for name in names:
+            (folder / name).unlink(missing_ok=True)
+
+
 def move_aside(folder: Path, names: Sequence[str], destination: Path) -> None:
     """Move files of a folder into another; killed at any moment, :func:`recover` moves the rest."""
     write_text(folder / _MOVE, json.dumps({"to": str(destination), "names": list(names)}))

@@ -1,0 +1,224 @@
+"""Kills evaluations, sets, exports and ablations at random moments, starts them again, and compares every byte.
+
+``python tests/kill_and_resume.py --commands evaluate,set,export,ablation --kills 40 --seed 0`` runs it. A kill is
+SIGKILL or SIGTERM, after a random time or at a random rename of a file, some twice. What the same command then leaves
+is compared with what one leaves that nobody killed: all files but TensorBoard's, checkpoints by the digest of their
+content; and nothing hidden may be left behind.
+"""
+
+import hashlib
+import os
+import random
+import shutil
+import signal
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from digests import digest
+
+LIMIT = 300
+"""Seconds that a command may take."""
+
+_BASE = """
+trainer:
+  {max_epochs: 2, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false, enable_model_summary: false}
+data: {class_path: ConceptWorldDataModule, init_args: {train_size: 24, val_size: 12, image_size: 16, batch_size: 12}}
+model: {network: cifar_resnet20, optimizer: {name: sgd, lr: 0.05}, schedule: {name: constant}}
+guard: null
+pictures: null
+accuracy: {attacks: [{type: fgsm, eps: 8/255}], limit: 12}
+"""
+_PLAN = """
+base: [base.yaml]
+arms: {standard: standard.yaml, madry: madry.yaml}
+seeds: [0]
+limit: 8
+attack: [{type: fgsm, eps: 8/255}]
+measures: {arms: [standard, madry], evaluations: {curves: --analyses curvature --curvature.limit 2 --limit 4}}
+"""
+
+
+@dataclass(frozen=True)
+class Kill:
+    """When a command is killed.
+
+    Attributes:
+        number: the signal.
+        seconds: after so much time; None for a rename.
+        rename: at this one; None for a time.
+    """
+
+    number: signal.Signals
+    seconds: float | None = None
+    rename: int | None = None
+
+    def __str__(self) -> str:
+        moment = f"at rename {self.rename}" if self.seconds is None else f"after {self.seconds:.2f} s"
+        return f"{self.number.name} {moment}"
+
+
+def prepare(folder: Path) -> dict[str, Callable[[str], None]]:
+    """Write the inputs into a folder and go there; return the commands, which take their output."""
+    from unit_evaluations import write_inputs
+
+    from lightning_advinterp import adversarial, export
+    from lightning_advinterp.ablation import command as ablation
+    from lightning_advinterp.analyses.base.journal import Journal
+    from lightning_advinterp.cli.evaluation.command import evaluate
+
+    os.chdir(write_inputs(folder))
+    (folder / "base.yaml").write_text(_BASE)
+    (folder / "plan.yaml").write_text(_PLAN)
+    for name, objective in (
+        ("standard", "Standard"),
+        ("madry", "{class_path: Madry, init_args: {attack: {steps: 1}}}"),
+    ):
+        (folder / f"{name}.yaml").write_text(f"model: {{objective: {objective}}}\n")
+    save = Journal.save
+    Journal.save = lambda *given, now=False: save(*given, now=True)  # after every batch
+    common = ["--checkpoint", "last.ckpt", "--data", "data", "--batch_size", "2"]
+    analyses = ["--analyses", "accuracy,predictions,semantics,distances,curvature,dissection", "--concepts", "broden"]
+    attack = ["--attack", "{type: fgsm, eps: 16/255}", "--targets", "2", "--part", "4"]
+    return {
+        "evaluate": lambda out: evaluate(
+            ["--config", "fast.yaml", *common, *analyses, "--num_workers", "0", "--output", out]
+        ),
+        "set": lambda out: adversarial.main([*common, *attack, "--output", out]),
+        "export": lambda out: export.main(["last.ckpt", "--output", out]),
+        "ablation": lambda out: ablation.main(["--config", "plan.yaml", "--output", out]),
+    }
+
+
+def start(command: Callable[[str], None], output: Path, kill: Kill | None) -> tuple[int, int, float]:
+    """Run a command in a process of its own; return its status, how many files it renamed, and how long it took."""
+    mark, log, begun = output.with_suffix(".mark"), output.with_suffix(".log"), time.monotonic()
+    mark.write_bytes(b"")
+    sys.stdout.flush()
+    pid = os.fork()
+    if pid == 0:
+        _child(command, output, kill, mark, log)
+    sent = kill is None
+    while True:
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            return os.waitstatus_to_exitcode(status), len(mark.read_bytes()), time.monotonic() - begun
+        spent, renamed = time.monotonic() - begun, mark.stat().st_size
+        due = kill is not None and (spent > kill.seconds if kill.seconds is not None else renamed > kill.rename)
+        if due and not sent:
+            os.kill(pid, kill.number)
+            sent = True
+        if spent > LIMIT:
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise TimeoutError(f"a command took more than {LIMIT} s, see {log}")
+        time.sleep(0.003)
+
+
+def _child(command: Callable[[str], None], output: Path, kill: Kill | None, mark: Path, log: Path) -> None:
+    status = 1
+    try:
+        os.setsid()
+        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+        replace, count = Path.replace, 0
+
+        def noted(self: Path, target: Path) -> Path:
+            nonlocal count
+            with mark.open("ab") as file:
+                file.write(b".")
+            if kill is not None and kill.rename == count:
+                time.sleep(600)
+            count += 1
+            return replace(self, target)
+
+        Path.replace = noted
+        command(output.name)
+        status = 0
+    except SystemExit as stop:
+        status = stop.code if isinstance(stop.code, int) else 1
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(status)
+
+
+def outcome(folder: Path) -> dict[str, str]:
+    """Return the digests of all files that a command leaves."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_file() and not path.name.startswith("events.out"):
+            content = path.read_bytes()
+            checkpoint = path.suffix == ".ckpt"
+            name = path.relative_to(folder).as_posix()
+            found[name] = digest(_lasting(torch.load(path, weights_only=True))) if checkpoint else _hash(content)
+    return found
+
+
+def _lasting(checkpoint: dict) -> dict:
+    """A checkpoint without the scores and paths of others, of which Lightning keeps what it saw last."""
+    return {key: checkpoint[key] for key in ("state_dict", "optimizer_states", "lr_schedulers") if key in checkpoint}
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+
+
+def plan_kills(
+    names: list[str], count: int, seed: int, whole: dict[str, tuple[int, float]]
+) -> list[tuple[str, list[Kill]]]:
+    """Draw kills, evenly over the commands; a fifth of them come twice before the command may end."""
+    draws = random.Random(seed)
+    planned = []
+    for number in range(count):
+        name = names[number % len(names)]
+        renames, seconds = whole[name]
+        kills = []
+        for _ in range(2 if draws.random() < 0.2 else 1):
+            kind = draws.choice([signal.SIGKILL, signal.SIGTERM])
+            by_time = Kill(kind, seconds=draws.uniform(0, seconds))
+            kills.append(by_time if draws.random() < 0.4 else Kill(kind, rename=draws.randrange(renames)))
+        planned.append((name, kills))
+    return planned
+
+
+def check(folder: Path, names: list[str], count: int, seed: int) -> list[str]:
+    """Run everything; return what went wrong."""
+    commands = prepare(folder)
+    expected, whole, wrong = {}, {}, []
+    for name in names:
+        status, renames, seconds = start(commands[name], folder / name, None)
+        if status != 0:
+            return [f"the uninterrupted {name} ended with {status}, see {folder / name}.log"]
+        expected[name], whole[name] = outcome(folder / name), (renames, seconds)
+        (folder / name).rename(folder / f"{name}-whole")
+        print(f"{name}, uninterrupted: {len(expected[name])} files, {renames} renames, {seconds:.1f} s", flush=True)
+    for name, kills in plan_kills(names, count, seed, whole):
+        statuses = [start(commands[name], folder / name, kill)[0] for kill in kills]
+        status, _, seconds = start(commands[name], folder / name, None)
+        found = outcome(folder / name) if status == 0 else {}
+        problems = [] if status == 0 else [f"the last start ended with {status}"]
+        problems += [
+            f"{kill} ended with {ended}"
+            for kill, ended in zip(kills, statuses, strict=True)
+            if ended not in (0, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
+        ]
+        if found:
+            differ = [key for key in expected[name].keys() & found.keys() if expected[name][key] != found[key]]
+            problems += [f"differs: {key}" for key in differ]
+            problems += [f"only one of both: {key}" for key in sorted(expected[name].keys() ^ found.keys())]
+        verdict = f"WRONG: {'; '.join(problems[:5])}, see {folder / name}.log" if problems else "equal"
+        print(f"{name:9} {', then '.join(map(str, kills)):44} {statuses} {seconds:5.1f} s  {verdict}", flush=True)
+        if problems:
+            wrong.append(f"{name}: {problems}")
+            (folder / name).rename(folder / f"{name}-wrong-{len(wrong)}")
+        else:
+            shutil.rmtree(folder / name)
+            (folder / f"{name}.log").unlink()
+    return wrong
