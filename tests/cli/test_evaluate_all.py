@@ -3,10 +3,10 @@
 import json
 
 import pytest
+from lightning_advinterp.cli.evaluation.registry import ANALYSES
 from unit_evaluations import run, write_inputs
 
 from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
-from lightning_advinterp.cli.evaluation.registry import ANALYSES
 
 
 @pytest.fixture(scope="module")
