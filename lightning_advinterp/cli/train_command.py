@@ -43,6 +43,7 @@ from lightning_advinterp.training.outcome import final_accuracy, print_outcome
 from lightning_advinterp.training.preflight import check
 from lightning_advinterp.training.resume import Start
 from lightning_advinterp.training.run_directory import RunDirectory
+from lightning_advinterp.training.taking_up import taking_up
 
 __all__ = ["TrainCLI", "fit", "train"]
 
@@ -196,7 +197,7 @@ class TrainCLI(LightningCLI):
         if start is not None:
             _log.warning("Resuming from %s.", start)
         checkpoint = None if start is None else start.path
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), taking_up(checkpoint):
             for message in _EXPECTED_WARNINGS:
                 warnings.filterwarnings("ignore", message)
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)

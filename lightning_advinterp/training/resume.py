@@ -11,6 +11,7 @@ from lightning_advinterp.networks.same_outputs import require_recorded_outputs
 from lightning_advinterp.training.checkpoint_io import WEIGHTS, not_finite, read_checkpoint
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.optimization import create_optimizer
+from lightning_advinterp.training.taking_up import entries_of
 
 _log = logging.getLogger(__name__)
 _SHOWN = 3
@@ -79,15 +80,18 @@ def examine(path: Path) -> Start:
     bad = not_finite({name: content.get(name) for name in WEIGHTS})
     if bad:
         raise ValueError(f"{path} holds NaN or infinity in {bad}.")
-    try:
-        loops = content["loops"]["fit_loop"]
-        epochs, batches = loops["epoch_progress"]["current"], loops["epoch_loop.batch_progress"]["current"]
-        within = epochs["ready"] > epochs["processed"]
-        return Start(path, epochs["processed"], batches["processed"] if within else 0, content["global_step"])
-    except (KeyError, TypeError):
-        raise ValueError(
-            f"{path} is no checkpoint of a training run; to start from its weights, give model.weights."
-        ) from None
+    with entries_of(path):
+        fit = content.get("loops", {}).get("fit_loop", {})
+        if "epoch_progress" not in fit or "global_step" not in content:
+            raise ValueError(
+                f"{path} is no checkpoint of a training run; to start from its weights, give model.weights."
+            )
+        epochs, batches = fit["epoch_progress"]["current"], fit["epoch_loop.batch_progress"]["current"]
+        counts = (epochs["ready"], epochs["processed"], batches["processed"], content["global_step"])
+        if not all(isinstance(count, int) and count >= 0 for count in counts):
+            raise TypeError(f"a count of epochs, batches or steps among {counts} is none")
+        ready, epoch, batch, step = counts
+        return Start(path, epoch, batch if ready > epoch else 0, step)
 
 
 def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None, *, averaged: bool = False) -> None:
@@ -103,7 +107,8 @@ def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None, *,
         ValueError: saying what differs, and what to do.
     """
     content = read_checkpoint(start.path, mmap=True)
-    differs = [*_network_differs(content, model), *_optimizer_differs(content, model)]
+    with entries_of(start.path):
+        differs = [*_network_differs(content, model), *_optimizer_differs(content, model)]
     if ("averaging_state" in content) != averaged:  # an average would be taken for the weights that are trained
         differs.append(
             "its weights were averaged (ema), now they are not" if not averaged else "it has no average (ema)"
@@ -126,7 +131,8 @@ def check_classes(start: Start, model: RobustClassifier) -> None:
         ValueError: naming the first class that differs.
     """
     content = read_checkpoint(start.path, mmap=True)
-    require_recorded_outputs(content, model.network.origin, f"resume: {start.path}")
+    with entries_of(start.path):
+        require_recorded_outputs(content, model.network.origin, f"resume: {start.path}")
 
 
 def _network_differs(content: Mapping[str, Any], model: RobustClassifier) -> list[str]:
