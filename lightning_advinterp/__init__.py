@@ -1,3 +1,54 @@
-"""Train robust, interpretable image classifiers, and measure whether they mean what they seem to mean."""
+"""Train robust, interpretable image classifiers, and measure whether they mean what they seem to mean.
+
+The names below are the stable interface: they keep their meaning within a minor version, and one that is to go warns
+for one minor version before it does. Everything else is reached by the full path of its module, and may move.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lightning_advinterp.analyses.base.question import Question
+    from lightning_advinterp.attacks.prediction.presets import create_attack, fgsm, pgd
+    from lightning_advinterp.cli.evaluation.notebook import evaluate
+    from lightning_advinterp.core.result import Result
+    from lightning_advinterp.explanations.presets import create_explanation
+    from lightning_advinterp.networks.factory import create_network
+    from lightning_advinterp.report.load import load_results
+    from lightning_advinterp.training.module import RobustClassifier
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Question",
+    "Result",
+    "RobustClassifier",
+    "__version__",
+    "create_attack",
+    "create_explanation",
+    "create_network",
+    "evaluate",
+    "fgsm",
+    "load_results",
+    "pgd",
+]
+
+# Imported on first use: every command imports this file, and most need neither Lightning nor torch at once.
+_HOMES = {
+    "Question": "analyses.base.question",
+    "Result": "core.result",
+    "RobustClassifier": "training.module",
+    "create_attack": "attacks.prediction.presets",
+    "create_explanation": "explanations.presets",
+    "create_network": "networks.factory",
+    "evaluate": "cli.evaluation.notebook",
+    "fgsm": "attacks.prediction.presets",
+    "load_results": "report.load",
+    "pgd": "attacks.prediction.presets",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

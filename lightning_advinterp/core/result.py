@@ -1,5 +1,6 @@
 """What an analysis found, as data."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,3 +29,14 @@ class Result:
     tables: dict[str, list[Row]] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+
+
+def joined(name: str, results: Sequence[Result]) -> Result:
+    """Return the tables, arrays and scalars of several analyses as one result."""
+    whole = Result(name)
+    for result in results:
+        whole.scalars.update(result.scalars)
+        whole.tables.update(result.tables)
+        whole.arrays.update(result.arrays)
+        whole.provenance.update(result.provenance)
+    return whole

@@ -20,6 +20,7 @@ from PIL import Image
 from lightning_advinterp.core.files import write_atomically, write_text
 from lightning_advinterp.core.names import cell, file_name, from_cell, printable
 from lightning_advinterp.core.result import Result, Row
+from lightning_advinterp.report.load import listed
 from lightning_advinterp.report.plain import plain_text
 from lightning_advinterp.report.store import digests, staged, write_record
 
@@ -113,8 +114,8 @@ def save_results(
         figures: by name.
         provenance: settings, seed, hashes and versions, common to all.
         more: what else stands in ``results.json``.
-        keep: the part of the folder's record whose files stay (``scalars``, ``files``), found by the same evaluation
-            before.
+        keep: the part of the folder's record whose files stay (``scalars``, ``results``, ``files``), found by the same
+            evaluation before.
     """
     kept_files: Mapping[str, str] = {} if keep is None else keep["files"]
     with staged(folder) as stage:
@@ -139,7 +140,11 @@ def save_results(
             if path.parent.name == "figures" and path.stem not in drawn:
                 drawn.append(path.stem)
         write_text(stage / "index.html", _page(tables, drawn, summary["provenance"]))
-        write_record(stage, summary | _json(more) | {"files": {**kept_files, **digests(stage)}})
+        stored = {
+            **({} if keep is None else keep["results"]),
+            **{name: listed(result) for name, result in results.items()},
+        }
+        write_record(stage, summary | _json(more) | {"results": stored, "files": {**kept_files, **digests(stage)}})
 
 
 def save_table(folder: Path, folders: Sequence[str], printed: Sequence[Row]) -> None:

@@ -38,7 +38,7 @@ class Looking(nn.Module):
 
 def top(images, place, kind="real"):
     """The numbers of a unit's strongest images, by its place among the units of all layers."""
-    return [int(number) for number in images.result().arrays[f"unit_images/{kind}"][place] if number >= 0]
+    return [int(number) for number in images.result().arrays[f"unit_images-{kind}"][place] if number >= 0]
 
 
 def take_pictures(network, data, attacks, requests, seed=0, highlight="activation", **options):

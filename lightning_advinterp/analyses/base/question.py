@@ -120,14 +120,3 @@ class Question:
     def choose(self, images: Any) -> list[int] | None:
         """Return the places of the images that it looks at, where it chooses them by itself; None: it does not."""
         return None
-
-
-def joined(name: str, results: Sequence[Result]) -> Result:
-    """Return the tables, arrays and scalars of several analyses as one result."""
-    whole = Result(name)
-    for result in results:
-        whole.scalars.update(result.scalars)
-        whole.tables.update(result.tables)
-        whole.arrays.update(result.arrays)
-        whole.provenance.update(result.provenance)
-    return whole

@@ -65,6 +65,6 @@ class UnitImages:
             self._top[kind].load_state_dict(top)
 
     def result(self) -> Result:
-        """Return the numbers of every unit's images, the strongest first: ``<name>/<kind>``, int64 ``[U, count]``."""
-        arrays = {f"{self.name}/{kind}": top.ranking(self.count).index.numpy() for kind, top in self._top.items()}
+        """Return the numbers of every unit's images, the strongest first: ``<name>-<kind>``, int64 ``[U, count]``."""
+        arrays = {f"{self.name}-{kind}": top.ranking(self.count).index.numpy() for kind, top in self._top.items()}
         return Result(self.name, arrays=arrays if self._widths else {})

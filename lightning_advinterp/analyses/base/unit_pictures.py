@@ -174,8 +174,8 @@ class UnitPictures:
             if not shown:
                 rows.append(head | dict.fromkeys(("rank", "image", "predicted", "picture", "mask")))
             for rank, number in enumerate(shown):
-                picture = f"{self.name}/{request.kind}-{number}"
-                mask = f"{self.name}/mask-{request_number}-{number}"
+                picture = f"{self.name}-{request.kind}-{number}"
+                mask = f"{self.name}-mask-{request_number}-{number}"
                 arrays[picture] = self._images[request.kind][number].permute(1, 2, 0).numpy()
                 arrays[mask] = (255 * masks[number].byte()).numpy()
                 predicted = self._predicted[request.kind][number]

@@ -75,7 +75,7 @@ def best_requests(results: Mapping[str, Result], count: int) -> list[UnitRequest
     for best in best_units(rows, count):
         for row in rows:
             if (row["layer"], row["unit"]) == (best["layer"], best["unit"]):
-                images = top[f"dissection_top/{row['images']}"][units[row["layer"], row["unit"]]]
+                images = top[f"dissection_top-{row['images']}"][units[row["layer"], row["unit"]]]
                 numbers = tuple(int(image) for image in images if image >= 0)
                 shown = {key: row[key] for key in _SHOWN if key in row}
                 requests.append(UnitRequest(row["tap"], row["unit"], row["images"], numbers, row["threshold"], shown))

@@ -31,10 +31,10 @@ def pictures_of_state(state: FragilityState, cases: Sequence[Case]) -> tuple[lis
                     continue
                 measured = state.rows[image][number]
                 keys = {
-                    "picture": f"fragility/{image}",
-                    "map": f"fragility/{image}-{method}",
-                    "moved": f"fragility/{image}-case{number}",
-                    "moved_map": f"fragility/{image}-case{number}-map",
+                    "picture": f"fragility-{image}",
+                    "map": f"fragility-{image}-{method}",
+                    "moved": f"fragility-{image}-case{number}",
+                    "moved_map": f"fragility-{image}-case{number}-map",
                 }
                 moved, moved_map = picture.cases[number]
                 values = (picture.image, picture.maps[method], moved, moved_map)

@@ -46,11 +46,11 @@ def exemplar_rows(
     for number, exemplar in sorted(exemplars.items()):
         before = {"before": (exemplar.image, exemplar.before)}
         for attack, (image, strongest) in (before | exemplar.after).items():
-            picture = f"influence/{number}-{attack}"
+            picture = f"influence-{number}-{attack}"
             arrays[picture] = image.numpy()
             for rank, training in enumerate(strongest):
                 sample = images[places[training]]
-                key, label = f"influence/training-{training}", int(sample.label)
+                key, label = f"influence-training-{training}", int(sample.label)
                 arrays[key] = np.asarray(sample.image.permute(1, 2, 0))
                 row: Row = {"image": number, "attack": attack, "rank": rank, "training": training}
                 row["training_name"] = names[label] if label < len(names) else f"class {label}"

@@ -82,7 +82,7 @@ class Panels(PanelsConfig, Question):
         for layer, numbers in units.items():
             for number in numbers:
                 for kind, (place, row) in by_unit[layer, number].items():
-                    driving = semantics.arrays[f"semantics_top/{kind}"][place][: self.images]
+                    driving = semantics.arrays[f"semantics_top-{kind}"][place][: self.images]
                     images = tuple(int(image) for image in driving if image >= 0)
                     shown = {key: row[key] for key in _SHOWN if key in row}
                     requests.append(UnitRequest(row["tap"], number, kind, images, row=shown))

@@ -241,7 +241,7 @@ class SemanticsAnalysis:
         )
         setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
         result = build_result(self.name, setting, seen, self._sample)
-        result.arrays.update({f"{self.name}_top/{kind}": self._driving(kind, layers) for kind in self.kinds})
+        result.arrays.update({f"{self.name}_top-{kind}": self._driving(kind, layers) for kind in self.kinds})
         for number, (kind, split) in enumerate(self._split.items()):
             rows = split.rows(setting, kind, self.attacks[kind].eps)
             result.tables["semantics_success"] += rows

@@ -148,12 +148,14 @@ def save_evaluation(
     before = record.get("analyses") or {}
     kept = [name for name in before if name not in outcomes]
     lost = set(differing(folder, record))
-    kept = [name for name in kept if not lost & set(before[name]["files"])]
+    listed = set(record.get("results") or ())
+    kept = [name for name in kept if not lost & set(before[name]["files"]) and set(before[name]["results"]) <= listed]
     keep = None
     if kept:
         files = {file: record["files"][file] for name in kept for file in before[name]["files"]}
         scalars = {name: record["scalars"][name] for analysis in kept for name in before[analysis]["results"]}
-        keep = {"files": files, "scalars": scalars}
+        stored = {name: record["results"][name] for analysis in kept for name in before[analysis]["results"]}
+        keep = {"files": files, "scalars": scalars, "results": stored}
         origin = joined_provenance(evaluation, record["provenance"], kept, origin, list(outcomes))
         extra = {**extra, "depends_on": {**record["depends_on"], **extra["depends_on"]}}
     analyses = {name: before[name] for name in kept} | {

@@ -12,14 +12,14 @@ from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
-from lightning_advinterp.analyses.base.question import Data, Scene, joined
+from lightning_advinterp.analyses.base.question import Data, Scene
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.groups import Group, SkippedImages
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
-from lightning_advinterp.core.result import Result
+from lightning_advinterp.core.result import Result, joined
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images

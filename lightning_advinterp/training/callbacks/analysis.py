@@ -14,13 +14,13 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.protocol import Analysis
-from lightning_advinterp.analyses.base.question import Question, Scene, joined
+from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.base.runner import Runner
 from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.attacks.prediction.presets import create_attacks
-from lightning_advinterp.core.result import Result
+from lightning_advinterp.core.result import Result, joined
 from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.labels import balanced_subset

@@ -1,0 +1,112 @@
+"""Stored results, read back as they were: what figures draw from can be had from the folder alone."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.core.names import file_name
+from lightning_advinterp.core.reading import read_rows
+from lightning_advinterp.core.result import Result, Row, joined
+from lightning_advinterp.report.store import RECORD, differing, read_record
+
+_REMEDY = "evaluate anew"
+
+
+def listed(result: Result) -> dict[str, Any]:
+    """Return what the record of a folder says of a result: its tables with their columns' kinds, and its arrays."""
+    return {
+        "tables": {name: _kinds(rows) for name, rows in result.tables.items()},
+        "arrays": {name: "image" if array.dtype == np.uint8 else "values" for name, array in result.arrays.items()},
+    }
+
+
+def _kinds(rows: Sequence[Row]) -> dict[str, str]:
+    """Return every column's kind: ``truth``, ``integer``, ``number`` or ``text``; ``missing`` where no row has it."""
+    kinds: dict[str, str] = {}
+    for row in rows:
+        for column, value in row.items():
+            kind = _kind(value)
+            before = kinds.get(column, "missing")
+            if before == "missing" or kind == before:
+                kinds[column] = kind
+            elif kind != "missing":
+                kinds[column] = "number" if {kind, before} == {"integer", "number"} else "text"
+    return kinds
+
+
+def _kind(value: Any) -> str:
+    if value is None or (isinstance(value, float) and value != value):
+        return "missing"
+    if isinstance(value, bool | np.bool_):
+        return "truth"
+    if isinstance(value, int | np.integer):
+        return "integer"
+    return "number" if isinstance(value, float | np.floating) else "text"
+
+
+def load_results(folder: str | Path) -> dict[str, Result]:
+    """Return what an evaluation wrote, by question: tables, scalars and arrays, for figures and further work.
+
+    Numbers have the digits of the CSV files (six; thresholds nine). A missing value is None.
+
+    Args:
+        folder: ``--output`` of an evaluation, or the folder of one of its networks below it.
+
+    Raises:
+        FileNotFoundError: if the folder holds no evaluation.
+        DamagedFileError: if it was written by a version that did not list its results, or if a file is missing or is
+            not what was written.
+    """
+    place = Path(folder)
+    record = read_record(place)
+    if record is None:
+        raise FileNotFoundError(f"{place}: there is no evaluation here ({RECORD} is missing).")
+    if "results" not in record or "analyses" not in record:
+        raise DamagedFileError(f"{place / RECORD} lists no results: an earlier version wrote it; {_REMEDY}.")
+    changed = differing(place, record)
+    if changed:
+        raise DamagedFileError(f"{place}: {', '.join(changed)} is missing or is not what was written; {_REMEDY}.")
+    results = {name: _load(place, name, record) for name in record["results"]}
+    return {
+        question: joined(question, [results[name] for name in entry["results"] if name in results])
+        for question, entry in record["analyses"].items()
+    }
+
+
+def _load(folder: Path, name: str, record: Mapping[str, Any]) -> Result:
+    stored = record["results"][name]
+    scalars = {key: float("nan") if value is None else value for key, value in record["scalars"].get(name, {}).items()}
+    tables = {table: _rows(folder, table, kinds) for table, kinds in stored["tables"].items()}
+    arrays = {key: _array(folder, key, kind) for key, kind in stored["arrays"].items()}
+    return Result(name, scalars, tables, arrays, record["provenance"].get("analyses", {}).get(name, {}))
+
+
+def _rows(folder: Path, table: str, kinds: Mapping[str, str]) -> list[Row]:
+    if not kinds:
+        return []
+    rows = read_rows(folder / f"{file_name(table)}.csv", kinds, _REMEDY)
+    return [{column: _value(row[column], kind) for column, kind in kinds.items()} for row in rows]
+
+
+def _value(text: str, kind: str) -> Any:
+    if text == "" or kind == "missing":
+        return None
+    if kind == "truth":
+        return text == "true"
+    if kind == "integer":
+        return int(text)
+    return float(text) if kind == "number" else text
+
+
+def _array(folder: Path, key: str, kind: str) -> NDArray[Any]:
+    if kind == "image":
+        with Image.open(folder / "images" / f"{file_name(key)}.png", formats=["PNG"]) as image:
+            return np.asarray(image)
+    with np.load(folder / "arrays" / f"{file_name(key)}.npz", allow_pickle=False) as stored:
+        values: NDArray[Any] = stored["values"]
+        return values
