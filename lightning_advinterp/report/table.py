@@ -35,7 +35,8 @@ def radius(eps: float) -> str:
     >>> radius(8 / 255), radius(2.0)
     ('8/255', '2')
     """
-    return f"{eps * 255:g}/255" if eps < 1 else f"{eps:g}"
+    # Five digits, since a radius that is read back from a table has six.
+    return f"{eps * 255:.5g}/255" if eps < 1 else f"{eps:.5g}"
 
 
 def accuracy_table(networks: Mapping[str, Sequence[Row]], title: str = "") -> Table:
