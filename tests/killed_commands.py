@@ -66,9 +66,9 @@ def prepare(folder: Path) -> dict[str, Callable[[str], None]]:
     """Write the inputs into a folder and go there; return the commands, which take their output."""
     from unit_evaluations import write_inputs
 
-    from lightning_advinterp import adversarial, export
     from lightning_advinterp.ablation import command as ablation
     from lightning_advinterp.analyses.base.journal import Journal
+    from lightning_advinterp.cli import adversarial, export
     from lightning_advinterp.cli.evaluation.command import evaluate
 
     os.chdir(write_inputs(folder))

@@ -5,8 +5,8 @@ import signal
 
 import pytest
 
-from lightning_advinterp import adversarial, export
 from lightning_advinterp.ablation import command as ablation
+from lightning_advinterp.cli import adversarial, export
 from lightning_advinterp.cli.evaluation import command as evaluation
 from lightning_advinterp.core.errors import (
     TRACEBACK,

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from helpers import Memory, small_batch, small_network
 
-from lightning_advinterp import locks
+from lightning_advinterp.core import locks
 from lightning_advinterp.core.locks import LOCK, FolderInUseError, held, in_use
 
 FORK = multiprocessing.get_context("fork")

@@ -67,7 +67,8 @@ def main(args: Sequence[str] | None = None) -> None:
         with trusting(*vouched, files=plan.trust):
             run(plan, console)
             with held(plan.output, wait=60):  # processes of other seeds write the table too
-                remove_unfinished(Path(plan.output))
+                for folder in (Path(plan.output), Path(plan.output) / "figures"):
+                    remove_unfinished(folder)
                 write_table(plan, console)
 
 

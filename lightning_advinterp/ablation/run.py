@@ -15,7 +15,7 @@ from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.cli import TrainCLI, fit
 from lightning_advinterp.cli.evaluation import Evaluation, run_evaluation
 from lightning_advinterp.core.errors import plain_errors
-from lightning_advinterp.core.files import write_atomically
+from lightning_advinterp.core.files import remove_unfinished, write_atomically
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.tensor_files import save_plainly, with_hashes
 from lightning_advinterp.report.store import RECORD, clear, differing, read_record, recover, staged
@@ -201,5 +201,6 @@ def _test_start(plan: Plan, seed: int, console: Console) -> None:
     cli.model.classes = cli.model.class_names = list(cli.datamodule.classes)  # type: ignore[attr-defined]
     content = {"state_dict": cli.model.state_dict(), "epoch": -1}
     cli.model.on_save_checkpoint(content)
+    remove_unfinished(folder)
     write_atomically(folder / "last.ckpt", lambda file: save_plainly(with_hashes(content), file))
     _test(replace(plan, attack=()), START, seed, "last", console)

@@ -7,9 +7,9 @@ import pytest
 from interruptions import PowerCut
 from unit_evaluations import run, write_checkpoint, write_inputs
 
-from lightning_advinterp import files
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.journal import Journal
+from lightning_advinterp.core import files
 
 FLAGS = ("accuracy", "--batch_size", "4")
 
