@@ -1,11 +1,13 @@
 """One process at a time writes into a folder; a second one learns who it is."""
 
 import contextlib
+import errno
 import json
 import os
 import secrets
 import signal
 import socket
+import stat
 import sys
 import threading
 import time
@@ -147,6 +149,8 @@ def _open_locked(place: Path) -> int | None:
             if not _lock(handle):
                 os.close(handle)
                 return None
+            if not stat.S_ISREG(os.fstat(handle).st_mode):
+                raise OSError(errno.EINVAL, f"{place.name} is no file", str(place))
             # Whoever held it before may have removed it between the two steps.
             if os.fstat(handle).st_ino == os.stat(place).st_ino:
                 return handle

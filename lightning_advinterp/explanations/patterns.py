@@ -14,6 +14,7 @@ from lightning_advinterp.explanations.operations import Op
 from lightning_advinterp.explanations.program import Program
 from lightning_advinterp.explanations.question import asking
 from lightning_advinterp.explanations.verification import verified_program
+from lightning_advinterp.networks.tensor_checks import listed, no_numbers
 
 _METHOD = "pattern_attribution"
 
@@ -39,11 +40,15 @@ class Patterns:
 
         Raises:
             FileNotFoundError: if there is no such file.
-            ValueError: if it is no whole safetensors file.
+            ValueError: if it is no whole safetensors file, or holds NaN or infinity.
         """
         if not Path(path).is_file():
             raise FileNotFoundError(f"patterns: no file {path}; learn_patterns(network, images).save({str(path)!r}).")
-        return cls(read_tensor_file(path, what="patterns"))
+        values = read_tensor_file(path, what="patterns")
+        wrong = dict(no_numbers(values))
+        if wrong:
+            raise ValueError(f"patterns: {path} holds {listed(wrong)}; learn them anew.")
+        return cls(values)
 
     def of(self, name: str, layer: Affine) -> Tensor:
         """Return w ⊙ a of a layer.

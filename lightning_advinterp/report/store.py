@@ -8,6 +8,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -93,7 +94,9 @@ def recover(folder: Path) -> None:
         with suppress(OSError, ValueError, KeyError, TypeError):
             begun = read_json(folder / _MOVE)
             names = [name for name in begun["names"] if _inside(name)]
-            _move(folder, names, Path(begun["to"]))
+            destination = Path(begun["to"])
+            if _is_aside(folder, destination):  # the note is a file, and files can be damaged
+                _move(folder, names, destination)
         (folder / _MOVE).unlink(missing_ok=True)
     if (folder / _STAGE).exists():
         _publish(folder)
@@ -145,6 +148,20 @@ def new_place(folder: Path) -> Path:
     while (place := start.with_name(f"{start.name}.old-{number}")).exists():
         number += 1
     return place
+
+
+def _is_aside(folder: Path, destination: Path) -> bool:
+    """Whether a folder is one that :func:`new_place` names for this one, or for one that it lies in."""
+    inner = folder.absolute()
+    for output in (inner, *inner.parents):
+        place = destination
+        for _ in inner.relative_to(output).parts:
+            place = place.parent
+        start = {output.parent: output.name, output: "results"}.get(place.parent)
+        named = start is not None and re.fullmatch(re.escape(start) + r"\.old-\d+", place.name)
+        if named and destination == place / inner.relative_to(output):
+            return True
+    return False
 
 
 def _move(folder: Path, names: Sequence[str], destination: Path) -> None:

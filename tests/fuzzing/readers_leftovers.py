@@ -10,14 +10,14 @@ import yaml
 
 from fuzzing.reader import DAMAGE, Reader
 from fuzzing.readers_networks import CLASS_PATH, backbone
-from lightning_advinterp import locks
 from lightning_advinterp.cli.evaluation.outputs import read_outputs
+from lightning_advinterp.core import locks
 from lightning_advinterp.core.files import read_sealed, write_sealed
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.layout import read_annotations
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.report import save_results
-from lightning_advinterp.report.store import belongings, differing, move_aside, read_record, recover
+from lightning_advinterp.report.store import belongings, differing, move_aside, new_place, read_record, recover
 from lightning_advinterp.training.same_run import check_same_run
 
 
@@ -49,9 +49,10 @@ def _record(folder: Path) -> Any:
 
 def _moving(folder: Path) -> None:
     _evaluation(folder)
-    (folder / "old").mkdir()
-    move_aside(folder / "out", ["index.html"], folder / "old")
-    content = {"to": str(folder / "old"), "names": ["predictions.csv"]}
+    place = new_place(folder / "out")
+    place.mkdir()
+    move_aside(folder / "out", ["index.html"], place)
+    content = {"to": str(place), "names": ["predictions.csv"]}
     (folder / "out" / ".moving.json").write_text(json.dumps(content))
 
 

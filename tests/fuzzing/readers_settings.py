@@ -1,6 +1,7 @@
 """Readers of settings and of tables: configurations, distances, records of an ablation, its tables."""
 
 import math
+import os
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from lightning_advinterp.ablation.table import _accuracy, hits
 from lightning_advinterp.cli.adversarial import SetPlan
 from lightning_advinterp.cli.adversarial import parser as set_parser
 from lightning_advinterp.cli.evaluation import Evaluation
-from lightning_advinterp.cli.evaluation.command import evaluation_parser
+from lightning_advinterp.cli.evaluation.command import read_evaluation
 from lightning_advinterp.cli.parser import read_settings
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report import save_results
@@ -48,11 +49,14 @@ def _config(text: str) -> Any:
 
 
 def _settings(kind: type, parser: Any) -> Any:
-    return lambda folder: asdict(read_settings(kind, parser(), ["--config", str(folder / "config.yaml")]))
+    return lambda args: read_settings(kind, parser(), args)
 
 
-def _yaml(name: str, text: str, kind: type, parser: Any) -> Reader:
-    return Reader(f"{name}'s YAML", _config(text), _settings(kind, parser), name, words=KEYS, pipes=True)
+def _yaml(name: str, text: str, read: Any) -> Reader:
+    def value(folder: Path) -> Any:
+        return asdict(read(["--config", str(folder / "config.yaml")]))
+
+    return Reader(f"{name}'s YAML", _config(text), value, name, words=KEYS, pipes=True)
 
 
 def _matrix(folder: Path) -> None:
@@ -69,11 +73,8 @@ def _links(folder: Path) -> None:
 
 
 def _distances(folder: Path) -> Any:
-    (path,) = [
-        path
-        for path in folder.iterdir()
-        if path.suffix in (".csv", ".npy") and "copy" not in path.name and "part-" not in path.name
-    ]
+    paths = [folder / name for name in ("distances.csv", "distances.npy", "links.csv")]
+    path = next((path for path in paths if os.path.lexists(path)), folder / "links.csv")
     return class_distances(CLASSES, hierarchy=path)
 
 
@@ -83,7 +84,7 @@ def _sane_distances(value: Any) -> bool:
 
 
 def _record(folder: Path) -> None:
-    asked.note(folder / "asked.json", asked.testing(_test(folder)))
+    asked.note(folder / "asked.json", asked.testing(_test(folder), {"flags": ["--model.lr", "0.1"]}))
 
 
 def _test(folder: Path) -> Evaluation:
@@ -91,7 +92,7 @@ def _test(folder: Path) -> Evaluation:
 
 
 def _recorded(folder: Path) -> Any:
-    asked.require_same(folder / "asked.json", asked.testing(_test(folder)))
+    asked.require_same(folder / "asked.json", asked.testing(_test(folder), {"flags": ["--model.lr", "0.1"]}))
     return "same settings"
 
 
@@ -121,9 +122,9 @@ def _finite(value: Any) -> bool:
 
 
 READERS = (
-    _yaml("evaluation", EVALUATION, Evaluation, evaluation_parser),
-    _yaml("set", SET, SetPlan, set_parser),
-    _yaml("ablation", PLAN, Plan, ablation_parser),
+    _yaml("evaluation", EVALUATION, read_evaluation),
+    _yaml("set", SET, _settings(SetPlan, set_parser)),
+    _yaml("ablation", PLAN, _settings(Plan, ablation_parser)),
     Reader("distances .npy", _matrix, _distances, "taxonomy", _sane_distances),
     Reader("distances .csv", _matrix_csv, _distances, "taxonomy", _sane_distances),
     Reader("parent links", _links, _distances, "taxonomy", _sane_distances),

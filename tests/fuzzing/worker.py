@@ -99,7 +99,9 @@ def digest(value: Any) -> str:
     found = hashlib.sha256()
 
     def add(entry: Any) -> None:
-        if isinstance(entry, torch.Tensor):
+        if isinstance(entry, torch.Tensor) and (entry.is_meta or entry.layout != torch.strided):
+            found.update(f"tensor {entry.layout} {entry.device}".encode())
+        elif isinstance(entry, torch.Tensor):
             entry = entry.detach().cpu().contiguous()
             found.update(
                 f"tensor {entry.dtype} {tuple(entry.shape)}".encode()
