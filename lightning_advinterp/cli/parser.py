@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, TypeVar, get_type_hints
 
 import yaml
+from jsonargparse import Namespace
 
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.settings import check_numbers
@@ -48,10 +49,29 @@ def parsed_settings(kind: type, parser: SuggestingParser, args: Sequence[str] | 
     """Return what a command line says, by the parser's top-level keys; see :func:`read_settings`."""
     lists = {f"--{name}" for name, hint in get_type_hints(kind).items() if hint == list[str]}
     given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser, lists))
+    _check_kinds(parser, given)
     check_numbers(given)
     settings = dict(vars(parser.instantiate(given)))
     settings.pop("config")
     return settings
+
+
+def _check_kinds(parser: SuggestingParser, given: Namespace) -> None:
+    """Refuse what jsonargparse lets pass: a value for a whole group of settings, and null for what has no null.
+
+    Raises:
+        ValueError: naming the key.
+    """
+    for action in parser._actions:
+        group, dot, key = action.dest.partition(".")
+        if key == "help":  # of a setting that is a class
+            continue
+        if dot and not isinstance(given.get(group), Namespace | dict):
+            raise ValueError(f"{group} must be a group of keys, such as {action.dest}, got {given.get(group)!r}.")
+        kind: Any = getattr(action, "_typehint", action.type)
+        plain = isinstance(kind, type) and issubclass(kind, int | float | str)  # others may mean None
+        if plain and action.default is not None and given.get(action.dest, action.default) is None:
+            raise ValueError(f"{action.dest} must be of the kind {kind.__name__}, got null; leave the key out.")
 
 
 def named_class_paths(args: Sequence[str], key: str) -> list[str]:

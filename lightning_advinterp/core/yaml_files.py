@@ -73,7 +73,11 @@ def load_yaml(path: Path, loader: Any = yaml.SafeLoader) -> Any:
         FileNotFoundError: if there is no such file.
         ValueError: in one line, naming the file and the place.
     """
-    return yaml.load(checked_text(path), Loader=loader)
+    text = checked_text(path)
+    try:
+        return yaml.load(text, Loader=loader)
+    except (yaml.YAMLError, ValueError, TypeError) as error:  # a tag, an alias or a number that stands for nothing
+        raise ValueError(f"{path}: is not plain YAML: {' '.join(str(error).split())[:200]}.") from None
 
 
 def checked_text(path: Path) -> str:

@@ -45,7 +45,8 @@ class Patterns:
         if not Path(path).is_file():
             raise FileNotFoundError(f"patterns: no file {path}; learn_patterns(network, images).save({str(path)!r}).")
         values = read_tensor_file(path, what="patterns")
-        wrong = dict(no_numbers(values))
+        wrong = {name: str(value.dtype) for name, value in values.items() if not value.is_floating_point()}
+        wrong |= dict(no_numbers(values))
         if wrong:
             raise ValueError(f"patterns: {path} holds {listed(wrong)}; learn them anew.")
         return cls(values)

@@ -124,7 +124,13 @@ def _read(mean: str, deviation: str, said: Mapping[str, Any], source: str) -> No
 
 
 def _numbers(value: Any) -> Tensor:
-    return torch.as_tensor(value).detach().cpu().double().reshape(-1)
+    return (
+        torch.as_tensor(value, dtype=None if isinstance(value, Tensor) else torch.double)
+        .detach()
+        .cpu()
+        .double()
+        .reshape(-1)
+    )
 
 
 def _close(one: Normalizer, other: Normalizer) -> bool:

@@ -83,7 +83,9 @@ def not_finite(value: Any, name: str = "") -> str | None:
         'a.1'
     """
     if isinstance(value, Tensor):
-        return name if value.is_floating_point() and not bool(torch.isfinite(value).all()) else None
+        if value.is_meta or not value.is_floating_point():  # the former has no values
+            return None
+        return name if not bool(torch.isfinite(value).all()) else None
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
         found = not_finite(entry, f"{name}.{key}".lstrip("."))

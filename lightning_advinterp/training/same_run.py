@@ -7,7 +7,7 @@ from typing import Any
 
 import yaml
 
-from lightning_advinterp.core.reading import read_text
+from lightning_advinterp.core.yaml_files import load_yaml
 
 _log = logging.getLogger(__name__)
 
@@ -40,8 +40,8 @@ def check_same_run(config: Path, text: str) -> None:
     if not config.exists():
         return
     try:
-        was = yaml.safe_load(read_text(config))
-    except (ValueError, OSError, yaml.YAMLError) as error:
+        was = load_yaml(config)
+    except (ValueError, OSError) as error:
         _log.warning("%s cannot be read (%s); it is not compared with the configuration.", config, _first_line(error))
         return
     now = yaml.safe_load(text)

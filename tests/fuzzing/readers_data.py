@@ -127,7 +127,7 @@ def _set(folder: Path) -> None:
 def _set_value(folder: Path) -> Any:
     """All that a user takes from a set that says of itself that it is whole."""
     data = AdversarialSet(folder)
-    wrong = data.verify()
+    wrong = [*data.verify(), *map(str, data.missing())]
     if wrong:
         raise ValueError(f"{folder}: {', '.join(wrong)} is not what was written")
     return data.rows, [data[place] for place in range(len(data))], data.manifest

@@ -109,5 +109,5 @@ READERS = (
     Reader("run's configuration", _config, _same_run, "training", words=("name:", "model", "data", "seed_everything")),
     Reader("class list", _classes, lambda folder: read_outputs(folder / "classes.txt"), "data"),
     Reader("annotations", _annotations, read_annotations, "data"),
-    Reader("hub's folder", _hub, _hub_network, "networks"),
+    Reader("hub's folder", _hub, _hub_network, "networks", words=("mean", "std")),
 )

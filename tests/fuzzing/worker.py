@@ -22,6 +22,7 @@ import torch
 import yaml
 
 from fuzzing.mutations import Files, Node, mutate
+from fuzzing.probes import PROBES
 from fuzzing.reader import Reader
 from fuzzing.readers import READERS
 
@@ -181,6 +182,16 @@ def _where(error: BaseException) -> str:
     return f"{type(error).__name__} in {place}: {message[:70]}"
 
 
+def _mutated(reader: Reader, files: Files, seed: int) -> tuple[Files, str, str, str]:
+    """Return the case of a seed; mutations that do not fit the files (no tensor is left, for one) are drawn anew."""
+    rng = Random(f"{reader.name} {seed}")
+    while True:
+        try:
+            return mutate(files, rng, pipes=not reader.pipes)
+        except Exception:
+            continue
+
+
 def main(base: Path, memory: int) -> None:
     """Answer cases until the input ends."""
     answers = os.fdopen(os.dup(1), "w")
@@ -201,11 +212,11 @@ def main(base: Path, memory: int) -> None:
     answers.flush()
     for line in sys.stdin:
         number, seed = json.loads(line)
-        reader = READERS[number]
+        reader = (*READERS, *PROBES)[number]
         if number not in known:
             known[number] = pristine(reader, base)
         files, expected = known[number]
-        mutated, family, name, path = mutate(files, Random(f"{reader.name} {seed}"), pipes=not reader.pipes)
+        mutated, family, name, path = _mutated(reader, files, seed)
         outcome, detail = judge(reader, mutated, expected, family, base, watch)
         answers.write(json.dumps([outcome, detail, f"{family}/{name} {path}"]) + "\n")
         answers.flush()
