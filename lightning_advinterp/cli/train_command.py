@@ -8,11 +8,9 @@ from contextlib import ExitStack
 from typing import Any
 
 import pytorch_lightning as pl
-import torch
 import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.cli.train_keys import TrainParser, add_keys
 from lightning_advinterp.core.errors import plain_errors, stops_explained
@@ -36,7 +34,6 @@ from lightning_advinterp.training.callbacks import (
     ThroughputCallback,
 )
 from lightning_advinterp.training.callbacks.watch import SHORTHANDS, watchers
-from lightning_advinterp.training.layer_sync import SyncBatchNormPlugin
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.monitors import monitors, others_may_log
 from lightning_advinterp.training.outcome import final_accuracy, print_outcome
@@ -44,6 +41,7 @@ from lightning_advinterp.training.preflight import check
 from lightning_advinterp.training.resume import Start
 from lightning_advinterp.training.run_directory import RunDirectory
 from lightning_advinterp.training.taking_up import taking_up
+from lightning_advinterp.training.trainer import create_trainer
 
 __all__ = ["TrainCLI", "fit", "train"]
 
@@ -53,6 +51,8 @@ _EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # the folder of a run is fixed, so that it can go on
     "You have overridden `on_(before|after)_batch_transfer` in `LightningModule`",  # these are meant
     "The '.*_dataloader' does not have many workers",  # the concept world lies in memory and needs none
+    "Total length of `list` across ranks is zero",  # said before, of a run without validation images
+    "You defined a `validation_step` but have no `val_dataloader`",
     ".*LeafSpec",  # pytorch-lightning 2.6.6 on torch 2.15
 )
 """Lightning's warnings about what is intended here."""
@@ -129,23 +129,8 @@ class TrainCLI(LightningCLI):
         self.trainer = self.instantiate_trainer()
 
     def instantiate_trainer(self, **kwargs: Any) -> pl.Trainer:
-        """Build the trainer with the run's folder, logger and callbacks."""
-        given = dict(self.config_init.trainer)
-        if given["logger"] in (None, True):
-            given["logger"] = TensorBoardLogger(
-                self.directory.path.parent, self.directory.path.name, version="", default_hp_metric=False
-            )
-        given["callbacks"] = [*_as_list(given["callbacks"]), *self._watchers()]
-        given["plugins"] = [*_as_list(given["plugins"]), self.directory.checkpoint_io]
-        if given["sync_batchnorm"]:
-            given["plugins"].append(SyncBatchNormPlugin())
-        try:
-            return pl.Trainer(**given | {"default_root_dir": self.directory.path} | kwargs)
-        except MisconfigurationException as error:
-            raise ValueError(
-                f"trainer: {str(error).rstrip('.!')}. Asked for were accelerator={given['accelerator']!r} and "
-                f"devices={given['devices']!r}; this machine has a CPU and {torch.cuda.device_count()} CUDA devices."
-            ) from None
+        """Build the trainer; Lightning's own would know nothing of the run's folder."""
+        return create_trainer(dict(self.config_init.trainer), self.directory, self._watchers(), **kwargs)
 
     def _watchers(self) -> list[pl.Callback]:
         """The callbacks of the top-level keys, in the order in which they act.
@@ -203,13 +188,6 @@ class TrainCLI(LightningCLI):
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
 
 
-def _as_list(value: Any) -> list[Any]:
-    if value is None:
-        return []
-    return value if isinstance(value, list) else [value]
-
-
-@trusting()
 def fit(args: Sequence[str] | None = None) -> TrainCLI:
     """Train as configured, or go on where the run stopped.
 

@@ -1,6 +1,6 @@
 """The one batch that every part of the framework passes on."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -34,6 +34,28 @@ class Batch(NamedTuple):
     image: Tensor
     label: Tensor
     index: Tensor  # type: ignore[assignment]  # a tuple has a method of that name
+
+    @classmethod
+    def of(cls, batch: Any, *, indexed: bool = False) -> "Batch":
+        """Return what a loader gave as a batch.
+
+        Args:
+            batch: a batch, or a tuple or list of images, labels and indices. Missing labels and indices become -1; a
+                tensor alone holds images.
+            indexed: refuse a batch without indices, from which random draws derive in training.
+
+        Raises:
+            ValueError: if it is anything else.
+        """
+        fields = [batch] if isinstance(batch, Tensor) else list(batch) if isinstance(batch, tuple | list) else []
+        if not (3 if indexed else 1) <= len(fields) <= 3 or not all(isinstance(field, Tensor) for field in fields):
+            kind = type(batch).__name__
+            raise ValueError(
+                "a batch must be images, labels and their indices in the data set"
+                f"{'' if indexed else ' (or fewer of these)'}, got a {kind} of {len(fields)}."
+            )
+        unknown = torch.full((len(fields[0]),), -1, device=fields[0].device)
+        return cls(*fields, *[unknown] * (3 - len(fields)))
 
     def to_float(self) -> "Batch":
         """Return the batch with its images as float32 in [0, 1] (unchanged where they are floats)."""

@@ -101,6 +101,10 @@ class ImageDataModule(pl.LightningDataModule):
         """In order, every image once, on one process or several."""
         return self._evaluation_loader("test")
 
+    def predict_dataloader(self) -> "DataLoader[Batch]":
+        """The test images where there are any, else the validation images."""
+        return self._evaluation_loader("val" if self.test_dataset is None else "test")
+
     def augment_batch(self, batch: Batch, epoch: int) -> Batch:
         """Augment a training batch (uint8) on its device; asked only with ``augment_on_device``.
 

@@ -101,6 +101,7 @@ class ConceptWorldDataModule(ImageDataModule):
             "fit": (self.train_dataset, self.val_dataset),
             "validate": (self.val_dataset,),
             "test": (self.test_dataset,),
+            "predict": (self.test_dataset,),
         }
         every = (self.train_dataset, self.val_dataset, self.test_dataset)
         for data in every if stage is None else wanted.get(stage, ()):

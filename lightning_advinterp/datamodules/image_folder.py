@@ -14,7 +14,7 @@ from lightning_advinterp.data.scan import ALL, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform, TrainTransform
 from lightning_advinterp.datamodules.base import ImageDataModule
 
-_STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ()}
+_STAGES = {"fit": ("train", "val"), "validate": ("val",), "test": ("test",), "predict": ("val", "test")}
 
 
 class ImageFolderDataModule(ImageDataModule):

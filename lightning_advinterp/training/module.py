@@ -11,19 +11,16 @@ under attack (``val/{attack}_acc``) belongs to
 attack a network is judged.
 """
 
-from typing import Any, Literal
+from pathlib import Path
+from typing import Any, Literal, Self
 
-import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
-from torch.nn import functional as F
-from torchmetrics import MeanMetric, MetricCollection
-from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch, check_range
-from lightning_advinterp.networks import create_network
+from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
 from lightning_advinterp.networks.choice import with_outputs
 from lightning_advinterp.networks.compiled import CompiledPasses, check_backend, compile_passes, compiled
@@ -31,8 +28,10 @@ from lightning_advinterp.networks.modes import batch_of_one_explained
 from lightning_advinterp.networks.normalization import Channels
 from lightning_advinterp.networks.same_outputs import require_recorded_outputs, require_same_outputs
 from lightning_advinterp.objectives import Free, Objective, Standard
+from lightning_advinterp.training.clean_images import JudgedOnCleanImages
 from lightning_advinterp.training.course import check_course, training_length
 from lightning_advinterp.training.epoch_means import EpochMeans
+from lightning_advinterp.training.from_checkpoint import module_from_checkpoint
 from lightning_advinterp.training.optimization import (
     OptimizerConfig,
     ScheduleConfig,
@@ -41,11 +40,12 @@ from lightning_advinterp.training.optimization import (
 )
 
 
-class RobustClassifier(pl.LightningModule):
+class RobustClassifier(JudgedOnCleanImages):
     """An image classifier trained by any objective.
 
     Args:
-        network: torchvision name (``resnet18``), ``timm/NAME``, ``cifar_resnet20``, or a class path.
+        network: torchvision name (``resnet18``), ``timm/NAME``, ``cifar_resnet20``, or a class path; in Python also a
+            network that is built.
         weights: initial weights: an enum name (``IMAGENET1K_V1``), ``pretrained``, or a file.
         num_classes: number of outputs; a head of another size than the weights' is made anew.
         image_size: side of the input images in pixels, recorded with the network.
@@ -86,10 +86,12 @@ class RobustClassifier(pl.LightningModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        said = {"mean": mean, "std": std, "weights_set": weights_set, "new_head": new_head}
-        self.network = create_network(
-            network, weights, num_classes, input_size=image_size, stem=stem, **said | (network_options or {})
-        )
+        built: Any = network
+        if not isinstance(built, Network):
+            said = {"mean": mean, "std": std, "weights_set": weights_set, "new_head": new_head}
+            options = said | (network_options or {})
+            built = create_network(network, weights, num_classes, input_size=image_size, stem=stem, **options)
+        self.network: Network = built
         self.objective = objective or Standard()
         self.objective.seed = seed
         self.optimizer_config, self.schedule_config = optimizer, schedule
@@ -112,15 +114,15 @@ class RobustClassifier(pl.LightningModule):
         outputs = self.network.num_classes
         if outputs < 2:
             raise ValueError(f"num_classes must be 2 or more, since a classifier chooses among them, got {outputs}.")
-        self.val_loss = MeanMetric()  # Lightning's own mean over processes cuts half an image off odd batches
-        self.val_accuracy = MetricCollection(
-            {
-                "acc": MulticlassAccuracy(outputs, top_k=1, average="micro"),
-                "acc5": MulticlassAccuracy(outputs, top_k=min(5, outputs), average="micro"),
-            },
-            prefix="val/",
-            compute_groups=False,
-        )
+        self.create_metrics(outputs)
+
+    @classmethod
+    def load_from_checkpoint(  # type: ignore[override]  # what it takes and ignores has no meaning here
+        cls, checkpoint_path: str | Path, map_location: Any = None, hparams_file: Any = None, **kwargs: Any
+    ) -> Self:
+        """Rebuild a module with the checkpoint's network, see :func:`~.from_checkpoint.module_from_checkpoint`."""
+        module = module_from_checkpoint(cls, checkpoint_path, kwargs)
+        return module if map_location is None else module.to(map_location)
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits ``[B, K]`` of images ``[B, 3, H, W]`` in [0, 1]."""
@@ -146,7 +148,8 @@ class RobustClassifier(pl.LightningModule):
     def setup(self, stage: str) -> None:
         """Take the class names from the data module, and see whether its batches suit the objective."""
         data = getattr(self.trainer, "datamodule", None)
-        self.take_classes(data)
+        if data is not None:  # without a data module, what a checkpoint said stays
+            self.take_classes(data)
         innermost = getattr(self.objective, "base", None) or self.objective
         if stage == "fit" and isinstance(innermost, Free) and getattr(data, "replays", 1) == 1:
             rank_zero_warn(
@@ -156,7 +159,8 @@ class RobustClassifier(pl.LightningModule):
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """See that all labels are outputs of the network, before a GPU stops without a word."""
-        labels = Batch(*batch).label
+        batch = Batch.of(batch, indexed=self.trainer.training)
+        labels = batch.label
         if not (self.trainer.testing or self.trainer.predicting) and labels.device.type == "cpu" and labels.ndim == 1:
             check_range(labels, self.network.num_classes)
         return batch
@@ -205,15 +209,6 @@ class RobustClassifier(pl.LightningModule):
         kwargs.setdefault("inputs", [*wanted, *self._backward_inputs])
         self._backward_inputs = ()  # they hold the last batch's memory
         loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
-
-    def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        """Loss and accuracy on clean images."""
-        with compiled(self.network, self.passes):
-            logits = self.network(batch.image).float()
-        self.val_loss.update(F.cross_entropy(logits, batch.label), weight=len(batch.label))
-        self.log("val/loss", self.val_loss, batch_size=len(batch.label))
-        self.val_accuracy.update(logits, batch.label)
-        self.log_dict(dict(self.val_accuracy.items()), prog_bar=True, batch_size=len(batch.label))
 
     def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
         """Log, and note in which epoch: Lightning keeps showing monitors the value of an earlier one."""

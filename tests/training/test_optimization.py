@@ -6,7 +6,7 @@ import pytorch_lightning as pl
 import torch
 from helpers import small_network
 
-from lightning_advinterp.training.module import training_length
+from lightning_advinterp.training.course import training_length
 from lightning_advinterp.training.optimization import (
     OptimizerConfig,
     ScheduleConfig,

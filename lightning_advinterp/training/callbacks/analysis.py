@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
+import torch
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
 from pytorch_lightning.utilities.model_helpers import is_overridden
@@ -189,7 +190,10 @@ class AnalysisCallback(pl.Callback):
             return
         assert isinstance(pl_module, RobustClassifier)
         if self._answer is None:
-            ask([callback for callback in _due(trainer) if self.shares_run_with(callback, trainer)], trainer, pl_module)
+            others = [callback for callback in _due(trainer) if self.shares_run_with(callback, trainer)]
+            # Lightning's own validation may be in inference mode, in which attacks would have no gradients.
+            with torch.inference_mode(False), torch.no_grad():
+                ask(others, trainer, pl_module)
         answer, self._answer = self._answer, None
         assert answer is not None
         if trainer.is_global_zero:

@@ -47,6 +47,11 @@ class PicturesCallback(pl.Callback):
         if trainer.sanity_checking or not due or not trainer.is_global_zero:
             return
         assert isinstance(pl_module, RobustClassifier)
+        # Lightning's own validation may be in inference mode, in which attacks would have no gradients.
+        with torch.inference_mode(False), torch.no_grad():
+            self._draw(trainer, pl_module)
+
+    def _draw(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> None:
         dataset = validation_set(trainer)
         chosen = subset_indices(len(dataset), self.images, self.seed)
         batch = read_batch(dataset, chosen.tolist())

@@ -80,10 +80,16 @@ class Termination:
         raise SystemExit(128 + number)
 
 
+def in_an_allocations_shell() -> bool:
+    """Whether SLURM's variables are there, but not what ``srun`` tells every process that it starts."""
+    told = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+    return SLURMEnvironment.detect() and any(name not in os.environ for name in told)
+
+
 def _requeue_signal(trainer: pl.Trainer) -> int | None:
     """The signal that asks to save and to queue again; None outside SLURM, or where requeueing is switched off."""
     environment = getattr(trainer.strategy, "cluster_environment", None)
-    if environment is None and SLURMEnvironment.detect():
+    if environment is None and SLURMEnvironment.detect() and not in_an_allocations_shell():
         environment = SLURMEnvironment()
     if not isinstance(environment, SLURMEnvironment) or not environment.auto_requeue:
         return None
