@@ -13,7 +13,7 @@ from rich.console import Console
 from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.dissection.config import CONTROLS
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, load_subject
+from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, check_subject, load_images, load_subject
 from lightning_advinterp.cli.evaluation.one import Evaluated, choose_device, evaluate_one
 from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.cli.evaluation.running import Checking
@@ -110,16 +110,33 @@ def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
     worker_count(evaluation.num_workers)
     subjects = {"": evaluation}
     if evaluation.compare:
-        other = replace(evaluation, **evaluation.laid_over(NetworkChoice(checkpoint=evaluation.compare)))
-        load_subject(other)  # what is wrong with the second shows before the first is evaluated
-        subjects["compare"] = other
+        subjects["compare"] = replace(evaluation, **evaluation.laid_over(NetworkChoice(checkpoint=evaluation.compare)))
     names = [row.name for row in evaluation.rows]
     if len(set(names)) < len(names):
         raise ValueError(f"rows: every row of the table needs a name of its own, got {', '.join(names)}.")
     if evaluation.rows:
         subjects = {row.name: replace(evaluation, **evaluation.laid_over(row)) for row in evaluation.rows}
     _check_files(evaluation, Path(evaluation.output), console)
+    for other in list(subjects.values())[1:]:  # what is wrong with them shows before the first is evaluated
+        _check_other(other)
     return subjects
+
+
+def _check_other(evaluation: Evaluation) -> None:
+    """See that a further network can be evaluated on the same images; a row of a table that is absent is left out.
+
+    Raises:
+        ValueError, FileNotFoundError: if it cannot.
+    """
+    try:
+        subject = load_subject(evaluation)
+    except OSError:
+        if not evaluation.rows:
+            raise
+        return
+    check_subject(evaluation, subject)
+    if evaluation.question_names("data") and not evaluation.asks_for_all:
+        load_images(replace(evaluation, limit=1), subject)  # are its classes those of the folders?
 
 
 def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None:
