@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from itertools import chain
 from typing import Any
 
@@ -10,6 +11,22 @@ from torch import Tensor, nn
 
 ROUNDING = 1e-5
 """So far outside [0, 1] a pixel is taken for a rounding error of resizing, and clipped."""
+
+_looked_at: ContextVar[bool] = ContextVar("looked_at", default=False)
+
+
+@contextmanager
+def looked_at() -> Iterator[None]:
+    """Let attacks inside the block take an accelerator's batches as they are: to look at values waits for the device.
+
+    A training objective looks at its first batch, and its later ones come the same way. On a CPU every batch is looked
+    at.
+    """
+    token = _looked_at.set(True)
+    try:
+        yield
+    finally:
+        _looked_at.reset(token)
 
 
 def as_classes(value: Any, count: int, argument: str = "y", device: torch.device | None = None) -> Tensor:
@@ -56,7 +73,25 @@ def check_range(classes: Tensor, num_classes: int, argument: str = "y") -> None:
         ValueError: naming the smallest and the largest.
     """
     if classes.numel():
-        _check_range([float(bound) for bound in classes.aminmax()], num_classes, argument)
+        _check_range(torch.stack(classes.aminmax()).tolist(), num_classes, argument)
+
+
+def check_pixels(x: Tensor) -> None:
+    """Refuse images outside [0, 1] but for rounding; waits for the device.
+
+    Raises:
+        ValueError: naming the smallest and the largest value.
+    """
+    if x.numel():
+        _check_pixels(*torch.stack(x.detach().aminmax()).tolist())
+
+
+def _check_pixels(low: float, high: float) -> None:
+    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # NaN compares false
+        raise ValueError(
+            f"x must lie in [0, 1], got values in [{low:.8g}, {high:.8g}]; "
+            "normalisation is the network's first layer, not the data set's."
+        )
 
 
 def _check_range(bounds: list[float], num_classes: int, argument: str) -> None:
@@ -69,7 +104,9 @@ def _check_range(bounds: list[float], num_classes: int, argument: str) -> None:
 
 
 def checked_batch(x: Any, classes: dict[str, Any], num_classes: int | None) -> tuple[Tensor, dict[str, Tensor | None]]:
-    """Return images and their classes, ready for gradients; the device is waited for once.
+    """Return images and their classes, ready for gradients.
+
+    The device is waited for once, and inside :func:`looked_at` not at all.
 
     Args:
         x: float images ``[B, C, H, W]`` in [0, 1]. Rounding errors beyond are clipped.
@@ -93,19 +130,16 @@ def checked_batch(x: Any, classes: dict[str, Any], num_classes: int | None) -> t
         for argument, value in classes.items()
     }
     x = recordable(x.detach())
-    if not x.numel():
+    if not x.numel() or (_looked_at.get() and x.device.type != "cpu"):
         return x, found
     ranged = {key: value for key, value in found.items() if value is not None and num_classes is not None}
-    bounds = torch.stack([bound.double() for values in (x, *ranged.values()) for bound in values.aminmax()]).tolist()
+    # float32 holds every class index, and is there on every accelerator
+    bounds = torch.stack([bound.float() for values in (x, *ranged.values()) for bound in values.aminmax()]).tolist()
     for place, argument in enumerate(ranged, start=1):
         assert num_classes is not None
         _check_range(bounds[2 * place : 2 * place + 2], num_classes, argument)
     low, high = bounds[:2]
-    if not (low >= -ROUNDING and high <= 1 + ROUNDING):  # NaN compares false
-        raise ValueError(
-            f"x must lie in [0, 1], got values in [{low:.8g}, {high:.8g}]; "
-            "normalisation is the network's first layer, not the data set's."
-        )
+    _check_pixels(low, high)
     return (x if low >= 0 and high <= 1 else x.clamp(0, 1)), found
 
 

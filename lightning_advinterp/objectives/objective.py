@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction.grammar import OneAttack, one_attack
 from lightning_advinterp.attacks.prediction.presets import create_attack
-from lightning_advinterp.core.inputs import as_classes, check_range
+from lightning_advinterp.core.inputs import as_classes, check_pixels, check_range, looked_at
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode, check_batch_norm_mode, frozen_batch_norm
@@ -64,16 +64,19 @@ class Objective(ABC):
                 "a training objective needs gradients, which torch.inference_mode switches off for good; leave it."
             )
         batch = batch._replace(label=self._classes(network, batch))
-        with frozen_batch_norm(network, self.bn):
+        with frozen_batch_norm(network, self.bn), looked_at():
             return self.loss(network, batch, epoch=epoch)
 
     def _classes(self, network: nn.Module, batch: Batch) -> Tensor:
         label, classes = batch.label, getattr(network, "num_classes", None)
         label = as_classes(label, len(batch.image), "label", batch.image.device)
         # Looking at an accelerator's values waits for it: there only the first batch is looked at.
-        if classes is not None and (label.device.type == "cpu" or not self._looked):
+        accelerated = label.device.type != "cpu"
+        if classes is not None and not (accelerated and self._looked):
             check_range(label, classes, "label")
-            self._looked = True
+        if accelerated and not self._looked and batch.image.is_floating_point():
+            check_pixels(batch.image)
+        self._looked = True
         return label
 
     @abstractmethod

@@ -275,11 +275,19 @@ class Runner:
     def _merge(self, analyses: Sequence[Analysis]) -> None:
         if self.world_size == 1:
             return
-        states = self._gather([analysis.state_dict() for analysis in analyses])
-        for position, analysis in enumerate(analyses):
-            analysis.load_state_dict(states[0][position])  # the same order everywhere: sums agree to the last bit
-            for other in states[1:]:
-                analysis.merge(other[position])
+        # To one process and back: all states of all processes at each would take as much memory as there are processes.
+        states: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
+        torch.distributed.gather_object([analysis.state_dict() for analysis in analyses], states, dst=0)
+        merged: list[Any] = [None]
+        if states is not None:
+            for position, analysis in enumerate(analyses):
+                analysis.load_state_dict(states[0][position])
+                for other in states[1:]:  # always in this order: sums agree to the last bit
+                    analysis.merge(other[position])
+            merged = [[analysis.state_dict() for analysis in analyses]]
+        torch.distributed.broadcast_object_list(merged, src=0)
+        for analysis, state in zip(analyses, merged[0], strict=True):
+            analysis.load_state_dict(state)
 
 
 def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:

@@ -1,6 +1,6 @@
 """The weights that are judged and kept: a moving average of those that are trained."""
 
-from typing import final
+from typing import Any, final
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EMAWeightAveraging
@@ -29,6 +29,18 @@ class EMACallback(EMAWeightAveraging):
         if update_every_n_steps < 1:
             raise ValueError(f"update_every_n_steps must be 1 or more, got {update_every_n_steps}.")
         super().__init__(decay=decay, update_every_n_steps=update_every_n_steps)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Update where it is due, without waiting for the device.
+
+        torch asks the number of updates, twice an update, whether it is 0; in main memory that costs nothing.
+        """
+        average = self._average_model
+        if average is not None and average.n_averaged.device.type != "cpu":
+            average.n_averaged = average.n_averaged.cpu()
+        super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Leave the average in the network also where a run was complete already: no training came to an end then."""

@@ -53,7 +53,7 @@ class MidEpochCallback(Checkpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Save where it is due; the epoch's last batch and those before a validation leave it to what follows."""
-        stop = self._termination.asked(trainer)
+        stop = self._termination.asked(trainer, wait=False)
         loop = trainer.fit_loop.epoch_loop
         fetcher = trainer.fit_loop._data_fetcher
         assert fetcher is not None

@@ -6,9 +6,11 @@ import signal
 import subprocess
 import threading
 from types import FrameType
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import pytorch_lightning as pl
+import torch
+import torch.distributed as dist
 from lightning_fabric.plugins.environments.slurm import SLURMEnvironment
 
 _log = logging.getLogger(__name__)
@@ -27,6 +29,8 @@ class Termination:
         """Nothing is to be saved at this moment: a signal ends the process where it is."""
         self._trainer: pl.Trainer | None = None
         self._interrupt: object = None
+        self._group: Any = None
+        self._on_its_way: tuple[Any, torch.Tensor] | None = None
 
     def listen(self, trainer: pl.Trainer) -> None:
         """Take the place of Lightning's handlers; it puts the earlier ones back after the training."""
@@ -59,11 +63,33 @@ class Termination:
         if number == signal.SIGINT and self._trainer.is_global_zero:
             _log.warning("Ctrl-C: stopping at the end of this step; once more: at once.")
 
-    def asked(self, trainer: pl.Trainer) -> bool:
-        """Whether any process received a signal; all processes must call this together."""
+    def asked(self, trainer: pl.Trainer, *, wait: bool = True) -> bool:
+        """Whether any process received a signal; all processes must call this together.
+
+        Args:
+            trainer: with the processes.
+            wait: for the answer; else it is that of the call before, which has arrived in the meantime. After every
+                batch nobody should wait for the others, and no accelerator for its host.
+        """
         if trainer.world_size == 1:
             return self.received is not None
-        return trainer.strategy.reduce_boolean_decision(self.received is not None, all=False)
+        earlier = self._arrived()
+        if wait or not (dist.is_initialized() and dist.is_gloo_available()):
+            return trainer.strategy.reduce_boolean_decision(earlier or self.received is not None, all=False)
+        if self._group is None:
+            self._group = dist.new_group(backend="gloo")  # in main memory, beside whatever the gradients take
+        note = torch.tensor(int(self.received is not None))
+        work = dist.all_reduce(note, dist.ReduceOp.MAX, group=self._group, async_op=True)
+        self._on_its_way = (work, note)
+        return earlier
+
+    def _arrived(self) -> bool:
+        """Return what all processes said at the call before."""
+        if self._on_its_way is None:
+            return False
+        (work, note), self._on_its_way = self._on_its_way, None
+        work.wait()
+        return bool(note)
 
     def stop(self, saved: str) -> NoReturn:
         """End the process with the shells' status for a signal, 128 + its number, after asking SLURM for another turn.
