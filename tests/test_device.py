@@ -36,7 +36,7 @@ def test_no_training_step_waits_for_the_device(name):
     network, objective = mark_module(small_network()).train(), OBJECTIVES[name]
     with SimulatedDevice() as first:
         objective(network, on_device(small_batch()), epoch=0).total.backward()
-    assert all(line.startswith("inputs.py") for line in first.waits), first.waits  # the first batch is looked at
+    assert all(line.startswith("core/inputs.py") for line in first.waits), first.waits  # the first batch is looked at
     for seed in (2, 3):
         with SimulatedDevice() as device:
             loss = objective(network, on_device(small_batch(seed=seed)), epoch=1)

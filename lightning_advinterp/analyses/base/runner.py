@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.base.failures import naming
 from lightning_advinterp.analyses.base.journal import Journal
+from lightning_advinterp.analyses.base.merging import merge_states
 from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.analyses.base.protocol import (
     Analysis,
@@ -169,7 +170,7 @@ class Runner:
 
     def _conclude(self, due: Sequence[Due]) -> None:
         """Merge what all processes saw in a run over the data."""
-        self._merge([entry.analysis for entry in due])
+        merge_states(self.rank, self.world_size, [entry.analysis for entry in due])
         for entry in due:
             if isinstance(entry.analysis, Settling):
                 with naming(entry.analysis):
@@ -271,23 +272,6 @@ class Runner:
         if self.world_size > 1:
             torch.distributed.all_gather_object(everyone, own)
         return everyone
-
-    def _merge(self, analyses: Sequence[Analysis]) -> None:
-        if self.world_size == 1:
-            return
-        # To one process and back: all states of all processes at each would take as much memory as there are processes.
-        states: list[Any] | None = [None] * self.world_size if self.rank == 0 else None
-        torch.distributed.gather_object([analysis.state_dict() for analysis in analyses], states, dst=0)
-        merged: list[Any] = [None]
-        if states is not None:
-            for position, analysis in enumerate(analyses):
-                analysis.load_state_dict(states[0][position])
-                for other in states[1:]:  # always in this order: sums agree to the last bit
-                    analysis.merge(other[position])
-            merged = [[analysis.state_dict() for analysis in analyses]]
-        torch.distributed.broadcast_object_list(merged, src=0)
-        for analysis, state in zip(analyses, merged[0], strict=True):
-            analysis.load_state_dict(state)
 
 
 def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:
