@@ -127,7 +127,7 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         images,
         attack,
         plan.output,
-        targets=plan.targets,
+        targets=plan.targets if attack.takes_target or plan.targets != 1 else None,
         batch_size=plan.batch_size,
         part=plan.part,
         device=device,

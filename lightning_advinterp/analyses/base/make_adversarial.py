@@ -15,6 +15,7 @@ from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.loop.attack import Attack, distances
+from lightning_advinterp.attacks.loop.goal import without_class
 from lightning_advinterp.attacks.prediction.ensemble import least_likely_targets
 from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
 from lightning_advinterp.core.finite import FiniteOutputs
@@ -91,6 +92,8 @@ def make_adversarial_set(
                 raise ValueError(
                     f"targets must be between 1 and the network's {network.num_classes} classes, got {targets}."
                 )
+            if targets is not None and not attack.takes_target:
+                raise ValueError(f"targets must be null for {attack.name}, which takes no targets, got {targets}.")
             if batch_size < 1 or part < 1:
                 raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
             if limit is not None and limit < 1:
@@ -171,7 +174,7 @@ def _attack(
         goal = attack.aim(x, clean, y, keys)
         wanted, targeted = goal.resolve(clean), goal.targeted
     else:
-        wanted, targeted = _least_likely(attack, x, clean, targets).gather(1, turn[:, None]).squeeze(1), True
+        wanted, targeted = _least_likely(attack, x, clean, y, targets).gather(1, turn[:, None]).squeeze(1), True
     x_adv = attack(network, x, y, target=wanted if targeted else None, keys=keys)
     stored = x_adv.mul(255).round().to(torch.uint8)
     seen = stored.float() / 255
@@ -181,6 +184,8 @@ def _attack(
     FiniteOutputs().check({"pixels of adversarial images": x_adv}, batch.index, logits)
     predicted = after.argmax(dim=1)
     success = (predicted == wanted) == targeted
+    if targeted:
+        success &= wanted != y  # such an image was not attacked
     linf, l2 = distances(seen, x.float())
     columns: list[list[Any]] = [
         values.tolist() for values in (items, batch.index, y, wanted, predicted, success, linf, l2)
@@ -188,9 +193,9 @@ def _attack(
     return stored.cpu(), [AdversarialRow(*row) for row in zip(*columns, strict=True)]
 
 
-def _least_likely(attack: Attack, x: Tensor, clean: Tensor, count: int) -> Tensor:
-    """Return the ``count`` least likely classes, int64 ``[B, count]``, the least first; of equals the first."""
+def _least_likely(attack: Attack, x: Tensor, clean: Tensor, y: Tensor, count: int) -> Tensor:
+    """Return the ``count`` least likely other classes than ``y``, int64 ``[B, count]``, the least first."""
     if isinstance(attack, EnsembleAttack):
         with frozen_eval(attack.ensemble):
-            return least_likely_targets(attack.ensemble.to(x.device), x, count)
-    return clean.argsort(dim=1, stable=True)[:, :count]
+            return least_likely_targets(attack.ensemble.to(x.device), x, count, y=y)
+    return without_class(clean, y, torch.inf).argsort(dim=1, stable=True)[:, :count]
