@@ -1,5 +1,6 @@
-"""Classes by their path."""
+"""Classes by their path, and what they can be told."""
 
+import inspect
 import sys
 from importlib import import_module
 from pathlib import Path
@@ -30,4 +31,30 @@ def import_class(path: str, argument: str) -> type:
     kind = getattr(module, name, None)
     if not isinstance(kind, type):
         raise ValueError(f"{argument}: module {module_path!r} has no class {name!r}.")
+    return kind
+
+
+def parameters_of(kind: type) -> set[str]:
+    """Return the names of the arguments that a class takes, those that it hands on to its bases included."""
+    names: set[str] = set()
+    for base in kind.__mro__:
+        constructor = vars(base).get("__init__")
+        if constructor is None:
+            continue
+        parameters = inspect.signature(constructor).parameters.values()
+        names |= {one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+            break
+    return names - {"self"}
+
+
+def class_of_path(path: str, base: type, argument: str) -> type:
+    """Import a class that the user named, which must inherit from another.
+
+    Raises:
+        ValueError: if it is not there, or does not.
+    """
+    kind = import_class(path, argument)
+    if not issubclass(kind, base):
+        raise ValueError(f"{argument}: {path} must inherit from {base.__module__}.{base.__qualname__}.")
     return kind

@@ -14,7 +14,8 @@ class ExplanationConfig:
 
     Attributes:
         type: ``gradient``, ``gradient_times_input``, ``smoothgrad``, ``integrated_gradients``, ``guided_backprop``,
-            ``deeplift``, ``lrp``, ``pattern_attribution``, ``cam``, ``gradcam`` or ``occlusion``.
+            ``deeplift``, ``lrp``, ``pattern_attribution``, ``cam``, ``gradcam`` or ``occlusion``; or the class path of
+            an explanation of your own, such as ``mine.Explanation``.
         name: what tables and log keys call it; the type when left out.
         softplus: β of the softplus that stands for relu while the explanation is computed.
         output: what is explained, ``logit`` (the default; integrated_gradients: softmax) or ``softmax``.
@@ -38,6 +39,7 @@ class ExplanationConfig:
         size: of occlusion's patches in pixels; 16 when left out.
         stride: between them; 8 when left out.
         patterns: the file of pattern_attribution.
+        options: further arguments of an explanation of your own.
     """
 
     type: str = "gradient"
@@ -64,6 +66,7 @@ class ExplanationConfig:
     size: int | None = None
     stride: int | None = None
     patterns: str | None = None
+    options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         for check in CHECKS:
@@ -72,11 +75,11 @@ class ExplanationConfig:
     @property
     def label_name(self) -> str:
         """What tables and log keys call the explanation."""
-        return self.name or self.type
+        return self.name or self.type.rpartition(".")[2]
 
     def given(self) -> dict[str, Any]:
         """Return the type's own settings that are given."""
-        common = ("type", "name")
+        common = ("type", "name", "options")
         return {
             f.name: value for f in fields(self) if f.name not in common and (value := getattr(self, f.name)) is not None
         }

@@ -1,9 +1,9 @@
 """Explanations by name: what builds each type from its configuration, and the papers' settings."""
 
-import inspect
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+from lightning_advinterp.core.registry import class_of_path, parameters_of
 from lightning_advinterp.explanations.cam import CAM, GradCAM
 from lightning_advinterp.explanations.config import CHECKS, ExplanationConfig
 from lightning_advinterp.explanations.deeplift import DeepLift
@@ -32,15 +32,7 @@ EXPLANATIONS: dict[str, type[Method]] = {
 
 def settings_of(kind: type[Method]) -> set[str]:
     """Return the names of the settings that a type takes."""
-    names: set[str] = set()
-    for base in kind.__mro__:
-        constructor = vars(base).get("__init__")
-        if constructor is not None:
-            parameters = inspect.signature(constructor).parameters.values()
-            names |= {p.name for p in parameters if p.kind not in (p.VAR_KEYWORD, p.VAR_POSITIONAL)}
-            if not any(p.kind is p.VAR_KEYWORD for p in parameters):
-                break
-    return names - {"self", "name"}
+    return parameters_of(kind) - {"name"}
 
 
 def kind_of(name: str) -> type[Method]:
@@ -49,6 +41,8 @@ def kind_of(name: str) -> type[Method]:
     Raises:
         ValueError: if there is no such type; the nearest is named.
     """
+    if "." in name:
+        return class_of_path(name, Method, "explanation type")
     if name not in EXPLANATIONS:
         near = get_close_matches(str(name), EXPLANATIONS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
@@ -58,7 +52,7 @@ def kind_of(name: str) -> type[Method]:
 
 def check_config(config: ExplanationConfig) -> type[Method]:
     """Refuse settings that the type does not take, or that have wrong values, and return its class."""
-    kind, given = kind_of(config.type), config.given()
+    kind, given = kind_of(config.type), config.given() | (config.options or {})
     known = settings_of(kind)
     for setting in given:
         if setting not in known:
@@ -67,7 +61,10 @@ def check_config(config: ExplanationConfig) -> type[Method]:
         if config.patterns is None:
             raise ValueError("pattern_attribution needs patterns: a file written by learn_patterns(…).save(FILE).")
     else:
-        kind(**given)
+        try:
+            kind(name=config.label_name, **given)
+        except TypeError as error:  # an argument that it needs is missing
+            raise ValueError(f"explanation {config.type}: {error}") from None
     return kind
 
 
@@ -78,7 +75,7 @@ def create_explanation(config: ExplanationConfig) -> Method:
         ValueError: naming the argument, the value and what was expected.
         FileNotFoundError: if the file of patterns does not exist.
     """
-    return check_config(config)(name=config.label_name, **config.given())
+    return check_config(config)(name=config.label_name, **config.given(), **(config.options or {}))
 
 
 CHECKS.append(check_config)

@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from helpers import small_batch, small_network
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from lightning_advinterp.attacks import AttackConfig, create_attack
 from lightning_advinterp.cli import evaluate, train
+from lightning_advinterp.explanations import ExplanationConfig, create_explanation
 
 ECE = "examples.extensions.calibration_error.Ece"
 CONFIG = """
@@ -85,6 +88,88 @@ def test_the_expected_calibration_error_against_a_literal_loop():
             gap = (predicted == labels)[inside].double().mean() - confidence[inside].mean()
             expected += float(inside.double().mean() * gap.abs())
     assert row["ece"] == pytest.approx(expected, abs=1e-12)
+
+
+def test_nifgsm_is_a_literal_loop():
+    network, batch = small_network().eval(), small_batch(n=3)
+    path = "examples.extensions.nifgsm.NIFGSM"
+    attack = create_attack({"type": path, "eps": "8/255", "steps": 4, "options": {"decay": 0.5}})
+    x, y, eps, decay = batch.image, batch.label, 8 / 255, 0.5
+    size, x_adv, velocity = eps / 4, x.clone(), torch.zeros_like(x)
+    for _ in range(4):
+        ahead = (x_adv + size * decay * velocity).requires_grad_()
+        loss = torch.nn.functional.cross_entropy(network(ahead), y, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, ahead)
+        velocity = decay * velocity + gradient / gradient.abs().sum((1, 2, 3), keepdim=True)
+        x_adv = (x + (x_adv + size * velocity.sign() - x).clamp(-eps, eps)).clamp(0, 1)
+    assert (attack(network, x, y) - x_adv).abs().max() < 1e-6
+    at_the_image = create_attack({"type": path, "eps": "8/255", "steps": 4, "options": {"decay": 0.0}})
+    mifgsm = create_attack({"type": "mifgsm", "eps": "8/255", "steps": 4, "decay": 0.0})
+    assert torch.equal(at_the_image(network, x, y), mifgsm(network, x, y))
+
+
+def test_mart_is_the_authors_loss():
+    from examples.extensions.mart import Mart
+
+    network, batch = small_network(), small_batch(n=4)
+    objective = Mart(AttackConfig("fgsm", "8/255"), beta=3.0)
+    loss = objective.loss(network, batch, epoch=0)
+    x_adv = objective.attack_at(0)(network, batch.image, batch.label, keys=objective.keys(batch, 0))
+    natural, attacked = (network(images).softmax(1).detach() for images in (batch.image, x_adv))
+    total = 0.0
+    for p, q, y in zip(natural, attacked, batch.label.tolist(), strict=True):
+        others = [float(q[k]) for k in range(len(q)) if k != y]
+        boosted = -float(torch.log(q[y])) - float(torch.log(torch.tensor(1.0001 - max(others))))
+        divergence = sum(float(p[k] * (torch.log(p[k]) - torch.log(q[k]))) for k in range(len(p)))
+        total += boosted + 3.0 * divergence * (1 - float(p[y]))
+    assert float(loss.total.detach()) == pytest.approx(total / 4, abs=1e-4)
+    loss.total.backward()
+    assert network.backbone.fc.weight.grad.abs().sum() > 0
+
+
+def test_integrated_smoothgrad_is_a_mean_of_integrated_gradients():
+    network, batch = small_network().eval(), small_batch(n=2)
+    path = "examples.extensions.integrated_smoothgrad.IntegratedSmoothGrad"
+    method = create_explanation(ExplanationConfig(path, steps=3, samples=1, sigma=0.0))
+    plain = create_explanation(ExplanationConfig("integrated_gradients", steps=3))
+    expected = plain.explain(network, batch.image, batch.label)
+    assert torch.equal(method.explain(network, batch.image, batch.label), expected)
+    noisy = create_explanation(ExplanationConfig(path, steps=3, options={"sigma": 0.1}, samples=2))
+    assert (noisy.explain(network, batch.image, batch.label) - expected).abs().max() > 0
+    assert noisy.passes() == (6, 6)
+
+
+def test_attack_explanation_and_network_through_the_commands(folder):
+    wide = ["--model.network", "examples.extensions.wide_resnet.WideResNet", "--model.stem", "null", "--watch", "null"]
+    wide += ["--model.network_options", "{depth: 10, width: 1, phi: blocks}"]
+    wide += ["--name", "wide", "--trainer.max_epochs", "1"]
+    objective = ["--model.objective", "examples.extensions.mart.Mart", "--model.objective.init_args.beta", "2"]
+    train(["--config", str(folder / "config.yaml"), "--output", str(folder), *wide, *objective])
+    flags = ["--checkpoint", str(folder / "wide" / "last.ckpt"), "--analyses", "accuracy,fragility", "--limit", "8"]
+    flags += ["--trust"]
+    attack = "{type: examples.extensions.nifgsm.NIFGSM, eps: 8/255, steps: 2}"
+    method = "{type: examples.extensions.integrated_smoothgrad.IntegratedSmoothGrad, samples: 2, steps: 2}"
+    fragility = ["--fragility.methods", f"[{method}]", "--fragility.attacks", "[{type: topk, k: 5}]"]
+    fragility += ["--fragility.steps", "1"]
+    evaluate([*flags, "--attack", attack, *fragility, "--fragility.limit", "8", "--output", str(folder / "own")])
+    with (folder / "own" / "accuracy.csv").open() as file:
+        assert [row["images"] for row in csv.DictReader(file)] == ["real", "NIFGSM"]
+    with (folder / "own" / "fragility_methods.csv").open() as file:
+        assert "IntegratedSmoothGrad" in file.read()
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        ({"type": "examples.extensions.nifgsm.NIFGSM", "queries": 3}, "queries is no setting of"),
+        ({"type": "examples.extensions.nifgsm.NIFGSM", "options": {"look": 1}}, "takes no look; it takes"),
+        ({"type": "examples.extensions.nifgsm.No"}, "has no class 'No'"),
+        ({"type": "torch.nn.Linear"}, "must inherit from lightning_advinterp.attacks.loop.attack.Attack"),
+    ],
+)
+def test_an_attack_of_ones_own_that_is_none(config, message):
+    with pytest.raises(ValueError, match=message):
+        create_attack(config)
 
 
 @pytest.mark.parametrize(

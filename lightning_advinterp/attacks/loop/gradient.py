@@ -136,10 +136,12 @@ class GradientAttack(Attack):
         move = self.step.start()
         trace: list[Tensor] = []
         for step in range(self.steps):
-            x_adv = x_adv.detach().requires_grad_()
-            gain, logits = self.objective(network, x_adv, x, goal)
+            x_adv = x_adv.detach()
+            ahead = move.ahead(radius)
+            point = (x_adv if ahead is None else x_adv + ahead).requires_grad_()
+            gain, logits = self.objective(network, point, x, goal)
             trace.append(gain.detach() if len(at) == len(image) else trace[-1].index_copy(0, at, gain.detach()))
-            gradient = input_gradient(gain, x_adv)
+            gradient = input_gradient(gain, point)
             gradient = log.note(gain.detach(), gradient, where=None if self.step.climbs else torch.zeros_like(at) > 0)
             x_adv = x_adv.detach()
             if self.stop_after is not None and step >= self.stop_after:

@@ -24,6 +24,10 @@ class Move:
         """Return the move uphill, ``[B, C, H, W]``, for the objective's gradient of that shape."""
         return self.step.direction(gradient, keys) * self.step.length(radius)
 
+    def ahead(self, radius: Tensor) -> Tensor | None:
+        """Return how far from the image the gradient is taken, ``[B, C, H, W]``; None: at the image itself."""
+        return None
+
     def take(self, indices: Tensor) -> None:
         """Forget all samples of the batch but these."""
 
@@ -109,25 +113,29 @@ class MomentumStep(SignStep):
 
     def start(self) -> Move:
         """Return moves that remember g."""
-        return _Momentum(self)
+        return MomentumMove(self)
 
 
-class _Momentum(Move):
+class MomentumMove(Move):
+    """The moves of one run with momentum; ``velocity`` is g, None before the first move."""
+
     step: MomentumStep
 
     def __init__(self, step: MomentumStep) -> None:
         super().__init__(step)
-        self._velocity: Tensor | None = None
+        self.velocity: Tensor | None = None
 
     def __call__(self, gradient: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
+        """Return α·sign(g), and remember g."""
         total = gradient.abs().sum(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
-        past = 0 if self._velocity is None else self.step.decay * self._velocity
-        self._velocity = past + gradient / total
-        return super().__call__(self._velocity, radius, keys)
+        past = 0 if self.velocity is None else self.step.decay * self.velocity
+        self.velocity = past + gradient / total
+        return super().__call__(self.velocity, radius, keys)
 
     def take(self, indices: Tensor) -> None:
-        if self._velocity is not None:  # there is none before the first move
-            self._velocity = self._velocity[indices]
+        """Forget all samples of the batch but these."""
+        if self.velocity is not None:  # there is none before the first move
+            self.velocity = self.velocity[indices]
 
 
 @dataclass(frozen=True)

@@ -62,7 +62,8 @@ class AttackConfig:
             ``apgd`` (sets its own step size), ``apgd_t`` (the same towards each of the 9 likeliest other classes, on
             the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision boundary towards these classes;
             unchanged where that is farther than ε), ``square`` (random search without gradients). ``random_sign`` is
-            the control: every pixel moves by ε up or down at random.
+            the control: every pixel moves by ε up or down at random. Or the class path of an attack of your own, such
+            as ``mine.Attack``: those of the settings below that its constructor takes are handed to it.
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255", which is what left out means for every type
             with an L∞ ball; L2 has no default. [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
@@ -93,6 +94,7 @@ class AttackConfig:
         targets: an ensemble aims at one of so many least likely classes; 10 when left out.
         target_rank: at which of them, 1 the least likely; drawn for every image when left out.
         queries: forward passes of square, also within autoattack; 5000 when left out.
+        options: further arguments of an attack of your own.
     """
 
     type: str = "fgsm"
@@ -119,6 +121,7 @@ class AttackConfig:
     targets: int | None = None
     target_rank: int | None = None
     queries: int | None = None
+    options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.calibrated:
@@ -133,7 +136,7 @@ class AttackConfig:
     @property
     def label_name(self) -> str:
         """What tables and log keys call the attack."""
-        return self.name or self.type
+        return self.name or self.type.rpartition(".")[2]
 
     @property
     def calibrated(self) -> bool:

@@ -25,6 +25,7 @@ from lightning_advinterp.attacks.prediction.optimization_presets import (
 )
 from lightning_advinterp.attacks.prediction.square import Square
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
+from lightning_advinterp.core.registry import class_of_path, parameters_of
 from lightning_advinterp.networks.modes import BatchNormMode
 
 DEFAULT_EPS = "4/255"
@@ -167,12 +168,34 @@ BUILDERS: dict[str, Builder] = {
 """Every type of attack by its name in a configuration."""
 
 
+def _builder_of_class(path: str) -> Builder:
+    """Return what builds an attack of the user's own: its constructor's arguments are its settings."""
+    kind = class_of_path(path, Attack, "attack type")
+    known = parameters_of(kind)
+
+    def build(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
+        settings = {name: value for name, value in config.given().items() if name in known and name not in common}
+        options = dict(config.options or {})
+        unknown = sorted(set(options) - known)
+        if unknown:
+            raise ValueError(f"options: {path} takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}.")
+        try:
+            attack: Attack = kind(**settings | options | common)
+        except TypeError as error:  # an argument that it needs is missing
+            raise ValueError(f"attack {path}: {error}") from None
+        return attack
+
+    return Builder(build, (known - _RADIUS) | {"options"}, DEFAULT_EPS if "eps" in known else None)
+
+
 def builder_of(name: str) -> Builder:
     """Return the builder of a type.
 
     Raises:
         ValueError: if there is no such type; the nearest is named.
     """
+    if "." in name:
+        return _builder_of_class(name)
     if name not in BUILDERS:
         near = get_close_matches(str(name), BUILDERS, 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
