@@ -4,7 +4,8 @@ import json
 import sys
 from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import UnionType
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import yaml
 from jsonargparse import Namespace
@@ -70,8 +71,11 @@ def _check_kinds(parser: SuggestingParser, given: Namespace) -> None:
             raise ValueError(f"{group} must be a group of keys, such as {action.dest}, got {given.get(group)!r}.")
         kind: Any = getattr(action, "_typehint", action.type)
         plain = isinstance(kind, type) and issubclass(kind, int | float | str)  # others may mean None
+        plain = plain or (get_origin(kind) in (Union, UnionType) and type(None) not in get_args(kind))
         if plain and action.default is not None and given.get(action.dest, action.default) is None:
-            raise ValueError(f"{action.dest} must be of the kind {kind.__name__}, got null; leave the key out.")
+            raise ValueError(
+                f"{action.dest} must be of the kind {getattr(kind, '__name__', kind)}, got null; leave the key out."
+            )
 
 
 def named_class_paths(args: Sequence[str], key: str) -> list[str]:

@@ -54,6 +54,10 @@ class SuggestingParser(ArgumentParser):
         if not self.exit_on_error:
             super().error(message, ex)
         suggestion = suggest(message, keys(self)) or reason_within(message)
+        if "surrogates not allowed" in message:
+            suggestion = (
+                "a path or name among the settings is no UTF-8, as config.yaml is; give a link of another name."
+            )
         print(f"error: {printable(message if suggestion is None else suggestion)}", file=sys.stderr)
         print("tip: --help lists the keys", file=sys.stderr)
         self.exit(2)

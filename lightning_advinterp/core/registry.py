@@ -17,6 +17,8 @@ def import_class(path: str, argument: str) -> type:
         ValueError: if the module or the class is not there; says where it was looked for.
     """
     module_path, _, name = path.rpartition(".")
+    if not all(part.isidentifier() for part in path.split(".")) or not module_path:
+        raise ValueError(f"{argument}: expected the path of a class, such as mine.Attack, got {path!r}.")
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:  # a console script does not look in the working folder
         sys.path.append(here)

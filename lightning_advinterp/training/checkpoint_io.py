@@ -85,7 +85,8 @@ def not_finite(value: Any, name: str = "") -> str | None:
     if isinstance(value, Tensor):
         if value.is_meta or not value.is_floating_point():  # the former has no values
             return None
-        return name if not bool(torch.isfinite(value).all()) else None
+        values = value.coalesce().values() if value.is_sparse else value
+        return name if not bool(torch.isfinite(values).all()) else None
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
         found = not_finite(entry, f"{name}.{key}".lstrip("."))

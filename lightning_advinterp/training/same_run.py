@@ -77,7 +77,8 @@ def _differences(key: str, was: Any, now: Any) -> Iterator[str]:
 
 
 def _same_path(was: Any, now: Any) -> bool:
-    return isinstance(was, str) and isinstance(now, str) and Path(was).resolve() == Path(now).resolve()
+    texts = isinstance(was, str) and isinstance(now, str) and "\0" not in was + now
+    return texts and Path(was).resolve() == Path(now).resolve()
 
 
 def _short(value: Any) -> str:

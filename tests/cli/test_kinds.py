@@ -12,6 +12,8 @@ from lightning_advinterp.cli.evaluation.command import evaluate
         ("semantics: true", "semantics must be a group of keys, such as semantics."),
         ("semantics: {share: null}", "semantics.share must be of the kind float, got null"),
         ("seed: null", "seed must be of the kind int, got null"),
+        ("analyses: null", "analyses must be of the kind"),
+        ("analyses: .x", "expected the path of a class"),
         ("limit: !!python/name:os.system", "is not plain YAML"),
         ("limit: *none", "is not plain YAML"),
         ("limit: !!binary x", "is not plain YAML"),
