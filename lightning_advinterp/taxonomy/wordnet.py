@@ -143,8 +143,8 @@ def class_distances(
     Example:
         >>> class_distances(["n02958343", "n04490091", "n02084071"])  # car, truck, dog
         tensor([[ 0.,  2., 12.],
-                [ 2.,  0., 13.],
-                [12., 13.,  0.]], dtype=torch.float64)
+                [ 2.,  0., 12.],
+                [12., 12.,  0.]], dtype=torch.float64)
     """
     if tree not in ("nltk", "undirected", "contracted"):
         raise ValueError(f"tree must be nltk, undirected or contracted, got {tree!r}.")
