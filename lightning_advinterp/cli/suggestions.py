@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from pydoc import locate
-from typing import Any, NoReturn, cast
+from typing import Any, NoReturn, cast, get_args, get_type_hints
 
 from jsonargparse import ArgumentParser, Namespace
 
@@ -84,7 +84,8 @@ def written_out(value: Any) -> Any:
 
 def keys(parser: ArgumentParser) -> list[str]:
     """Return the keys that a parser knows, dotted."""
-    return [action.dest for action in parser._actions if action.dest not in ("help", "print_config")]
+    dests = [action.dest for action in parser._actions]
+    return [dest for dest in dests if dest not in ("help", "print_config") and not dest.endswith(".help")]
 
 
 def suggest(message: str, known: Iterable[str]) -> str | None:
@@ -134,8 +135,14 @@ def _subclasses(kind: type[Any]) -> list[type[Any]]:
 def _keys_of_class(path: str) -> list[str]:
     """The dotted keys that a class takes, those of nested settings included."""
     parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(cast(type, locate(path)), fail_untyped=False)
-    return keys(parser)
+    kind = cast(Any, locate(path))
+    parser.add_class_arguments(kind, fail_untyped=False)
+    known = keys(parser)
+    for name, hint in get_type_hints(kind.__init__).items():
+        for part in get_args(hint):  # settings that may also be said in other ways
+            if is_dataclass(part):
+                known += [f"{name}.{field.name}" for field in fields(part)]
+    return known
 
 
 def _say(what: str, key: str, known: Iterable[str]) -> str:

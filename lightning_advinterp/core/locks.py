@@ -129,13 +129,17 @@ def _acquire(place: Path, argument: str, what: str | Path) -> _Hold:
         ) from error
     if handle is None:
         _refuse(place, argument, what)
+    hold = _Hold(os.getpid(), 0, secrets.token_hex(8), handle, made, threading.Event())
     try:
         if _lives(handle):
             _refuse(place, argument, what)
-        hold = _Hold(os.getpid(), 0, secrets.token_hex(8), handle, made, threading.Event())
-        _sign(handle, hold.token)
     except BaseException:
         os.close(handle)
+        raise
+    try:
+        _sign(handle, hold.token)
+    except BaseException:
+        _release(place, hold)  # a full disk holds no lock
         raise
     threading.Thread(target=_beat, args=(place, hold), daemon=True, name="lock").start()
     return hold

@@ -101,7 +101,8 @@ def test_one_command_trains_compares_and_reports(config, tmp_path, capsys):
 def test_checkpoint_rebuilds_the_network_alone(config, tmp_path):
     runs = run(config, tmp_path, "--trainer.max_epochs", "1")
     content = torch.load(runs / "small" / "last.ckpt", weights_only=True)
-    assert set(content["advinterp"]) == {"format", "network", "classes", "class_names", "phi", "seed", "resize"}
+    expected = {"format", "network", "classes", "class_names", "phi", "seed", "resize", "sha256"}
+    assert set(content["advinterp"]) == expected
     assert "hyper_parameters" not in content
     loaded = load_checkpoint(runs / "small" / "last.ckpt")
     assert loaded.network.name == "cifar_resnet20"

@@ -34,7 +34,7 @@ TRAIN = [
     ),
     (
         "model: {objective: {class_path: Madry, init_args: {attack: {epss: 1}}}}",
-        "Madry has no key attack.epss; did you mean attack.eps or attack.steps?",
+        "AttackConfig has no key epss; did you mean eps?",
     ),
     (
         "data: {class_path: ConceptWorldDataModule, init_args: {batchsize: 1}}",
