@@ -6,11 +6,13 @@ import torch
 from helpers import small_batch, small_network
 from simulated_device import DEVICE, SimulatedDevice, mark, mark_module, marked
 from torch import nn
+from training_processes import objectives, save_source
 
 from lightning_advinterp.attacks import AttackConfig, pgd
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.objectives import Consistency, Fast, Free, Kurakin, Madry, Standard, Trades
 from lightning_advinterp.training.callbacks import EMACallback
+from lightning_advinterp.training.module import RobustClassifier
 
 OBJECTIVES = {
     "consistency_fgsm": Consistency(AttackConfig("fgsm", ["4/255", "16/255"])),
@@ -43,6 +45,37 @@ def test_no_training_step_waits_for_the_device(name):
             loss.total.backward()
         assert not device.waits, device.waits
         assert all(marked(value) for value in (loss.total, *loss.parts.values()))
+
+
+@pytest.mark.parametrize("host", [True, False])
+def test_the_draw_of_a_source_is_read_from_the_host(tmp_path, host):
+    save_source(tmp_path)
+    objective = objectives(tmp_path)["ensemble"]
+    network = mark_module(small_network()).train()
+    for source in objective._sources:
+        mark_module(source)
+    drawn = set()
+    for seed in range(6):
+        cpu = small_batch(seed=seed)
+        cpu = cpu._replace(index=cpu.index + 10 * seed)
+        batch = on_device(cpu)
+        with SimulatedDevice() as device:
+            objective(network, batch.keeping(cpu.index if host else None), epoch=1)
+        drawn.add(objective.source_number(objective.keys(cpu, 1)))
+        waits = [line for line in device.waits if not line.startswith("core/inputs.py")]
+        assert bool(waits) != host, device.waits
+    assert len(drawn) > 1
+
+
+def test_the_module_keeps_the_indices_on_the_host():
+    module, batch = RobustClassifier(small_network()), small_batch()
+    module.trainer = pl.Trainer(logger=False, enable_checkpointing=False, accelerator="cpu")
+    module.trainer.training = True
+    with SimulatedDevice():
+        batch = module.on_before_batch_transfer(batch, 0)
+        moved = module.on_after_batch_transfer(Batch(*(field.to(DEVICE) for field in batch)), 0)
+        assert marked(moved.index)
+        assert moved.index_on_host is batch.index
 
 
 def test_an_attack_by_itself_waits_once():

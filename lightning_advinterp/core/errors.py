@@ -18,6 +18,9 @@ from lightning_advinterp.core.names import printable
 TRACEBACK = "traceback.txt"
 """Lies in the folder of a command that stopped by a fault of the program."""
 
+_SIGNALS = 128
+"""A status above this says which signal ended a command."""
+
 _SPEAKERS = ("lightning_advinterp", "jsonargparse", "argparse", "yaml")
 """Packages whose ``ValueError`` says what is wrong with an input; one from elsewhere may be a fault of the program."""
 
@@ -116,7 +119,12 @@ def stops_explained(*kinds: type[Exception]) -> Iterator[Command]:
         print(f"error: {printable(lines[-1])}", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
-        killed = _ended_worker(error)
+        stop = asked_to_stop(error)
+        if isinstance(stop, KeyboardInterrupt):
+            _stop_by_interrupt()
+        if stop is not None:
+            raise stop from None
+        killed = ended_worker(error)
         print(f"error: {killed or printable(_summary(error)) + _kept_traceback(error)}", file=sys.stderr)
         sys.exit(1)
     finally:
@@ -132,7 +140,7 @@ def termination_explained() -> Iterator[None]:
 
     def stop(number: int, frame: FrameType | None) -> None:
         print("\nstopped by SIGTERM; the same command goes on from what is saved", file=sys.stderr)
-        raise SystemExit(128 + number)
+        raise SystemExit(_SIGNALS + number)
 
     main = threading.current_thread() is threading.main_thread()  # signals reach the main thread alone
     if not main or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
@@ -145,12 +153,23 @@ def termination_explained() -> Iterator[None]:
         signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
+def asked_to_stop(error: BaseException) -> BaseException | None:
+    """Return the request to stop in whose course an error came up, as when workers end too; None: there is none."""
+    context = error.__context__
+    while context is not None:
+        signalled = isinstance(context, SystemExit) and isinstance(context.code, int) and context.code > _SIGNALS
+        if signalled or isinstance(context, KeyboardInterrupt):
+            return context
+        context = context.__context__
+    return None
+
+
 def _stop_by_interrupt() -> NoReturn:
     print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
-    sys.exit(128 + signal.SIGINT)
+    sys.exit(_SIGNALS + signal.SIGINT)
 
 
-def _ended_worker(error: BaseException | None) -> str:
+def ended_worker(error: BaseException | None) -> str:
     """Return what to say of a loader's worker that was ended from outside; empty where that is not the reason."""
     while error is not None:
         ended = re.search(r"DataLoader worker \(pid.*?\) (is killed by signal: [\w ]+|exited unexpectedly)", str(error))

@@ -57,6 +57,18 @@ class Batch(NamedTuple):
         unknown = torch.full((len(fields[0]),), -1, device=fields[0].device)
         return cls(*fields, *[unknown] * (3 - len(fields)))
 
+    @property
+    def index_on_host(self) -> Tensor:
+        """The indices on the CPU, where the transfer left a copy there: reading them does not wait for the device."""
+        copy: Tensor = getattr(self.index, "on_host", self.index)
+        return copy
+
+    def keeping(self, index_on_host: Tensor | None) -> "Batch":
+        """Remember a copy of the indices that stayed on the CPU; None: there is none."""
+        if index_on_host is not None and index_on_host.device.type == "cpu" != self.index.device.type:
+            self.index.on_host = index_on_host  # type: ignore[attr-defined]
+        return self
+
     def to_float(self) -> "Batch":
         """Return the batch with its images as float32 in [0, 1] (unchanged where they are floats)."""
         if self.image.dtype == torch.uint8:

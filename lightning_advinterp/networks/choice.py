@@ -1,5 +1,6 @@
 """A network as flags and configurations name it: the same settings for evaluations, sets, members and table rows."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
@@ -86,8 +87,9 @@ class NetworkChoice:
         if self.network is None:
             raise ValueError("network: expected the name of a network, or a checkpoint instead of it; got neither.")
         settings = self.settings
-        options = settings.pop("network_options", {})
-        network = create_network(self.network, self.weights, **{"input_size": input_size} | settings | options)
+        options = settings.pop("network_options", None)
+        arguments = {"input_size": input_size} | with_options(settings, options)
+        network = create_network(self.network, self.weights, **arguments)
         if self.weights is not None and network.untrained:
             raise ValueError(
                 f"num_classes={self.num_classes}: the weights {self.weights} have another number of classes, so that "
@@ -102,6 +104,29 @@ class NetworkChoice:
         below = {} if row.checkpoint is not None else self.settings
         unsaid = {entry.name: None for entry in fields(NetworkChoice)}
         return unsaid | below | row.settings | chosen
+
+
+def with_options(settings: Mapping[str, Any], options: Mapping[Any, Any] | None) -> dict[str, Any]:
+    """Return keyword arguments of ``create_network``: settings of a network, and further ones beside them.
+
+    Args:
+        settings: the ones that have a key of their own; None and False: not set.
+        options: ``network_options``. It may hold what has a key of its own too, but say nothing else there.
+
+    Raises:
+        ValueError: naming the option that contradicts a setting, or that is none.
+    """
+    for key, value in (options or {}).items():
+        if not isinstance(key, str):
+            raise ValueError(f"network_options: expected names of arguments, got the key {key!r}.")
+        if key in ("name", "weights"):
+            raise ValueError(f"network_options names {key}={value!r}; say network and weights by their own keys.")
+        said = settings.get(key)
+        if said is not None and said is not False and said != value:
+            raise ValueError(
+                f"network_options names {key}={value!r}, but {key} is {said!r} already; leave it out there."
+            )
+    return {**settings, **(options or {})}
 
 
 def with_outputs(origin: Origin, classes: Any, names: Any) -> Origin:

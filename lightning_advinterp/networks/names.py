@@ -1,7 +1,8 @@
-"""Names that people type, and the nearest ones that exist."""
+"""Names that people type: the nearest ones that exist, and those that other settings say."""
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
@@ -26,3 +27,15 @@ def suggestion(name: str, known: Iterable[str]) -> str:
         return ""
     *first, last = close
     return f" Did you mean {', '.join(first) + ' or ' if first else ''}{last}?"
+
+
+def plain_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the options of torchvision's or timm's builder, which must not say what this package says itself.
+
+    Raises:
+        ValueError: naming the option, and the setting that takes its place.
+    """
+    for option, setting in (("pretrained", "weights"), ("checkpoint_path", "weights"), ("model_name", "name")):
+        if option in options:
+            raise ValueError(f"options of {name}: {option} is no option here; the network's {setting} says it.")
+    return dict(options)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torchvision import models
 
 from lightning_advinterp.networks.cifar_resnet import DEPTHS, CifarResNet
-from lightning_advinterp.networks.names import nearest, suggestion
+from lightning_advinterp.networks.names import nearest, plain_options, suggestion
 from lightning_advinterp.networks.recipes import HALF, NONE, Recipe, from_timm, from_torchvision
 
 _WITH_AUXILIARY = ("inception_v3", "googlenet")
@@ -123,7 +123,7 @@ class TorchvisionSource:
 
     def arguments(self, request: Request) -> dict[str, Any]:
         """Return what the constructor is given beside its name and the number of classes."""
-        arguments = dict(request.options)
+        arguments = plain_options(self.name, request.options)
         if self.name in _WITH_AUXILIARY:
             for option in ("transform_input", "aux_logits"):
                 if arguments.pop(option, False):
@@ -199,7 +199,7 @@ class TimmSource:
 
     def arguments(self, request: Request) -> dict[str, Any]:
         """Return what the constructor is given beside its name and the number of classes."""
-        arguments, config = dict(request.options), self._config()
+        arguments, config = plain_options(self.name, request.options), self._config()
         if request.input_size not in (None, int(config.input_size[-1])) and config.fixed_input_size:
             arguments.setdefault("img_size", request.input_size)
         return arguments

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from lightning_advinterp.attacks.loop.goal import cross_entropy
@@ -66,7 +67,7 @@ class EnsembleAdversarial(AdversarialObjective):
     def loss(self, network: Network, batch: Batch, *, epoch: int) -> Loss:  # type: ignore[override]
         """Attack the batch's source, then one forward pass of the images and one of their neighbours."""
         keys = self.keys(batch, epoch)
-        source = self._source(network, keys)
+        source = self._source(network, self.keys(batch._replace(index=batch.index_on_host), epoch), batch.image.device)
         x_adv = self.attack_at(epoch)(source, batch.image, batch.label, keys=keys)
         logits, adv_logits = network(batch.image), network(x_adv)
         loss_clean = cross_entropy(logits, batch.label).mean()
@@ -108,7 +109,7 @@ class EnsembleAdversarial(AdversarialObjective):
         draw = uniform(keys.sum()[None], (), stream=_SOURCE_STREAM)
         return int(draw * (len(self._sources) + 1))
 
-    def _source(self, network: Network, keys: Tensor) -> Network:
+    def _source(self, network: Network, keys: Tensor, device: torch.device) -> Network:
         number = self.source_number(keys)
         if number == len(self._sources):
             return network
@@ -118,4 +119,4 @@ class EnsembleAdversarial(AdversarialObjective):
                 f"sources[{number}] ({source.name}) has {source.num_classes} outputs, the trained network "
                 f"{network.num_classes}; take a source of the same classes."
             )
-        return source.to(keys.device)
+        return source.to(device)

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 
 from lightning_advinterp.networks import Network
-from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.networks.choice import NetworkChoice, with_options
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class SourceNetwork(NetworkChoice):
 
     def load(self) -> Network:
         """Return the network, frozen, in evaluation mode, on the CPU; the global generator stays where it was."""
-        chosen = replace(self, network_options=(self.network_options or {}) | self.options)
+        chosen = replace(self, network_options=with_options(self.network_options or {}, self.options))
         with torch.random.fork_rng(devices=[]):
             network = chosen.load_network().network
         return network.eval().requires_grad_(False)

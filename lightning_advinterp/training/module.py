@@ -22,7 +22,7 @@ from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch, check_range
 from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
-from lightning_advinterp.networks.choice import with_outputs
+from lightning_advinterp.networks.choice import with_options, with_outputs
 from lightning_advinterp.networks.compiled import CompiledPasses, check_backend, compile_passes, compiled
 from lightning_advinterp.networks.modes import batch_of_one_explained
 from lightning_advinterp.networks.normalization import Channels
@@ -88,9 +88,9 @@ class RobustClassifier(JudgedOnCleanImages):
         super().__init__()
         built: Any = network
         if not isinstance(built, Network):
-            said = {"mean": mean, "std": std, "weights_set": weights_set, "new_head": new_head}
-            options = said | (network_options or {})
-            built = create_network(network, weights, num_classes, input_size=image_size, stem=stem, **options)
+            said = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "mean": mean, "std": std}
+            said |= {"weights_set": weights_set, "new_head": new_head}
+            built = create_network(network, weights, **with_options(said, network_options))
         self.network: Network = built
         self.objective = objective or Standard()
         self.objective.seed = seed
@@ -103,6 +103,7 @@ class RobustClassifier(JudgedOnCleanImages):
         self._passes: CompiledPasses | None = None
         self.seed = seed
         self._backward_inputs: tuple[Tensor, ...] = ()
+        self._index_on_host: Tensor | None = None
         self._resumed_schedules: list[dict[str, Any]] = []
         self.train_means = EpochMeans()
         self._resumed_means: list[dict[str, list[float]]] = []
@@ -163,6 +164,7 @@ class RobustClassifier(JudgedOnCleanImages):
         labels = batch.label
         if not (self.trainer.testing or self.trainer.predicting) and labels.device.type == "cpu" and labels.ndim == 1:
             check_range(labels, self.network.num_classes)
+        self._index_on_host = batch.index
         return batch
 
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
@@ -172,7 +174,8 @@ class RobustClassifier(JudgedOnCleanImages):
         if getattr(data, "augment_on_device", False) and self.trainer.training:
             batch = data.augment_batch(batch, self.current_epoch)
         image, label, index = batch.to_float()
-        return Batch(image.contiguous(memory_format=self.memory_format), label, index)
+        host, self._index_on_host = self._index_on_host, None
+        return Batch(image.contiguous(memory_format=self.memory_format), label, index).keeping(host)
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         """Derive the global random state (dropout) from (seed, epoch, process, step), so that a resumed run repeats it.

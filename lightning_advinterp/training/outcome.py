@@ -11,7 +11,7 @@ from lightning_advinterp.core.names import shell
 from lightning_advinterp.core.result import Row
 from lightning_advinterp.report.table import accuracy_table
 from lightning_advinterp.training.callbacks.accuracy import AccuracyCallback
-from lightning_advinterp.training.callbacks.analysis import validation_set
+from lightning_advinterp.training.callbacks.watched import validation_set
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.run_directory import RunDirectory
 

@@ -10,6 +10,8 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from lightning_advinterp.core.files import check_writable
 from lightning_advinterp.datamodules.base import ImageDataModule
+from lightning_advinterp.networks.deterministic import refused_operations
+from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.trial import try_network
 from lightning_advinterp.objectives import Standard
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
@@ -85,7 +87,19 @@ def _check_network(settings: Any, trainer: pl.Trainer) -> None:
         try_network(network, network.input_size, gradient=gradient, training=True, remedy=remedy)
         for attack in attacks:
             attack.check_network(network)
+    if trainer.is_global_zero and settings.trainer.deterministic is True:
+        _say_what_may_raise(network, trainer.strategy.root_device.type)
     model.objective.check(network)
+
+
+def _say_what_may_raise(network: Network, device: str) -> None:
+    operations = refused_operations(network) if device != "cpu" else []
+    if operations:
+        _log.warning(
+            "trainer.deterministic: %s has %s, whose gradient PyTorch may refuse on %s; if it does, set "
+            "trainer.deterministic: warn.",
+            *(network.name, " and ".join(operations), device),
+        )
 
 
 def _watchers(trainer: pl.Trainer) -> list[AnalysisCallback]:

@@ -28,7 +28,7 @@ from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.data.loaders import collate_batch, leave_signals_alone
 from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
 from lightning_advinterp.networks.network import Network
 
@@ -217,6 +217,7 @@ class Runner:
             batch_size=size,
             num_workers=self.num_workers,
             collate_fn=_collate,
+            worker_init_fn=leave_signals_alone,
             # An own generator: drawing the workers' seeds must not move the training's random state.
             generator=torch.Generator().manual_seed(self.seed),
         )

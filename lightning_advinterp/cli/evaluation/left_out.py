@@ -9,7 +9,7 @@ from rich.console import Console
 from lightning_advinterp.analyses.base.failures import failed_analysis
 from lightning_advinterp.analyses.registry import QUESTIONS
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.core.errors import RunStoppedError
+from lightning_advinterp.core.errors import RunStoppedError, asked_to_stop, ended_worker
 from lightning_advinterp.data.decode import BadImageError
 
 
@@ -51,7 +51,7 @@ class LeftOut:
         try:
             yield
         except Exception as error:
-            if not self._all:
+            if not self._all or asked_to_stop(error) or ended_worker(error):
                 raise
             self._note(self.remaining(names), error)
 
@@ -75,7 +75,7 @@ class LeftOut:
         except Exception as error:
             failed = failed_analysis(error)
             names = [name for name, analyses in built.items() if failed in {one.name for one in analyses}]
-            if not self._all or not names:
+            if not self._all or not names or asked_to_stop(error) or ended_worker(error):
                 raise
             self._note(names[:1], error)
 

@@ -5,6 +5,7 @@ from typing import ClassVar, final
 from lightning_advinterp.analyses.accuracy.question import Accuracy
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import Attacks
+from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 
@@ -26,6 +27,7 @@ class AccuracyCallback(AnalysisCallback):
         limit: number of validation images, a seeded subset; ``null`` takes all.
         batch_size: images at a time.
         seed: draws the subset and the attacks' random numbers.
+        num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
     announced: ClassVar[bool] = False
@@ -38,5 +40,6 @@ class AccuracyCallback(AnalysisCallback):
         limit: int | None = 500,
         batch_size: int = 100,
         seed: int = 0,
+        num_workers: Workers | None = None,
     ) -> None:
-        super().__init__([Accuracy()], attacks, every_n_epochs, limit, batch_size, seed)
+        super().__init__([Accuracy()], attacks, every_n_epochs, limit, batch_size, seed, num_workers=num_workers)

@@ -11,7 +11,6 @@ import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.protocol import Analysis
@@ -25,7 +24,9 @@ from lightning_advinterp.core.result import Result, joined
 from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.labels import balanced_subset
+from lightning_advinterp.data.loaders import Workers, worker_count
 from lightning_advinterp.report.plain import PlainWriter
+from lightning_advinterp.training.callbacks.watched import loading_workers, validation_set
 from lightning_advinterp.training.module import RobustClassifier
 
 
@@ -47,6 +48,8 @@ class AnalysisCallback(pl.Callback):
         seed: draws the subset and all random numbers.
         concepts: for questions about concepts: folder of a set in Broden's format, or ``concept_world``.
         settings: of further questions, which those asked read.
+        num_workers: processes that load its images; ``null``: as many as the training's loader has where the network
+            is on an accelerator, and 0 on a CPU.
     """
 
     announced: ClassVar[bool] = True
@@ -64,11 +67,15 @@ class AnalysisCallback(pl.Callback):
         seed: int = 0,
         concepts: str = "concept_world",
         settings: Mapping[str, Any] | None = None,
+        num_workers: Workers | None = None,
     ) -> None:
+        if num_workers is not None:
+            worker_count(num_workers)
         if every_n_epochs < 1:
             raise ValueError(f"every_n_epochs must be 1 or more, got {every_n_epochs}.")
         self.questions, self.every_n_epochs, self.limit = tuple(questions), every_n_epochs, limit
         self.batch_size, self.seed, self.concepts = batch_size, seed, concepts
+        self.num_workers = num_workers
         self._attacks: dict[str, Attack] = create_attacks(attacks)
         asked = {question.name: question for question in self.questions}
         self._settings = complete_settings({**(settings or {}), **asked})
@@ -215,7 +222,7 @@ class AnalysisCallback(pl.Callback):
         """Whether both look at the same images, attacked alike, with analyses of different names."""
         if other is self:
             return True
-        settings = ("about_concepts", "concepts", "limit", "batch_size", "seed")
+        settings = ("about_concepts", "concepts", "limit", "batch_size", "seed", "num_workers")
         if any(getattr(self, key) != getattr(other, key) for key in settings):
             return False
         names = {question.name for question in self.questions} & {question.name for question in other.questions}
@@ -261,6 +268,7 @@ def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: Robu
         device=module.device,
         seed=first.seed,
         limit=first.limit,
+        num_workers=loading_workers(trainer, first.num_workers, module.device),
         rank=trainer.global_rank,
         world_size=trainer.world_size,
         stop_at_no_numbers=False,  # watching never ends a training; a loss that is no number does
@@ -279,13 +287,3 @@ def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: Robu
 def _due(trainer: pl.Trainer) -> list[AnalysisCallback]:
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
     return [callback for callback in callbacks if isinstance(callback, AnalysisCallback) and callback.due(trainer)]
-
-
-def validation_set(trainer: pl.Trainer) -> Any:
-    """Return the data set behind the validation loader, of the trainer or else of the data module; None without any."""
-    data: Any = getattr(trainer, "datamodule", None)
-    loaders: Any = trainer.val_dataloaders
-    if loaders is None and data is not None and is_overridden("val_dataloader", data, pl.LightningDataModule):
-        loaders = data.val_dataloader()
-    loader = next(iter(loaders), None) if isinstance(loaders, list | tuple) else loaders
-    return None if loader is None else loader.dataset

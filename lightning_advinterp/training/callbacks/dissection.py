@@ -12,6 +12,7 @@ from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.core.names import markdown_cell
 from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.report.table import summary_of
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
@@ -45,6 +46,7 @@ class DissectionCallback(AnalysisCallback):
         limit: number of concept images, a seeded choice; ``null`` takes all (1,000 of the concept world).
         batch_size: images at a time.
         seed: draws the images, the attack's random numbers and the controls (``settings.seed`` is not looked at).
+        num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
     drawn: ClassVar[tuple[str, ...] | None] = ("dissection_units", "dissection")
@@ -59,9 +61,12 @@ class DissectionCallback(AnalysisCallback):
         limit: int | None = 200,
         batch_size: int = 50,
         seed: int = 0,
+        num_workers: Workers | None = None,
     ) -> None:
         question = as_question(Dissection, settings, units=units)
-        super().__init__([question], attacks, every_n_epochs, limit, batch_size, seed, concepts)
+        super().__init__(
+            [question], attacks, every_n_epochs, limit, batch_size, seed, concepts, num_workers=num_workers
+        )
 
     def draw(self, writer: Any, trainer: pl.Trainer, results: Mapping[str, Result]) -> None:
         """Draw the bars, the best detectors, and the table."""

@@ -11,6 +11,7 @@ from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.analyses.fragility.question import Fragility
 from lightning_advinterp.analyses.registry import as_question
 from lightning_advinterp.core.result import Result
+from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.report.save import name_images, save_tables
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
@@ -44,6 +45,7 @@ class FragilityCallback(AnalysisCallback):
         seconds: no further images are taken when these would be used up; the first one always is. The number of images
             then depends on the machine's speed; ``null`` for no limit.
         seed: draws the images and the attacks' random numbers.
+        num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
     announced: ClassVar[bool] = False
@@ -56,9 +58,12 @@ class FragilityCallback(AnalysisCallback):
         batch_size: int = 8,
         seconds: float | None = 60.0,
         seed: int = 0,
+        num_workers: Workers | None = None,
     ) -> None:
         settings = replace(settings, batch_size=batch_size, seconds=seconds, seed=seed)
-        super().__init__([as_question(Fragility, settings)], (), every_n_epochs, limit, batch_size, seed)
+        super().__init__(
+            [as_question(Fragility, settings)], (), every_n_epochs, limit, batch_size, seed, num_workers=num_workers
+        )
 
     def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], dataset: Any) -> None:
         """Write the tables that ``evaluate.py`` writes."""

@@ -16,7 +16,7 @@ from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.report.figures import attack_panel
 from lightning_advinterp.report.plain import PlainWriter
-from lightning_advinterp.training.callbacks.analysis import validation_set
+from lightning_advinterp.training.callbacks.watched import validation_set
 from lightning_advinterp.training.module import RobustClassifier
 
 

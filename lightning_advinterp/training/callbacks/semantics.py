@@ -11,6 +11,7 @@ from lightning_advinterp.analyses.semantics.config import SemanticsConfig
 from lightning_advinterp.analyses.semantics.question import Semantics
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import Attacks
+from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 
@@ -35,6 +36,7 @@ class SemanticsCallback(AnalysisCallback):
         limit: number of validation images, a seeded choice; ``null`` takes all.
         batch_size: images at a time.
         seed: draws the images, the attacks' random numbers, halves and bootstraps.
+        num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
     drawn: ClassVar[tuple[str, ...] | None] = ("semantics_depth", "semantics_curve", "semantics_success", "panels_*")
@@ -48,6 +50,7 @@ class SemanticsCallback(AnalysisCallback):
         limit: int | None = 1000,
         batch_size: int = 100,
         seed: int = 0,
+        num_workers: Workers | None = None,
     ) -> None:
         if panels is not None and panels.highlight != "activation":
             raise ValueError(
@@ -57,7 +60,7 @@ class SemanticsCallback(AnalysisCallback):
         questions: list[Question] = [as_question(Semantics, settings), Distances()]
         if panels is not None:
             questions.append(as_question(Panels, panels, patches=False))
-        super().__init__(questions, attacks, every_n_epochs, limit, batch_size, seed)
+        super().__init__(questions, attacks, every_n_epochs, limit, batch_size, seed, num_workers=num_workers)
 
     def tag(self, question: Question, figure: str) -> str:
         """Return what TensorBoard calls a figure: all of them stand under ``semantics/``."""

@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.registry import question_class
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.training.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.training.callbacks.dissection import DissectionCallback
@@ -37,6 +38,7 @@ class QuestionCallback(AnalysisCallback):
         batch_size: images at a time.
         seed: draws the images and all random numbers.
         concepts: for questions about concepts: folder of a set in Broden's format, or ``concept_world``.
+        num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
     def __init__(
@@ -48,8 +50,11 @@ class QuestionCallback(AnalysisCallback):
         batch_size: int = 100,
         seed: int = 0,
         concepts: str = "concept_world",
+        num_workers: Workers | None = None,
     ) -> None:
-        super().__init__([question], attacks, every_n_epochs, limit, batch_size, seed, concepts)
+        super().__init__(
+            [question], attacks, every_n_epochs, limit, batch_size, seed, concepts, num_workers=num_workers
+        )
 
     @property
     def name(self) -> str:
