@@ -119,11 +119,11 @@ def stops_explained(*kinds: type[Exception]) -> Iterator[Command]:
         print(f"error: {printable(lines[-1])}", file=sys.stderr)
         sys.exit(1)
     except Exception as error:
-        stop = asked_to_stop(error)
-        if isinstance(stop, KeyboardInterrupt):
+        request = asked_to_stop(error)
+        if isinstance(request, KeyboardInterrupt):
             _stop_by_interrupt()
-        if stop is not None:
-            raise stop from None
+        if request is not None:
+            raise request from None
         killed = ended_worker(error)
         print(f"error: {killed or printable(_summary(error)) + _kept_traceback(error)}", file=sys.stderr)
         sys.exit(1)
