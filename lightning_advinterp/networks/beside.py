@@ -47,13 +47,23 @@ class Beside:
     resize: int | None = None
 
 
-def read_beside(path: Path, content: Mapping[Any, Any], near: Mapping[str, Tensor], of_sets: Sequence[str]) -> Beside:
+def read_beside(
+    path: Path,
+    content: Mapping[Any, Any],
+    near: Mapping[str, Tensor],
+    near_others: Mapping[str, Tensor],
+    of_sets: Sequence[str],
+) -> Beside:
     """Return what a file, and a ``config.json`` of its folder, say beside a set of tensors.
+
+    What stands nearer counts: the set's dictionary, then those of the other sets (an average is often kept without the
+    buffers of the network that it averages), then the rest of the file.
 
     Args:
         path: of the file.
         content: of the file.
         near: tensors of the set's dictionary that are no network's.
+        near_others: those of the other sets' dictionaries.
         of_sets: the dictionaries of the file's sets, in which other tensors say nothing.
 
     Raises:
@@ -61,15 +71,17 @@ def read_beside(path: Path, content: Mapping[Any, Any], near: Mapping[str, Tenso
     """
     config = _config(path)
     said = dict(_leaves(content, of_sets)) | dict(_leaves(config, path="config.json"))
-    small = {name: value for name, value in near.items() if value.numel() <= _SHORT and _is_readable(value)}
-    normalizer = find_normalizer(small, str(path)) or find_normalizer(said, str(path))
+    small, small_others = _small(near), _small(near_others)
+    normalizer = next(filter(None, (find_normalizer(tier, str(path)) for tier in (small, small_others, said))), None)
     names = normalizer.names if normalizer is not None else ()
-    unread = tuple(name for name in suspects(small) if name not in names) if normalizer is None else ()
+    unread = tuple(suspects({**small, **small_others})) if normalizer is None else ()
     if normalizer is None and {"mean", "std"} <= said.keys():  # numbers of images, or of results?
         unread += ("mean", "std")
-    numbers = {name: value for name, value in {**said, **small}.items() if name not in names and _is_number(value)}
-    warm = [name for name in numbers if _last(name) in _TEMPERATURES and (name in small or "." not in name)]
-    scales = tuple(name for name in numbers if name in small and _last(name) in _SCALES)
+    top = {name: value for name, value in said.items() if "." not in name}
+    warm = next(filter(None, (_numbers(tier, _TEMPERATURES, names) for tier in (small, small_others, top))), {})
+    scales = tuple(_numbers({**small, **small_others}, _SCALES, names))
+    if len(set(warm.values())) > 1:  # the user says which
+        scales += tuple(warm)
     used = frozenset((*names, *unread, *warm, *scales))
     own = _mapping(content.get("advinterp")) or _mapping(config.get("advinterp"))
     classes, readable = _classes(own or content)
@@ -77,7 +89,7 @@ def read_beside(path: Path, content: Mapping[Any, Any], near: Mapping[str, Tenso
     return Beside(
         normalizer=normalizer,
         unread=unread,
-        temperature=float(numbers[warm[0]]) if warm else None,
+        temperature=next(iter(warm.values()), None),
         scales=scales,
         used=used,
         left_out=tuple(name for name in near if name not in used),
@@ -110,6 +122,16 @@ def _leaves(
             isinstance(value, list | tuple) and 0 < len(value) <= _SHORT and all(map(_is_number, value))
         ):
             yield name.replace("/", "."), value
+
+
+def _small(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value for name, value in tensors.items() if value.numel() <= _SHORT and _is_readable(value)}
+
+
+def _numbers(said: Mapping[str, Any], words: Sequence[str], but: Sequence[str]) -> dict[str, float]:
+    """Return the single numbers whose names end in one of the words."""
+    numbers = {name: value for name, value in said.items() if name not in but and _is_number(value)}
+    return {name: float(value) for name, value in numbers.items() if _last(name) in words}
 
 
 def _is_readable(tensor: Tensor) -> bool:

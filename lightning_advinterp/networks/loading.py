@@ -84,7 +84,8 @@ def load_content(backbone: nn.Module, path: Path, content: Mapping[Any, Any], wi
     sets = find_sets(content, expected)
     chosen = choose_set(sets, str(path), wish.weights_set)
     near = _near(chosen, sets, set(expected))
-    beside = read_beside(path, content, near, [one.container for one in sets])
+    near_others = _near_others(chosen, sets, set(expected))
+    beside = read_beside(path, content, near, near_others, [one.container for one in sets])
     _require_settled(beside, path, wish)
     used = {name.removeprefix(chosen.prefix) for name in beside.used}
     of_others = {key for one in sets if one is not chosen and one.container == chosen.container for key in one.keys}
@@ -149,6 +150,16 @@ def _near(chosen: WeightSet, sets: list[WeightSet], expected: set[str]) -> dict[
     of_sets = {key for one in sets if one.container == chosen.container for key in one.keys}
     inside = {chosen.prefix + key: value for key, value in chosen.tensors.items() if key not in expected}
     return {key: value for key, value in {**chosen.beside, **inside}.items() if key not in of_sets}
+
+
+def _near_others(chosen: WeightSet, sets: list[WeightSet], expected: set[str]) -> dict[str, Tensor]:
+    """Return the same of the other sets' dictionaries, by names that say which."""
+    return {
+        f"{other.container}.{key}".replace("/", ".").removeprefix("."): value
+        for other in sets
+        if other.container != chosen.container
+        for key, value in _near(other, sets, expected).items()
+    }
 
 
 def _require_settled(beside: Beside, path: Path, wish: Wish) -> None:

@@ -50,6 +50,8 @@ def test_an_evaluation_says_and_keeps_what_it_uses(foreign, tmp_path, capsys):
     record = kept(tmp_path / "file")
     assert record["network"]["mean"] == [0.25] * 3
     assert record["weights"]["weights_set"] == "state_dict:model."
+    evaluate([*flags, "--weights_set", "ema", "--output", str(tmp_path / "average")])
+    assert kept(tmp_path / "average")["network"]["mean"] == [0.25] * 3
     said = ["--weights_set", "ema", "--mean", "none", "--network_options.dropout", "0.5"]
     evaluate([*flags, *said, "--output", str(tmp_path / "said")])
     other = kept(tmp_path / "said")
@@ -73,7 +75,8 @@ def test_rows_members_and_sets_say_the_same(foreign, tmp_path, capsys):
     flags = ["--network", NET, "--weights", foreign, *SMALL, "--mean", "0.5", "--std", "0.25", "--targets", "1"]
     make_set([*flags, "--attack", "{type: fgsm, eps: 8/255}", "--output", str(tmp_path / "set")])
     assert "std [0.25, 0.25, 0.25] (as given" in " ".join(capsys.readouterr().out.split())
-    assert SourceNetwork(NET, foreign, input_size=16).load().mean == (0.25,) * 3
+    for weights_set in (None, "ema"):
+        assert SourceNetwork(NET, foreign, weights_set=weights_set, input_size=16).load().mean == (0.25,) * 3
 
 
 @pytest.mark.parametrize(

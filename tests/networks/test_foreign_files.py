@@ -184,6 +184,38 @@ def test_the_raw_set_is_taken_and_the_average_on_request(tmp_path, raw, average,
     assert set(load_state_dict_file(tmp_path / "net.pth", raw.keys())) == set(raw)
 
 
+@pytest.mark.parametrize(("holder", "chosen"), [("state_dict", "ema"), ("state_dict_ema", None), ("state_dict", None)])
+@pytest.mark.parametrize("prefix", ["", "model."])
+def test_what_lies_beside_either_set_holds_for_both(tmp_path, raw, average, holder, chosen, prefix):
+    content = {"state_dict": under(prefix, raw), "state_dict_ema": dict(average)}
+    content[holder] |= statistics("normalize.mean", "normalize.std") | {"temperature": torch.tensor(2.0)}
+    network = load(tmp_path, content, weights_set=chosen)
+    assert (network.mean, network.std) == (pytest.approx(CIFAR[0]), pytest.approx(CIFAR[1]))
+    assert "normalize.mean" in network.origin.normalization
+    assert network.origin.temperature == 2
+    nearest = content["state_dict" if chosen is None else "state_dict_ema"]
+    nearest |= statistics("normalize.mean", "normalize.std", CIFAR[::-1])
+    assert load(tmp_path, content, weights_set=chosen).mean == pytest.approx(CIFAR[1])  # its own comes first
+
+
+@pytest.mark.parametrize(
+    ("beside", "settled"),
+    [
+        ({"norm.weight": torch.ones(3), "norm.bias": torch.zeros(3)}, {"mean": "none"}),
+        ({"logit_scale": torch.tensor(2.6)}, {"temperature": 1}),
+        ({"a.temperature": torch.tensor(2.0), "b.temperature": torch.tensor(3.0)}, {"temperature": 2}),
+    ],
+)
+@pytest.mark.parametrize("chosen", ["ema", None])
+def test_what_cannot_be_read_beside_another_set_is_refused(tmp_path, raw, average, beside, settled, chosen):
+    content = {"state_dict": raw, "state_dict_ema": average}
+    holder = "state_dict" if chosen else "state_dict_ema"
+    content[holder] = content[holder] | beside
+    with pytest.raises(ValueError, match=rf"{holder}\.{next(iter(beside))}.*give"):
+        load(tmp_path, content, weights_set=chosen)
+    load(tmp_path, content, weights_set=chosen, **settled)
+
+
 def test_an_average_alone_is_taken(tmp_path, average):
     assert is_filled_with(load(tmp_path, {"state_dict_ema": average}), average)
 
