@@ -41,7 +41,7 @@ def start_of(objective, batch, epoch=0):
 def test_trades_is_the_authors_code(settings):
     network, batch = small_network().double().train(), interior()
     other = copy.deepcopy(network)
-    objective = Trades(AttackConfig("trades", **settings), beta=6.0 if not settings else 1.5)
+    objective = Trades(AttackConfig("trades", 0.031, **settings), beta=6.0 if not settings else 1.5)
     start = start_of(objective, batch, epoch=2)
     assert 5e-4 < start.std() < 2e-3
     steps, size = settings.get("steps", 10), settings.get("step_size", 0.007)
@@ -55,7 +55,7 @@ def test_trades_is_the_authors_code(settings):
 def test_consistency_with_trades_is_the_sum_of_both():
     network, batch = small_network().double().train(), interior()
     other = copy.deepcopy(network)
-    objective = Consistency(AttackConfig("trades"), trades_beta=6.0, weight=0.5, alpha=0.9, bn="eval")
+    objective = Consistency(AttackConfig("trades", 0.031), trades_beta=6.0, weight=0.5, alpha=0.9, bn="eval")
     x_adv = objective.attack(other, batch.image, batch.label, keys=objective.keys(batch, 1))
     theirs = Trades()(other, batch, epoch=1).total  # its passes move the running statistics that the attack uses
     clean, adversarial = (other.forward_features(x, ["phi"])[1]["phi"] for x in (batch.image, x_adv))
@@ -93,7 +93,7 @@ def test_fast_is_the_authors_code():
 def test_fast_with_nfgsm_steps_from_strong_noise_without_clipping():
     network, batch = small_network().double().train(), interior()
     other = copy.deepcopy(network)
-    objective = Fast(AttackConfig("nfgsm"))
+    objective = Fast(AttackConfig("nfgsm", EPS))
     noisy = (batch.image + start_of(objective, batch)).requires_grad_()
     (gradient,) = torch.autograd.grad(F.cross_entropy(other(noisy), batch.label), noisy)
     x_adv = (noisy.detach() + EPS * gradient.sign()).clamp(0, 1)

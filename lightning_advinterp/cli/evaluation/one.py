@@ -23,6 +23,7 @@ from lightning_advinterp.cli.evaluation.place import Outcome, Place, forget_stat
 from lightning_advinterp.cli.evaluation.running import Checking, evaluate_group
 from lightning_advinterp.core.files import read_sealed, write_sealed
 from lightning_advinterp.core.result import Result
+from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.report.store import differing, read_record
 
 
@@ -117,7 +118,7 @@ def evaluate_one(
         if found is not None:
             ended, skipped = found
             outcomes |= ended
-            if skipped:
+            if isinstance(opened[group.data].reported, ImageFolderDataset):
                 origin[group.data]["skipped"] = sorted({*origin[group.data].get("skipped", []), *skipped})
     with checking():
         left_out.refuse_if_all(names)

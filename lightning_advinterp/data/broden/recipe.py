@@ -95,8 +95,6 @@ def read_recipe(path: str | Path) -> Recipe:
         given = load_yaml(path, _UniqueKeys)
     except FileNotFoundError:
         raise FileNotFoundError(f"no recipe at {str(path)!r}; it is a YAML file such as\n{EXAMPLE}") from None
-    except yaml.YAMLError as error:
-        raise ValueError(f"{path}: is not YAML: {error}") from None
     return _Reader(path).recipe(given)
 
 
