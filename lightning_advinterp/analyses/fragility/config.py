@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from lightning_advinterp.attacks.explanation.presets import EXPLANATION_ATTACKS, ExplanationAttackConfig
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
+from lightning_advinterp.core.typed_lists import typed_list
 from lightning_advinterp.explanations import PAPERS, ExplanationConfig
 
 Preset = Literal["recommended", "quick", "ghorbani2019", "dombrowski2019"]
@@ -71,10 +72,10 @@ class FragilityConfig:
     Attributes:
         preset: where methods and attacks come from that are left out: ``recommended``; ``quick``, for every epoch of a
             training; or the settings of the codes of ``ghorbani2019`` or ``dombrowski2019``.
-        methods: explanations.
+        methods: explanations: names, settings of one, or a list of these.
         patterns: a file written by ``learn_patterns(…).save(FILE)``, which adds ``pattern_attribution`` to the
             explanations (of sequential networks): the sixth method of ``dombrowski2019``.
-        attacks: attacks on them. A ``target_map`` without a target aims at the maps of other images.
+        attacks: attacks on them, likewise. A ``target_map`` without a target aims at the maps of other images.
         eps: radii; attacks with an ``eps`` of their own in ``attacks`` have that one alone, and ``target_map`` has the
             box alone unless it says otherwise. Left out: 1/255, 2/255, 4/255 and 8/255, or the preset's.
         steps: steps of every attack, in place of its own; a ``random_sign`` of one step keeps that. Attacks by signs
@@ -91,10 +92,10 @@ class FragilityConfig:
     """
 
     preset: Preset = "recommended"
-    methods: tuple[ExplanationConfig, ...] | None = None
+    methods: ExplanationConfig | tuple[ExplanationConfig | str, ...] | str | None = None
     patterns: str | None = None
-    attacks: tuple[ExplanationAttackConfig, ...] | None = None
-    eps: tuple[Eps, ...] | None = None
+    attacks: ExplanationAttackConfig | tuple[ExplanationAttackConfig | str, ...] | str | None = None
+    eps: tuple[Eps, ...] | float | str | None = None
     steps: int | None = None
     k: int | None = None
     faithfulness: int = 16
@@ -115,6 +116,12 @@ class FragilityConfig:
                 raise ValueError(f"{name} must be {bound} or more, got {value}.")
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"seconds must be above 0, or null for no limit, got {self.seconds}.")
+        kinds = {"methods": ExplanationConfig, "attacks": ExplanationAttackConfig}
+        for argument, kind in kinds.items():
+            if getattr(self, argument) is not None:
+                object.__setattr__(self, argument, typed_list(kind, getattr(self, argument), argument))
+        if isinstance(self.eps, float | int | str):
+            object.__setattr__(self, "eps", (self.eps,))
         for argument in ("methods", "attacks", "eps"):
             given = getattr(self, argument)
             if given is not None and len(given) == 0:
@@ -126,12 +133,17 @@ class FragilityConfig:
         for attack in self.chosen_attacks():
             if attack.of is not None and attack.of not in known:
                 raise ValueError(f"attacks: of must name one of the methods {', '.join(known)}, got {attack.of!r}.")
-        for eps in self.eps or ():
+        for eps in self._radii():
             parse_budget(eps)
+
+    def _radii(self) -> tuple[Eps, ...]:
+        return (self.eps,) if isinstance(self.eps, float | str) else self.eps or ()
 
     def chosen_methods(self) -> tuple[ExplanationConfig, ...]:
         """Return the explanations."""
-        methods = METHODS[self.preset] if self.methods is None else tuple(self.methods)
+        methods = (
+            METHODS[self.preset] if self.methods is None else typed_list(ExplanationConfig, self.methods, "methods")
+        )
         if self.patterns is None:
             return methods
         return (*methods, ExplanationConfig("pattern_attribution", patterns=self.patterns))
@@ -139,7 +151,7 @@ class FragilityConfig:
     def chosen_attacks(self) -> tuple[ExplanationAttackConfig, ...]:
         """Return the attacks; their ``eps`` is None where the sweep holds."""
         if self.attacks is not None:
-            return tuple(self.attacks)
+            return typed_list(ExplanationAttackConfig, self.attacks, "attacks")
         found = ATTACKS[self.preset]
         if self.eps is None:
             return found
@@ -155,7 +167,7 @@ class FragilityConfig:
         ]
 
     def _at_radii(self, attack: ExplanationAttackConfig) -> list[ExplanationAttackConfig]:
-        sweep: Sequence[Eps] = SWEEP if self.eps is None else self.eps
+        sweep: Sequence[Eps] = SWEEP if self.eps is None else self._radii()
         if attack.eps is not None or attack.type == "target_map":
             sweep = (_radius(attack),)
         return [self._stepped(replace(attack, eps=eps)) for eps in sweep]

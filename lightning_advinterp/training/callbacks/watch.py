@@ -10,6 +10,7 @@ from jsonargparse import ArgumentError, ArgumentParser
 from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.registry import question_class
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.training.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
@@ -44,7 +45,7 @@ class QuestionCallback(AnalysisCallback):
     def __init__(
         self,
         question: Question,
-        attacks: tuple[AttackConfig, ...] = (AttackConfig("fgsm", "4/255"),),
+        attacks: Attacks = (AttackConfig("fgsm", "4/255"),),
         every_n_epochs: int = 1,
         limit: int | None = 500,
         batch_size: int = 100,
