@@ -34,7 +34,7 @@ def test_mifgsm_is_the_papers(network, batch, decay):
         g = decay * g + gradient / gradient.abs().sum((1, 2, 3), keepdim=True)
         x_adv = torch.min(torch.max(x_adv + eps / 10 * g.sign(), x - eps), x + eps).clamp(0, 1)
     torch.testing.assert_close(
-        create_attack(AttackConfig("mifgsm", decay=decay))(network, x, y), x_adv, rtol=0, atol=1e-12
+        create_attack(AttackConfig("mifgsm", eps="16/255", decay=decay))(network, x, y), x_adv, rtol=0, atol=1e-12
     )
 
 
@@ -53,7 +53,7 @@ def shown(config, x, keys):
 
 def test_fgsm_rs_is_the_authors(network, batch):
     x, y, keys, eps = batch.image, batch.label, sample_keys(batch.index), 8 / 255
-    config = AttackConfig("fgsm_rs")
+    config = AttackConfig("fgsm_rs", eps="8/255")
     start = shown(config, x, keys)[0]
     delta = start - x
     assert delta.abs().max() <= eps + 1e-12
@@ -66,7 +66,7 @@ def test_fgsm_rs_is_the_authors(network, batch):
 def test_n_fgsm_is_the_authors(network, batch):
     """Noise of 2 eps, a step of eps, and no projection but the box's."""
     x, y, keys, eps = batch.image, batch.label, sample_keys(batch.index), 8 / 255
-    config = AttackConfig("nfgsm")
+    config = AttackConfig("nfgsm", eps="8/255")
     start = shown(config, x, keys)[0]
     assert 1.98 * eps < (start - x).abs().max() <= 2 * eps + 1e-12
     expected = (start + eps * input_gradient(network, start, y).sign()).clamp(0, 1)
@@ -77,7 +77,7 @@ def test_n_fgsm_is_the_authors(network, batch):
 
 def test_trades_inner_attack_is_the_authors(network, batch):
     x, keys = batch.image, sample_keys(batch.index)
-    config = AttackConfig("trades", steps=4)
+    config = AttackConfig("trades", eps=0.031, steps=4)
     first, x_adv = shown(config, x, keys)[:2]
     start = x_adv
     assert torch.equal(first, x)  # for the clean prediction

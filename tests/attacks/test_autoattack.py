@@ -10,13 +10,14 @@ from scipy.optimize import linprog, minimize
 from torch import nn
 from torch.nn import functional as F
 
-from lightning_advinterp.attacks import AttackConfig, create_attack, sample_keys, square
+from lightning_advinterp.attacks import AttackConfig, create_attack, sample_keys
 from lightning_advinterp.attacks.loop.ascent import checkpoints
 from lightning_advinterp.attacks.loop.goal import (
     difference_of_logits_ratio,
     margin,
     targeted_difference_of_logits_ratio,
 )
+from lightning_advinterp.attacks.prediction import square
 from lightning_advinterp.attacks.prediction.hyperplane import project_onto_hyperplane
 from lightning_advinterp.attacks.prediction.squares import share_of_pixels, side, square_pattern
 from lightning_advinterp.attacks.prediction.untargeted import Catch, target_classes

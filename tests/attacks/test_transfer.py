@@ -59,7 +59,7 @@ def test_a_source_may_be_a_checkpoint_of_this_project(sources, batch, tmp_path):
     network = {"name": "cifar_resnet20", "num_classes": 10}
     meta = {"format": CHECKPOINT_FORMAT, "network": network, "classes": [], "seed": 0}
     torch.save({"state_dict": state, "advinterp": meta, "epoch": 0}, tmp_path / "last.ckpt")
-    config = AttackConfig("transfer", steps=2, members=(Member(checkpoint=str(tmp_path / "last.ckpt")),))
+    config = AttackConfig("transfer", eps="8/255", steps=2, members=(Member(checkpoint=str(tmp_path / "last.ckpt")),))
     found = create_attack(config)(sources[1], batch.image, batch.label)
     assert torch.equal(found, pgd("8/255", steps=2)(source, batch.image, batch.label))
 
