@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
-from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
+from lightning_advinterp.analyses.base.attack_counts import warn_of_few
+from lightning_advinterp.analyses.base.make_adversarial import Targets, make_adversarial_set
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
@@ -37,7 +38,9 @@ class SetPlan(NetworkChoice):
         attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. With the type ensemble, its members, and targets
             10 this is the set of Dong et al. 2017.
         targets: aim at so many least likely classes of every image, one adversarial image each; null for the attack's
-            own rule.
+            own rule; auto for one class, or for the attack's own rule where it has a target or moves away from the
+            prediction, or takes no targets.
+        least_success: warn if a smaller share of the set reaches its goal.
         limit: attack so many images, a seeded choice, even over the classes; of the concept world 1,000 unless said.
         crop: side of the images.
         batch_size: images at a time.
@@ -57,7 +60,8 @@ class SetPlan(NetworkChoice):
     split: str = "val"
     classes: str | None = None
     attack: OneAttack | None = None
-    targets: int | None = 1
+    targets: Targets = "auto"
+    least_success: float = 0.1
     limit: int | None = None
     crop: int | None = None
     batch_size: int = 64
@@ -103,6 +107,8 @@ def _check(plan: SetPlan) -> None:
     """
     if not 0 <= plan.process < plan.processes:
         raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
+    if not 0 <= plan.least_success <= 1:
+        raise ValueError(f"least_success must be a share from 0 to 1, got {plan.least_success}.")
 
 
 @trusting()
@@ -127,7 +133,7 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         images,
         attack,
         plan.output,
-        targets=plan.targets if attack.takes_target or plan.targets != 1 else None,
+        targets=plan.targets,
         batch_size=plan.batch_size,
         part=plan.part,
         device=device,
@@ -147,8 +153,11 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
     missing = found.missing()
     if missing:
         console.print(f"{len(missing)} of the set's parts are not made yet, from {missing[0]}: other processes' shares")
-    reached = 100 * sum(row.success for row in rows) / max(1, len(rows))
-    console.print(f"{plan.output}: {len(rows)} adversarial images, {reached:.1f} % reach their goal, checksums right")
+    share = sum(row.success for row in rows) / max(1, len(rows))
+    console.print(
+        f"{plan.output}: {len(rows)} adversarial images, {100 * share:.1f} % reach their goal, checksums right"
+    )
+    warn_of_few(attack.name, share, len(rows), plan.least_success if rows else 0)
 
 
 if __name__ == "__main__":

@@ -25,13 +25,14 @@ def brief_table(rows: Sequence[Row], columns: Sequence[str], title: str = "") ->
         # Blanks let long names stand in two lines; a narrow terminal cuts nothing off.
         table.add_column(column.replace("_", " "), justify="left" if words else "right", overflow="fold")
     for row in rows:
-        table.add_row(*(_text(column, row.get(column)) for column in columns))
+        table.add_row(*(_text(row, column) for column in columns))
     return table
 
 
-def _text(column: str, value: Any) -> str:
+def _text(row: Row, column: str) -> str:
+    value: Any = row.get(column)
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return "–"
     if column == "eps":
-        return radius(value)
+        return radius(value, row.get("norm"), row.get("eps_low"))
     return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -1,5 +1,6 @@
 """Figures from data: nothing here computes anything that a table does not hold."""
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -7,8 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from lightning_advinterp.core.result import Row
-from lightning_advinterp.report.table import radius
+from lightning_advinterp.core.result import REAL, Row
+from lightning_advinterp.report.table import condition
 
 _COLOURS = {"top1": "#3b6ea5", "top5": "#a9c4de"}
 
@@ -36,12 +37,54 @@ def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
             label=key,
         )
         axes.bar_label(bars, fmt="%.1f", fontsize=8, padding=2)
-    names = [row["images"] if row["eps"] is None else f"{row['images']}\nε = {radius(row['eps'])}" for row in rows]
+    names = [condition(row, "\nε = ") for row in rows]
     axes.set_xticks(places, names)
     axes.set(ylabel="accuracy (%)", ylim=(0, 112), title=title)
     axes.set_yticks(range(0, 101, 20))
     axes.legend(frameon=False, ncols=2, loc="upper right", fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def radii_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
+    """Return the rows of attacks that differ in their radius alone, by what they share: ``fgsm2`` and ``fgsm4``.
+
+    Args:
+        rows: the table ``accuracy``.
+    """
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if row["images"] != REAL and row["eps"] is not None:
+            shared = re.sub(r"[-_ ]?[\d.]+$", "", row["images"])
+            found.setdefault(f"{shared} (L2)" if row.get("norm") == "l2" else shared, []).append(row)
+    return {name: own for name, own in found.items() if len({row["eps"] for row in own}) == len(own) > 1}
+
+
+def robustness_curve(rows: Sequence[Row], title: str = "") -> Figure:
+    """Top-1 accuracy over ε with its 95 % intervals, a panel for each norm; ε = 0 are the real images.
+
+    Args:
+        rows: the table ``accuracy``.
+        title: above the figure.
+    """
+    curves, real = radii_of(rows), [row for row in rows if row["images"] == REAL]
+    norms = list(dict.fromkeys(own[0].get("norm") for own in curves.values()))
+    figure = Figure(figsize=(1 + 4.2 * len(norms), 3.6), layout="constrained")
+    for axes, norm in zip(figure.subplots(1, len(norms), squeeze=False)[0], norms, strict=True):
+        unit = 1 if norm == "l2" else 255
+        for name, own in curves.items():
+            if own[0].get("norm") != norm:
+                continue
+            points = [row | {"eps": row["eps"] or 0.0} for row in (*real, *own)]
+            points.sort(key=lambda row: row["eps"])
+            radii = [unit * row["eps"] for row in points]
+            low, mid, high = ([100 * row[key] for row in points] for key in ("top1_low", "top1", "top1_high"))
+            axes.plot(radii, mid, marker="o", markersize=3, label=name)
+            axes.fill_between(radii, low, high, alpha=0.15)
+        axes.set(xlabel="ε (L2)" if norm == "l2" else "ε (of 255)", ylabel="top-1 accuracy (%)", ylim=(0, 100))
+        axes.legend(frameon=False, fontsize=8)
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=10)
     return figure
 
 

@@ -24,19 +24,34 @@ def percent(share: float, low: float | None = None, high: float | None = None) -
     return text if low is None or high is None else f"{text} [{100 * low:.1f}, {100 * high:.1f}]"
 
 
-def _condition(row: Row) -> str:
-    """``real``, or the attack with its radius."""
-    return str(row["images"]) if row["eps"] is None else f"{row['images']} ε={radius(row['eps'])}"
+def condition(row: Row, joint: str = " ε=") -> str:
+    """Return ``real``, or the attack with its radius, its norm where that is L2, and the range where it is drawn.
+
+    Args:
+        row: with ``images`` and ``eps``; ``norm`` and ``eps_low`` where a table has them.
+        joint: between name and radius.
+    """
+    if row["eps"] is None:
+        return str(row["images"])
+    return f"{row['images']}{joint}{radius(row['eps'], row.get('norm'), row.get('eps_low'))}"
 
 
-def radius(eps: float) -> str:
+def radius(eps: float, norm: str | None = None, low: float | None = None) -> str:
     """A radius for people: in 255ths as long as it is a fraction of the pixel range, L2 distances as they are.
 
-    >>> radius(8 / 255), radius(2.0)
-    ('8/255', '2')
+    Args:
+        eps: the radius, the largest where it is drawn for every image.
+        norm: ``linf`` or ``l2``; None where it is not known, then 1 and more is L2.
+        low: the smallest that is drawn.
+
+    >>> radius(8 / 255), radius(0.5, "l2"), radius(8 / 255, "linf", 2 / 255)
+    ('8/255', '0.5 (L2)', '2/255 to 8/255, drawn')
     """
     # Five digits, since a radius that is read back from a table has six.
-    return f"{eps * 255:.5g}/255" if eps < 1 else f"{eps:.5g}"
+    text = f"{eps:.5g}" if norm == "l2" or eps >= 1 else f"{eps * 255:.5g}/255"
+    if low is not None and low != eps:
+        text = f"{radius(low, 'l2').removesuffix(' (L2)') if norm == 'l2' else radius(low)} to {text}, drawn"
+    return f"{text} (L2)" if norm == "l2" else text
 
 
 def accuracy_table(networks: Mapping[str, Sequence[Row]], title: str = "") -> Table:
@@ -56,7 +71,7 @@ def accuracy_table(networks: Mapping[str, Sequence[Row]], title: str = "") -> Ta
         cells = []
         for row in rows:
             cells += [percent(row["top1"], row["top1_low"], row["top1_high"]), percent(row["top5"])]
-        table.add_row(_condition(rows[0]), str(rows[0]["n"]), *cells)
+        table.add_row(condition(rows[0]), str(rows[0]["n"]), *cells)
     return table
 
 

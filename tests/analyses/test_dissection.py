@@ -18,6 +18,7 @@ from lightning_advinterp.analyses import (
     DissectionAnalysis,
     DissectionConfig,
     Needs,
+    Result,
     Runner,
     Sweep,
 )
@@ -249,7 +250,7 @@ def test_an_unlabelled_image_is_attacked_away_from_its_prediction():
             self.seen.append(seen)
 
         def result(self):
-            return None
+            return Result(self.name)
 
     network, data, watch = small_network().double(), FakeConcepts(5), Watch()
     attacks = create_attacks(

@@ -294,12 +294,13 @@ def test_a_time_limit_holds_within_the_first_batch(monkeypatch):
     assert analysis.result().scalars["fragility/left"] == 2
 
 
-def test_nothing_is_classified_correctly():
+def test_nothing_is_classified_correctly(caplog):
     network, batch = network_and_batch()
     wrong = Batch(batch.image, (network(batch.image).argmax(1) + 1) % 5, batch.index)
     result = Runner(network, Memory(wrong)).run([FragilityAnalysis(CONFIG)])["fragility"]
     assert result.tables["fragility"] == []
     assert result.scalars == {"fragility/images": 0, "fragility/skipped": 7, "fragility/left": 0}
+    assert "fragility: 0 of 7 images were taken; 7 are classified wrongly and left out. Raise limit" in caplog.text
 
 
 @pytest.mark.parametrize("parts", [1, 2])

@@ -198,3 +198,62 @@ def test_a_bar_counts_the_images_that_are_still_to_be_made(tmp_path, data, monke
     monkeypatch.setattr(Progress, "advance", advance)
     make(tmp_path, data, progress=shown)
     assert moves == [(4, 5, not shown), (1, 5, not shown)]
+
+
+@pytest.mark.parametrize(
+    ("settings", "targets", "expected"),
+    [
+        ({"type": "pgd", "target": 2}, "auto", 2),
+        ({"type": "pgd", "target": 2}, None, 2),
+        ({"type": "fgsm", "label": "predicted"}, "auto", "predicted"),
+        ({"type": "square", "queries": 3}, "auto", "label"),
+        ({"type": "fgsm"}, "auto", "least"),
+        ({"type": "fgsm"}, 1, "least"),
+    ],
+)
+def test_an_attacks_own_rule_holds_unless_targets_are_asked_for(tmp_path, data, settings, targets, expected):
+    attack = create_attack(AttackConfig(**settings, eps="8/255"))
+    found = make_adversarial_set(small_network(), data, attack, tmp_path, targets=targets)
+    clean, y = small_network()(data.batch.image), data.batch.label
+    least = clean.scatter(1, y[:, None], torch.inf).argmin(1)
+    wanted = {"predicted": clean.argmax(1), "label": y, "least": least}.get(expected, torch.full_like(y, 2))
+    assert [row.target for row in found.rows] == wanted.tolist()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"type": "pgd", "target": 2}, "targets must be null for pgd, which has its own target: 2, got 1"),
+        ({"type": "fgsm", "target": "random"}, "its own target: random, got 1"),
+        ({"type": "fgsm", "label": "predicted"}, "its own label: predicted, got 1"),
+        ({"type": "autoattack"}, "targets must be null for autoattack, which takes no targets, got 1"),
+    ],
+)
+def test_targets_that_contradict_the_attack_are_refused(tmp_path, data, settings, message):
+    attack = create_attack(AttackConfig(**settings, eps="8/255"))
+    with pytest.raises(ValueError, match=message):
+        make_adversarial_set(small_network(), data, attack, tmp_path, targets=1)
+
+
+@pytest.mark.parametrize("targets", [None, 2])
+def test_unlabelled_images_are_attacked_away_from_the_prediction(tmp_path, data, targets):
+    """The same images come out as if the predictions were the labels; the rows still know no label."""
+    predictions = small_network()(data.batch.image).argmax(1)
+    attack = create_attack(AttackConfig("fgsm", "16/255"))
+    sets = []
+    for name, labels in (("without", torch.full_like(predictions, -1)), ("with", predictions)):
+        images = Memory(data.batch._replace(label=labels))
+        sets.append(make_adversarial_set(small_network(), images, attack, tmp_path / name, targets=targets))
+    without, labelled = sets
+    assert {row.label for row in without.rows} == {-1}
+    assert [row.target for row in without.rows] == [row.target for row in labelled.rows]
+    assert [row.success for row in without.rows] == [row.success for row in labelled.rows]
+    assert all(torch.equal(without[place].image, labelled[place].image) for place in range(len(without)))
+
+
+def test_a_set_without_gradients_is_said(tmp_path, data, caplog):
+    network = small_network()
+    network.backbone.register_forward_pre_hook(lambda module, inputs: (inputs[0] * 0 + inputs[0].detach(),))
+    attack = create_attack(AttackConfig("fgsm", "16/255"))
+    make_adversarial_set(network, data, attack, tmp_path)
+    assert f"fgsm: the gradient of {COUNT} of {COUNT} images (100.0 %) was exactly zero" in caplog.text

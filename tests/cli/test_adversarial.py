@@ -87,3 +87,17 @@ def test_a_file_that_cannot_be_written_stops_it_with_one_line(flags, tmp_path, c
         main([*flags, "--output", str(tmp_path / "set")])
     assert stop.value.code == 1
     assert "No space left on device" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(("more", "warned"), [([], True), (["--least_success", "0"], False)])
+def test_a_set_that_reaches_nothing_is_warned_of(flags, tmp_path, capsys, caplog, more, warned):
+    main([*flags, *more, "--attack", "{type: fgsm, eps: 0.001/255}", "--output", str(tmp_path / "set")])
+    assert "0.0 % reach their goal" in " ".join(capsys.readouterr().out.split())
+    assert ("0.0 % of 10 images reach their goal, less than least_success" in caplog.text) == warned
+
+
+def test_an_attacks_own_target_is_used(flags, tmp_path):
+    place = flags.index("--targets")
+    flags = [*flags[:place], *flags[place + 2 :]]
+    main([*flags, "--attack", "{type: fgsm, eps: 16/255, target: 5}", "--output", str(tmp_path / "set")])
+    assert {row.target for row in AdversarialSet(tmp_path / "set").rows} == {5}

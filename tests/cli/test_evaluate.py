@@ -209,6 +209,8 @@ def test_rows_of_a_table(checkpoint, tmp_path, capsys):
         (["--layers", "layer9"], "layer9"),
         (["--images", "no/such.jpg"], "images: there is no 'no/such.jpg'"),
         (["--attack", "null", "--eps", "8/255"], "eps='8/255' belongs to an attack given by its name"),
+        (["--attack", "null", "--steps", "5"], "steps=5 belongs to an attack given by its name"),
+        (["--least_success", "10"], "least_success must be a share from 0 to 1, got 10"),
         (["--output", __file__], "is no writable folder"),
         (["--device", "tpu9"], "device 'tpu9' cannot be used here; there are cpu"),
         (["--limit", "0"], "limit must be"),

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+import torch
+
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
@@ -23,7 +25,8 @@ class AccuracyAnalysis(Summed):
     The table ``accuracy`` has one row per kind: ``images, n, top1, top1_low, top1_high, top5, top5_low,
     top5_high`` as shares in [0, 1], then for attacks ``eps`` (the largest), ``steps``, ``success`` (share of images
     predicted as the attack wanted: not the label it moved away from, or the target), ``label_kept`` (share whose
-    prediction is that of the real image), and the mean distances ``linf`` and ``l2``.
+    prediction is that of the real image), and the mean distances ``linf`` and ``l2``. A runner adds how the attack was
+    set, and how many images had no gradient or were not attacked; the latter count in no share.
     """
 
     name = "accuracy"
@@ -43,14 +46,15 @@ class AccuracyAnalysis(Summed):
         real = seen.logits[REAL].argmax(dim=1)
         for kind, counts in self.counts.items():
             logits = seen.logits[kind]
-            counts["n"] += len(seen.label)
+            attacked = seen.attacked.get(kind, torch.ones_like(seen.label, dtype=torch.bool))
+            counts["n"] += int(attacked.sum())
             for k in (1, 5):
-                counts[f"top{k}"] += int(top_k_hits(logits, seen.label, k).sum())
+                counts[f"top{k}"] += int((top_k_hits(logits, seen.label, k) & attacked).sum())
             if kind == REAL:
                 continue
             counts["success"] += int(seen.success[kind].sum())
-            counts["label_kept"] += int((logits.argmax(dim=1) == real).sum())
-            delta = (seen.images[kind] - seen.images[REAL]).flatten(1).double()
+            counts["label_kept"] += int(((logits.argmax(dim=1) == real) & attacked).sum())
+            delta = (seen.images[kind] - seen.images[REAL]).flatten(1).double()  # 0 where not attacked
             self.sums[kind]["linf"] += float(delta.abs().amax(dim=1).sum())
             self.sums[kind]["l2"] += float(delta.norm(dim=1).sum())
 

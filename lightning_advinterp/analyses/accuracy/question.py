@@ -10,7 +10,7 @@ from lightning_advinterp.analyses.accuracy.predictions import PredictionsAnalysi
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.core.result import REAL, Result
-from lightning_advinterp.report.figures import accuracy_bars
+from lightning_advinterp.report.figures import accuracy_bars, radii_of, robustness_curve
 
 
 @dataclass(frozen=True)
@@ -25,8 +25,10 @@ class Accuracy(Question):
         return [AccuracyAnalysis(scene.attacks)]
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
-        """Draw top-1 and top-5 accuracy with their intervals."""
-        return {"accuracy": accuracy_bars(result.tables["accuracy"], title)}
+        """Draw top-1 and top-5 accuracy with their intervals, and the curve over ε where there are several."""
+        rows = result.tables["accuracy"]
+        figures = {"accuracy": accuracy_bars(rows, title)}
+        return figures | ({"robustness": robustness_curve(rows, title)} if radii_of(rows) else {})
 
     def scalars(self, result: Result) -> dict[str, float]:
         """Return ``val/{attack}_acc``; the clean accuracy comes from the whole validation set elsewhere."""

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.base.protocol import Keeping
 from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.core.files import set_aside, write_atomically
 from lightning_advinterp.core.tensor_files import read_tensor_file, save_plainly
@@ -36,7 +36,7 @@ class Journal:
         entry = self._read()
         return None if entry is None else int(entry["sweep"])
 
-    def resume(self, sweep: int, analyses: Sequence[Analysis]) -> int | None:
+    def resume(self, sweep: int, analyses: Sequence[Keeping]) -> int | None:
         """Load the states of this sweep, and return how many images they have seen already.
 
         Returns:
@@ -58,7 +58,7 @@ class Journal:
             raise RunStoppedError(f"{self._path} could not be taken up; start the same command again.") from error
         return int(entry["done"])
 
-    def save(self, sweep: int, done: int, analyses: Sequence[Analysis], *, now: bool = False) -> None:
+    def save(self, sweep: int, done: int, analyses: Sequence[Keeping], *, now: bool = False) -> None:
         """Write the states, if the last time is long enough ago, or ``now``."""
         if self._path is None or not (now or time.monotonic() - self._saved >= self._every):
             return

@@ -5,12 +5,13 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
+from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.runner import subset_indices
@@ -32,6 +33,10 @@ from lightning_advinterp.data.loaders import collate_batch
 from lightning_advinterp.networks import Network, weights_hash
 from lightning_advinterp.networks.modes import frozen_eval
 
+Targets = int | Literal["auto"] | None
+"""How many least likely classes of an image are aimed at; ``auto``: one, unless the attack has a rule of its own, which
+None means."""
+
 _LOOKED_AT = 64
 """So many images, evenly chosen, tell data without a fingerprint from others."""
 
@@ -44,7 +49,7 @@ def make_adversarial_set(
     attack: Attack,
     folder: str | Path,
     *,
-    targets: int | None = 1,
+    targets: Targets = "auto",
     limit: int | None = None,
     batch_size: int = 64,
     part: int = 512,
@@ -67,7 +72,8 @@ def make_adversarial_set(
         dataset: items are :class:`~lightning_advinterp.data.batch.Batch` of one image, all of one size.
         attack: how.
         folder: where to.
-        targets: how many least likely classes are aimed at, one image each; None: the attack's own rule.
+        targets: how many least likely classes are aimed at, one image each; None: the attack's own rule; ``auto``: one,
+            or the attack's own rule where it has a target or moves away from the prediction, or takes no targets.
         limit: at most so many source images, a random choice by ``seed``.
         batch_size: images at a time.
         part: adversarial images per file.
@@ -88,12 +94,7 @@ def make_adversarial_set(
     with ExitStack() as stack:
         with checking():
             stack.enter_context(share_held(folder, rank, world_size))
-            if targets is not None and not 1 <= targets <= network.num_classes:
-                raise ValueError(
-                    f"targets must be between 1 and the network's {network.num_classes} classes, got {targets}."
-                )
-            if targets is not None and not attack.takes_target:
-                raise ValueError(f"targets must be null for {attack.name}, which takes no targets, got {targets}.")
+            targets = _resolved(targets, attack, network.num_classes)
             if batch_size < 1 or part < 1:
                 raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
             if limit is not None and limit < 1:
@@ -121,6 +122,7 @@ def make_adversarial_set(
                 manifest.bytes / 2**30,
                 len(writer.missing()),
             )
+        counts = AttackCounts({attack.name: attack})
         with frozen_eval(network), image_progress(progress) as bar:
             task = bar.add_task("adversarial images", total=sum(len(manifest.items_of(number)) for number in due))
             for number in due:
@@ -131,13 +133,35 @@ def make_adversarial_set(
                     some = items[first : first + batch_size]
                     batch = collate_batch([dataset[int(sources[item // many])] for item in some])
                     found, more = _attack(
-                        network, attack, batch, torch.tensor(some), targets, torch.device(device), seed
+                        network, counts, batch, torch.tensor(some), targets, torch.device(device), seed
                     )
                     images.append(found)
                     rows += more
                     bar.advance(task, len(some))
                 writer.write(number, torch.cat(images), rows)
+        counts.warn(least_success=0)  # the set's share of successes is of all parts, not of those made here
     return AdversarialSet(folder)
+
+
+def _resolved(targets: Targets, attack: Attack, num_classes: int) -> int | None:
+    """Return how many least likely classes are aimed at, None for the attack's own rule.
+
+    Raises:
+        ValueError: if the number is out of range, or the attack's own rule contradicts it.
+    """
+    own = attack.target not in (None, "least_likely") or attack.label == "predicted"
+    if targets == "auto":
+        return None if own or not attack.takes_target else 1
+    if targets is None:
+        return None
+    if not isinstance(targets, int) or not 1 <= targets <= num_classes:
+        raise ValueError(f"targets must be between 1 and the network's {num_classes} classes, got {targets}.")
+    if not attack.takes_target:
+        raise ValueError(f"targets must be null for {attack.name}, which takes no targets, got {targets}.")
+    if own:
+        rule = "label: predicted" if attack.target is None else f"target: {attack.target}"
+        raise ValueError(f"targets must be null for {attack.name}, which has its own {rule}, got {targets}.")
+    return targets
 
 
 def _fingerprint(dataset: Dataset[Batch], sources: Sequence[int]) -> str:
@@ -155,7 +179,7 @@ def _fingerprint(dataset: Dataset[Batch], sources: Sequence[int]) -> str:
 
 def _attack(
     network: Network,
-    attack: Attack,
+    counts: AttackCounts,
     batch: Batch,
     items: Tensor,
     targets: int | None,
@@ -163,6 +187,7 @@ def _attack(
     seed: int,
 ) -> tuple[Tensor, list[AdversarialRow]]:
     """Return uint8 images, and what the network makes of them."""
+    (attack,) = counts.attacks.values()
     batch = Batch(*(field.to(device) for field in batch)).to_float()
     x, y = batch.image, batch.label
     turn = items.to(device) % (targets or 1)
@@ -170,25 +195,20 @@ def _attack(
     keys = mix(sample_keys(batch.index, seed=seed), turn)
     with torch.no_grad():
         clean = network(x)
-    if targets is None:
-        goal = attack.aim(x, clean, y, keys)
-        wanted, targeted = goal.resolve(clean), goal.targeted
-    else:
-        wanted, targeted = _least_likely(attack, x, clean, y, targets).gather(1, turn[:, None]).squeeze(1), True
-    x_adv = attack(network, x, y, target=wanted if targeted else None, keys=keys)
-    stored = x_adv.mul(255).round().to(torch.uint8)
+    target = None
+    if targets is not None:
+        target = _least_likely(attack, x, clean, y, targets).gather(1, turn[:, None]).squeeze(1)
+    made = counts.make(attack.name, network, batch, clean, keys, target)
+    stored = made.x_adv.mul(255).round().to(torch.uint8)
     seen = stored.float() / 255
     with torch.no_grad():
         after = network(seen)
     logits = {"logits of real images": clean, "logits of adversarial images": after}
-    FiniteOutputs().check({"pixels of adversarial images": x_adv}, batch.index, logits)
-    predicted = after.argmax(dim=1)
-    success = (predicted == wanted) == targeted
-    if targeted:
-        success &= wanted != y  # such an image was not attacked
+    FiniteOutputs().check({"pixels of adversarial images": made.x_adv}, batch.index, logits)
+    success, predicted = counts.note(made, items, after), after.argmax(dim=1)
     linf, l2 = distances(seen, x.float())
     columns: list[list[Any]] = [
-        values.tolist() for values in (items, batch.index, y, wanted, predicted, success, linf, l2)
+        values.tolist() for values in (items, batch.index, y, made.target, predicted, success, linf, l2)
     ]
     return stored.cpu(), [AdversarialRow(*row) for row in zip(*columns, strict=True)]
 

@@ -5,10 +5,10 @@ from typing import Any
 
 import torch
 
-from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.base.protocol import Keeping
 
 
-def merge_states(rank: int, world_size: int, analyses: Sequence[Analysis]) -> None:
+def merge_states(rank: int, world_size: int, analyses: Sequence[Keeping]) -> None:
     """Merge what all processes found; they must call this together.
 
     One process gets all states and sends back what they make: were all sent to all, each would need as much memory as
@@ -17,7 +17,7 @@ def merge_states(rank: int, world_size: int, analyses: Sequence[Analysis]) -> No
     Args:
         rank: this process's number.
         world_size: number of processes.
-        analyses: the same in all processes.
+        analyses: what keeps a state, the same in all processes.
     """
     if world_size == 1:
         return

@@ -1,7 +1,7 @@
 """The protocol of every analysis, and the data it returns."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 from torch import Tensor
@@ -63,6 +63,7 @@ class Observation:
         activations: kind to layer to activation.
         goal: attack's name to int64 ``[B]``, the class it aims at, or moves away from if untargeted.
         success: attack's name to bool ``[B]``, whether the prediction is what the attack wanted.
+        attacked: attack's name to bool ``[B]``, false where its target is the true class; all are, where it is missing.
     """
 
     index: Tensor
@@ -72,6 +73,24 @@ class Observation:
     activations: Mapping[str, Mapping[str, Tensor]]
     goal: Mapping[str, Tensor]
     success: Mapping[str, Tensor]
+    attacked: Mapping[str, Tensor] = field(default_factory=dict)
+
+
+class Keeping(Protocol):
+    """What is kept over an interruption, and merged between processes."""
+
+    @property
+    def name(self) -> str:
+        """Under which its state is kept."""
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict` to this one."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return plain data, tensors and arrays."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the state."""
 
 
 class Analysis(Protocol):

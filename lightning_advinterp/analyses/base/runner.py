@@ -9,6 +9,7 @@ import torch.distributed
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
+from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.analyses.base.failures import naming
 from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.analyses.base.merging import merge_states
@@ -94,6 +95,7 @@ class Runner:
         keep_journal: leave the states there, complete, for the caller to delete: what is made of them afterwards may
             be interrupted too.
         stop_at_no_numbers: raise an error where the network's outputs are NaN or infinite; else warn and count.
+        least_success: attacks with a smaller share of successes are warned of.
     """
 
     def __init__(
@@ -113,6 +115,7 @@ class Runner:
         journal: Path | None = None,
         keep_journal: bool = False,
         stop_at_no_numbers: bool = True,
+        least_success: float = 0.1,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -122,6 +125,7 @@ class Runner:
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.num_workers, self.progress = num_workers, progress and rank == 0
         self.rank, self.world_size, self._keep = rank, world_size, keep_journal
+        self.counts, self._least = AttackCounts(self.attacks), least_success
         self._finite = FiniteOutputs(stop=stop_at_no_numbers)
         size = len(dataset)  # type: ignore[arg-type]
         self.indices = subset_indices(size, limit, seed)
@@ -138,7 +142,7 @@ class Runner:
         self._agree()
         ran, skipped, results = False, 0, dict[str, Result]()
         for number, due in enumerate(runs):
-            first = self._journal.resume(number, analyses)
+            first = self._journal.resume(number, [*analyses, self.counts])
             if first is None:
                 continue
             ran, places = True, self.indices.tolist()
@@ -156,21 +160,24 @@ class Runner:
                         with naming(entry.analysis):
                             entry.analysis.update(entry.number, seen)
                 if wants.resumable:
-                    self._journal.save(number, done, analyses)
+                    self._journal.save(number, done, [*analyses, self.counts])
             self._conclude(due)
             if number < len(runs) - 1 or self._keep:
-                self._journal.save(number + 1, 0, analyses, now=True)
+                self._journal.save(number + 1, 0, [*analyses, self.counts], now=True)
         if not self._keep:
             self._journal.close()
         elif not ran:
-            self._journal.resume(len(runs), analyses)
+            self._journal.resume(len(runs), [*analyses, self.counts])
         self._finite.close()
+        if self.rank == 0:
+            self.counts.warn(self._least)
         results |= _results([one for one in analyses if one.name not in results])
+        self.counts.stand_beside(results)
         return {one.name: results[one.name] for one in analyses}
 
     def _conclude(self, due: Sequence[Due]) -> None:
         """Merge what all processes saw in a run over the data."""
-        merge_states(self.rank, self.world_size, [entry.analysis for entry in due])
+        merge_states(self.rank, self.world_size, [*(entry.analysis for entry in due), self.counts])
         for entry in due:
             if isinstance(entry.analysis, Settling):
                 with naming(entry.analysis):
@@ -236,29 +243,24 @@ class Runner:
             raise ValueError("The analysis needs labels, but the images lie in no class folders.")
         x = batch.image
         keys = sample_keys(batch.index, seed=self.seed)
-        images, goals, success = {REAL: x}, {}, {}
+        images, goals, success, attacked = {REAL: x}, {}, {}, {}
         logits, activations = {}, {}
         with torch.no_grad():
             logits[REAL], activations[REAL] = self.network.forward_features(x, wants.layers)
-        # An image without a label is attacked where the network stands: away from its own prediction.
-        y = torch.where(batch.label < 0, logits[REAL].argmax(dim=1), batch.label)
         for kind in wants.kinds:
             if kind == REAL:
                 continue
-            attack = self.attacks[kind]
-            goal = attack.aim(x, logits[REAL], y, keys)
-            goals[kind] = goal.resolve(logits[REAL])
-            target = goals[kind] if goal.targeted else None
-            images[kind] = attack(self.network, x, y, target=target, keys=keys)
+            made = self.counts.make(kind, self.network, batch, logits[REAL], keys)
+            images[kind], goals[kind], attacked[kind] = made.x_adv, made.target, made.attacked
             with torch.no_grad():
                 logits[kind], activations[kind] = self.network.forward_features(images[kind], wants.layers)
-            success[kind] = goal.reached(logits[kind])
+            success[kind] = self.counts.note(made, batch.index, logits[kind])
         outputs = {f"pixels of {kind} images": value for kind, value in images.items() if kind != REAL}
         for kind, layers in activations.items():
             outputs |= {f"features {layer} of {kind} images": value for layer, value in layers.items()}
         named_logits = {f"logits of {kind} images": value for kind, value in logits.items()}
         self._finite.check(outputs, batch.index, named_logits)
-        return Observation(batch.index, batch.label, images, logits, activations, goals, success)
+        return Observation(batch.index, batch.label, images, logits, activations, goals, success, attacked)
 
     def _agree(self) -> None:
         """Forget what an interrupted run left, where its processes were not in the same sweep."""

@@ -1,6 +1,5 @@
 """How far explanations can be changed while the prediction stays: methods × attacks × radii (Ghorbani et al. 2019)."""
 
-import logging
 import time
 from typing import Any
 
@@ -13,7 +12,8 @@ from lightning_advinterp.analyses.fragility.cost import cost
 from lightning_advinterp.analyses.fragility.others import OtherImages
 from lightning_advinterp.analyses.fragility.pictures import pictures_of_state
 from lightning_advinterp.analyses.fragility.state import FragilityState, Picture, as_grey, as_image
-from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, largest, named, tables_of
+from lightning_advinterp.analyses.fragility.tables import largest, tables_of
+from lightning_advinterp.analyses.fragility.warnings import warn
 from lightning_advinterp.attacks.explanation.dissimilarity import Dissimilarity, TargetMap, Undirected
 from lightning_advinterp.attacks.explanation.explanation import ExplanationAttack
 from lightning_advinterp.attacks.explanation.presets import create_explanation_attack
@@ -38,8 +38,6 @@ from lightning_advinterp.metrics.heatmaps import (
 )
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.smoothing import smoothed_relu
-
-logger = logging.getLogger(__name__)
 
 _POOL = 0x706F6F6C  # "pool"
 FIRST = ("topk", "spearman", "center_shift")
@@ -262,27 +260,7 @@ class FragilityAnalysis:
     def result(self) -> Result:
         """Return the tables and the scalars."""
         tables, scalars = tables_of(self.state, self.cases, self.refused)
-        for row in tables["fragility_methods"]:
-            kept = row.get("smooth_kept")
-            if kept is not None and kept < ENOUGH_KEPT:
-                logger.warning(
-                    "fragility: with softplus of beta = %g, of method %s, the network keeps the class of %.0f%% of %d "
-                    "images only; its maps are then of another prediction. Take a larger beta.",
-                    self.methods[row["method"]].softplus,
-                    row["method"],
-                    100 * kept,
-                    row["n"],
-                )
-            if row["no_map"]:
-                images = [image for image, silent in sorted(self.state.no_map.items()) if silent.get(row["method"])]
-                logger.warning(
-                    "fragility: method %s has no map of %d of %d images (%s): it is constant, as of a saturated output "
-                    "or dead units, or not finite. Their measures are missing; see the columns no_map.",
-                    row["method"],
-                    row["no_map"],
-                    row["n"],
-                    named(images),
-                )
+        warn(self.state, self.methods, tables["fragility_methods"])
         pictures, arrays = pictures_of_state(self.state, self.cases)
         return Result(self.name, scalars, tables | {"fragility_pictures": pictures}, arrays)
 

@@ -19,11 +19,15 @@ def swept_attacks(attacks: object, eps: Eps | None, steps: int | None) -> tuple[
         steps: for all attacks that take several; None: their own.
 
     Raises:
-        ValueError: where an attack has settings of its own for these, or a radius comes twice.
+        ValueError: where an attack has settings of its own for these, there is no attack, or a radius comes twice.
     """
     radii = _radii(eps)
     found: list[AttackConfig] = []
-    for attack in attack_list(attacks):
+    configs = attack_list(attacks)
+    for name, value in (("eps", eps), ("steps", steps)):
+        if value is not None and not configs:
+            raise ValueError(f"{name}={value!r} belongs to an attack given by its name, and attack names none.")
+    for attack in configs:
         builder = builder_of(attack.type)
         if steps is not None and not builder.single and "steps" in builder.settings:
             _check_free(attack, "steps", steps)

@@ -66,6 +66,7 @@ class Evaluation(NetworkChoice):
         limit: use so many images, a seeded choice, even over the classes.
         calibration_images: attacks whose weight is ``calibrate`` get it on so many images, a seeded choice of those
             that are not reported on.
+        least_success: attacks that reach their goal on a smaller share of the images are warned of.
         seed: of that choice and of the attacks' random numbers.
         on_bad_image: error names an unreadable file and stops; skip leaves it out and warns.
         orientation: stored takes pixels as they lie in the file, as torchvision does; exif turns images by their EXIF
@@ -98,6 +99,7 @@ class Evaluation(NetworkChoice):
     num_workers: Workers = "auto"
     limit: int | None = None
     calibration_images: int = 64
+    least_success: float = 0.1
     seed: int = 0
     on_bad_image: OnBadImage = "error"
     orientation: Orientation = "stored"
@@ -141,6 +143,8 @@ class Evaluation(NetworkChoice):
         """Return the attacks' settings by name."""
         if self.calibration_images < 1:
             raise ValueError(f"calibration_images must be 1 or more images, got {self.calibration_images}.")
+        if not 0 <= self.least_success <= 1:
+            raise ValueError(f"least_success must be a share from 0 to 1, got {self.least_success}.")
         return named_attacks(swept_attacks(self.attack, self.eps, self.steps))
 
     def attacks(self, weights: Mapping[str, float] | None = None) -> dict[str, Attack]:

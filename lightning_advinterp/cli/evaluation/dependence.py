@@ -10,7 +10,17 @@ from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
 from lightning_advinterp.networks.choice import NetworkChoice
 
-_NO_NUMBERS = ("analyses", "rows", "compare", "output", "dry_run", "device", "num_workers", "batch_size")
+_NO_NUMBERS = (
+    "analyses",
+    "rows",
+    "compare",
+    "output",
+    "dry_run",
+    "device",
+    "num_workers",
+    "batch_size",
+    "least_success",
+)
 """Flags that choose what is done, where and how fast, and leave every single number as it is."""
 
 _NETWORK = (*(entry.name for entry in fields(NetworkChoice)), "resize", "crop")

@@ -126,8 +126,14 @@ def _run_group(
             progress=True,
             journal=journal,
             keep_journal=True,
+            least_success=evaluation.least_success,
         )
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())
     console.print(f"  {', '.join(built)}: {costs}")
-    return {} if evaluation.dry_run else runner.run(analyses)
+    if evaluation.dry_run:
+        return {}
+    results = runner.run(analyses)
+    for line in runner.counts.told():
+        console.print(f"  {line}")
+    return results

@@ -40,7 +40,8 @@ class FragilityCallback(AnalysisCallback):
     Args:
         settings: methods, attacks and radii; its ``limit``, ``batch_size``, ``seconds`` and ``seed`` are those here.
         every_n_epochs: how often.
-        limit: number of validation images, a seeded choice, of which the correctly classified ones are taken.
+        limit: number of validation images looked at, a seeded choice, of which the correctly classified ones are taken;
+            a warning says how few they are where half or more are classified wrongly.
         batch_size: images at a time.
         seconds: no further images are taken when these would be used up; the first one always is. The number of images
             then depends on the machine's speed; ``null`` for no limit.

@@ -1,0 +1,57 @@
+"""What is said in words when the numbers of fragility rest on few images, or on maps that say nothing."""
+
+import logging
+from collections.abc import Mapping, Sequence
+
+from lightning_advinterp.analyses.fragility.state import FragilityState
+from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, named
+from lightning_advinterp.core.result import Row
+from lightning_advinterp.explanations import Method
+
+logger = logging.getLogger(__name__)
+
+
+def warn(state: FragilityState, methods: Mapping[str, Method], rows: Sequence[Row]) -> None:
+    """Warn of few images, of a softplus that loses the classes, and of images without a map.
+
+    Args:
+        state: complete.
+        methods: by name.
+        rows: the table ``fragility_methods``.
+    """
+    _warn_of_few(state)
+    for row in rows:
+        kept = row.get("smooth_kept")
+        if kept is not None and kept < ENOUGH_KEPT:
+            logger.warning(
+                "fragility: with softplus of beta = %g, of method %s, the network keeps the class of %.0f%% of %d "
+                "images only; its maps are then of another prediction. Take a larger beta.",
+                methods[row["method"]].softplus,
+                row["method"],
+                100 * kept,
+                row["n"],
+            )
+        if row["no_map"]:
+            images = [image for image, silent in sorted(state.no_map.items()) if silent.get(row["method"])]
+            logger.warning(
+                "fragility: method %s has no map of %d of %d images (%s): it is constant, as of a saturated output "
+                "or dead units, or not finite. Their measures are missing; see the columns no_map.",
+                row["method"],
+                row["no_map"],
+                row["n"],
+                named(images),
+            )
+
+
+def _warn_of_few(state: FragilityState) -> None:
+    """Say how few images were taken, where the network is wrong about half of those looked at, or more."""
+    taken, wrong = len(state.rows), len(state.skipped)
+    seen = taken + wrong + len(state.left)
+    if wrong and 2 * wrong >= seen:
+        logger.warning(
+            "fragility: %d of %d images were taken; %d are classified wrongly and left out. Raise limit, or measure a "
+            "network that is right more often.",
+            taken,
+            seen,
+            wrong,
+        )
