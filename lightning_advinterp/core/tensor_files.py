@@ -112,7 +112,7 @@ def tensor_digest(value: Any) -> str:
         False
     """
     digest = hashlib.sha256()
-    for name, tensor in sorted(_tensors(value), key=lambda item: item[0]):
+    for name, tensor in sorted(named_tensors(value), key=lambda item: item[0]):
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}\n".encode())
         if tensor.device.type != "meta" and tensor.layout is torch.strided and not tensor.is_quantized:
             digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
@@ -217,13 +217,14 @@ def _check_extent(content: Any, source: str) -> None:
         raise ValueError(f"{source} unfolds to more than {_MAX_ENTRIES:,} entries; no checkpoint does.")
 
 
-def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+def named_tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
+    """Yield the tensors in nested dictionaries and lists, with their paths."""
     if isinstance(value, Tensor):
         yield name, value
         return
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
-        yield from _tensors(entry, f"{name}.{key}")
+        yield from named_tensors(entry, f"{name}.{key}")
 
 
 def first_line(error: Exception) -> str:

@@ -78,6 +78,8 @@ def read_checkpoint(path: Path, *, map_location: Any = "cpu", mmap: bool = False
 def not_finite(value: Any, name: str = "") -> str | None:
     """Return the path of the first tensor with NaN or infinity in nested dictionaries and lists; None: there is none.
 
+    Of a sparse tensor, only the values that it holds are looked at: its shape may be of any size.
+
     Example:
         >>> not_finite({"a": [torch.zeros(2), torch.tensor([1.0, float("nan")])]})
         'a.1'
@@ -85,8 +87,9 @@ def not_finite(value: Any, name: str = "") -> str | None:
     if isinstance(value, Tensor):
         if value.is_meta or not value.is_floating_point():  # the former has no values
             return None
-        values = value.coalesce().values() if value.is_sparse else value
-        return name if not bool(torch.isfinite(values).all()) else None
+        if value.layout is not torch.strided:
+            value = value._values() if value.layout is torch.sparse_coo else value.values()
+        return name if not bool(torch.isfinite(value).all()) else None
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
         found = not_finite(entry, f"{name}.{key}".lstrip("."))

@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+
+from lightning_advinterp.core.tensor_files import named_tensors
 from lightning_advinterp.networks.same_outputs import require_recorded_outputs
 from lightning_advinterp.training.checkpoint_io import WEIGHTS, not_finite, read_checkpoint
 from lightning_advinterp.training.module import RobustClassifier
@@ -81,6 +84,7 @@ def examine(path: Path) -> Start:
     if bad:
         raise ValueError(f"{path} holds NaN or infinity in {bad}.")
     with entries_of(path):
+        _require_dense(content, path)
         fit = content.get("loops", {}).get("fit_loop", {})
         if "epoch_progress" not in fit or "global_step" not in content:
             raise ValueError(
@@ -92,6 +96,14 @@ def examine(path: Path) -> Start:
             raise TypeError(f"a count of epochs, batches or steps among {counts} is none")
         ready, epoch, batch, step = counts
         return Start(path, epoch, batch if ready > epoch else 0, step)
+
+
+def _require_dense(content: Mapping[str, Any], path: Path) -> None:
+    """Refuse weights that no training run writes, and that its network or optimiser would take up in part or not."""
+    for entry in WEIGHTS:
+        for name, tensor in named_tensors(content.get(entry), entry):
+            if tensor.is_meta or tensor.is_quantized or tensor.is_complex() or tensor.layout is not torch.strided:
+                raise ValueError(f"{path} holds sparse, quantised, complex or no values in {name}.")
 
 
 def check_fits(start: Start, model: RobustClassifier, max_epochs: int | None, *, averaged: bool = False) -> None:

@@ -148,6 +148,28 @@ def test_a_training_does_not_go_on_from_them(tmp_path):
         examine(path)
 
 
+TAKEN_UP_IN_PART = {
+    "sparse": lambda: torch.sparse_coo_tensor([[0]], [1.0], (10**12,), check_invariants=True),
+    "csr": lambda: torch.eye(2).to_sparse_csr(),
+    "quantised": lambda: torch.quantize_per_tensor(torch.ones(2), 0.1, 0, torch.qint8),
+    "complex": lambda: torch.ones(2, dtype=torch.complex64),
+    "meta": lambda: torch.ones(2, device="meta"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:Sparse", "ignore:.*quantize", "ignore:.*[Qq]uantized", "ignore:TypedStorage")
+@pytest.mark.parametrize("entry", ["state_dict", "current_model_state"])
+@pytest.mark.parametrize("kind", TAKEN_UP_IN_PART)
+def test_a_training_does_not_go_on_from_what_it_never_writes(tmp_path, kind, entry):
+    path = tmp_path / "last.ckpt"
+    loops = {"epoch_progress": {"current": {"ready": 1, "processed": 1}}}
+    loops["epoch_loop.batch_progress"] = {"current": {"processed": 1}}
+    content = {"state_dict": {"a": torch.tensor([1.0])}, "loops": {"fit_loop": loops}, "global_step": 1}
+    torch.save(content | {entry: {"b": TAKEN_UP_IN_PART[kind]()}}, path)
+    with pytest.raises(ValueError, match=rf"last.ckpt holds sparse, quantised, complex or no values in {entry}.b"):
+        examine(path)
+
+
 class Overflowing(nn.Module):
     """Finite weights, whose outputs are none."""
 
