@@ -15,6 +15,7 @@ from lightning_advinterp.core.errors import (
     stops_explained,
     termination_explained,
 )
+from lightning_advinterp.data.decode import open_image
 
 
 def ended(block, *kinds, folder=None):
@@ -112,3 +113,10 @@ def test_every_command_explains_what_stops_it(tmp_path, monkeypatch, capsys, nam
     assert stop.value.code == status
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
     assert (tmp_path / "out" / TRACEBACK).exists() == (status == 1)
+
+
+def test_what_the_package_wraps_is_said_by_its_own_words(capsys):
+    """The inner error knows neither the argument nor the file."""
+    with pytest.raises(SystemExit), plain_errors(), open_image("/dev/null"):
+        pass
+    assert capsys.readouterr().err.startswith("error: cannot read image '/dev/null': it is a device, no file")

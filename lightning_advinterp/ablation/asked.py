@@ -93,7 +93,7 @@ def compare(folder: Path, before: Mapping[str, Any], asked: Mapping[str, Any], m
     was, now = _said(before), _said(json.loads(_text(asked)))
     differ = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
     if differ:  # settings that came with a later version may be missing
-        remedies = f"choose another output, remove that folder to make it anew{more}"
+        remedies = f"choose another output, or remove that folder to make it anew{more}"
         raise ValueError(f"{folder} was made with other {', '.join(differ)} than are asked for now; {remedies}.")
 
 

@@ -21,7 +21,8 @@ TRACEBACK = "traceback.txt"
 _SIGNALS = 128
 """A status above this says which signal ended a command."""
 
-_SPEAKERS = ("lightning_advinterp", "jsonargparse", "argparse", "yaml")
+_PARSERS = ("jsonargparse", "argparse")
+_SPEAKERS = ("lightning_advinterp", *_PARSERS, "yaml")
 """Packages whose ``ValueError`` says what is wrong with an input; one from elsewhere may be a fault of the program."""
 
 
@@ -82,7 +83,8 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
     except (ValueError, OSError, *kinds) as error:  # type: ignore[misc]  # the kinds are exceptions
         first: BaseException = error
         said = reason_within(str(first))
-        while said is None and isinstance(first.__cause__, ValueError):  # the parser wraps what a class said
+        # The parser wraps what a class said; what this package wraps, it names better.
+        while said is None and isinstance(first.__cause__, ValueError) and _speaker(first.__traceback__) in _PARSERS:
             first = first.__cause__
             said = reason_within(str(first))
         expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS

@@ -167,6 +167,16 @@ def test_an_unfinished_evaluation_of_other_settings_is_moved_and_goes_on_there(i
     assert not list(aside.glob(".*"))
 
 
+def test_what_ended_before_its_first_number_is_removed(inputs, tmp_path, capsys):
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / ".started-0123456789abcdef.json").write_text('{"seed": "7"}')
+    run(inputs, out, "accuracy")
+    assert "moved to" not in capsys.readouterr().out
+    assert not list(tmp_path.glob("out.old*"))
+    assert not list(out.glob(".*"))
+
+
 @pytest.mark.parametrize("steps", range(6))
 def test_a_kill_while_files_are_put_in_place_or_moved_loses_and_mixes_nothing(inputs, out, monkeypatch, steps):
     """Every rename may be the last thing that a process does; what it began is ended by whoever comes next."""

@@ -71,6 +71,10 @@ class Place:
                     unfinished = [path for paths in journals(folder / name).values() for path in paths]
                     self._move(folder / name, [*unfinished, *belongings(folder / name)], "its other networks")
         for earlier, names in journals(folder).items():
+            if all(name.startswith(STARTED) for name in names):  # it ended before its first number
+                for name in names:
+                    (folder / name).unlink(missing_ok=True)
+                continue
             other = [] if earlier == key else differences(_started(folder, earlier), depends)
             if other:
                 self._move(folder, names, f"an unfinished evaluation (other {', '.join(other)})")
