@@ -7,7 +7,7 @@ from typing import Literal
 
 from lightning_advinterp.core.names import readable
 from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
-from lightning_advinterp.data.class_spelling import plain_spelling, said_numbers, said_places
+from lightning_advinterp.data.class_spelling import number_and_name, plain_spelling, said_numbers, said_places
 from lightning_advinterp.data.imagenet_classes import imagenet_classes, imagenet_name, is_imagenet_wnid
 from lightning_advinterp.data.scan import shorten
 from lightning_advinterp.taxonomy.wnid import wnid_in
@@ -137,6 +137,8 @@ def _by_known_set(folders: Sequence[str], count: int) -> LabelMap | None:
     places = _spellings(outputs)
     labels = [_place_of(folder, places) for folder in folders]
     known = [label for label in labels if label is not None]
+    if len(known) < len(folders):
+        known = _by_numbered_names(folders, places) or []
     if len(known) < len(folders) or (count == len(CLASS_NAMES) and len(set(known)) < count):
         return None
     return LabelMap(known, list(outputs.classes), list(outputs.names), "names")
@@ -160,6 +162,8 @@ def _by_outputs(folders: Sequence[str], outputs: Outputs) -> LabelMap:
         nouns = {folder: imagenet_name(wnid_in(folder) or "") for folder, label in labels.items() if label is None}
         labels |= {folder: _place_of(noun, spellings) for folder, noun in nouns.items() if noun}
     unknown = [folder for folder, label in labels.items() if label is None]
+    if unknown and (numbered := _by_numbered_names(folders, spellings)) is not None:
+        return LabelMap(numbered, list(outputs.classes), list(outputs.names), "names")
     places = said_places(folders, len(outputs.classes)) if len(unknown) == len(folders) else None
     if places is not None:
         return LabelMap(places, list(outputs.classes), list(outputs.names), "numbers")
@@ -195,3 +199,23 @@ def _alike(name: str) -> list[str]:
 
 def _place_of(folder: str, places: Mapping[str, int]) -> int | None:
     return next((places[spelling] for spelling in (folder, *_alike(folder)) if spelling in places), None)
+
+
+def _by_numbered_names(folders: Sequence[str], places: Mapping[str, int]) -> list[int] | None:
+    """Return the outputs that names behind numbers stand for (``0_dog``), None unless all are found.
+
+    The name decides, for the number may be another set's. Where most numbers say the same as the names, they do:
+    ``264.Cardigan`` is then the dog, not the garment.
+    """
+    numbered = [number_and_name(folder) for folder in folders]
+    pairs = [pair for pair in numbered if pair is not None]
+    found = [_place_of(name, places) for _, name in pairs]
+    named = [place for place in found if place is not None]
+    if len(named) < len(folders):
+        return None
+    for first in (0, 1):
+        counted = [number - first for number, _ in pairs]
+        same = sum(number == place for number, place in zip(counted, named, strict=True))
+        if 2 * same > len(named) and set(counted) <= set(places.values()):
+            return counted
+    return named

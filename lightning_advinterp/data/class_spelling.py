@@ -8,7 +8,7 @@ from lightning_advinterp.data.scan import shorten
 _SEPARATORS = re.compile(r"[\s_\-./]+")
 _WORD = r"(?:class|cls|label|category|cat|c|idx|index|id|output|digit|target|y)"
 _PLACE = re.compile(rf"(?:{_WORD}[ _\-]*)?([0-9]+)", re.IGNORECASE)
-_PLACE_AND_NAME = re.compile(r"([0-9]+)[ _\-.:]+\D.*")
+_PLACE_AND_NAME = re.compile(r"([0-9]+)[ _\-.:]+(\D.*)")
 
 
 def plain_spelling(name: str) -> str:
@@ -20,6 +20,17 @@ def plain_spelling(name: str) -> str:
     """
     words = _SEPARATORS.sub(" ", name).strip().casefold()
     return str(int(words)) if words.isascii() and words.isdigit() else words
+
+
+def number_and_name(name: str) -> tuple[int, str] | None:
+    """Return the number in front of a name and the name, None where there is none.
+
+    Example:
+        >>> number_and_name("007.golden finch"), number_and_name("finch 7")
+        ((7, 'golden finch'), None)
+    """
+    numbered = _PLACE_AND_NAME.fullmatch(name.strip())
+    return (int(numbered[1]), numbered[2]) if numbered else None
 
 
 def said_numbers(names: Sequence[str]) -> list[int] | None:

@@ -13,6 +13,8 @@ from lightning_advinterp.networks.normalizers import Normalizer, find_normalizer
 
 _TEMPERATURES = ("temperature", "temp", "tau", "t")
 _SCALES = ("logit_scale", "logits_scale", "scale", "s", "inverse_temperature", "beta")
+_PARTS_OF_SCALES = ("temperature", "logit_scale", "logits_scale")
+"""What other names of such numbers hold: ``log_temperature``, ``softmax_temperature``, ``inv_temperature``."""
 _SIZES = ("pretrained_cfg.input_size", "default_cfg.input_size", "advinterp.network.input_size")
 _HUB_FILES = ("model", "pytorch_model")
 """Names of weights that timm, Hugging Face and ``export`` put beside their ``config.json``."""
@@ -28,9 +30,9 @@ class Beside:
         normalizer: how images are normalised for it; None where the file does not say.
         unread: names of tensors that may be a normaliser, and cannot be read as one.
         temperature: what its logits are divided by; None where the file does not say.
-        scales: names of tensors that may scale the logits, in one way or another.
+        scales: names of tensors, or numbers, that may scale the logits, in one way or another.
         used: names of the tensors that the four above come from.
-        left_out: names of further tensors.
+        left_out: names of further tensors, and of lists of tensors.
         classes: of its outputs; empty where the file does not say.
         class_names: the same for people.
         resize: shorter side of an image before its crop.
@@ -79,7 +81,8 @@ def read_beside(
         unread += ("mean", "std")
     top = {name: value for name, value in said.items() if "." not in name}
     warm = next(filter(None, (_numbers(tier, _TEMPERATURES, names) for tier in (small, small_others, top))), {})
-    scales = tuple(_numbers({**small, **small_others}, _SCALES, names))
+    near_numbers = {**small, **small_others}
+    scales = tuple(_numbers(near_numbers, _SCALES, names) | _scalings({**top, **near_numbers}, names))
     if len(set(warm.values())) > 1:  # the user says which
         scales += tuple(warm)
     used = frozenset((*names, *unread, *warm, *scales))
@@ -92,7 +95,7 @@ def read_beside(
         temperature=next(iter(warm.values()), None),
         scales=scales,
         used=used,
-        left_out=tuple(name for name in near if name not in used),
+        left_out=(*(name for name in near if name not in used), *_lists(content)),
         classes=classes,
         class_names=readable,
         resize=resize if isinstance(resize, int) else None,
@@ -132,6 +135,22 @@ def _numbers(said: Mapping[str, Any], words: Sequence[str], but: Sequence[str]) 
     """Return the single numbers whose names end in one of the words."""
     numbers = {name: value for name, value in said.items() if name not in but and _is_number(value)}
     return {name: float(value) for name, value in numbers.items() if _last(name) in words}
+
+
+def _scalings(said: Mapping[str, Any], but: Sequence[str]) -> dict[str, float]:
+    """Return the single numbers whose names hold a word for a scale, but none that says what to do with it."""
+    names = {_last(name) for name in said if any(part in _last(name) for part in _PARTS_OF_SCALES)}
+    return _numbers(said, sorted(names.difference(_TEMPERATURES)), but)
+
+
+def _lists(content: Mapping[Any, Any], path: str = "", depth: int = 0) -> Iterator[str]:
+    """Yield where tensors lie as lists without names, as moving averages (``ema.shadow_params``) may."""
+    for key, value in content.items():
+        name = f"{path}.{key}" if path else str(key)
+        if isinstance(value, Mapping) and depth < _DEEPEST and key not in _OF_TRAINING:
+            yield from _lists(value, name, depth + 1)
+        elif isinstance(value, list | tuple) and any(isinstance(entry, Tensor) for entry in value):
+            yield name
 
 
 def _is_readable(tensor: Tensor) -> bool:

@@ -45,7 +45,7 @@ class Origin:
         if self.temperature != 1:
             lines.append(f"temperature    {self.temperature:g}: the last layer is divided by it")
         if self.left_out:
-            lines.append(f"not used       {len(self.left_out)} tensors of the file: {_some(self.left_out)}")
+            lines.append(f"not used       {len(self.left_out)} further entries of the file: {_some(self.left_out)}")
         return lines
 
     def provenance(self) -> dict[str, Any]:

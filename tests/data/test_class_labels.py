@@ -85,6 +85,24 @@ def test_named_outputs_in_any_spelling(names):
     assert map_labels(["Great_White-Shark"], 3, PETS).labels == [2]
 
 
+@pytest.mark.parametrize("spell", ["{}_{}", "{:03d}.{}", "{} - {}"])
+def test_the_name_behind_a_number_decides(spell):
+    """The numbers may be another set's: 0_dog is no cat."""
+    folders = [spell.format(*pair) for pair in ((0, "dog"), (1, "Cat"))]
+    labels = {"Cat": PETS.names.index("cat"), "dog": PETS.names.index("dog")}
+    assert map_labels(folders, 3, PETS).labels == [labels["dog"], labels["Cat"]]
+
+
+@pytest.mark.parametrize("outputs", [None, imagenet_outputs()])
+@pytest.mark.parametrize("first", [0, 1])
+def test_numbers_that_agree_with_the_names_decide_between_homonyms(outputs, first):
+    places = [107, 207, 264, 307]  # 264 is the Cardigan, a dog; 474 the cardigan
+    names = [imagenet_outputs().names[place].partition(",")[0] for place in places]
+    folders = [f"{place + first}_{name}" for place, name in zip(places, names, strict=True)]
+    mapping = map_labels(folders, 1000, outputs)
+    assert (mapping.labels, mapping.order) == (places, "names")
+
+
 @pytest.mark.parametrize("names", [["cat", "cow"], ["0", "cat"], ["7", "8"], ["n01440764", "dog"]])
 def test_what_no_output_is_called_is_refused(names):
     with pytest.raises(ValueError, match="the network knows 3 classes"):

@@ -246,6 +246,9 @@ def test_a_temperature_divides_the_logits(tmp_path, raw, top):
 
 def test_a_scale_of_the_logits_is_refused(tmp_path, raw):
     content = under("model.", raw) | {"logit_scale": torch.tensor(2.6)}
+    for name in ("log_temperature", "inv_temperature", "softmax_temperature"):
+        with pytest.raises(ValueError, match=rf"{name} beside the network.*give the temperature"):
+            load(tmp_path, under("model.", raw) | {name: torch.tensor(0.9)})
     with pytest.raises(ValueError, match=r"logit_scale beside the network.*give the temperature"):
         load(tmp_path, content)
     load(tmp_path, content, temperature=0.5)
@@ -314,3 +317,9 @@ def test_logits_behind_features_are_refused():
         ValueError, match=r"must return its logits first.* got tuple of shape \[1, 4\], shape \[1, 10\]"
     ):
         create_network(f"{__name__}.FeaturesFirst", num_classes=10, input_size=16)
+
+
+def test_averages_without_names_are_said_to_be_there(tmp_path, raw):
+    network = load(tmp_path, {"model": raw, "ema": {"decay": 0.99, "shadow_params": list(raw.values())}})
+    assert network.origin.left_out == ("ema.shadow_params",)
+    assert "'ema.shadow_params'" in "\n".join(network.origin.lines(network.mean, network.std, 16))
