@@ -34,6 +34,8 @@ def create_trainer(
         ValueError: if the machine, or this project, cannot do what the settings ask for.
     """
     settings = dict(settings)
+    if settings.get("default_root_dir") not in (None, directory.path, str(directory.path)):
+        _log.warning("trainer.default_root_dir has no effect: the run lies in %s, by output and name.", directory.path)
     if settings["logger"] in (None, True):
         settings["logger"] = TensorBoardLogger(
             directory.path.parent, directory.path.name, version="", default_hp_metric=False

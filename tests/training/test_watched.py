@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
+from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.deterministic import refused_operations
 from lightning_advinterp.training.callbacks import AccuracyCallback, DissectionCallback, FragilityCallback
@@ -37,3 +38,15 @@ def test_adaptive_pooling_is_named_where_it_may_raise(caplog):
         _say_what_may_raise(networks[0], device)
     assert [record.getMessage().partition(":")[0] for record in caplog.records] == ["trainer.deterministic"]
     assert "trainer.deterministic: warn" in caplog.text
+
+
+def test_a_root_that_is_not_used_is_named(tmp_path, caplog):
+    cli = TrainCLI.parse(
+        [
+            *("--data", "ConceptWorldDataModule", "--data.train_size", "8", "--data.val_size", "4"),
+            *("--model.network", "cifar_resnet20", "--trainer.accelerator", "cpu", "--name", "x"),
+            *("--output", str(tmp_path), "--trainer.default_root_dir", str(tmp_path / "elsewhere")),
+        ]
+    )
+    assert cli.trainer.default_root_dir == str(tmp_path / "x")
+    assert "trainer.default_root_dir has no effect" in caplog.text

@@ -98,8 +98,9 @@ def check_subject(evaluation: Evaluation, subject: Subject, attacks: Iterable[At
     gradient = any(attack.passes[1] > 0 for attack in made)
     gradient |= not evaluation.asks_for_all and not all(question.attacked for question in questions)
     network = subject.network
-    remedy = f"Give --crop the side that it takes; it was built for {network.input_size}."
-    try_network(network, subject.recipe.input_size, gradient=gradient, remedy=remedy)
+    size = subject.recipe.input_size
+    built = f"; it was built for {network.input_size}" if network.input_size != size else ""
+    try_network(network, size, gradient=gradient, remedy=f"Give --crop the side that it takes{built}.")
     for attack in made:
         attack.check_network(network)
 
