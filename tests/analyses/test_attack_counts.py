@@ -80,6 +80,8 @@ def test_the_table_says_how_an_attack_was_set():
     settings = {kind: [row.get(key) for key in ("eps_low", "norm", "restarts", "target")] for kind, row in rows.items()}
     assert settings["pgd"] == [0.5, "l2", 2, None]
     assert settings["fgsm"] == [pytest.approx(2 / 255), "linf", 1, "least_likely"]
+    added = ["eps_low", "norm", "restarts", "target", "zero_gradient", "nonfinite", "not_attacked"]
+    assert list(rows["pgd"])[-7:] == added
     assert [condition(rows[kind]) for kind in (REAL, "pgd", "fgsm")] == [
         "real",
         "pgd ε=0.5 (L2)",

@@ -113,13 +113,14 @@ class AttackCounts:
                     counts = known.get(row.get("images", ""))
                     if counts is None or "eps" not in row or "unit" in row:
                         continue
+                    if "top1" in row:  # how often the network is right: there all is said of the attack
+                        row |= {key: counts[key] for key in ("eps_low", "norm", "restarts", "target", *NOTES[1:])}
+                        continue
                     row.setdefault("norm", counts["norm"])
                     if "change" not in row:
                         row.setdefault("success", counts["success"])
                     if counts["eps_low"] != row["eps"]:
                         row["eps_low"] = counts["eps_low"]
-                    if "top1" in row:  # how often the network is right: there all is said of the attack
-                        row |= {key: counts[key] for key in ("eps_low", "norm", "restarts", "target", *NOTES[1:])}
 
     def told(self) -> Iterator[str]:
         """Yield a line per attack."""
