@@ -167,6 +167,14 @@ def test_an_unfinished_evaluation_of_other_settings_is_moved_and_goes_on_there(i
     assert not list(aside.glob(".*"))
 
 
+def test_a_changed_file_of_another_analysis_is_not_kept_and_that_is_said(inputs, out, caplog):
+    (out / "accuracy.csv").write_text("edited\n")
+    run(inputs, out, "distances")
+    assert "files of accuracy were changed or are missing: not kept; ask for it anew" in caplog.text
+    assert "accuracy" not in json.loads((out / "results.json").read_text())["scalars"]
+    assert (out / "predictions.csv").is_file()
+
+
 def test_what_ended_before_its_first_number_is_removed(inputs, tmp_path, capsys):
     out = tmp_path / "out"
     out.mkdir()

@@ -1,6 +1,7 @@
 """The folder that an evaluation writes into: what another evaluation left there is moved aside, and nothing else."""
 
 import json
+import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -27,6 +28,8 @@ from lightning_advinterp.report.store import (
     read_record,
     recover,
 )
+
+_log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
@@ -154,6 +157,9 @@ def save_evaluation(
     lost = set(differing(folder, record))
     listed = set(record.get("results") or ())
     kept = [name for name in kept if not lost & set(before[name]["files"]) and set(before[name]["results"]) <= listed]
+    gone = [name for name in before if name not in outcomes and name not in kept]
+    if gone:
+        _log.warning("%s: files of %s were changed or are missing: not kept; ask for it anew.", folder, ", ".join(gone))
     keep = None
     if kept:
         files = {file: record["files"][file] for name in kept for file in before[name]["files"]}
