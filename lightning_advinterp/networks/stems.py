@@ -27,8 +27,9 @@ def replace_stem(backbone: nn.Module, stem: str) -> None:
     if stem not in STEM_SIZES:
         raise ValueError(f"stem must be {' or '.join(STEM_SIZES)} (or left out), got {stem!r}.")
     if not isinstance(backbone, ResNet):
+        kind = type(backbone)  # timm's is called ResNet, too
         raise ValueError(
-            f"stem={stem!r} is made for torchvision's ResNets, got {type(backbone).__name__}; leave it out, "
+            f"stem={stem!r} is made for torchvision's ResNets, got {kind.__module__}.{kind.__name__}; leave it out, "
             "or take resnet18, resnet50, … or cifar_resnet20."
         )
     conv = nn.Conv2d(3, backbone.conv1.out_channels, kernel_size=3, padding=1, bias=False)
