@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch.profiler import record_function
 
-from lightning_advinterp.attacks.gradient_log import input_gradient
 from lightning_advinterp.attacks.loop.goal import cross_entropy, full_precision
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
+from lightning_advinterp.attacks.loop.gradient_log import input_gradient
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.attacks.explanation.dissimilarity import Criterion, Dissimilarity, Undirected
-from lightning_advinterp.attacks.gradient_log import GradientLog
 from lightning_advinterp.attacks.loop.attack import AttackResult, distances
 from lightning_advinterp.attacks.loop.goal import Goal
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
+from lightning_advinterp.attacks.loop.gradient_log import GradientLog
 from lightning_advinterp.attacks.loop.step import Step
 from lightning_advinterp.attacks.loop.threat import ThreatModel
 from lightning_advinterp.explanations import Explanation

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.gradient_log import GradientLog, input_gradient
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult, distances, unnoted
 from lightning_advinterp.attacks.loop.goal import LOSSES, Goal
+from lightning_advinterp.attacks.loop.gradient_log import GradientLog, input_gradient
 from lightning_advinterp.attacks.loop.step import Step
 from lightning_advinterp.attacks.loop.threat import L2, ThreatModel
 from lightning_advinterp.core.randomness import mix

@@ -6,10 +6,10 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.gradient_log import input_gradient
 from lightning_advinterp.attacks.loop.ascent import Ascent, checkpoints, random_start
 from lightning_advinterp.attacks.loop.budget import Budget
 from lightning_advinterp.attacks.loop.goal import LOSSES, margin, targeted_difference_of_logits_ratio
+from lightning_advinterp.attacks.loop.gradient_log import input_gradient
 from lightning_advinterp.attacks.loop.step import NormalisedStep, SignStep
 from lightning_advinterp.attacks.prediction.untargeted import (
     Catch,

@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.gradient_log import GradientLog, input_gradient
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult, distances
 from lightning_advinterp.attacks.loop.goal import Goal, margin
+from lightning_advinterp.attacks.loop.gradient_log import GradientLog, input_gradient
 from lightning_advinterp.attacks.loop.step import AdamStep
 
 _INSIDE = 0.999999  # arctanh of a black or a white pixel must be finite

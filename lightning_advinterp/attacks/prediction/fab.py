@@ -6,9 +6,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.gradient_log import input_gradient
 from lightning_advinterp.attacks.loop.budget import Budget
 from lightning_advinterp.attacks.loop.goal import full_precision, margin
+from lightning_advinterp.attacks.loop.gradient_log import input_gradient
 from lightning_advinterp.attacks.loop.threat import Norm
 from lightning_advinterp.attacks.prediction.apgd import TARGETS
 from lightning_advinterp.attacks.prediction.hyperplane import project_onto_hyperplane

@@ -7,10 +7,10 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.gradient_log import GradientLog
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult, distances
 from lightning_advinterp.attacks.loop.budget import Budget
 from lightning_advinterp.attacks.loop.goal import Goal, margin
+from lightning_advinterp.attacks.loop.gradient_log import GradientLog
 from lightning_advinterp.attacks.loop.threat import THREATS, Norm, ThreatModel
 
 
