@@ -17,6 +17,7 @@ from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.names import markdown_cell, require_inside
 from lightning_advinterp.core.reading import read_json
 from lightning_advinterp.core.result import Row
+from lightning_advinterp.report.store import is_sealed
 
 _REMEDY = "remove its folder to measure anew"
 _LARGEST = sys.float_info.max
@@ -63,6 +64,8 @@ def read_scalars(folder: Path) -> dict[str, float]:
     found = content.get("scalars") if isinstance(content, dict) else None
     if not isinstance(found, dict) or not all(isinstance(scalars, dict) for scalars in found.values()):
         raise DamagedFileError(f"{path} holds no scalars by analysis; {_REMEDY}.")
+    if not is_sealed(content):
+        raise DamagedFileError(f"{path} is not what was written; {_REMEDY}.")
     flat: dict[str, float] = {}
     for analysis, scalars in found.items():
         for key, value in scalars.items():

@@ -23,6 +23,11 @@ _OPTION = re.compile(r"Option '(?P<key>[^']+)' is not accepted")
 _GROUP = re.compile(r"Group '(?P<group>[^']+)' does not accept option '(?P<key>[^']+)'")
 _CLASS = re.compile(r"Problem with given class_path '(?P<path>[^']+)'")
 _CLASS_NAME = re.compile(r"Expected a dot import path string: (?P<name>\S+)")
+_LINKED = re.compile(r"argument (?P<source>[\w.]+) --> (?P<target>[\w.]+):")
+_KEY = re.compile(r'Parser key "(?P<key>[\w.]+)":')
+_SUBTYPES = re.compile(r"Subtypes: \[(?P<kinds>.*)\]")
+_KIND = re.compile(r"<class '([\w.]+)'>")
+_VALUE = re.compile(r"Given value: (?P<value>.*)\Z", re.DOTALL)
 _EXPECTED = re.compile(r"Subtypes: \[<class '(?P<path>[^']+)'>")
 
 
@@ -53,7 +58,7 @@ class SuggestingParser(ArgumentParser):
         """See ``argparse``; parsers that only try things out go on as before."""
         if not self.exit_on_error:
             super().error(message, ex)
-        suggestion = suggest(message, keys(self)) or reason_within(message)
+        suggestion = suggest(message, keys(self)) or reason_within(message) or _value_refused(message)
         if "surrogates not allowed" in message:
             suggestion = (
                 "a path or name among the settings is no UTF-8, as config.yaml is; give a link of another name."
@@ -80,6 +85,24 @@ def written_out(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return type(value)(map(written_out, value))
     return value
+
+
+def _value_refused(message: str) -> str | None:
+    """Return what to say of a value of the wrong type, or of a key that another one sets; None: it is about neither.
+
+    Example:
+        >>> _value_refused("argument data.image_size --> model.image_size: int | None is not callable")
+        'model.image_size is taken from data.image_size; set that one.'
+    """
+    if linked := _LINKED.match(message):
+        return f"{linked['target']} is taken from {linked['source']}; set that one."
+    key, kinds, value = _KEY.search(message), _SUBTYPES.search(message), _VALUE.search(message)
+    if key is None or kinds is None or value is None:
+        return None
+    names = ["null" if kind == "NoneType" else kind.rpartition(".")[2] for kind in _KIND.findall(kinds["kinds"])]
+    if not names:
+        return None
+    return f"{key['key']} must be {' or '.join(names)}, got {value['value']}."
 
 
 def keys(parser: ArgumentParser) -> list[str]:

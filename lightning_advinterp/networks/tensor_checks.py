@@ -35,7 +35,7 @@ def check_tensors(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor],
     if current_trust().on_bad_weights == "error":
         raise ValueError(
             f"weights: {source} holds {listed(wrong)}; the training diverged or the file is damaged. Take an earlier "
-            "checkpoint, or give --on_bad_weights use to look at it as it is."
+            "checkpoint, or look at it as it is: evaluate.py --on_bad_weights use."
         )
     logger.warning("%s holds %s; used as they are.", source, listed(wrong))
 

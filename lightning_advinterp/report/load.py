@@ -66,6 +66,8 @@ def load_results(folder: str | Path) -> dict[str, Result]:
     record = read_record(place)
     if record is None:
         raise FileNotFoundError(f"{place}: there is no evaluation here ({RECORD} is missing).")
+    if not record:
+        raise DamagedFileError(f"{place / RECORD} is not what was written; {_REMEDY}.")
     if "results" not in record or "analyses" not in record:
         raise DamagedFileError(f"{place / RECORD} lists no results: an earlier version wrote it; {_REMEDY}.")
     changed = differing(place, record)

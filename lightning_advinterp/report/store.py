@@ -17,6 +17,7 @@ from typing import Any
 
 from lightning_advinterp.core.errors import TRACEBACK
 from lightning_advinterp.core.files import remove_unfinished, write_json, write_text
+from lightning_advinterp.core.names import readable_json
 from lightning_advinterp.core.reading import read_json
 
 _log = logging.getLogger(__name__)
@@ -30,6 +31,7 @@ JOURNALS = ".unfinished-"
 STARTED = ".started-"
 """So do the names of files that say what an unfinished evaluation depends on."""
 
+_SEAL = "sha256"
 _STAGE = ".new-results"
 _MOVE = ".moving.json"
 _SUBFOLDERS = ("figures", "images", "arrays")
@@ -41,14 +43,14 @@ _TABLES = (
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
-    """Return the record of a folder; None where there is none, empty where it cannot be understood."""
+    """Return the record of a folder; None where there is none, empty where it was edited or cannot be understood."""
     try:
         record = read_json(folder / RECORD)
     except FileNotFoundError:
         return None
     except (OSError, ValueError):
         return {}
-    if not isinstance(record, dict):
+    if not isinstance(record, dict) or not is_sealed(record):
         return {}
     files = record.get("files")
     whole = isinstance(files, dict) and all(_inside(name) for name in files)
@@ -62,8 +64,19 @@ def differing(folder: Path, record: Mapping[str, Any] | None) -> list[str]:
 
 
 def write_record(folder: Path, record: Mapping[str, Any]) -> None:
-    """Write the record, the last file of an evaluation."""
-    write_json(folder / RECORD, record, indent=2)
+    """Write the record, the last file of an evaluation, with its own checksum."""
+    content = json.loads(json.dumps(readable_json(record), allow_nan=False))
+    write_json(folder / RECORD, content | {_SEAL: _checksum(content)}, indent=2)
+
+
+def is_sealed(record: Mapping[str, Any]) -> bool:
+    """Return whether a record is what was written; one of an earlier version, which has no checksum, counts as it."""
+    content = {key: value for key, value in record.items() if key != _SEAL}
+    return _SEAL not in record or record[_SEAL] == _checksum(content)
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True, ensure_ascii=False).encode(errors="replace")).hexdigest()
 
 
 def digests(folder: Path) -> dict[str, str]:

@@ -64,6 +64,7 @@ def test_training_files(capsys, tmp_path, text, expected):
             "ConceptWorldDataModule has no key train_sice; did you mean train_size?",
         ),
         (["--model.objective", "Madry", "--model.objective.init_args.atack.eps", "1"], "did you mean attack.eps"),
+        (["--model.image_size", "64"], "model.image_size is taken from data.image_size; set that one."),
         (["--guard.image", "4"], "GuardCallback has no key image; did you mean images?"),
     ],
 )
@@ -78,6 +79,7 @@ def test_training_flags(capsys, tmp_path, flags, expected):
         (evaluate, [], "checkpont: x", "there is no key checkpont; did you mean checkpoint?"),
         (evaluate, [], "attack: [{type: fgsm, epss: 1}]", "AttackConfig has no key epss; did you mean eps?"),
         (evaluate, [], "rows: [{nam: a}]", "TableRow has no key nam; did you mean name?"),
+        (evaluate, ["--limit", "abc"], "", "error: limit must be int or null, got abc."),
         (ablation, ["--base", "[]", "--arms", "{}", "--seed", "1"], "", "there is no key seed; did you mean seeds?"),
         (ablation, [], PLAN + "seedz: [1]", "there is no key seedz; did you mean seeds?"),
         (ablation, [], PLAN + "attack: [{type: fgsm, epss: 1}]", "AttackConfig has no key epss; did you mean eps?"),

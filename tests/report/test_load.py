@@ -9,11 +9,13 @@ from PIL import Image
 
 import lightning_advinterp
 from lightning_advinterp import evaluate, load_results
+from lightning_advinterp.ablation.measures import read_scalars
 from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.load import listed
 from lightning_advinterp.report.save import draw, save_results
+from lightning_advinterp.report.store import read_record
 
 ROWS = [
     {"image": "=a.jpg", "n": 1, "right": True, "share": 0.25, "label": "7", "mixed": 1, "gone": None},
@@ -59,9 +61,21 @@ def test_what_is_no_evaluation_or_was_changed_is_refused(tmp_path):
     (tmp_path / "q.csv").write_text("image,n\n")
     with pytest.raises(DamagedFileError, match=r"q.csv is missing or is not what was written; evaluate anew"):
         load_results(tmp_path)
-    (tmp_path / "results.json").write_text("{}")
+    (tmp_path / "results.json").write_text('{"scalars": {}}')
     with pytest.raises(DamagedFileError, match="lists no results"):
         load_results(tmp_path)
+
+
+def test_a_number_that_was_edited_in_the_record_is_noticed(tmp_path):
+    stored(tmp_path)
+    record = (tmp_path / "results.json").read_text()
+    assert '"q/a": 0.5' in record
+    (tmp_path / "results.json").write_text(record.replace('"q/a": 0.5', '"q/a": 0.9'))
+    with pytest.raises(DamagedFileError, match=r"results.json is not what was written; evaluate anew"):
+        load_results(tmp_path)
+    with pytest.raises(DamagedFileError, match="is not what was written"):
+        read_scalars(tmp_path)
+    assert read_record(tmp_path) == {}
 
 
 @pytest.fixture(scope="module")

@@ -59,6 +59,7 @@ def test_saved_files(tmp_path):
     assert list(files) == ["accuracy.csv", "figures/accuracy.png", "index.html"]
     assert files == {name: hashlib.sha256((tmp_path / name).read_bytes()).hexdigest() for name in files}
     assert list(summary.pop("results")["accuracy"]["tables"]) == ["accuracy"]
+    assert len(summary.pop("sha256")) == 64
     assert summary == {"scalars": {"accuracy": {"acc": 0.75, "odd": None}}, "provenance": {"seed": 3}}
     page = (tmp_path / "index.html").read_text()
     assert evil not in page
