@@ -75,20 +75,21 @@ class TrainCLI(LightningCLI):
         Args:
             args: the command line, ``sys.argv`` if left out.
         """
-        return cls(
-            RobustClassifier,
-            pl.LightningDataModule,
-            subclass_mode_data=True,
-            save_config_callback=None,
-            trainer_defaults={"inference_mode": False},
-            seed_everything_default=0,
-            args=None if args is None else list(args),
-            run=False,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,
-            parser_class=TrainParser,
-            parser_kwargs={"description": "Train an image classifier; see configs/ for complete examples."},
-        )
+        with trusting():  # what a configuration vouches for ends with the command
+            return cls(
+                RobustClassifier,
+                pl.LightningDataModule,
+                subclass_mode_data=True,
+                save_config_callback=None,
+                trainer_defaults={"inference_mode": False},
+                seed_everything_default=0,
+                args=None if args is None else list(args),
+                run=False,
+                auto_configure_optimizers=False,
+                load_from_checkpoint_support=False,
+                parser_class=TrainParser,
+                parser_kwargs={"description": "Train an image classifier; see configs/ for complete examples."},
+            )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the keys beside ``trainer``, ``model`` and ``data``, and link what must agree."""
@@ -188,6 +189,7 @@ class TrainCLI(LightningCLI):
             self.trainer.fit(self.model, datamodule=self.datamodule, ckpt_path=checkpoint, weights_only=True)
 
 
+@trusting()
 def fit(args: Sequence[str] | None = None) -> TrainCLI:
     """Train as configured, or go on where the run stopped.
 
@@ -200,6 +202,7 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
     with stops_explained(BadImageError, BrodenError) as command, ExitStack() as stack:
         with plain_errors(MisconfigurationException):
             cli = TrainCLI.parse(args)
+            vouch_for(cli.config, files=cli.config.trust)
             if cli.trainer.is_global_zero and not cli.config.trainer.fast_dev_run:
                 # Before anything is looked at: another process may be about to change it.
                 stack.enter_context(held(cli.directory.path))

@@ -324,7 +324,7 @@ def test_two_processes_report_what_one_reports():
 
 @pytest.mark.parametrize("first", [0, 1])
 def test_a_process_without_images_changes_nothing(data, first):
-    whole, analysis = run(data)
+    _, analysis = run(data)
     runner, merged = analyse(data)
     merged.needs(runner.network)
     merged.expect(COUNT)
@@ -332,7 +332,7 @@ def test_a_process_without_images_changes_nothing(data, first):
     states = [analysis.state_dict(), idle]
     merged.load_state_dict(states[first])
     merged.merge(states[1 - first])
-    assert_same_tables(merged.result().tables, whole.tables)
+    assert_same_tables(merged.result().tables, analysis.result().tables)
 
 
 def test_classes_of_the_set(data):
@@ -423,10 +423,10 @@ def test_class_space_of_a_data_set():
     with pytest.raises(ValueError, match="target_classes must be dataset or all"):
         semantic_classes(wnids, target_classes="some")
     attacks = create_attacks(ATTACKS)
-    aim_within(attacks, space, 4)
-    assert {attack.classes for attack in attacks.values()} == {(0, 2)}
-    aim_within(attacks, everything, 4)
-    assert {attack.classes for attack in attacks.values()} == {None}
+    narrowed = aim_within(attacks, space.members, 4)
+    assert {attack.classes for attack in narrowed.values()} == {(0, 2)}
+    assert {attack.classes for attack in attacks.values()} == {None}, "attacks are values"
+    assert {attack.classes for attack in aim_within(narrowed, everything.members, 4).values()} == {None}
 
 
 def test_own_hierarchies_of_all_outputs_and_of_the_sets_classes(tmp_path):

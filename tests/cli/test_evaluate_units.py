@@ -165,8 +165,6 @@ def test_what_was_found_is_printed(inputs, tmp_path, capsys):
 
 
 def test_without_an_attack_there_are_no_tables_of_attacks(inputs, tmp_path):
-    (tmp_path / "out").mkdir()
-    (tmp_path / "out" / "distances.csv").write_text("of an earlier evaluation\n")
     analyses = "dissection,semantics,distances,panels"
     found = run(inputs, tmp_path / "out", analyses, "--attack", "null", "--concepts", str(inputs / "broden"))
     assert not found.keys() & {"distances", "semantics_curve", "dissection_retention"}

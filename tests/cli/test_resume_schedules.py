@@ -19,7 +19,8 @@ PLATEAU = "{name: plateau, patience: 0, gamma: 0.5, monitor: val/loss}"  # which
 @pytest.mark.parametrize(("step", "action"), [(STEPS, cut), (2 * STEPS + 1, terminate)], ids=["epoch", "within"])
 def test_every_course_goes_on(tmp_path, monkeypatch, schedule, step, action):
     """Lightning steps a plateau schedule after the epoch's checkpoint, which then does not know."""
-    runs = Runs(tmp_path, monkeypatch, "--model.schedule", schedule, "--trainer.max_epochs", "3")
+    flags = ("--model.schedule", schedule, "--trainer.max_epochs", "3", "--model.mean", "imagenet")
+    runs = Runs(tmp_path, monkeypatch, *flags)
     runs.start("whole")
     runs.at("training", step, action)
     if action is cut:

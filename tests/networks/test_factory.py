@@ -191,7 +191,7 @@ def test_stems_for_small_images(stem, size):
 
 
 def test_stems_are_for_resnets():
-    with pytest.raises(ValueError, match="torchvision's ResNets, got SqueezeNet"):
+    with pytest.raises(ValueError, match=r"torchvision's ResNets, got torchvision\.models\.squeezenet\.SqueezeNet"):
         create_network("squeezenet1_1", stem="small")
     with pytest.raises(ValueError, match="stem must be small or medium"):
         create_network("resnet18", stem="tiny")

@@ -151,7 +151,7 @@ def test_defaults_of_the_callbacks():
             "dissection.concepts: expected the folder of a set in Broden's format",
         ),
         (["--dissection.settings.layers", "[relu3]"], "relu3"),
-        (["--dissection.limit", "0"], "limit must be at least 1 image, got 0"),
+        (["--dissection.limit", "0"], "dissection.limit must be 1 or more images, got 0"),
         (["--dissection.attacks", "[{name: random, type: fgsm}]"], "'random' is what dissection calls a control"),
         (["--semantics.settings.layers", "relu3"], "relu3"),
         (["--semantics.settings.hierarchy", "no.csv"], "no.csv"),
