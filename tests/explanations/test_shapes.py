@@ -62,11 +62,12 @@ def wrap(body, **settings):
     return Network(body, name="written", num_classes=4, input_size=8, **settings).double().eval()
 
 
-@pytest.mark.parametrize("images", [3, 1])
-@pytest.mark.parametrize("name", AFTER)
+@pytest.mark.parametrize(
+    ("name", "images"),
+    # A squeeze of everything does not work for one image: the network itself fails.
+    [(name, images) for name in AFTER for images in (3, 1) if (name, images) != ("squeeze_everything", 1)],
+)
 def test_views_are_followed(name, images):
-    if name == "squeeze_everything" and images == 1:
-        pytest.skip("the network itself does not work for one image")
     network, (x, y) = wrap(Written(*AFTER[name])), batch(images)
     z = network.normalize(x).requires_grad_()
     gap = (network(x) - network(network._mean.expand(images, 3, 8, 8))).gather(1, y[:, None])[:, 0].detach()

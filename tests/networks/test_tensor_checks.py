@@ -58,16 +58,21 @@ def checkpoint(path, kind):
     return str(path)
 
 
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("suffix", [".pth", ".ckpt", ".safetensors", "checkpoint"])
+@pytest.mark.parametrize(
+    ("suffix", "kind"),
+    [
+        (suffix, kind)
+        for suffix in (".pth", ".ckpt", ".safetensors", "checkpoint")
+        for kind in KINDS
+        if suffix != ".safetensors" or kind not in ("meta", "sparse")  # the format has none
+    ],
+)
 def test_refused_by_name(tmp_path, kind, suffix):
     path = tmp_path / f"weights{suffix}"
     if suffix == "checkpoint":
         checkpoint(path, kind)
     elif suffix != ".safetensors":
         torch.save({"state_dict": changed(kind)[1]}, path)
-    elif kind in ("meta", "sparse"):
-        pytest.skip("the format has none")
     else:
         save_file(changed(kind)[1], path)
     with pytest.raises(ValueError) as error:  # noqa: PT011
