@@ -136,7 +136,8 @@ def read_manifest(folder: Path) -> tuple[Manifest, int]:
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no adversarial set: there is no {MANIFEST}.")
     content = read_json(path, _REMEDY)
-    if not isinstance(content, dict) or content.get("format") not in (1, FORMAT):
+    known = isinstance(content, dict) and type(content.get("format")) is int and content["format"] in (1, FORMAT)
+    if not known:
         raise DamagedFileError(
             f"{path}: expected the manifest of an adversarial set of format 1 or {FORMAT}; {_REMEDY}."
         )

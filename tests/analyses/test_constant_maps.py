@@ -6,7 +6,6 @@ import math
 import pytest
 import torch
 from helpers import Memory, small_batch, small_network
-from lightning_advinterp.analyses.base.brief import curvature_brief, fragility_brief, influence_brief
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
@@ -15,6 +14,7 @@ from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.analyses.fragility.figures import fragility_curves, fragility_panels
 from lightning_advinterp.analyses.influence.analysis import InfluenceAnalysis
 from lightning_advinterp.analyses.influence.config import InfluenceConfig, make_task
+from lightning_advinterp.analyses.registry import QUESTIONS
 from lightning_advinterp.analyses.semantics.units import Layers, LayerUnits
 from lightning_advinterp.attacks import ExplanationAttackConfig
 from lightning_advinterp.data.batch import Batch
@@ -157,7 +157,7 @@ def test_tables_figures_and_the_terminal(dead):
     assert header.split(",")[-1] == "no_map"
     places = [header.split(",").index(name) for name in ("topk", "spearman", "center_shift", "ssim", "mse")]
     assert all(line.split(",")[place] == "" for line in lines for place in places)
-    assert [column.header for column in fragility_brief(result.tables, "").columns][-1] == "no map"
+    assert [column.header for column in QUESTIONS["fragility"]().brief(result, "").columns][-1] == "no map"
     titles = [axes.get_title() for axes in fragility_curves(result.tables["fragility_summary"]).axes]
     assert f"{METHODS[0]}\nno map of up to 4 of 4 images" in titles
     for picture in analysis.state.pictures.values():
@@ -196,7 +196,7 @@ def test_curvature_of_a_dead_network():
         assert f"curvature/{name}" not in result.scalars
     assert rows["gradient_norm"]["missing"] == 0
     assert list(rows["cos2"])[-1] == "missing"
-    assert [column.header for column in curvature_brief(result.tables, "").columns][-1] == "missing"
+    assert [column.header for column in QUESTIONS["curvature"]().brief(result, "").columns][-1] == "missing"
 
 
 def test_influence_of_a_saturated_last_layer(caplog):
@@ -224,7 +224,7 @@ def test_influence_of_a_saturated_last_layer(caplog):
         assert f"influence/{row['attack']}/overlap" not in result.scalars
     assert "all training images have the same influence" in caplog.text
     assert all(exemplars.before == [] for exemplars in analysis.exemplars.values())
-    assert [column.header for column in influence_brief(result.tables, "").columns][-1] == "no influence"
+    assert [column.header for column in QUESTIONS["influence"]().brief(result, "").columns][-1] == "no influence"
 
 
 @pytest.mark.parametrize("signed", [True, False])
