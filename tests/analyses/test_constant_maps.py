@@ -2,6 +2,7 @@
 
 import logging
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -152,7 +153,7 @@ def test_no_method_counts_a_dead_network_as_stable(dead, method):
 
 
 def test_tables_figures_and_the_terminal(dead):
-    analysis, result, _ = dead
+    _, result, _ = dead
     header, *lines = to_csv(result.tables["fragility_summary"]).splitlines()
     assert header.split(",")[-1] == "no_map"
     places = [header.split(",").index(name) for name in ("topk", "spearman", "center_shift", "ssim", "mse")]
@@ -160,9 +161,8 @@ def test_tables_figures_and_the_terminal(dead):
     assert [column.header for column in QUESTIONS["fragility"]().brief(result, "").columns][-1] == "no map"
     titles = [axes.get_title() for axes in fragility_curves(result.tables["fragility_summary"]).axes]
     assert f"{METHODS[0]}\nno map of up to 4 of 4 images" in titles
-    for picture in analysis.state.pictures.values():
-        picture.cases = dict(sorted(picture.cases.items())[:2])  # to draw all takes long
-    (panel,) = fragility_panels(analysis.state, analysis.cases).values()
+    pictures = [row for row in result.tables["fragility_pictures"] if row["method"] == METHODS[0]][:2]  # all takes long
+    (panel,) = fragility_panels(replace(result, tables={"fragility_pictures": pictures})).values()
     assert [axes.get_title() for axes in panel.axes[3::4]] == ["no map", "no map"]
 
 

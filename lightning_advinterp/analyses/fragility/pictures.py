@@ -18,8 +18,8 @@ def pictures_of_state(state: FragilityState, cases: Sequence[Case]) -> tuple[lis
         cases: what its numbers stand for.
 
     Returns:
-        Rows ``image, method, attack, eps, topk, spearman, success, picture, map, moved, moved_map``, of which the last
-        four are keys of arrays: the image uint8 ``[H, W, 3]``, its map uint8 ``[H, W]``, and both under attack.
+        Rows ``image, method, attack, eps, topk, spearman, success, no_map, picture, map, moved, moved_map``, of which the
+        last four are keys of arrays: the image uint8 ``[H, W, 3]``, its map uint8 ``[H, W]``, and both under attack.
     """
     rows: list[Row] = []
     arrays: dict[str, NDArray[Any]] = {}
@@ -40,5 +40,5 @@ def pictures_of_state(state: FragilityState, cases: Sequence[Case]) -> tuple[lis
                 values = (picture.image, picture.maps[method], moved, moved_map)
                 arrays |= {key: value.numpy() for key, value in zip(keys.values(), values, strict=True)}
                 row: Row = {"image": image, "method": method, "attack": case.attack.label_name, "eps": case.eps}
-                rows.append(row | {key: measured[key] for key in ("topk", "spearman", "success")} | keys)
+                rows.append(row | {key: measured.get(key) for key in ("topk", "spearman", "success", "no_map")} | keys)
     return rows, arrays
