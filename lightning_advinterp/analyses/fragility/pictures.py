@@ -18,8 +18,8 @@ def pictures_of_state(state: FragilityState, cases: Sequence[Case]) -> tuple[lis
         cases: what its numbers stand for.
 
     Returns:
-        Rows ``image, method, attack, eps, topk, spearman, success, no_map, picture, map, moved, moved_map``, of which
-        the last four are keys of arrays: the image uint8 ``[H, W, 3]``, its map uint8 ``[H, W]``, and both under attack.
+        Rows ``image, method, attack, eps, topk, spearman, success, no_map, picture, map, moved, moved_map``. The last
+        four are keys of arrays: the image uint8 ``[H, W, 3]``, its map uint8 ``[H, W]``, and both under attack.
     """
     rows: list[Row] = []
     arrays: dict[str, NDArray[Any]] = {}
