@@ -2,7 +2,8 @@
 
 import json
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -76,6 +77,22 @@ def _check_kinds(parser: SuggestingParser, given: Namespace) -> None:
             raise ValueError(
                 f"{action.dest} must be of the kind {getattr(kind, '__name__', kind)}, got null; leave the key out."
             )
+
+
+def refuse_values_of_groups(args: Sequence[str], groups: Mapping[str, type]) -> None:
+    """Refuse a configuration that has a text in the place of a group's keys: the parser would open a file of that name.
+
+    Raises:
+        ValueError: naming the group.
+    """
+    for place, flag in enumerate(args):
+        name, equals, value = flag.partition("=")
+        path = Path(value if equals else "".join(args[place + 1 : place + 2]))
+        read: Any = load_yaml(path) if name == "--config" and path.is_file() else None
+        for group, kind in groups.items():
+            if isinstance(read, dict) and isinstance(read.get(group), str):
+                key = f"{group}.{fields(kind)[0].name}"  # type: ignore[arg-type]
+                raise ValueError(f"{group} must be a group of keys, such as {key}, got {read[group]!r}.")
 
 
 def named_class_paths(args: Sequence[str], key: str) -> list[str]:

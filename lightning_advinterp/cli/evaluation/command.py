@@ -8,7 +8,7 @@ from pathlib import Path
 from lightning_advinterp.analyses.registry import QUESTIONS, SETTINGS, question_class
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.run import run_evaluation
-from lightning_advinterp.cli.parser import named_class_paths, parsed_settings, settings_parser
+from lightning_advinterp.cli.parser import named_class_paths, parsed_settings, refuse_values_of_groups, settings_parser
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.memory import keep_freed_memory
@@ -43,6 +43,7 @@ def read_evaluation(args: Sequence[str] | None = None) -> Evaluation:
         args: the command line, ``sys.argv`` if left out.
     """
     line = without_foreign_stem(sys.argv[1:] if args is None else args)
+    refuse_values_of_groups(line, {name: kind for name, kind in (QUESTIONS | SETTINGS).items() if fields(kind)})
     parser = evaluation_parser(line)
     settings = parsed_settings(Evaluation, parser, line)
     known = {field.name for field in fields(Evaluation)}
