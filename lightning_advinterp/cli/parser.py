@@ -79,7 +79,7 @@ def _check_kinds(parser: SuggestingParser, given: Namespace) -> None:
             )
 
 
-def refuse_values_of_groups(args: Sequence[str], groups: Mapping[str, type]) -> None:
+def refuse_values_of_groups(args: Sequence[str], groups: Mapping[str, Any]) -> None:
     """Refuse a configuration that has a text in the place of a group's keys: the parser would open a file of that name.
 
     Raises:
@@ -91,7 +91,7 @@ def refuse_values_of_groups(args: Sequence[str], groups: Mapping[str, type]) -> 
         read: Any = load_yaml(path) if name == "--config" and path.is_file() else None
         for group, kind in groups.items():
             if isinstance(read, dict) and isinstance(read.get(group), str):
-                key = f"{group}.{fields(kind)[0].name}"  # type: ignore[arg-type]
+                key = f"{group}.{fields(kind)[0].name}"
                 raise ValueError(f"{group} must be a group of keys, such as {key}, got {read[group]!r}.")
 
 
