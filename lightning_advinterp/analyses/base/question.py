@@ -1,5 +1,6 @@
 """A question asked of a network: settings that build its analyses, and draw from what these found."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal
@@ -62,7 +63,7 @@ class Scene:
         return stripped[0] if stripped in (("all_conv",), ("last",)) else stripped
 
 
-class Question:
+class Question(ABC):
     """What a question must say of itself; a frozen dataclass of settings is one by adding :meth:`build`.
 
     ``evaluate.py`` and training reach it by its ``name`` or by its class path. Its fields are flags, ``--name.field``.
@@ -82,13 +83,13 @@ class Question:
     main_figure: ClassVar[str] = "figure"
     """What TensorBoard calls the figure that bears the question's own name."""
 
+    @abstractmethod
     def build(self, scene: Scene) -> list[Analysis]:
         """Return fresh analyses.
 
         Raises:
             ValueError: naming the setting that does not suit the network or the images.
         """
-        raise NotImplementedError
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
         """Draw what was found.

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
 from typing import Any
 
+from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
-from lightning_advinterp.analyses.base.question import Data, Question
+from lightning_advinterp.analyses.base.question import Data, Question, Scene
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
 from lightning_advinterp.networks.choice import NetworkChoice
@@ -47,9 +48,17 @@ def settings_of(evaluation: Evaluation, name: str) -> set[str]:
     return set(flags_of(evaluation)) - unread
 
 
+class _Unknown(Question):
+    """A question that this command knows by name alone."""
+
+    def build(self, scene: Scene) -> list[Analysis]:
+        """Return nothing: it is not asked here."""
+        return []
+
+
 def _question(evaluation: Evaluation, name: str) -> Question:
     """Return a question; one of a user's own that another evaluation asked is taken for one without settings."""
-    question: Question = evaluation.questions.get(name, Question())
+    question: Question = evaluation.questions.get(name, _Unknown())
     return question
 
 
