@@ -81,8 +81,17 @@ def class_shares(classes: Tensor, counted: Tensor, size: int) -> Tensor:
     return shares / shares.sum(dim=1, keepdim=True)
 
 
-def _near(p: Tensor, similarity: Tensor) -> Tensor:
-    """Return ``pᵀC`` of every unit; k top images are of at most k classes, so most of p is zero."""
+def nearness(p: Tensor, similarity: Tensor) -> Tensor:
+    """Return ``pᵀC`` of every unit: how near its classes are to each class.
+
+    Args:
+        p: float64 ``[U, K]``.
+        similarity: C, ``[K, K]``.
+
+    Returns:
+        ``[U, K]`` in [0, 1]; NaN for dead units.
+    """
+    # k top images are of at most k classes, so most of p is zero
     product: Tensor = torch.sparse.mm(p.to_sparse(), similarity.to(p))
     return product
 
@@ -97,7 +106,7 @@ def level_of_consistency(p: Tensor, similarity: Tensor) -> Tensor:
     Returns:
         ``[U]`` in (0, 1] (at least 1/k with k images), higher is more consistent; NaN for dead units.
     """
-    level: Tensor = (_near(p, similarity) * p).sum(dim=1)
+    level: Tensor = (nearness(p, similarity) * p).sum(dim=1)
     return level.clamp(max=1)  # rounding must not push it past
 
 
@@ -113,7 +122,7 @@ def consistency_of_semantics(p: Tensor, q: Tensor, similarity: Tensor) -> Tensor
         ``[U]``, at least 0, and at most 1 where C is positive semi-definite; NaN where either is dead.
     """
     own = level_of_consistency(p, similarity) * level_of_consistency(q, similarity)
-    return (_near(p, similarity) * q).sum(dim=1) / own.sqrt()
+    return (nearness(p, similarity) * q).sum(dim=1) / own.sqrt()
 
 
 def entropy(p: Tensor) -> Tensor:
