@@ -1,0 +1,299 @@
+"""What lies behind a layer: a network's logits from changed activations, without what comes before being run again."""
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+
+from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.sites import parse_layer
+from lightning_advinterp.networks.taps import taps
+from lightning_advinterp.networks.trace import Trace, ancestors, output_node, trace_network
+
+logger = logging.getLogger(__name__)
+
+_CLOSE = 1e-3
+"""Logits of the parts may differ from those of the whole by so much of the largest: a rounding, no other way."""
+
+
+@dataclass
+class Begun:
+    """A batch that has passed a layer.
+
+    Attributes:
+        x: the images.
+        activation: what the layer returned, ``[B, ...]``.
+        logits: of the whole pass, ``[B, K]``.
+        carried: what else the rest of the network reads, such as the way around a block.
+    """
+
+    x: Tensor
+    activation: Tensor
+    logits: Tensor
+    carried: Mapping[fx.Node, Any] = field(default_factory=dict)
+
+
+class Behind:
+    """The rest of a network behind a layer.
+
+    The network is traced once. :meth:`begin` runs it whole and keeps what the rest reads: the layer's output, and in a
+    residual network, for a layer inside a block, the way around it. :meth:`logits` computes the rest alone. Where a
+    network cannot be traced, or its parts do not give what the whole gives, every call runs the whole network with the
+    layer's output exchanged: the same numbers for more work, and a log line says so.
+
+    Args:
+        network: in evaluation mode whenever this is used.
+        layer: a path in the backbone, ``path#0``, ``phi`` or ``penultimate``.
+
+    Attributes:
+        traced: whether the rest is run alone.
+
+    Raises:
+        ValueError: if the layer is unknown or the logits do not depend on it.
+    """
+
+    def __init__(self, network: Network, layer: str) -> None:
+        network.check([layer])
+        self.network, self.layer = network, layer
+        self.traced, self._checked = False, False
+        try:
+            trace = trace_network(network.backbone)
+            self._lay_out(trace)
+        except _Unreached:
+            raise ValueError(
+                f"layer {layer!r} of {network.name} does not lead to the logits: nothing that it returns can change a "
+                "prediction; name a layer of the main path."
+            ) from None
+        except Exception as error:  # data-dependent control flow shows in many kinds of error
+            self._fall_back(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+
+    def _lay_out(self, trace: Trace) -> None:
+        graph = trace.traced
+        self._graph, self._output = graph, output_node(graph)
+        self._tap = tap_node(trace, self.network, self.layer)
+        needed = ancestors(self._output)
+        behind: set[fx.Node] = {self._tap}
+        for node in graph.nodes:  # in the order of computation
+            if node in needed and any(part in behind for part in node.all_input_nodes):
+                behind.add(node)
+        if len(behind) == 1:
+            raise _Unreached
+        self._behind = [node for node in graph.nodes if node in behind and node is not self._tap]
+        self._before = [node for node in graph.nodes if node in needed and node not in behind]
+        read = {part for node in self._behind for part in node.all_input_nodes}
+        self._carried = [node for node in self._before if node in read]
+        self._of_images = _depending_on_input(graph)
+        self._overwritten = {node for node in self._carried if any(works_in_place(user, node) for user in node.users)}
+        self._module = fx.GraphModule(self.network.backbone, graph)
+        self._uses = _last_uses(self._behind)
+        self.traced = True
+
+    def _fall_back(self, reason: str) -> None:
+        if self.layer == "penultimate":  # no module returns it
+            raise ValueError(
+                f"layer 'penultimate' of {self.network.name} cannot be changed ({reason}); name the module before its "
+                "last layer instead."
+            )
+        self.traced, self._checked = False, True
+        logger.warning(
+            "%s cannot be run from %s on (%s): every ablation runs the whole network.",
+            self.network.name,
+            self.layer,
+            reason,
+        )
+
+    @property
+    def linear(self) -> nn.Linear | None:
+        """The head, where nothing but a mean over all places and one linear layer lies behind; else None."""
+        if not self.traced:
+            return None
+        return _linear_head(self._behind, self._tap, self._module)
+
+    def begin(self, x: Tensor) -> Begun:
+        """Run the network on images ``[B, 3, H, W]``, and keep what the rest needs; no gradient is recorded."""
+        with torch.no_grad(), frozen_eval(self.network):
+            if not self._checked:
+                self._check(x)
+            if self.traced:
+                return self._begin_traced(x)
+            logits, features = self.network.forward_features(x, [self.layer])
+            return Begun(x, features[self.layer].clone(), logits)
+
+    def _begin_traced(self, x: Tensor) -> Begun:
+        runner = _Nodes(self._module)
+        start = self.network.normalize(x)
+        for node in [*self._before, self._tap]:
+            runner.compute(node, start)
+        activation = runner.env[self._tap].clone()  # what follows may work in place
+        carried = {node: _kept(runner.env[node], node in self._overwritten) for node in self._carried}
+        for node in self._behind:
+            runner.compute(node, start)
+        return Begun(x, activation, runner.env[self._output], carried)
+
+    def _check(self, x: Tensor) -> None:
+        """See that the parts give what the whole gives: a trace follows one way, and values may depend on a batch."""
+        self._checked = True
+        whole = self.network.eager_logits(x)
+        try:
+            begun = self._begin_traced(x)
+            count = len(x) + 1  # another number of images
+            apart = self.logits(begun, 0, torch.cat([begun.activation[:1]] * count))
+            pairs = ((begun.logits, whole), (apart, whole[:1].expand(count, -1)))
+            difference = max(float((logits - expected).abs().nan_to_num().max()) for logits, expected in pairs)
+        except Exception as error:  # a constant of the trace that no longer fits shows in many kinds of error
+            self._fall_back(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
+            return
+        if difference > _CLOSE * max(float(whole.abs().nan_to_num().max()), 1.0):
+            self._fall_back(f"its parts give other logits, by {difference:.2g}")
+
+    def logits(self, begun: Begun, image: int, activation: Tensor) -> Tensor:
+        """Return the logits that the rest of the network makes of other activations of one image.
+
+        Args:
+            begun: from :meth:`begin`.
+            image: its place in the batch, for what the rest reads beside the layer.
+            activation: ``[n, ...]``, n versions of the layer's output. It may be overwritten where the network works in
+                place; its version counter tells.
+
+        Returns:
+            ``[n, K]``, part of the activation's graph.
+        """
+        if not self.traced:
+            with taps(self.network, replace={self.layer: activation}):
+                return self.network.eager_logits(begun.x[image : image + 1].expand(len(activation), -1, -1, -1))
+        runner = _Nodes(self._module)
+        runner.env[self._tap] = activation
+        for node in self._carried:
+            value = begun.carried[node]
+            if node in self._of_images and isinstance(value, Tensor) and len(value) == len(begun.x):
+                value = value[image : image + 1].expand(len(activation), *value.shape[1:])
+                value = value.clone() if node in self._overwritten else value
+            runner.env[node] = value
+        for node in self._behind:
+            runner.compute(node, None)
+            for done in self._uses[node]:
+                if done is not self._output:
+                    runner.env.pop(done, None)
+        logits: Tensor = runner.env[self._output]
+        return logits
+
+
+class _Unreached(Exception):
+    """The logits do not depend on the layer."""
+
+
+class _Nodes(fx.Interpreter):
+    """Computes single nodes of a graph."""
+
+    def __init__(self, module: fx.GraphModule) -> None:
+        super().__init__(module, garbage_collect_values=False)
+        self.env: dict[fx.Node, Any] = {}
+
+    def compute(self, node: fx.Node, start: Tensor | None) -> None:
+        self.env[node] = start if node.op == "placeholder" else self.run_node(node)
+
+
+def tap_node(trace: Trace, network: Network, layer: str) -> fx.Node:
+    """Return the node whose value is a layer's output, as :meth:`Network.forward_features` reads it.
+
+    Raises:
+        LookupError: if no single node is.
+    """
+    alias = {"phi": network.phi, "penultimate": network.head}.get(layer, layer)
+    wanted = parse_layer(alias or layer)
+    places: dict[int, fx.Node] = {}
+    for node, names in trace.results.items():
+        for name in names:
+            path, _, call = name.partition("#")
+            if path == wanted.path:
+                places[int(call or 0)] = node
+    number = max(places, default=-1) if wanted.call is None else wanted.call
+    if number not in places:
+        raise LookupError(f"no operation of its trace returns {layer}")
+    node = places[number]
+    return node.all_input_nodes[0] if layer == "penultimate" else node
+
+
+def works_in_place(user: fx.Node, node: fx.Node) -> bool:
+    """Whether an operation may overwrite its first input, and that is the node."""
+    if not user.args or user.args[0] is not node:
+        return False
+    name = user.target if isinstance(user.target, str) else getattr(user.target, "__name__", "")
+    if user.op == "call_module":
+        module = user.graph.owning_module
+        part = module.get_submodule(str(user.target)) if module is not None else None
+        return getattr(part, "inplace", False) is True
+    if user.op == "call_function":
+        return name in ("iadd", "isub", "imul", "itruediv") or name.endswith("_") or bool(user.kwargs.get("inplace"))
+    return user.op == "call_method" and name.endswith("_") and not name.endswith("__")
+
+
+def _kept(value: Any, overwritten: bool) -> Any:
+    return value.clone() if overwritten and isinstance(value, Tensor) else value
+
+
+def _depending_on_input(graph: fx.Graph) -> set[fx.Node]:
+    """Return the nodes whose values have one entry for each image: parameters have other sizes."""
+    dependent: set[fx.Node] = set()
+    for node in graph.nodes:
+        if node.op == "placeholder" or any(part in dependent for part in node.all_input_nodes):
+            dependent.add(node)
+    return dependent
+
+
+def _last_uses(nodes: list[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
+    """Return for every node the values that nobody reads after it."""
+    last: dict[fx.Node, fx.Node] = {}
+    for node in nodes:
+        for part in node.all_input_nodes:
+            last[part] = node
+    uses: dict[fx.Node, list[fx.Node]] = {node: [] for node in nodes}
+    for part, node in last.items():
+        uses[node].append(part)
+    return uses
+
+
+def _linear_head(behind: list[fx.Node], tap: fx.Node, root: nn.Module) -> nn.Linear | None:
+    """Follow a chain: mean over all places, flattening and dropout in any order, then one linear layer, the last."""
+    node, pooled = tap, False
+    for following in behind:
+        if following.op == "output":
+            break
+        if following.all_input_nodes != [node]:
+            return None
+        module = root.get_submodule(str(following.target)) if following.op == "call_module" else None
+        if isinstance(module, nn.Linear):
+            return module if pooled and following is behind[-1 - (behind[-1].op == "output")] else None
+        mean = _is_mean(following, module)
+        if not mean and not _passes_on(following, module):
+            return None
+        node, pooled = following, pooled or mean
+    return None
+
+
+def _is_mean(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether an operation is the mean over both axes of places."""
+    if module is not None:
+        return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1), [1, 1])
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("output_size"))
+    if name == "adaptive_avg_pool2d":
+        return axes in (1, (1, 1), [1, 1])
+    return name == "mean" and isinstance(axes, tuple | list) and {int(str(axis)) % 4 for axis in axes} == {2, 3}
+
+
+def _passes_on(node: fx.Node, module: nn.Module | None) -> bool:
+    """Whether an operation changes no number of a vector: flattening after the mean, dropout in evaluation."""
+    if module is not None:
+        if isinstance(module, nn.Flatten):
+            return module.start_dim == 1
+        return isinstance(module, nn.Dropout | nn.Dropout2d | nn.Identity)
+    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    if name == "flatten":
+        start = node.args[1] if len(node.args) > 1 else node.kwargs.get("start_dim", 0)
+        return start == 1
+    return name == "dropout"
