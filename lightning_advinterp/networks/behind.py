@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx, nn
 
+from lightning_advinterp.networks.linear_head import linear_head
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.sites import parse_layer
@@ -111,7 +112,7 @@ class Behind:
         """The head, where nothing but a mean over all places and one linear layer lies behind; else None."""
         if not self.traced:
             return None
-        return _linear_head(self._behind, self._tap, self._module)
+        return linear_head(self._behind, self._tap, self._module)
 
     def begin(self, x: Tensor) -> Begun:
         """Run the network on images ``[B, 3, H, W]``, and keep what the rest needs; no gradient is recorded."""
@@ -255,45 +256,3 @@ def _last_uses(nodes: list[fx.Node]) -> dict[fx.Node, list[fx.Node]]:
     for part, node in last.items():
         uses[node].append(part)
     return uses
-
-
-def _linear_head(behind: list[fx.Node], tap: fx.Node, root: nn.Module) -> nn.Linear | None:
-    """Follow a chain: mean over all places, flattening and dropout in any order, then one linear layer, the last."""
-    node, pooled = tap, False
-    for following in behind:
-        if following.op == "output":
-            break
-        if following.all_input_nodes != [node]:
-            return None
-        module = root.get_submodule(str(following.target)) if following.op == "call_module" else None
-        if isinstance(module, nn.Linear):
-            return module if pooled and following is behind[-1 - (behind[-1].op == "output")] else None
-        mean = _is_mean(following, module)
-        if not mean and not _passes_on(following, module):
-            return None
-        node, pooled = following, pooled or mean
-    return None
-
-
-def _is_mean(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether an operation is the mean over both axes of places."""
-    if module is not None:
-        return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1), [1, 1])
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("output_size"))
-    if name == "adaptive_avg_pool2d":
-        return axes in (1, (1, 1), [1, 1])
-    return name == "mean" and isinstance(axes, tuple | list) and {int(str(axis)) % 4 for axis in axes} == {2, 3}
-
-
-def _passes_on(node: fx.Node, module: nn.Module | None) -> bool:
-    """Whether an operation changes no number of a vector: flattening after the mean, dropout in evaluation."""
-    if module is not None:
-        if isinstance(module, nn.Flatten):
-            return module.start_dim == 1
-        return isinstance(module, nn.Dropout | nn.Dropout2d | nn.Identity)
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
-    if name == "flatten":
-        start = node.args[1] if len(node.args) > 1 else node.kwargs.get("start_dim", 0)
-        return start == 1
-    return name == "dropout"
