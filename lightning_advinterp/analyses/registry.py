@@ -13,6 +13,7 @@ from lightning_advinterp.analyses.fragility.question import Fragility
 from lightning_advinterp.analyses.influence.question import Influence
 from lightning_advinterp.analyses.panels.patches import PatchesConfig
 from lightning_advinterp.analyses.panels.question import Panels
+from lightning_advinterp.analyses.promotion.question import Promotion
 from lightning_advinterp.analyses.semantics.question import Semantics
 from lightning_advinterp.core.registry import import_class
 
@@ -20,14 +21,17 @@ AnyQuestion = TypeVar("AnyQuestion", bound=Question)
 
 QUESTIONS: dict[str, type[Question]] = {
     kind.name: kind
-    for kind in (*(Accuracy, Predictions, Dissection, Semantics, Distances, Panels, Curvature, Fragility, Influence),)
+    for kind in (
+        *(Accuracy, Predictions, Dissection, Semantics, Distances, Panels, Curvature, Fragility, Influence),
+        Promotion,
+    )
 }
 """Every question of the package by its name on the command line."""
 
 SETTINGS: dict[str, type[Any]] = {"patches": PatchesConfig}
 """Further groups of settings that questions read."""
 
-PLANNED = ("promotion", "sensitivity", "tracing", "detection")
+PLANNED = ("sensitivity", "tracing", "detection")
 """Names that are reserved for questions to come."""
 
 

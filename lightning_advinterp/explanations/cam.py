@@ -1,7 +1,7 @@
 """Class activation maps: CAM and Grad-CAM."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,23 +13,35 @@ from lightning_advinterp.explanations.question import Output, Question, check_ou
 from lightning_advinterp.networks import default_phi, taps
 from lightning_advinterp.networks.heads import head_path
 
+Interpolation = Literal["bilinear", "bicubic"]
+"""How a map is enlarged to the image's size."""
+
 
 class GradCAM(Method):
-    """Σ_k α_k A^k with α_k the mean over places of ∂F_c/∂A^k (Selvaraju et al. 2017), enlarged bilinearly.
+    """Σ_k α_k A^k with α_k the mean over places of ∂F_c/∂A^k (Selvaraju et al. 2017), enlarged.
 
     The map is relu of it, divided by its sum; the signed form is without relu.
 
     Args:
         layer: whose activations A are; the family's default feature layer φ when left out.
         output: F.
+        interpolation: how it is enlarged, ``bilinear`` or ``bicubic``.
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
 
     own_pass = True
 
-    def __init__(self, *, layer: str | None = None, output: Output = "logit", **common: Any) -> None:
+    def __init__(
+        self,
+        *,
+        layer: str | None = None,
+        output: Output = "logit",
+        interpolation: Interpolation = "bilinear",
+        **common: Any,
+    ) -> None:
         super().__init__(**{"name": "gradcam"} | common)
         self.layer, self.output = layer, check_output(output)
+        self.interpolation = check_interpolation(interpolation)
 
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
@@ -38,7 +50,7 @@ class GradCAM(Method):
             score = question.score(question.leaf(), self.output)
             activation = feature_map(seen, layer, self.name)
         weights = question.gradient(score, activation).mean((2, 3), keepdim=True)
-        return enlarge((weights * activation).sum(1), question)
+        return enlarge((weights * activation).sum(1), question, self.interpolation)
 
     def reduce(self, signed: Tensor) -> Tensor:
         """Return relu of the map, divided by its sum."""
@@ -54,13 +66,15 @@ class CAM(Method):
     included. The map is the positive part, divided by its sum.
 
     Args:
+        interpolation: how it is enlarged, ``bilinear`` or ``bicubic``.
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
     """
 
     own_pass = True
 
-    def __init__(self, **common: Any) -> None:
+    def __init__(self, *, interpolation: Interpolation = "bilinear", **common: Any) -> None:
         super().__init__(**{"name": "cam"} | common)
+        self.interpolation = check_interpolation(interpolation)
 
     def map_passes(self, size: int) -> tuple[int, int]:
         """Return one forward pass."""
@@ -90,7 +104,7 @@ class CAM(Method):
             bias = torch.zeros_like(logit) if module.bias is None else module.bias[question.target]
         for cam in candidates:
             if _same(cam.mean((1, 2)) + bias, logit):
-                return enlarge(cam, question)
+                return enlarge(cam, question, self.interpolation)
         raise self._refusal(question, head)
 
     def reduce(self, signed: Tensor) -> Tensor:
@@ -143,7 +157,14 @@ def feature_map(seen: dict[str, Tensor], layer: str, method: str) -> Tensor:
     return seen[layer]
 
 
-def enlarge(cam: Tensor, question: Question) -> Tensor:
-    """Return maps ``[B, h, w]`` at the images' size (half-pixel bilinear), shared by the channels."""
-    large = F.interpolate(cam[:, None], question.z.shape[2:], mode="bilinear", align_corners=False)
+def check_interpolation(interpolation: str) -> Interpolation:
+    """Refuse another word than bilinear or bicubic."""
+    if interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"interpolation must be bilinear or bicubic, got {interpolation!r}.")
+    return "bicubic" if interpolation == "bicubic" else "bilinear"
+
+
+def enlarge(cam: Tensor, question: Question, interpolation: Interpolation = "bilinear") -> Tensor:
+    """Return maps ``[B, h, w]`` at the images' size (half-pixel centres), shared by the channels."""
+    large = F.interpolate(cam[:, None], question.z.shape[2:], mode=interpolation, align_corners=False)
     return share(large[:, 0], question.z.shape[1])

@@ -36,6 +36,7 @@ class ExplanationConfig:
         gamma: γ; 0.25 when left out.
         bounds: of z_b, ``channel`` (the default) or ``image``.
         layer: of gradcam; φ when left out.
+        interpolation: how cam and gradcam are enlarged, ``bilinear`` (the default) or ``bicubic``.
         size: of occlusion's patches in pixels; 16 when left out.
         stride: between them; 8 when left out.
         patterns: the file of pattern_attribution.
@@ -63,6 +64,7 @@ class ExplanationConfig:
     gamma: float | None = None
     bounds: Literal["channel", "image"] | None = None
     layer: str | None = None
+    interpolation: Literal["bilinear", "bicubic"] | None = None
     size: int | None = None
     stride: int | None = None
     patterns: str | None = None

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 
 class Interval(NamedTuple):
@@ -69,3 +71,36 @@ def paired_bootstrap(
         low, high = np.percentile(means, (tail, 100 - tail))
         intervals[arm] = Interval(float(values.mean()), float(low), float(high))
     return intervals
+
+
+def image_weights(images: int, *, replicates: int = 2000, seed: int = 0) -> Tensor:
+    """Return how often each replicate draws each image, float64 ``[R, N]``.
+
+    Cells or pixels of one image are no independent evidence; images are.
+    """
+    generator = np.random.default_rng(seed)
+    return torch.from_numpy(generator.multinomial(images, np.full(images, 1 / images), size=replicates).astype(float))
+
+
+def pooled_ratio(numerator: Tensor, denominator: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return Σ numerator / Σ denominator over images, its 95 % percentile interval over images, and its replicates.
+
+    Args:
+        numerator: float64 ``[N, …]``; NaN where an image has no value, which leaves it out of both sums.
+        denominator: likewise, or ones for a mean.
+        weights: from :func:`image_weights`.
+
+    Returns:
+        The ratio, lower and upper bound, ``[…]`` each, and ``[R, …]``. NaN where the denominator is 0; below two images
+        the bounds are NaN.
+    """
+    denominator = denominator.expand_as(numerator)
+    absent = numerator.isnan() | denominator.isnan()
+    top, bottom = (part.masked_fill(absent, 0).flatten(1) for part in (numerator, denominator))
+    ratio = top.sum(0) / bottom.sum(0)
+    replicates = (weights @ top) / (weights @ bottom)
+    low, high = torch.nanquantile(replicates, torch.tensor([0.025, 0.975], dtype=top.dtype), dim=0)
+    few = (~absent).flatten(1).sum(0) < 2
+    shape = numerator.shape[1:]
+    bounds = (bound.masked_fill(few, torch.nan).view(shape) for bound in (low, high))
+    return ratio.view(shape), *bounds, replicates.view(len(weights), *shape)

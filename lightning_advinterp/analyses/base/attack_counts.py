@@ -111,7 +111,7 @@ class AttackCounts:
             for table in result.tables.values():
                 for row in table:
                     counts = known.get(row.get("images", ""))
-                    if counts is None or "eps" not in row or "unit" in row:
+                    if counts is None or "eps" not in row or "unit" in row or "cell" in row:
                         continue
                     if "top1" in row:  # how often the network is right: there all is said of the attack
                         row |= {key: counts[key] for key in ("eps_low", "norm", "restarts", "target", *NOTES[1:])}
