@@ -68,7 +68,7 @@ def _by_cell(
         return unchanged.new_full((*active.shape, len(LOGITS), 2), torch.nan)
     scores = unchanged[:, None].repeat(1, active.shape[1], 1, 1)
     numbers = grid.numbers(images.device)
-    for image, cell in (pairs.unbind(1) for pairs in active.nonzero().split(chunk)):
+    for image, cell in (pairs.unbind(1) for pairs in torch.split(active.nonzero(), chunk)):
         # Taken from the other image: x' − δ_i would not be x0 within the cell to the last bit.
         inside = (numbers == cell[:, None, None])[:, None]
         logits = network(torch.where(inside, others[image], images[image]))
