@@ -1,10 +1,13 @@
 """What an analysis found, as data."""
 
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+
+from lightning_advinterp.core.columns import Column, TableSpec, columns_of
 
 REAL = "real"
 """The image kind of unattacked images; every other kind is an attack's name."""
@@ -19,9 +22,10 @@ class Result:
     Attributes:
         name: the analysis.
         scalars: for the log, under the names of the log.
-        tables: file stem to rows; the first row's keys are the columns.
+        tables: file stem to rows, whose keys are the columns. A missing value is None, once a runner returns them.
         arrays: uint8 images or float maps, by name.
         provenance: settings, seed, hashes and versions.
+        columns: table to header to what the question declares of it.
     """
 
     name: str
@@ -29,6 +33,7 @@ class Result:
     tables: dict[str, list[Row]] = field(default_factory=dict)
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
+    columns: dict[str, dict[str, Column]] = field(default_factory=dict)
 
 
 def joined(name: str, results: Sequence[Result]) -> Result:
@@ -39,4 +44,32 @@ def joined(name: str, results: Sequence[Result]) -> Result:
         whole.tables.update(result.tables)
         whole.arrays.update(result.arrays)
         whole.provenance.update(result.provenance)
+        whole.columns.update(result.columns)
     return whole
+
+
+def is_missing(value: Any) -> bool:
+    """Return whether a value of a table says nothing: None, or a NaN."""
+    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+
+
+def without_nan(result: Result) -> Result:
+    """Return a result in whose tables what is missing is None."""
+    tables = {
+        name: [{key: None if is_missing(value) else value for key, value in row.items()} for row in rows]
+        for name, rows in result.tables.items()
+    }
+    return replace(result, tables=tables)
+
+
+def described(result: Result, tables: Sequence[TableSpec], beside: Sequence[Column] = ()) -> Result:
+    """Return a result whose columns are those that a question declares.
+
+    Args:
+        result: of one of its analyses.
+        tables: what it declares.
+        beside: columns that any table may have.
+    """
+    declared = {table.name: table.columns for table in tables}
+    columns = {name: columns_of(rows, (*declared.get(name, ()), *beside)) for name, rows in result.tables.items()}
+    return replace(result, columns=columns)

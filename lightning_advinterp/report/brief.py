@@ -1,13 +1,12 @@
 """What a result says first, for the terminal: a few columns of the rows that matter most."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from lightning_advinterp.core.result import Row
+from lightning_advinterp.core.result import Row, is_missing
 from lightning_advinterp.report.table import radius
 
 
@@ -31,7 +30,7 @@ def brief_table(rows: Sequence[Row], columns: Sequence[str], title: str = "") ->
 
 def _text(row: Row, column: str) -> str:
     value: Any = row.get(column)
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return "–"
     if column == "eps":
         return radius(value, row.get("norm"), row.get("eps_low"))

@@ -8,21 +8,32 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from lightning_advinterp.core.columns import Column
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.names import file_name
 from lightning_advinterp.core.reading import read_rows
-from lightning_advinterp.core.result import Result, Row, joined
+from lightning_advinterp.core.result import Result, Row, is_missing, joined
 from lightning_advinterp.report.store import RECORD, differing, read_record
 
 _REMEDY = "evaluate anew"
 
 
 def listed(result: Result) -> dict[str, Any]:
-    """Return what the record of a folder says of a result: its tables with their columns' kinds, and its arrays."""
+    """Return what the record of a folder says of a result: its tables with their columns, and its arrays.
+
+    Of every column it says the kind of its values, and what the question declares: meaning, unit and format.
+    """
     return {
-        "tables": {name: _kinds(rows) for name, rows in result.tables.items()},
+        "tables": {name: _columns(rows, result.columns.get(name, {})) for name, rows in result.tables.items()},
         "arrays": {name: "image" if array.dtype == np.uint8 else "values" for name, array in result.arrays.items()},
     }
+
+
+def _columns(rows: Sequence[Row], declared: Mapping[str, Column]) -> dict[str, dict[str, str]]:
+    columns = {name: {"kind": kind} for name, kind in _kinds(rows).items()}
+    for name, column in declared.items():
+        columns[name] |= {key: getattr(column, key) for key in ("meaning", "unit", "format")}
+    return columns
 
 
 def _kinds(rows: Sequence[Row]) -> dict[str, str]:
@@ -40,7 +51,7 @@ def _kinds(rows: Sequence[Row]) -> dict[str, str]:
 
 
 def _kind(value: Any) -> str:
-    if value is None or (isinstance(value, float) and value != value):
+    if is_missing(value):
         return "missing"
     if isinstance(value, bool | np.bool_):
         return "truth"
@@ -52,7 +63,7 @@ def _kind(value: Any) -> str:
 def load_results(folder: str | Path) -> dict[str, Result]:
     """Return what an evaluation wrote, by question: tables, scalars and arrays, for figures and further work.
 
-    Numbers have the digits of the CSV files (six; thresholds nine). A missing value is None.
+    Numbers have the digits of the CSV files: six, where a column declares nothing else. A missing value is None.
 
     Args:
         folder: ``--output`` of an evaluation, or the folder of one of its networks below it.
@@ -82,10 +93,22 @@ def load_results(folder: str | Path) -> dict[str, Result]:
 
 def _load(folder: Path, name: str, record: Mapping[str, Any]) -> Result:
     stored = record["results"][name]
+    listed_columns: Mapping[str, Mapping[str, Mapping[str, str]]] = stored["tables"]
     scalars = {key: float("nan") if value is None else value for key, value in record["scalars"].get(name, {}).items()}
-    tables = {table: _rows(folder, table, kinds) for table, kinds in stored["tables"].items()}
+    kinds = {table: {key: entry["kind"] for key, entry in columns.items()} for table, columns in listed_columns.items()}
+    tables = {table: _rows(folder, table, own) for table, own in kinds.items()}
+    declared = {table: _declared(columns) for table, columns in listed_columns.items()}
     arrays = {key: _array(folder, key, kind) for key, kind in stored["arrays"].items()}
-    return Result(name, scalars, tables, arrays, record["provenance"].get("analyses", {}).get(name, {}))
+    return Result(name, scalars, tables, arrays, record["provenance"].get("analyses", {}).get(name, {}), declared)
+
+
+def _declared(columns: Mapping[str, Mapping[str, str]]) -> dict[str, Column]:
+    """Return the columns of which a record says more than their kind."""
+    return {
+        name: Column(name, entry["meaning"], entry["unit"], entry["format"])
+        for name, entry in columns.items()
+        if "meaning" in entry
+    }
 
 
 def _rows(folder: Path, table: str, kinds: Mapping[str, str]) -> list[Row]:

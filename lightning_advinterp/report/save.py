@@ -17,32 +17,36 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
+from lightning_advinterp.core.columns import NUMBERS, Column
 from lightning_advinterp.core.files import write_atomically, write_text
 from lightning_advinterp.core.names import cell, file_name, from_cell, printable
-from lightning_advinterp.core.result import Result, Row
+from lightning_advinterp.core.result import Result, Row, is_missing
 from lightning_advinterp.report.load import listed
 from lightning_advinterp.report.plain import plain_text
 from lightning_advinterp.report.store import digests, staged, write_record
 
 _LARGE = 1 << 20  # bytes
-_DIGITS = {"threshold": 9}
 _SHOWN = 200
 """So many rows of a table stand on the page."""
 
 
-def to_csv(rows: Sequence[Row]) -> str:
+def to_csv(rows: Sequence[Row], declared: Mapping[str, Column] = MappingProxyType({})) -> str:
     """Rows as CSV with a header: booleans ``true``/``false``, what is missing as an empty field.
 
-    Text is written as :func:`~lightning_advinterp.core.names.cell` has it. Numbers have six digits; thresholds have
-    nine, from which a float32 is read back as it is: what equals a threshold does not exceed it, and would if some
-    digits were cut off.
+    Text is written as :func:`~lightning_advinterp.core.names.cell` has it. Numbers have six digits, unless their
+    column's declaration says otherwise.
+
+    Args:
+        rows: of one table.
+        declared: header to its column.
     """
     buffer = io.StringIO()
     columns = _columns(rows)
+    formats = {key: declared[key].format if key in declared else NUMBERS for key in columns}
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(map(cell, columns))
     for row in rows:
-        writer.writerow([_cell(row.get(key), _DIGITS.get(key, 6)) for key in columns])
+        writer.writerow([_cell(row.get(key), formats[key]) for key in columns])
     return buffer.getvalue()
 
 
@@ -51,14 +55,14 @@ def _columns(rows: Sequence[Row]) -> list[str]:
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
-def _cell(value: Any, digits: int = 6) -> str:
+def _cell(value: Any, numbers: str = NUMBERS) -> str:
     """Return a value as text: a number is one, whatever its sign, and all other text is no formula."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
+    if is_missing(value):
         return ""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Number):  # NumPy's too
-        return f"{value:.{digits}g}" if isinstance(value, float) else str(value)
+        return format(value, numbers) if isinstance(value, float) else str(value)
     return cell(str(value))
 
 
@@ -88,11 +92,12 @@ def name_images(results: Mapping[str, Result], dataset: Any) -> None:
 def save_tables(folder: Path, results: Mapping[str, Result]) -> dict[str, list[Row]]:
     """Write ``<table>.csv`` for every table of every result, and return those that have rows."""
     every = {name: rows for result in results.values() for name, rows in result.tables.items()}
+    declared = {name: columns for result in results.values() for name, columns in result.columns.items()}
     for name in [name for name, rows in every.items() if not rows]:  # nothing to say: no attack, for instance
         (folder / f"{file_name(name)}.csv").unlink(missing_ok=True)
     tables = {name: rows for name, rows in every.items() if rows}
     for name, rows in tables.items():
-        write_text(folder / f"{file_name(name)}.csv", to_csv(rows))
+        write_text(folder / f"{file_name(name)}.csv", to_csv(rows, declared.get(name, {})))
     return tables
 
 

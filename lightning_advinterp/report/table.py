@@ -1,24 +1,23 @@
 """Tables for the terminal and for Markdown, from the rows of a result."""
 
-import math
 from collections.abc import Mapping, Sequence
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from lightning_advinterp.core.result import REAL, Row
+from lightning_advinterp.core.result import REAL, Row, is_missing
 
 SAME_IMAGES = "shares compare on one set of images alone"
 """On a few hundred images most units pass 0.04 for some label; on 60,000 far fewer do."""
 
 
-def percent(share: float, low: float | None = None, high: float | None = None) -> str:
+def percent(share: float | None, low: float | None = None, high: float | None = None) -> str:
     """A share as a percentage with its interval: ``75.8 [73.1, 78.4]``.
 
     >>> percent(0.7581, 0.7306, 0.7836)
     '75.8 [73.1, 78.4]'
     """
-    if share is None or math.isnan(share):
+    if share is None or is_missing(share):
         return "–"
     text = f"{100 * share:.1f}"
     return text if low is None or high is None else f"{text} [{100 * low:.1f}, {100 * high:.1f}]"

@@ -10,9 +10,12 @@ from PIL import Image
 import lightning_advinterp
 from lightning_advinterp import evaluate, load_results
 from lightning_advinterp.ablation.measures import read_scalars
-from lightning_advinterp.analyses.registry import complete_settings
+from lightning_advinterp.analyses.base.columns import BESIDE
+from lightning_advinterp.analyses.base.question import declared_tables
+from lightning_advinterp.analyses.registry import QUESTIONS, complete_settings
+from lightning_advinterp.core.columns import Column, TableSpec
 from lightning_advinterp.core.errors import DamagedFileError
-from lightning_advinterp.core.result import Result
+from lightning_advinterp.core.result import Result, described
 from lightning_advinterp.report.load import listed
 from lightning_advinterp.report.save import draw, save_results
 from lightning_advinterp.report.store import read_record
@@ -47,11 +50,22 @@ def test_tables_scalars_and_arrays_come_back(tmp_path):
 
 
 def test_kinds_of_columns():
-    kinds = listed(Result("q", tables={"q": ROWS}))["tables"]["q"]
-    assert kinds == {
+    columns = listed(Result("q", tables={"q": ROWS}))["tables"]["q"]
+    assert {name: entry["kind"] for name, entry in columns.items()} == {
         **{"image": "text", "n": "integer", "right": "truth", "share": "number"},
         **{"label": "text", "mixed": "number", "gone": "missing"},
     }
+
+
+def test_declared_columns_come_back(tmp_path):
+    share = Column("share", "of all", "share", ".3g")
+    described_result = described(stored(tmp_path), (TableSpec("q", "an image", (share, Column("m{rest}", "mixed"))),))
+    save_results(tmp_path, {"q": described_result}, {}, {}, more={"analyses": {"q": {"results": ["q"], "files": []}}})
+    found = load_results(tmp_path)["q"].columns["q"]
+    assert found == {"share": share, "mixed": Column("mixed", "mixed")}
+    entry = json.loads((tmp_path / "results.json").read_text())["results"]["q"]["tables"]["q"]
+    assert entry["share"] == {"kind": "number", "meaning": "of all", "unit": "share", "format": ".3g"}
+    assert entry["n"] == {"kind": "integer"}
 
 
 def test_what_is_no_evaluation_or_was_changed_is_refused(tmp_path):
@@ -116,6 +130,28 @@ def test_figures_drawn_from_the_folder_are_those_that_were_stored(evaluation):
         assert before.shape == after.shape, name
         assert np.mean(np.abs(before - after) > 24) < 1e-3, name  # six digits may move a line by a part of a pixel
     assert results.keys() == load_results(folder).keys()
+
+
+def test_what_is_missing_is_none_when_read_back(evaluation):
+    tables = [rows for result in evaluation[0].values() for rows in result.tables.values()]
+    values = [value for rows in tables for row in rows for value in row.values()]
+    assert None in values
+    assert not any(value != value for value in values)
+
+
+def test_every_column_is_declared_and_every_declared_one_is_there(evaluation):
+    results, _ = evaluation
+    for name, result in results.items():
+        declared = {table.name: table for table in declared_tables(name, complete_settings({}))}
+        for table, rows in result.tables.items():
+            assert table in declared, table
+            headers = list(dict.fromkeys(key for row in rows for key in row))
+            assert headers == list(result.columns[table]), (table, set(headers) - set(result.columns[table]))
+            columns = declared[table].columns
+            taken = {next(column for column in (*columns, *BESIDE) if column.names(header)) for header in headers}
+            assert not rows or not [column.name for column in {*columns} - taken if not column.when], table
+        for table in QUESTIONS[name].tables:
+            assert table.when or result.tables[table.name], table.name
 
 
 def test_the_stable_interface():

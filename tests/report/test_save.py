@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from lightning_advinterp.analyses import Result
+from lightning_advinterp.analyses.dissection.columns import DISSECTION
+from lightning_advinterp.core.columns import columns_of
 from lightning_advinterp.core.files import write_atomically, write_text
 from lightning_advinterp.report import accuracy_bars, accuracy_table, save_results
 from lightning_advinterp.report.panels import PanelRow, unit_panel
@@ -36,7 +38,8 @@ def test_csv():
 
 def test_thresholds_are_read_back_as_they_are():
     values = np.random.default_rng(0).normal(size=200).astype(np.float32) ** 9
-    written = to_csv([{"threshold": value} for value in values.tolist()]).split()[1:]
+    rows = [{"threshold": value} for value in values.tolist()]
+    written = to_csv(rows, columns_of(rows, DISSECTION[0].columns)).split()[1:]
     assert (np.array(written, np.float32) == values).all()
 
 

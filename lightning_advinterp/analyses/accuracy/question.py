@@ -6,6 +6,7 @@ from typing import ClassVar
 from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses.accuracy.analysis import AccuracyAnalysis
+from lightning_advinterp.analyses.accuracy.columns import ACCURACY, PREDICTIONS
 from lightning_advinterp.analyses.accuracy.predictions import PredictionsAnalysis
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
@@ -19,6 +20,7 @@ class Accuracy(Question):
 
     name: ClassVar[str] = "accuracy"
     main_figure: ClassVar[str] = "bars"
+    tables = ACCURACY
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis."""
@@ -32,7 +34,11 @@ class Accuracy(Question):
 
     def scalars(self, result: Result) -> dict[str, float]:
         """Return ``val/{attack}_acc``; the clean accuracy comes from the whole validation set elsewhere."""
-        return {f"val/{row['images']}_acc": row["top1"] for row in result.tables["accuracy"] if row["images"] != REAL}
+        return {
+            f"val/{row['images']}_acc": row["top1"]
+            for row in result.tables["accuracy"]
+            if row["images"] != REAL and row["top1"] is not None
+        }
 
 
 @dataclass(frozen=True)
@@ -40,6 +46,7 @@ class Predictions(Question):
     """What the network takes each image for."""
 
     name: ClassVar[str] = "predictions"
+    tables = PREDICTIONS
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis."""

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.columns import TableSpec
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.metrics.semantics import ClassSpace
@@ -82,6 +83,8 @@ class Question(ABC):
     """Whether attacks choose their targets among the images' classes alone."""
     main_figure: ClassVar[str] = "figure"
     """What TensorBoard calls the figure that bears the question's own name."""
+    tables: ClassVar[tuple[TableSpec, ...]] = ()
+    """Its tables and what their columns mean, for ``results.json``; what is not declared is written all the same."""
 
     @abstractmethod
     def build(self, scene: Scene) -> list[Analysis]:
@@ -121,3 +124,16 @@ class Question(ABC):
     def choose(self, images: Any) -> list[int] | None:
         """Return the places of the images that it looks at, where it chooses them by itself; None: it does not."""
         return None
+
+
+def declared_tables(name: str, questions: Mapping[str, Any]) -> tuple[TableSpec, ...]:
+    """Return the tables that a question declares, and its companions', which it may write for itself.
+
+    Args:
+        name: of the question.
+        questions: all settings, by name.
+    """
+    question: Question = questions[name]
+    companions = (questions[other] for other in question.companions)
+    more = (table for other in companions if isinstance(other, Question) for table in other.tables)
+    return (*question.tables, *more)

@@ -27,7 +27,7 @@ from lightning_advinterp.analyses.base.schedule import Due, schedule, unite
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.randomness import sample_keys
-from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.core.result import REAL, Result, without_nan
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import collate_batch, leave_signals_alone
 from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
@@ -281,7 +281,7 @@ def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:
     results = {}
     for analysis in analyses:
         with naming(analysis):
-            results[analysis.name] = analysis.result()
+            results[analysis.name] = without_nan(analysis.result())
     return results
 
 

@@ -8,6 +8,7 @@ from rich.table import Table
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.curvature.columns import CURVATURE
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.brief import brief_table
 
@@ -18,6 +19,7 @@ class Curvature(CurvatureConfig, Question):
 
     name: ClassVar[str] = "curvature"
     attacked: ClassVar[bool] = False
+    tables = CURVATURE
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis."""

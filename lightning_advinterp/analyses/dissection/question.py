@@ -12,6 +12,7 @@ from lightning_advinterp.analyses.base.question import Data, Question, Scene
 from lightning_advinterp.analyses.base.unit_images import UnitImages
 from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest, pictures_of
 from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
+from lightning_advinterp.analyses.dissection.columns import DISSECTION
 from lightning_advinterp.analyses.dissection.config import DissectionConfig
 from lightning_advinterp.analyses.dissection.figures import best_units, category_bars, depth_profile, detector_panel
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -35,6 +36,7 @@ class Dissection(DissectionConfig, Question):
     data: ClassVar[Data] = "concepts"
     uses: ClassVar[frozenset[str]] = frozenset({"concepts", "layers"})
     main_figure: ClassVar[str] = "categories"
+    tables = DISSECTION
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the dissection, what ranks the images of its units, and what keeps the best units' pictures."""

@@ -9,6 +9,7 @@ from rich.table import Table
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.distances.analysis import DistancesAnalysis
+from lightning_advinterp.analyses.distances.columns import DISTANCES
 from lightning_advinterp.analyses.semantics.figures import ratio_histogram
 from lightning_advinterp.analyses.semantics.question import class_space
 from lightning_advinterp.core.result import Result
@@ -20,6 +21,7 @@ class Distances(Question):
     """Whether adversarial images lie nearer their source's or their target's class; the settings are semantics'."""
 
     name: ClassVar[str] = "distances"
+    tables = DISTANCES
     companions: ClassVar[tuple[str, ...]] = ("semantics",)
     chooses_targets_among_images: ClassVar[bool] = True
     main_figure: ClassVar[str] = "histogram"

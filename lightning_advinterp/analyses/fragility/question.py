@@ -9,6 +9,7 @@ from rich.table import Table
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
+from lightning_advinterp.analyses.fragility.columns import FRAGILITY
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.analyses.fragility.figures import fragility_convergence, fragility_curves, fragility_panels
 from lightning_advinterp.core.result import Result, Row
@@ -22,6 +23,7 @@ class Fragility(FragilityConfig, Question):
     name: ClassVar[str] = "fragility"
     attacked: ClassVar[bool] = False
     main_figure: ClassVar[str] = "curves"
+    tables = FRAGILITY
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis; its attacks are its own."""

@@ -9,6 +9,7 @@ from rich.table import Table
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.influence.analysis import InfluenceAnalysis
+from lightning_advinterp.analyses.influence.columns import INFLUENCE
 from lightning_advinterp.analyses.influence.config import InfluenceConfig, choose_images, make_task
 from lightning_advinterp.analyses.influence.figures import exemplars_page
 from lightning_advinterp.core.result import Result
@@ -22,6 +23,7 @@ class Influence(InfluenceConfig, Question):
     name: ClassVar[str] = "influence"
     attacked: ClassVar[bool] = False
     main_figure: ClassVar[str] = "exemplars"
+    tables = INFLUENCE
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis of the images that were chosen."""

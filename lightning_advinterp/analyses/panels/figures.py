@@ -6,7 +6,7 @@ from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses.base.unit_pictures import Pictures
 from lightning_advinterp.analyses.semantics.figures import images_told
-from lightning_advinterp.core.result import REAL, Row
+from lightning_advinterp.core.result import REAL, Row, is_missing
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 
 
@@ -21,7 +21,7 @@ def meaning_panel(units: Sequence[Pictures], title: str = "") -> Figure:
     for unit in units:
         row = unit.row
         keys = ("lc",) if row["images"] == REAL else ("cs1", "cs2")
-        values = ", ".join(f"{key.upper()} {row[key]:.2f}" for key in keys if _is_number(row[key]))
+        values = ", ".join(f"{key.upper()} {row[key]:.2f}" for key in keys if not is_missing(row[key]))
         head = f"unit {row['unit']}: {row['mode_class'] or 'dead'}" if row["images"] == REAL else row["images"]
         captions = [picture["predicted_name"].split(",")[0][:18] for picture in unit.rows]
         framed = [bool(picture["near_concept"]) for picture in unit.rows] if row["images"] != REAL else []
@@ -39,7 +39,3 @@ def _levels(kinds: Mapping[str, Row]) -> str:
         if kind != REAL:
             told.append(f"{kind}: chance CS1 {one['chance_cs1']:.2f}, CS2 {one['chance_cs2']:.2f}")
     return "\n".join(told)
-
-
-def _is_number(value: float | None) -> bool:
-    return value is not None and value == value

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest, pictures_of
+from lightning_advinterp.analyses.panels.columns import PANELS
 from lightning_advinterp.analyses.panels.config import PanelsConfig
 from lightning_advinterp.analyses.panels.figures import meaning_panel
 from lightning_advinterp.analyses.panels.patches import PatchesAnalysis
@@ -39,6 +40,7 @@ class Panels(PanelsConfig, Question):
     uses: ClassVar[frozenset[str]] = frozenset({"layers"})
     companions: ClassVar[tuple[str, ...]] = ("semantics", "patches")
     chooses_targets_among_images: ClassVar[bool] = True
+    tables = PANELS
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return units' meanings, unless these are asked for anyway, top patches, and what keeps units' pictures."""

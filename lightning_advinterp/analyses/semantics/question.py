@@ -9,6 +9,7 @@ from rich.table import Table
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.semantics.analysis import SemanticsAnalysis
+from lightning_advinterp.analyses.semantics.columns import SEMANTICS
 from lightning_advinterp.analyses.semantics.config import SemanticsConfig
 from lightning_advinterp.analyses.semantics.figures import by_success, curve, depth, images_told, scatter
 from lightning_advinterp.core.result import Result
@@ -24,6 +25,7 @@ class Semantics(SemanticsConfig, Question):
     uses: ClassVar[frozenset[str]] = frozenset({"layers"})
     companions: ClassVar[tuple[str, ...]] = ("panels",)
     chooses_targets_among_images: ClassVar[bool] = True
+    tables = SEMANTICS
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis of units' meanings."""

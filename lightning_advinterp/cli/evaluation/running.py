@@ -10,16 +10,17 @@ from rich.console import Console
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.classes import aim_within
+from lightning_advinterp.analyses.base.columns import BESIDE
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
-from lightning_advinterp.analyses.base.question import Data, Scene
+from lightning_advinterp.analyses.base.question import Data, Scene, declared_tables
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.groups import Group, SkippedImages
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
-from lightning_advinterp.core.result import Result, joined
+from lightning_advinterp.core.result import Result, described, joined
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images
@@ -93,7 +94,8 @@ def evaluate_group(
             name_images(own, dataset)
             outcomes: dict[str, Outcome] = {}
             for name in names:
-                results = {analysis.name: own[analysis.name] for analysis in built[name]}
+                tables = declared_tables(name, evaluation.questions)
+                results = {analysis.name: described(own[analysis.name], tables, BESIDE) for analysis in built[name]}
                 figures = evaluation.questions[name].figures(joined(name, list(results.values())), subject.title)
                 written = {key: one for key, one in results.items() if one.scalars or one.tables or one.arrays}
                 outcomes[name] = Outcome(written, figures)

@@ -1,0 +1,47 @@
+"""The tables of curvature."""
+
+from lightning_advinterp.analyses.base.columns import IMAGE
+from lightning_advinterp.core.columns import Column, TableSpec, interval_columns
+
+_WAYS = "under an equal step along the eigenvector (`top`), the gradient (`gradient`) or a `random` direction"
+
+CURVATURE = (
+    TableSpec(
+        "curvature",
+        "an image",
+        (
+            IMAGE,
+            Column("class", "the network's class, the number of an output"),
+            Column("beta", "β of the softplus that stands for ReLU"),
+            Column("gradient_norm", "‖∇z‖ of the class' logit z", "logits per pixel value"),
+            Column("lambda_max", "eigenvalue of the Hessian of z of largest magnitude"),
+            Column("residual", "‖Hv − λv‖: an eigenvalue lies within it of `lambda_max`"),
+            Column("frobenius", "estimate of the Hessian's Frobenius norm"),
+            Column("frobenius_error", "its standard error"),
+            Column("principal", "largest principal curvature of {z = const}"),
+            Column("cos2", "squared cosine between the eigenvector and the gradient"),
+            Column("cos2_times_dimension", "the same times the number of pixel values: 1 on average by chance"),
+            Column("delta_p_{direction}", f"change of the class' probability {_WAYS}"),
+            Column("delta_map_{direction}", "relative change ‖h' − h‖/‖h‖ of the gradient map under the same step"),
+            Column("spearman_{direction}", "rank correlation of the maps before and after it"),
+            Column("topk_{direction}", "overlap of their largest places", "share"),
+            Column("cos2_times_dimension_random", "`cos2_times_dimension` of the random direction: the null"),
+            Column("class_kept", "whether the network with softplus predicts the same class"),
+        ),
+    ),
+    TableSpec(
+        "curvature_summary",
+        "a measure",
+        (
+            Column("measure", "column of `curvature` that is summarised; magnitudes of signed ones"),
+            Column("median", "its median over images"),
+            Column("low", "10 % quantile"),
+            Column("high", "90 % quantile"),
+            Column("n", "images that have it", "images"),
+            *interval_columns("median", ""),
+            Column("share", "share of the images, of the measure `class_kept`", "share"),
+            *interval_columns("share"),
+            Column("missing", "images that do not have it", "images"),
+        ),
+    ),
+)
