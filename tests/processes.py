@@ -110,3 +110,10 @@ def units_on_a_share(rank, world_size, count):
     ]
     results = runner.run(analyses)
     return {name: rows for result in results.values() for name, rows in result.tables.items()}
+
+
+def detection_on_a_share(rank, world_size, count):
+    """The tables of detection that one process reports of its share of ``count`` images."""
+    from detection_runs import run_detection
+
+    return run_detection(count, rank=rank, world_size=world_size).tables

@@ -7,6 +7,7 @@ from typing import Any, TypeVar, cast
 from lightning_advinterp.analyses.accuracy.question import Accuracy, Predictions
 from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.curvature.question import Curvature
+from lightning_advinterp.analyses.detection.question import Detection
 from lightning_advinterp.analyses.dissection.question import Dissection
 from lightning_advinterp.analyses.distances.question import Distances
 from lightning_advinterp.analyses.fragility.question import Fragility
@@ -24,6 +25,7 @@ QUESTIONS: dict[str, type[Question]] = {
     for kind in (
         *(Accuracy, Predictions, Dissection, Semantics, Distances, Panels, Curvature, Fragility, Influence),
         Promotion,
+        Detection,
     )
 }
 """Every question of the package by its name on the command line."""
@@ -31,7 +33,7 @@ QUESTIONS: dict[str, type[Question]] = {
 SETTINGS: dict[str, type[Any]] = {"patches": PatchesConfig}
 """Further groups of settings that questions read."""
 
-PLANNED = ("sensitivity", "tracing", "detection")
+PLANNED = ("sensitivity", "tracing")
 """Names that are reserved for questions to come."""
 
 

@@ -1,0 +1,1 @@
+"""Whether scores of an image tell attacks and errors, also where the attack knows the score."""

@@ -1,0 +1,64 @@
+"""The question of detection: do scores tell attacks and errors, also where the attack knows the score?"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from matplotlib.figure import Figure
+from rich.table import Table
+from torch import Tensor
+
+from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.base.question import Question, Scene
+from lightning_advinterp.analyses.detection.analysis import DetectionAnalysis
+from lightning_advinterp.analyses.detection.config import DetectionConfig
+from lightning_advinterp.analyses.detection.figures import detectors, risk_coverage
+from lightning_advinterp.analyses.detection.parts import check_spread, divide
+from lightning_advinterp.analyses.semantics.question import class_space
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.report.brief import brief_table
+
+
+@dataclass(frozen=True)
+class Detection(DetectionConfig, Question):
+    """Whether scores tell attacks and errors, also where the attack knows the score."""
+
+    name: ClassVar[str] = "detection"
+    companions: ClassVar[tuple[str, ...]] = ("semantics",)
+
+    def build(self, scene: Scene) -> list[Analysis]:
+        """Return the analysis."""
+        images = scene.images
+        numbers = list(getattr(images, "indices", range(len(images))))
+        parts = divide(numbers, self, scene.seed)
+        labels = getattr(images, "labels", None)
+        if labels is not None and "mahalanobis" in self.scores:
+            check_spread([label for number, label in zip(numbers, labels, strict=True) if number in parts.learn])
+        similarity = self._similarity(scene) if "semantic_support" in self.scores else None
+        return [DetectionAnalysis(self, parts, scene.attacks, similarity=similarity, seed=scene.seed)]
+
+    def _similarity(self, scene: Scene) -> Tensor:
+        """Return how near the network's outputs are to each other: a prediction may lie outside the images' classes."""
+        config = replace(scene.questions["semantics"], target_classes="all")
+        return class_space(config, scene).similarity.to(torch.float64)
+
+    def figures(self, result: Result, title: str) -> dict[str, Figure]:
+        """Draw the detectors, and risk over coverage."""
+        figures = {}
+        if result.tables["detection"]:
+            figures["detection"] = detectors(result.tables["detection"], title)
+        if result.tables["risk_coverage"]:
+            tables = result.tables
+            figures["risk_coverage"] = risk_coverage(tables["risk_coverage"], tables["errors_summary"], title)
+        return figures
+
+    def brief(self, result: Result, title: str) -> Table:
+        """Return all detectors under all attacks."""
+        columns = ["score", "images", "eps", "adaptive", "n", "auroc", "tpr_at_5", "evaded", "plain_evaded"]
+        columns += ["attacked", "false_alarms"]
+        return brief_table(result.tables["detection"], columns, f"{title}: detection at {self.rate:.0%} false alarms")
+
+    @property
+    def most_images(self) -> int | None:
+        """As many as all three parts take."""
+        return self.learn + self.calibrate + self.report
