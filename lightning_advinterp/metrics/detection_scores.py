@@ -120,8 +120,7 @@ def median_filter(images: Tensor, size: int = 2) -> Tensor:
         last = padded.narrow(dim, padded.shape[dim] - after, after).flip(dim)
         padded = torch.cat([first, padded, last], dim=dim)
     windows = padded.unfold(2, size, 1).unfold(3, size, 1).flatten(4)
-    ordered: Tensor = windows.sort(dim=-1).values
-    return ordered[..., size * size // 2]
+    return windows.sort(dim=-1).values.select(-1, size * size // 2)
 
 
 def squeezed(images: Tensor, bits: int, size: int) -> tuple[Tensor, Tensor]:
