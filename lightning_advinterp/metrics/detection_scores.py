@@ -103,8 +103,8 @@ def soft_strongest_weights(differences: Tensor, count: int, temperature: float) 
 def reduce_bits(images: Tensor, bits: int) -> Tensor:
     """Return images in [0, 1] with so many bits per channel; the gradient passes as if nothing were rounded (BPDA)."""
     levels = 2**bits - 1
-    rounded = (images.detach() * levels).round() / levels
-    return images + (rounded - images).detach() if images.requires_grad else rounded
+    rounded: Tensor = (images.detach() * levels).round() / levels
+    return torch.add(images, (rounded - images).detach()) if images.requires_grad else rounded
 
 
 def median_filter(images: Tensor, size: int = 2) -> Tensor:
