@@ -9,6 +9,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import TrainLoader, Workers, make_loader, worker_count
 from lightning_advinterp.data.sampler import EpochSampler, ShardSampler
+from lightning_advinterp.datamodules.lightning_internals import epochs_processed
 
 
 class SizedDataset(Protocol):
@@ -164,4 +165,4 @@ def _coming_epoch(trainer: "pl.Trainer | None") -> int:
     """
     if trainer is None:
         return 0
-    return int(cast(Any, trainer.fit_loop.epoch_progress.current).processed)
+    return epochs_processed(trainer)

@@ -7,6 +7,7 @@ from typing import Any
 from torch.optim.lr_scheduler import LRScheduler
 
 from lightning_advinterp.core.errors import RunStoppedError
+from lightning_advinterp.datamodules.lightning_internals import set_up_training_data
 
 _KINDS = {
     "_schedulers": "one with a warm-up",
@@ -77,7 +78,7 @@ def training_length(trainer: Any) -> tuple[int | None, int | None]:
     """
     total = trainer.estimated_stepping_batches
     if trainer.train_dataloader is None:
-        trainer.fit_loop.setup_data()  # as Lightning's estimate does, but not where only max_steps counts
+        set_up_training_data(trainer)  # as Lightning's estimate does, but not where only max_steps counts
     batches = trainer.num_training_batches
     return (
         int(total) if 0 <= total < math.inf else None,

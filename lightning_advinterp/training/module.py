@@ -20,6 +20,7 @@ from torch import Tensor
 
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch, check_range
+from lightning_advinterp.datamodules.lightning_internals import attached_trainer
 from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
 from lightning_advinterp.networks.choice import with_options, with_outputs
@@ -170,7 +171,7 @@ class RobustClassifier(JudgedOnCleanImages):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Make float images on the device, after they travelled as uint8; augment them there if that was left to do."""
         batch = Batch(*batch)
-        data: Any = getattr(self._trainer, "datamodule", None)
+        data: Any = getattr(attached_trainer(self), "datamodule", None)
         if getattr(data, "augment_on_device", False) and self.trainer.training:
             batch = data.augment_batch(batch, self.current_epoch)
         image, label, index = batch.to_float()
@@ -216,7 +217,8 @@ class RobustClassifier(JudgedOnCleanImages):
     def log(self, name: str, value: Any, *args: Any, **kwargs: Any) -> None:
         """Log, and note in which epoch: Lightning keeps showing monitors the value of an earlier one."""
         super().log(name, value, *args, **kwargs)
-        if self._trainer is not None and not self._trainer.sanity_checking:
+        trainer = attached_trainer(self)
+        if trainer is not None and not trainer.sanity_checking:
             self._logged_in[name] = self.current_epoch
 
     def logged_this_epoch(self, name: str) -> bool:

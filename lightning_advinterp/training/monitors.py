@@ -7,6 +7,7 @@ from typing import Any
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint
 
+from lightning_advinterp.datamodules.lightning_internals import looks_at_epoch_end
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 _ANALYSES = {"dissection": "dissection", "semantics": "semantics", "distances": "semantics", "fragility": "fragility"}
@@ -50,10 +51,10 @@ def monitors(settings: Any) -> Iterator[Monitor]:
     for callback in _callbacks(settings):
         name = f"trainer.callbacks: {type(callback).__name__}.monitor"
         if isinstance(callback, EarlyStopping):
-            yield Monitor(name, callback.monitor, callback.mode, callback._check_on_train_epoch_end)
+            yield Monitor(name, callback.monitor, callback.mode, looks_at_epoch_end(callback))
         elif isinstance(callback, ModelCheckpoint) and callback.monitor not in (None, "epoch", "step"):
-            at_end = False if callback._every_n_train_steps else callback._save_on_train_epoch_end
-            yield Monitor(name, str(callback.monitor), str(callback.mode), at_end, kept=True)
+            at_epoch_end = looks_at_epoch_end(callback)
+            yield Monitor(name, str(callback.monitor), str(callback.mode), at_epoch_end, kept=True)
 
 
 def check_monitors(settings: Any, trainer: pl.Trainer) -> None:

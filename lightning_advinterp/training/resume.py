@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from lightning_advinterp.core.tensor_files import named_tensors
+from lightning_advinterp.datamodules.lightning_internals import progress_in
 from lightning_advinterp.networks.same_outputs import require_recorded_outputs
 from lightning_advinterp.training.checkpoint_io import WEIGHTS, not_finite, read_checkpoint
 from lightning_advinterp.training.module import RobustClassifier
@@ -85,13 +86,12 @@ def examine(path: Path) -> Start:
         raise ValueError(f"{path} holds NaN or infinity in {bad}.")
     with entries_of(path):
         _require_dense(content, path)
-        fit = content.get("loops", {}).get("fit_loop", {})
-        if "epoch_progress" not in fit or "global_step" not in content:
+        progress = progress_in(content)
+        if progress is None or "global_step" not in content:
             raise ValueError(
                 f"{path} is no checkpoint of a training run; to start from its weights, give model.weights."
             )
-        epochs, batches = fit["epoch_progress"]["current"], fit["epoch_loop.batch_progress"]["current"]
-        counts = (epochs["ready"], epochs["processed"], batches["processed"], content["global_step"])
+        counts = (*progress, content["global_step"])
         if not all(isinstance(count, int) and count >= 0 for count in counts):
             raise TypeError(f"a count of epochs, batches or steps among {counts} is none")
         ready, epoch, batch, step = counts

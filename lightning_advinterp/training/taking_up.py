@@ -1,15 +1,12 @@
 """A training checkpoint is taken up entry by entry; one that is not what a run writes is named in one line."""
 
-import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.core.tensor_files import first_line
-
-_RESTORING = "checkpoint_connector.py"
-"""The file of Lightning that hands a checkpoint's entries to the trainer, the module and the callbacks."""
+from lightning_advinterp.datamodules.lightning_internals import raised_while_restoring
 
 
 @contextmanager
@@ -42,8 +39,7 @@ def taking_up(path: Path | None) -> Iterator[None]:
     except (RunStoppedError, OSError):
         raise
     except Exception as error:
-        frames = traceback.extract_tb(error.__traceback__)
-        if path is None or not any(frame.filename.endswith(_RESTORING) for frame in frames):
+        if path is None or not raised_while_restoring(error):
             raise
         raise RunStoppedError(
             f"resume: {path} {_wrong(error)}; take the checkpoint before it (resume: FILE), or start a run of another "

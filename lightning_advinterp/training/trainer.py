@@ -10,8 +10,8 @@ from lightning_fabric.plugins.environments.cluster_environment import ClusterEnv
 from lightning_fabric.plugins.environments.lightning import LightningEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.loggers import TensorBoardLogger
-from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
 
+from lightning_advinterp.datamodules.lightning_internals import copies_this_process
 from lightning_advinterp.training.callbacks.termination import in_an_allocations_shell
 from lightning_advinterp.training.layer_sync import SyncBatchNormPlugin
 from lightning_advinterp.training.run_directory import RunDirectory
@@ -57,7 +57,7 @@ def create_trainer(
             f"trainer: {str(error).rstrip('.!')}. Asked for were accelerator={settings['accelerator']!r} and "
             f"devices={settings['devices']!r}; this machine has a CPU and {torch.cuda.device_count()} CUDA devices."
         ) from None
-    if isinstance(trainer.strategy.launcher, _MultiProcessingLauncher):
+    if copies_this_process(trainer):
         raise ValueError(
             f"trainer.strategy: {settings['strategy']} copies this process, with locks, signals and exit status that "
             "train.py relies on; use trainer.strategy: ddp, which starts the same command once per device."

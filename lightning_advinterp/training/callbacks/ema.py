@@ -5,6 +5,8 @@ from typing import Any, final
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EMAWeightAveraging
 
+from lightning_advinterp.datamodules.lightning_internals import averaged_model
+
 
 @final
 class EMACallback(EMAWeightAveraging):
@@ -37,7 +39,7 @@ class EMACallback(EMAWeightAveraging):
 
         torch asks the number of updates, twice an update, whether it is 0; in main memory that costs nothing.
         """
-        average = self._average_model
+        average = averaged_model(self)
         if average is not None and average.n_averaged.device.type != "cpu":
             average.n_averaged = average.n_averaged.cpu()
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

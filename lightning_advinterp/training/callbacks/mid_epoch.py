@@ -7,6 +7,11 @@ import pytorch_lightning as pl
 from pytorch_lightning.callbacks import Checkpoint
 from pytorch_lightning.trainer.states import TrainerFn
 
+from lightning_advinterp.datamodules.lightning_internals import (
+    note_validation_ahead,
+    take_back_validation,
+    validation_follows,
+)
 from lightning_advinterp.training.callbacks.termination import Termination
 
 
@@ -54,12 +59,9 @@ class MidEpochCallback(Checkpoint):
     ) -> None:
         """Save where it is due; the epoch's last batch and those before a validation leave it to what follows."""
         stop = self._termination.asked(trainer, wait=False)
-        loop = trainer.fit_loop.epoch_loop
-        fetcher = trainer.fit_loop._data_fetcher
-        assert fetcher is not None
         # Gradients that wait for more batches are no part of a checkpoint.
         stepped = (batch_idx + 1) % trainer.accumulate_grad_batches == 0
-        if trainer.is_last_batch or not stepped or loop._should_check_val_fx(fetcher):
+        if trainer.is_last_batch or not stepped or validation_follows(trainer):
             return
         if stop or (self.every_n_steps is not None and trainer.global_step % self.every_n_steps == 0):
             self._save(trainer)
@@ -70,7 +72,7 @@ class MidEpochCallback(Checkpoint):
         """Save before anything is judged; while it is, the file says all there is to say."""
         if trainer.sanity_checking or trainer.state.fn != TrainerFn.FITTING:
             return
-        trainer.fit_loop.epoch_loop.val_loop.batch_progress.total.reset_on_restart()  # what on_save_checkpoint counted
+        take_back_validation(trainer)  # what on_save_checkpoint counted
         stop = self._termination.asked(trainer)
         self._validation_ahead = True
         self._save(trainer)
@@ -94,14 +96,9 @@ class MidEpochCallback(Checkpoint):
     def on_save_checkpoint(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, checkpoint: dict[str, Any]
     ) -> None:
-        """Note that the validation is still to come: Lightning takes a last batch that is done for a validation done.
-
-        What it does understand is a validation that was stopped in its first batch, which it starts anew.
-        """
+        """Note that the validation is still to come."""
         if self._validation_ahead:
-            total = checkpoint["loops"]["fit_loop"]["epoch_loop.val_loop.batch_progress"]["total"]
-            total["ready"] = total["started"] = total["completed"] + 1
-            total["processed"] = total["completed"]
+            note_validation_ahead(checkpoint)
 
     def _save(self, trainer: pl.Trainer) -> None:
         trainer.save_checkpoint(self.path, weights_only=False)
