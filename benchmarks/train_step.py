@@ -26,7 +26,7 @@ from steps import counted, plain_step, variants
 from timing import in_turn
 from torch.utils.data import DataLoader, Dataset
 
-from lightning_advinterp.cli.evaluation.one import choose_device
+from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.errors import plain_errors
 from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.data.batch import Batch

@@ -6,7 +6,7 @@ from lightning_advinterp.ablation.command import main as ablate
 from lightning_advinterp.cli import evaluate, fit
 from lightning_advinterp.cli.adversarial import main as make_set
 from lightning_advinterp.cli.evaluation import Evaluation, run_evaluation
-from lightning_advinterp.cli.evaluation.one import choose_device
+from lightning_advinterp.core.devices import choose_device
 
 LONG = "9" * 20
 

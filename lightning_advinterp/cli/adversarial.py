@@ -12,9 +12,9 @@ from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import check_subject, load_images, load_subject
-from lightning_advinterp.cli.evaluation.one import choose_device
 from lightning_advinterp.cli.parser import read_settings, settings_parser
 from lightning_advinterp.cli.suggestions import SuggestingParser
+from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.core.terminal import PlainConsole, terminal

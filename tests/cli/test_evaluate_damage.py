@@ -81,7 +81,7 @@ def test_a_damaged_note_neither_blocks_nor_counts(inputs, tmp_path, monkeypatch,
     config = f"rows:\n- {{name: a, checkpoint: {inputs / 'last.ckpt'}}}\n- {{name: b, checkpoint: {second}}}\n"
     out = tmp_path / "out"
     with monkeypatch.context() as patched:
-        patched.setattr("lightning_advinterp.cli.evaluation.one.Evaluated.forget", lambda self: None)
+        patched.setattr("lightning_advinterp.cli.evaluation.evaluated.Evaluated.forget", lambda self: None)
         expected = {}
         run(inputs, out, *FLAGS, config=config)
     for name in "ab":

@@ -9,7 +9,7 @@ from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
-from lightning_advinterp.cli.evaluation import one
+from lightning_advinterp.cli.evaluation import single
 
 
 class PowerCut(BaseException):  # no fault of the program, which would be explained
@@ -84,7 +84,7 @@ def test_what_is_complete_is_not_done_again(inputs, tmp_path, monkeypatch, updat
         raise PowerCut
 
     with monkeypatch.context() as patched:
-        patched.setattr(one, "save_evaluation", cut)
+        patched.setattr(single, "save_evaluation", cut)
         with pytest.raises(PowerCut):
             run(inputs, tmp_path / "parts", *flags)
     assert len(updates) == 2

@@ -13,7 +13,7 @@ from PIL import Image
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.cli import evaluate
-from lightning_advinterp.cli.evaluation import one
+from lightning_advinterp.cli.evaluation import single
 from lightning_advinterp.datamodules.cifar import CIFAR10DataModule
 from lightning_advinterp.objectives import Consistency
 from lightning_advinterp.training import checkpoint_io
@@ -221,7 +221,7 @@ def test_results_that_cannot_be_written_are_said_plainly(checkpoint, tmp_path, c
     def full(*_, **__):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "accuracy.csv")
 
-    monkeypatch.setattr(one, "save_evaluation", full)
+    monkeypatch.setattr(single, "save_evaluation", full)
     with pytest.raises(SystemExit) as stop:
         evaluate(["--checkpoint", str(checkpoint), "--limit", "4", "--output", str(tmp_path / "out")])
     assert stop.value.code == 1

@@ -13,10 +13,12 @@ from rich.console import Console
 from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.dissection.config import CONTROLS
 from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.evaluated import Evaluated
 from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, check_subject, load_images, load_subject
-from lightning_advinterp.cli.evaluation.one import Evaluated, choose_device, evaluate_one
 from lightning_advinterp.cli.evaluation.place import Place
-from lightning_advinterp.cli.evaluation.running import Checking
+from lightning_advinterp.cli.evaluation.prepared import Checking
+from lightning_advinterp.cli.evaluation.single import evaluate_network
+from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.core.settings import check_numbers
@@ -86,7 +88,7 @@ def _evaluate_each(
                 console.print(f"{name}: left out, {error}")
                 continue
         more: Mapping[str, Any] = {} if name else {**record, "folders": folders}
-        finished.append(evaluate_one(one, subject, output / name, console, checking, place=place, record=more))
+        finished.append(evaluate_network(one, subject, output / name, console, checking, place=place, record=more))
         if finished[-1].results:
             found[name or subject.title] = finished[-1].results
     if not finished:

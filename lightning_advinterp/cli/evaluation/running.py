@@ -1,12 +1,9 @@
 """Runs the analyses that look at the same images."""
 
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Any
-
-from rich.console import Console
+from typing import Any, NamedTuple
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.classes import aim_within
@@ -15,108 +12,111 @@ from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.question import Data, Scene, declared_tables
 from lightning_advinterp.attacks.loop.attack import Attack
-from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.groups import Group, SkippedImages
-from lightning_advinterp.cli.evaluation.inputs import Images, Subject
-from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
+from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.core.result import Result, described, joined
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images
 
-Checking = Callable[[], AbstractContextManager[None]]
-"""Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
+
+class GroupOutcome(NamedTuple):
+    """What came of a group.
+
+    Attributes:
+        outcomes: by analysis.
+        skipped: images that could not be read.
+    """
+
+    outcomes: dict[str, Outcome]
+    skipped: list[str]
 
 
 def evaluate_group(
-    evaluation: Evaluation,
-    subject: Subject,
-    opened: Mapping[Data, Images],
-    attacks: Mapping[Data, Mapping[str, Attack]],
-    group: Group,
-    origin: tuple[str, Any],
-    folder: Path,
-    console: Console,
-    checking: Checking,
-    left_out: LeftOut,
-) -> tuple[dict[str, Outcome], list[str]] | None:
+    prepared: Prepared, attacks: Mapping[Data, Mapping[str, Attack]], group: Group, folder: Path
+) -> GroupOutcome | None:
     """Run analyses that look at the same images; those that cannot be run are left out where all were asked for.
 
     Args:
-        evaluation: as in ``evaluate_one``, and so are the others.
-        subject: see there.
-        opened: the images.
+        prepared: the network and its images.
         attacks: on each set.
         group: the analyses.
-        origin: the evaluation's key, and what tells its attacks from others.
-        folder: see there.
-        console: see there.
-        checking: see there.
-        left_out: notes what cannot be run.
+        folder: where the states of an interrupted evaluation are.
 
     Returns:
-        What each analysis found, and unreadable images; None in a dry run, or where nothing can be run.
+        None in a dry run, or where nothing can be run.
     """
-    key, made = origin
-    with checking(), left_out.whole(group.names):
-        dataset = group.images(opened[group.data].reported, evaluation)
-    shown = attacks[group.data]
+    evaluation, subject, left_out = prepared.evaluation, prepared.subject, prepared.left_out
+    reported = prepared.opened[group.data].reported
+    with prepared.checking(), left_out.whole(group.names):
+        dataset = group.images(reported, evaluation)
+    aimed = attacks[group.data]
     if group.aims:
-        labels = getattr(dataset, "labels", None) or opened[group.data].reported.labels
-        shown = aim_within(shown, {int(label) for label in labels}, subject.network.num_classes)
+        labels = getattr(dataset, "labels", None) or reported.labels
+        aimed = aim_within(aimed, {int(label) for label in labels}, subject.network.num_classes)
     while names := tuple(left_out.remaining(group.names)):
         scene = Scene(
             subject.network,
             subject.outputs,
-            shown,
+            aimed,
             dataset,
             evaluation.questions,
             names,
             evaluation.layers,
             evaluation.seed,
         )
-        built: dict[str, list[Analysis]] = {}
-        for name in names:
-            with checking(), left_out.single(name):
-                built[name] = evaluation.questions[name].build(scene)
-                for analysis in built[name]:
-                    analysis.needs(subject.network)
+        built = _build(prepared, scene)
         if len(left_out.remaining(names)) < len(names):
-            continue  # the others may build on what is left out
-        skipped = [SkippedImages(dataset)] if isinstance(dataset, ImageFolderDataset) else []
+            continue  # the remaining analyses may build on what is left out
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
-        journal = journal_of(folder, key, digest(made, asdict(replace(group, names=names))))
+        made = prepared.origin["settings"]["attacks"]
+        journal = journal_of(folder, prepared.key, digest(made, asdict(replace(group, names=names))))
         with left_out.running(built):
-            own = _run_group(evaluation, built, skipped, scene, journal, console, checking)
-            if evaluation.dry_run:
-                return None
-            name_images(own, dataset)
-            outcomes: dict[str, Outcome] = {}
-            for name in names:
-                tables = declared_tables(name, evaluation.questions)
-                results = {analysis.name: described(own[analysis.name], tables, BESIDE) for analysis in built[name]}
-                figures = evaluation.questions[name].figures(joined(name, list(results.values())), subject.title)
-                written = {key: one for key, one in results.items() if one.scalars or one.tables or one.arrays}
-                outcomes[name] = Outcome(written, figures)
-            for one in skipped:
-                one.dataset.report_bad_images()
-            return outcomes, [path for one in skipped for path in one.paths]
+            return _run(prepared, scene, built, journal)
     return None
 
 
-def _run_group(
-    evaluation: Evaluation,
-    built: Mapping[str, list[Analysis]],
-    beside: list[Any],
-    scene: Scene,
-    journal: Path,
-    console: Console,
-    checking: Checking,
-) -> dict[str, Result]:
-    """Run the analyses that look at the same images; in a dry run say what it would cost."""
-    analyses = [analysis for own in built.values() for analysis in own] + beside
-    with checking():
+def _build(prepared: Prepared, scene: Scene) -> dict[str, list[Analysis]]:
+    """Return the analyses of each question; one that cannot be built is left out."""
+    built: dict[str, list[Analysis]] = {}
+    for name in scene.together:
+        with prepared.checking(), prepared.left_out.single(name):
+            built[name] = prepared.evaluation.questions[name].build(scene)
+            for analysis in built[name]:
+                analysis.needs(scene.network)
+    return built
+
+
+def _run(
+    prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Analysis]], journal: Path
+) -> GroupOutcome | None:
+    """Pass the images once, and draw the figures; in a dry run say what it would cost."""
+    questions, dataset = prepared.evaluation.questions, scene.images
+    skipped = [SkippedImages(dataset)] if isinstance(dataset, ImageFolderDataset) else []
+    analyses: list[Any] = [analysis for several in built.values() for analysis in several] + skipped
+    runner = _runner(prepared, scene, journal, analyses, names=list(built))
+    if prepared.evaluation.dry_run:
+        return None
+    results = runner.run(analyses)
+    for line in runner.counts.told():
+        prepared.console.print(f"  {line}")
+    name_images(results, dataset)
+    outcomes: dict[str, Outcome] = {}
+    for name, several in built.items():
+        tables = declared_tables(name, questions)
+        of_name = {analysis.name: described(results[analysis.name], tables, BESIDE) for analysis in several}
+        figures = questions[name].figures(joined(name, list(of_name.values())), prepared.subject.title)
+        outcomes[name] = Outcome({key: result for key, result in of_name.items() if _holds(result)}, figures)
+    for analysis in skipped:
+        analysis.dataset.report_bad_images()
+    return GroupOutcome(outcomes, [path for analysis in skipped for path in analysis.paths])
+
+
+def _runner(prepared: Prepared, scene: Scene, journal: Path, analyses: Sequence[Any], names: Sequence[str]) -> Runner:
+    """Return what passes the images, and say the cost."""
+    evaluation = prepared.evaluation
+    with prepared.checking():
         runner = Runner(
             scene.network,
             scene.images,
@@ -132,10 +132,10 @@ def _run_group(
         )
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())
-    console.print(f"  {', '.join(built)}: {costs}")
-    if evaluation.dry_run:
-        return {}
-    results = runner.run(analyses)
-    for line in runner.counts.told():
-        console.print(f"  {line}")
-    return results
+    prepared.console.print(f"  {', '.join(names)}: {costs}")
+    return runner
+
+
+def _holds(result: Result) -> bool:
+    """Whether there is something to store."""
+    return bool(result.scalars or result.tables or result.arrays)

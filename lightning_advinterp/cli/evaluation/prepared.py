@@ -1,0 +1,134 @@
+"""Everything that an evaluation of one network settles before its analyses run."""
+
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from lightning_advinterp.analyses.base.provenance import digest, provenance
+from lightning_advinterp.analyses.base.question import Data
+from lightning_advinterp.cli.evaluation.calibration import uncalibrated
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.dependence import depends_on, flags_of
+from lightning_advinterp.cli.evaluation.inputs import Images, Subject, check_subject, load_concepts, load_images
+from lightning_advinterp.cli.evaluation.left_out import LeftOut
+from lightning_advinterp.core.devices import choose_device
+
+Checking = Callable[[], AbstractContextManager[None]]
+"""Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
+
+_NOT_RECORDED = ("rows", "output", "dry_run", "trust")
+"""Flags that stand in no provenance."""
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A network on its device, its images, and what its numbers depend on.
+
+    Attributes:
+        evaluation: the settings.
+        subject: the network.
+        opened: the images that the analyses look at.
+        names: the analyses that can run.
+        device: where to compute.
+        origin: the provenance; calibrated attacks and skipped images are added while the analyses run.
+        key: names the states that an interrupted evaluation goes on from.
+        depends: a digest of everything that the numbers depend on, by what it is called.
+        left_out: notes what cannot be run.
+        console: where to print.
+        checking: made anew around everything that looks at the input.
+    """
+
+    evaluation: Evaluation
+    subject: Subject
+    opened: Mapping[Data, Images]
+    names: list[str]
+    device: torch.device
+    origin: dict[str, Any]
+    key: str
+    depends: dict[str, str]
+    left_out: LeftOut
+    console: Console
+    checking: Checking
+
+
+def prepare(evaluation: Evaluation, subject: Subject, console: Console, checking: Checking) -> Prepared:
+    """Open the images of an evaluation, look at network, attacks and analyses, and print what is used.
+
+    Args:
+        evaluation: the settings.
+        subject: the network; it is moved to its device.
+        console: where to print.
+        checking: made anew around everything that looks at the input.
+
+    Raises:
+        ValueError, FileNotFoundError: naming the argument, before any work is done.
+    """
+    device = choose_device(evaluation.device)
+    network = subject.network.to(device)
+    left_out = LeftOut(evaluation, console)
+    calibration = evaluation.calibration_images if uncalibrated(evaluation.attack_configs()) else 0
+    with checking():
+        opened = _open(evaluation, subject, calibration, left_out)
+        check_subject(evaluation, subject)
+    names = left_out.remaining(evaluation.question_names())
+    console.print(f"{subject.title}: {', '.join(names)} on {device}")
+    _print_sources(subject, opened, console)
+    settings = {flag: value for flag, value in flags_of(evaluation).items() if flag not in _NOT_RECORDED}
+    settings["preparation"] = asdict(subject.recipe)
+    origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
+    members = _member_files(evaluation)
+    return Prepared(
+        evaluation,
+        subject,
+        opened,
+        names,
+        device,
+        origin,
+        key=digest(origin, subject.outputs, members, _stamps(opened)),
+        depends=depends_on(evaluation, names, origin, subject, opened, members),
+        left_out=left_out,
+        console=console,
+        checking=checking,
+    )
+
+
+def _open(evaluation: Evaluation, subject: Subject, calibration: int, left_out: LeftOut) -> dict[Data, Images]:
+    """Open what the analyses look at, with further images for a calibration."""
+    load = {"data": load_images, "concepts": load_concepts}
+    opened: dict[Data, Images] = {}
+    for data in dict.fromkeys(evaluation.questions[name].data for name in evaluation.question_names()):
+        with left_out.whole(evaluation.question_names(data)):
+            opened[data] = load[data](evaluation, subject, calibration)
+    left_out.refuse_if_all(evaluation.question_names())
+    return opened
+
+
+def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Console) -> None:
+    """Say which weights, which normalisation and which labels are used."""
+    network = subject.network
+    for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    for images in opened.values():
+        if (labels := getattr(images.reported, "labelling", None)) is not None:
+            console.print(f"  {labels}", markup=False, highlight=False)
+
+
+def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
+    """Return size and time of the files of networks on which attacks are made, which only their paths name."""
+    members = [member for config in evaluation.attack_configs().values() for member in config.members or ()]
+    paths = [path for member in members for path in (member.weights, member.checkpoint) if path]
+    stats = {path: Path(path).stat() for path in paths if Path(path).is_file()}
+    return [(path, stats[path].st_size, stats[path].st_mtime_ns) for path in paths if path in stats]
+
+
+def _stamps(opened: Mapping[Data, Images]) -> dict[str, list[str | None]]:
+    """Return when images were last changed, where they are files; their fingerprints know paths alone, or sizes."""
+    return {
+        data: [getattr(images.reported, "stamp", None), getattr(images.calibration, "stamp", None)]
+        for data, images in opened.items()
+    }

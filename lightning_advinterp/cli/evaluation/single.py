@@ -1,0 +1,107 @@
+"""The evaluation of one network: prepare, run, write."""
+
+from collections.abc import Mapping
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from rich.console import Console
+
+from lightning_advinterp.cli.evaluation.calibration import attacks_on
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.evaluated import Evaluated, finished_before
+from lightning_advinterp.cli.evaluation.groups import groups_of
+from lightning_advinterp.cli.evaluation.inputs import Subject
+from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evaluation
+from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
+from lightning_advinterp.cli.evaluation.running import evaluate_group
+from lightning_advinterp.data.image_folder import ImageFolderDataset
+
+
+def evaluate_network(
+    evaluation: Evaluation,
+    subject: Subject,
+    folder: Path,
+    console: Console,
+    checking: Checking = nullcontext,
+    *,
+    place: Place | None = None,
+    record: Mapping[str, Any] = MappingProxyType({}),
+) -> Evaluated:
+    """Run the analyses on one network and write its folder; nothing in a dry run.
+
+    Args:
+        evaluation: the settings.
+        subject: the network.
+        folder: held by this process.
+        console: where to print.
+        checking: made anew around everything that looks at the input.
+        place: of the command, where the folder is one of several.
+        record: what else stands in the folder's record.
+    """
+    prepared = prepare(evaluation, subject, console, checking)
+    evaluated = Evaluated(folder=None if evaluation.dry_run else folder, key=prepared.key)
+    if not evaluation.dry_run:
+        (place or Place(folder, console)).make_way(folder, prepared.key, prepared.depends)
+        if (before := finished_before(folder, prepared.key)) is not None:
+            console.print("  done already, before the interruption")
+            return replace(evaluated, results=before)
+    outcomes = run(prepared, folder)
+    for outcome in outcomes.values():
+        evaluated.results.update(outcome.results)
+    if evaluated.results:
+        write(prepared, folder, outcomes, record)
+        evaluated.finish()
+    return evaluated
+
+
+def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
+    """Attack the images and run the analyses, those together that look at the same images.
+
+    Args:
+        prepared: the network and its images; attacks and skipped images are added to its provenance.
+        folder: where the states of an interrupted evaluation are.
+
+    Raises:
+        ValueError: if no analysis can be run.
+    """
+    evaluation, network, console = prepared.evaluation, prepared.subject.network, prepared.console
+    if network.untrained:
+        console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
+    attacks, calibrated = attacks_on(evaluation, network, prepared.opened, prepared.device, console)
+    described = {data: {name: repr(attack) for name, attack in attacks[data].items()} for data in attacks}
+    prepared.origin["settings"]["attacks"] = described
+    prepared.origin.update(calibrated)
+    outcomes: dict[str, Outcome] = {}
+    labels = {data: getattr(images.reported, "labels", None) for data, images in prepared.opened.items()}
+    for group in groups_of(evaluation, attacks, network.num_classes, labels, prepared.names):
+        ended = evaluate_group(prepared, attacks, group, folder)
+        if ended is None:
+            continue
+        outcomes |= ended.outcomes
+        if isinstance(prepared.opened[group.data].reported, ImageFolderDataset):
+            entry = prepared.origin[group.data]
+            entry["skipped"] = sorted({*entry.get("skipped", []), *ended.skipped})
+    with prepared.checking():
+        prepared.left_out.refuse_if_all(prepared.names)
+    return outcomes
+
+
+def write(prepared: Prepared, folder: Path, outcomes: Mapping[str, Outcome], record: Mapping[str, Any]) -> None:
+    """Write the files of what was found, and where each number comes from.
+
+    Args:
+        prepared: says what the numbers depend on.
+        folder: held by this process.
+        outcomes: what was found, by analysis.
+        record: what else stands in the folder's record.
+    """
+    origins: dict[str, Any] = {}
+    for outcome in outcomes.values():
+        origins |= {name: result.provenance for name, result in outcome.results.items() if result.provenance}
+    origin = prepared.origin | ({"analyses": origins} if origins else {})
+    reasons = prepared.left_out.reasons
+    extra = {"depends_on": prepared.depends, **record} | ({"left_out": reasons} if reasons else {})
+    save_evaluation(prepared.evaluation, folder, outcomes, origin, extra)
