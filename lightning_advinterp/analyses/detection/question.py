@@ -11,10 +11,12 @@ from torch import Tensor
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.detection.analysis import DetectionAnalysis
+from lightning_advinterp.analyses.detection.columns import DETECTION
 from lightning_advinterp.analyses.detection.config import DetectionConfig
 from lightning_advinterp.analyses.detection.figures import detectors, risk_coverage
 from lightning_advinterp.analyses.detection.parts import check_spread, divide
 from lightning_advinterp.analyses.semantics.question import class_space
+from lightning_advinterp.core.columns import TableSpec
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.brief import brief_table
 
@@ -25,6 +27,7 @@ class Detection(DetectionConfig, Question):
 
     name: ClassVar[str] = "detection"
     companions: ClassVar[tuple[str, ...]] = ("semantics",)
+    tables: ClassVar[tuple[TableSpec, ...]] = DETECTION
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis."""

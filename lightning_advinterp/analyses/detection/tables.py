@@ -131,9 +131,10 @@ def _detection_rows(outcome: Outcome) -> Iterator[Row]:
             yield _row(outcome, name, kind.name, kind.eps, suspicions[-1], counted, int(right.sum()))
         if turned:
             least, any_turned = np.min(suspicions, axis=0), np.any(turned, axis=0)
-            radii = [kind.eps for kind in outcome.kinds[1:]]
-            eps = max((radius for radius in radii if radius is not None), default=None)
-            yield _row(outcome, name, WORST, eps, least, any_turned, int(right.sum()))
+            radii = {kind.eps for kind in outcome.kinds[1:]}
+            yield _row(
+                outcome, name, WORST, radii.pop() if len(radii) == 1 else None, least, any_turned, int(right.sum())
+            )
         for found in outcome.adaptive:
             if found.score == name:
                 yield _adaptive_row(outcome, found)
