@@ -23,7 +23,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.files import remove_unfinished, write_atomically
@@ -44,6 +43,7 @@ from lightning_advinterp.data.adversarial_parts import (
 )
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.decode import BadImageError, open_image
+from lightning_advinterp.data.images import ImageSetDefaults
 
 __all__ = ["AdversarialRow", "AdversarialSet", "AdversarialSetWriter", "Manifest", "share_held"]
 
@@ -142,7 +142,7 @@ class AdversarialSetWriter:
         write_part(self.folder, self.manifest, part, Part(hashlib.sha256(content).hexdigest(), list(rows)))
 
 
-class AdversarialSet(Dataset[Batch]):
+class AdversarialSet(ImageSetDefaults):
     """The complete parts of a set: items are uint8 images with their source's label, numbered by item.
 
     Args:
@@ -165,6 +165,8 @@ class AdversarialSet(Dataset[Batch]):
         self.rows: list[AdversarialRow] = []
         self._part_of: list[int] = []
         self._open: tuple[int, zipfile.ZipFile] | None = None
+        self.classes: Sequence[str] = ()
+        self.class_names: Sequence[str] = ()
         self.refresh()
         missing = self._manifest.items - len(self.rows)
         if missing:
@@ -201,6 +203,21 @@ class AdversarialSet(Dataset[Batch]):
             if number % processes == process and not (path.is_file() and _sha256(path) == part.sha256):
                 wrong.append(path.name)
         return wrong
+
+    @property
+    def indices(self) -> list[int]:
+        """For each place its item number."""
+        return [row.item for row in self.rows]
+
+    @property
+    def labels(self) -> list[int]:
+        """For each place its source's label."""
+        return [row.label for row in self.rows]
+
+    @property
+    def fingerprint(self) -> str:
+        """Short hash of the manifest and of the images that are there."""
+        return hashlib.sha256(f"{self.manifest} {self.indices}".encode()).hexdigest()[:16]
 
     def __len__(self) -> int:
         return len(self.rows)

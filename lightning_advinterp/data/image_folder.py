@@ -9,7 +9,6 @@ from typing import Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from lightning_advinterp.core.files import stamp_of
 from lightning_advinterp.core.names import readable
@@ -17,6 +16,7 @@ from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.class_labels import Outputs, map_labels
 from lightning_advinterp.data.decode import BadImageError, open_image, orientation, upright
+from lightning_advinterp.data.images import ImageSetDefaults
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
 from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
@@ -27,7 +27,7 @@ OnBadImage = Literal["error", "skip"]
 Orientation = Literal["stored", "exif"]
 
 
-class ImageFolderDataset(EpochDependent, Dataset[Batch]):
+class ImageFolderDataset(EpochDependent, ImageSetDefaults):
     """Images of one split as uint8 tensors, with labels and their numbers in the split.
 
     Random augmentation is a pure function of (seed, epoch, index): it does not depend on batches, workers,

@@ -1,9 +1,28 @@
-"""Class-balanced choices of samples."""
+"""Seeded choices of samples."""
 
 from collections.abc import Sequence
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
+
+
+def subset_indices(size: int, limit: int | None, seed: int) -> Tensor:
+    """Return which images of a data set are looked at: all, or a seeded random subset, in order.
+
+    Args:
+        size: number of images in the set.
+        limit: at most so many; ``None`` for all.
+        seed: draws the subset; equal seeds give nested subsets for growing limits.
+
+    Returns:
+        int64, sorted.
+    """
+    if limit is None or limit >= size:
+        return torch.arange(size)
+    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
+    return order[:limit].sort().values
 
 
 def balanced_subset(labels: Sequence[int], limit: int, seed: int = 0) -> list[int]:

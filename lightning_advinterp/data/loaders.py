@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.sampler import EpochSampler, shared_zeros
 
 Workers = int | Literal["auto"]
@@ -38,18 +39,13 @@ def collate_batch(samples: Sequence[Batch | None]) -> Batch:
     return batch
 
 
-def read_batch(data: Any, items: Sequence[int]) -> Batch:
-    """Read some samples of a data set as one batch, without the unreadable ones where the set skips them.
-
-    Args:
-        data: the data set; its ``readable``, where it has one, reads many.
-        items: places in it.
+def read_batch(images: ImageSet, places: Sequence[int]) -> Batch:
+    """Read images at some places as one batch, without the unreadable ones where the set skips them.
 
     Raises:
-        ValueError: no sample is left.
+        ValueError: no image is left.
     """
-    many = getattr(data, "readable", None)
-    return collate_batch([data[item] for item in items] if many is None else many(items))
+    return collate_batch(images.readable(places))
 
 
 def worker_count(num_workers: Workers = "auto", processes: int = 1) -> int:

@@ -6,14 +6,14 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
-from torch.utils.data import Dataset
 
 from lightning_advinterp.core.randomness import mixed_seed, mixed_seeds
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.images import ImageSetDefaults
 from lightning_advinterp.data.sampler import EpochDependent
 
 
-class MemoryDataset(EpochDependent, Dataset[Batch]):
+class MemoryDataset(EpochDependent, ImageSetDefaults):
     """Images that lie in memory, shifted and flipped at random where augmentation is wanted.
 
     The draws are a pure function of (seed, epoch, index).
@@ -46,6 +46,8 @@ class MemoryDataset(EpochDependent, Dataset[Batch]):
         self.images, self.shift, self.seed, self.later = images, shift, seed, later
         self.indices = list(range(len(images)) if indices is None else indices)
         self.labels = [labels[i] for i in self.indices]
+        self.classes: Sequence[str] = ()
+        self.class_names: Sequence[str] = ()
         EpochDependent.__init__(self)
 
     @property

@@ -11,10 +11,10 @@ from torch.nn import functional as F
 
 from lightning_advinterp.analyses import REAL, AccuracyAnalysis, Needs, Observation, Result, Runner, Sweep
 from lightning_advinterp.analyses.base.journal import Journal
-from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.data.image_folder import ImageFolderDataset
+from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.transforms import EvalTransform
 from lightning_advinterp.metrics import top_k_hits, wilson_interval
 

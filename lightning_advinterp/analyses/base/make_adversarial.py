@@ -1,20 +1,17 @@
 """Makes sets of adversarial images on disk, such as those of Dong et al. 2017 and 2022."""
 
-import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.analyses.base.provenance import digest
-from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.loop.attack import Attack, distances
 from lightning_advinterp.attacks.loop.goal import without_class
 from lightning_advinterp.attacks.prediction.ensemble import least_likely_targets
@@ -29,7 +26,9 @@ from lightning_advinterp.data.adversarial_set import (
     share_held,
 )
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks import Network, weights_hash
 from lightning_advinterp.networks.modes import frozen_eval
 
@@ -37,15 +36,12 @@ Targets = int | Literal["auto"] | None
 """How many least likely classes of an image are aimed at; ``auto``: one, unless the attack has a rule of its own, which
 None means."""
 
-_LOOKED_AT = 64
-"""So many images, evenly chosen, tell data without a fingerprint from others."""
-
 logger = logging.getLogger(__name__)
 
 
 def make_adversarial_set(
     network: Network,
-    dataset: Dataset[Batch],
+    dataset: Any,
     attack: Attack,
     folder: str | Path,
     *,
@@ -69,7 +65,8 @@ def make_adversarial_set(
     Args:
         network: the network attacked, in evaluation mode; an attack on an ensemble asks its members for the least
             likely classes.
-        dataset: items are :class:`~lightning_advinterp.data.batch.Batch` of one image, all of one size.
+        dataset: images of any kind, all of one size, see
+            :func:`~lightning_advinterp.data.user_images.as_image_set`.
         attack: how.
         folder: where to.
         targets: how many least likely classes are aimed at, one image each; None: the attack's own rule; ``auto``: one,
@@ -91,6 +88,7 @@ def make_adversarial_set(
         ValueError: if the folder holds another set, or arguments are out of range.
         OSError: if the disk is too small.
     """
+    whole = as_image_set(dataset)
     with ExitStack() as stack:
         with checking():
             stack.enter_context(share_held(folder, rank, world_size))
@@ -99,17 +97,17 @@ def make_adversarial_set(
                 raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
             if limit is not None and limit < 1:
                 raise ValueError(f"limit must be 1 or more images, got {limit}.")
-            sources = subset_indices(len(dataset), limit, seed)  # type: ignore[arg-type]
+            sources = subset_indices(len(whole), limit, seed)
             many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
             manifest = Manifest(
                 attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
                 seed=seed,
                 network={"weights_sha256": weights_hash(network), "spec": network.spec()}
                 | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
-                data=digest(_fingerprint(dataset, sources.tolist()), sources.tolist()),
+                data=digest(whole.fingerprint, sources.tolist()),
                 items=many * len(sources),
                 part=part,
-                shape=tuple(dataset[int(sources[0])].image.shape),
+                shape=tuple(whole[int(sources[0])].image.shape),
             )
             writer = AdversarialSetWriter(folder, manifest)
         due = [number for number in writer.missing() if number % world_size == rank]
@@ -131,7 +129,7 @@ def make_adversarial_set(
                 rows: list[AdversarialRow] = []
                 for first in range(0, len(items), batch_size):
                     some = items[first : first + batch_size]
-                    batch = collate_batch([dataset[int(sources[item // many])] for item in some])
+                    batch = collate_batch([whole[int(sources[item // many])] for item in some])
                     found, more = _attack(
                         network, counts, batch, torch.tensor(some), targets, torch.device(device), seed
                     )
@@ -162,19 +160,6 @@ def _resolved(targets: Targets, attack: Attack, num_classes: int) -> int | None:
         rule = "label: predicted" if attack.target is None else f"target: {attack.target}"
         raise ValueError(f"targets must be null for {attack.name}, which has its own {rule}, got {targets}.")
     return targets
-
-
-def _fingerprint(dataset: Dataset[Batch], sources: Sequence[int]) -> str:
-    """Return what tells the data from others: their own fingerprint, or a hash of some images and labels."""
-    known = getattr(dataset, "fingerprint", None)
-    if known is not None:
-        return str(known)
-    step = max(1, len(sources) // _LOOKED_AT)
-    found = hashlib.sha256()
-    for source in sources[::step]:
-        image, label, _ = dataset[source]
-        found.update(image.cpu().contiguous().numpy().tobytes() + str(int(label)).encode())
-    return found.hexdigest()[:16]
 
 
 def _attack(

@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 import torch.distributed
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
@@ -29,42 +28,25 @@ from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, without_nan
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.images import ImageSet
+from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import collate_batch, leave_signals_alone
+from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
 from lightning_advinterp.networks.network import Network
-
-
-def subset_indices(size: int, limit: int | None, seed: int) -> Tensor:
-    """Return which images of a data set are looked at: all, or a seeded random subset, in order.
-
-    Args:
-        size: number of images in the set.
-        limit: at most so many; ``None`` for all.
-        seed: draws the subset; equal seeds give nested subsets for growing limits.
-
-    Returns:
-        int64, sorted.
-    """
-    if limit is None or limit >= size:
-        return torch.arange(size)
-    order = torch.randperm(size, generator=torch.Generator().manual_seed(seed))
-    return order[:limit].sort().values
 
 
 class _Shard(Dataset[Batch]):
     """One process's part of a data set: unreadable images are missing from a batch, and never replaced by others."""
 
-    def __init__(self, dataset: Dataset[Batch], items: Sequence[int]) -> None:
-        self.dataset, self.items = dataset, items
-        self._many = getattr(dataset, "readable", None)
+    def __init__(self, images: ImageSet, places: Sequence[int]) -> None:
+        self.images, self.places = images, places
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.places)
 
     def __getitems__(self, places: Sequence[int]) -> list[Batch]:
-        items = [self.items[place] for place in places]
-        samples: list[Batch] = [self.dataset[item] for item in items] if self._many is None else self._many(items)
-        return samples
+        return self.images.readable([self.places[place] for place in places])
 
 
 def _collate(samples: Sequence[Batch]) -> Batch | None:
@@ -80,7 +62,7 @@ class Runner:
 
     Args:
         network: seen in evaluation mode; it comes back as it was.
-        dataset: items are :class:`~lightning_advinterp.data.batch.Batch` of one image.
+        dataset: images of any kind, see :func:`~lightning_advinterp.data.user_images.as_image_set`.
         attacks: name to attack; only those that an analysis wants are run.
         batch_size: images at a time; fewer where an analysis asks for that.
         device: where the network is.
@@ -101,7 +83,7 @@ class Runner:
     def __init__(
         self,
         network: Network,
-        dataset: Dataset[Batch],
+        dataset: Any,
         *,
         attacks: Mapping[str, Attack] | None = None,
         batch_size: int = 64,
@@ -121,14 +103,13 @@ class Runner:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be 1 or more images, got {limit}.")
-        self.network, self.dataset, self.attacks = network, dataset, dict(attacks or {})
+        self.network, self.images, self.attacks = network, as_image_set(dataset), dict(attacks or {})
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.num_workers, self.progress = num_workers, progress and rank == 0
         self.rank, self.world_size, self._keep = rank, world_size, keep_journal
         self.counts, self._least = AttackCounts(self.attacks), least_success
         self._finite = FiniteOutputs(stop=stop_at_no_numbers)
-        size = len(dataset)  # type: ignore[arg-type]
-        self.indices = subset_indices(size, limit, seed)
+        self.indices = subset_indices(len(self.images), limit, seed)
         path = journal.with_name(f"{journal.name}.{rank}") if journal else None
         self._journal = Journal(path, world_size=world_size)
 
@@ -190,9 +171,8 @@ class Runner:
             assert isinstance(entry.analysis, Choosing)
             with naming(entry.analysis):
                 chosen |= set(entry.analysis.choose(results))
-        numbers = getattr(self.dataset, "indices", None)
-        places = self.indices.tolist()
-        return [place for place in places if (place if numbers is None else int(numbers[place])) in chosen]
+        numbers = self.images.indices
+        return [place for place in self.indices.tolist() if numbers[place] in chosen]
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
@@ -220,7 +200,7 @@ class Runner:
         shard = places[self.rank :: self.world_size]
         size = min(self.batch_size, wants.batch or self.batch_size)
         loader = DataLoader(
-            _Shard(self.dataset, shard[done:]),
+            _Shard(self.images, shard[done:]),
             batch_size=size,
             num_workers=self.num_workers,
             collate_fn=_collate,

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
-from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.core.randomness import mix, sample_keys, uniform
 from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.data.labels import subset_indices
+from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.until import forward_until
 from lightning_advinterp.units.spaces import UnitLayer, reduce_maps, unit_layers
@@ -92,7 +93,8 @@ class PatchesAnalysis:
         config: PatchesConfig | None = None,
         seed: int = 0,
     ) -> None:
-        self.dataset, self.layers, self.config, self.seed = dataset, layers, config or PatchesConfig(), seed
+        self.images, self.layers, self.config = as_image_set(dataset), layers, config or PatchesConfig()
+        self.seed = seed
         self._network: Network | None = None
         self._units: tuple[UnitLayer, ...] = ()
         self._top: list[TopImages] = []
@@ -107,7 +109,7 @@ class PatchesAnalysis:
         self._top = [TopImages(1, 1) for _ in self._units]
         taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
         count = len(self.config.units) or self.config.count
-        pastes = (len(WAYS) - 1) * count * len(self._units) * min(1, (self.config.limit + 1) / len(self.dataset))
+        pastes = (len(WAYS) - 1) * count * len(self._units) * min(1, (self.config.limit + 1) / len(self.images))
         return Needs((Sweep(taps, labels=False), Sweep(taps, labels=False)), passes=(pastes, 0))
 
     def update(self, sweep: int, seen: Observation) -> None:
@@ -145,7 +147,7 @@ class PatchesAnalysis:
         """Cut the patches out, once all processes agree on the strongest images."""
         if sweep != 0:
             return
-        indices = getattr(self.dataset, "indices", None) or list(range(len(self.dataset)))
+        indices = self.images.indices
         places = {number: place for place, number in enumerate(indices)}
         # A folder's first images are of one class: a random choice is of all.
         chosen = subset_indices(len(indices), self.config.limit + 1, self.seed).tolist()
@@ -162,7 +164,7 @@ class PatchesAnalysis:
                         f"units: layer {unit.layer!r} has units 0 to {len(ranking.values) - 1}, got {number}."
                     )
                 image = int(ranking.index[number, 0])
-                pixels = self.dataset[places[image]].image
+                pixels = self.images[places[image]].image
                 pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
                 row, column = spots[number, 0].tolist()
                 centre = ((row + 0.5) / size[0], (column + 0.5) / size[1])

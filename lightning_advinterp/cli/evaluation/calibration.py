@@ -6,7 +6,6 @@ from typing import Any
 
 import torch
 from rich.console import Console
-from torch.utils.data import Dataset
 
 from lightning_advinterp.analyses.base.question import Data
 from lightning_advinterp.attacks.loop.attack import Attack
@@ -17,7 +16,8 @@ from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.loaders import collate_batch
+from lightning_advinterp.data.images import ImageSet
+from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import frozen_eval
 
@@ -30,7 +30,7 @@ def uncalibrated(configs: Mapping[str, AttackConfig]) -> dict[str, AttackConfig]
 def calibrate_attacks(
     configs: Mapping[str, AttackConfig],
     network: Network,
-    dataset: Dataset[Batch],
+    images: ImageSet,
     *,
     device: torch.device,
     batch_size: int,
@@ -42,16 +42,13 @@ def calibrate_attacks(
     Args:
         configs: attacks by name, all of them to be calibrated.
         network: on the device; it comes back as it was.
-        dataset: images that are not reported on.
+        images: that are not reported on.
         device: where to compute.
         batch_size: images at a time.
         seed: of the attacks' random numbers.
         console: where to print.
     """
-    many = getattr(dataset, "readable", None)
-    items = range(len(dataset))  # type: ignore[arg-type]
-    samples = many(items) if many else [dataset[item] for item in items]
-    batch = Batch(*(field.to(device) for field in collate_batch(samples))).to_float()
+    batch = Batch(*(field.to(device) for field in read_batch(images, range(len(images))))).to_float()
     y = batch.label if bool((batch.label >= 0).all()) else None
     found = {}
     for name, config in configs.items():

@@ -8,12 +8,11 @@ from torch.utils.data import Subset
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation
 from lightning_advinterp.analyses.base.question import Data, Question
-from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.image_folder import ImageFolderDataset
-from lightning_advinterp.data.labels import balanced_subset
+from lightning_advinterp.data.labels import balanced_subset, subset_indices
 from lightning_advinterp.networks import Network
 
 

@@ -4,17 +4,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol, Self
 
-from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden.check import check_files
 from lightning_advinterp.data.broden.dataset import BrodenDataset
 from lightning_advinterp.data.broden.maps import Segmentation
 from lightning_advinterp.data.broden.rendered import ConceptWorldConcepts
 from lightning_advinterp.data.broden.vocabulary import Concept
+from lightning_advinterp.data.images import ImageSet
 
 CONCEPT_WORLD = "concept_world"
 
 
-class ConceptSet(Protocol):
+class ConceptSet(ImageSet, Protocol):
     """Images with labels of concepts: :class:`BrodenDataset` or :class:`ConceptWorldConcepts`.
 
     ``dataset[item]`` counts positions; ``Batch.index``, :meth:`segmentation` and :meth:`path_of` go by the image's
@@ -24,28 +24,12 @@ class ConceptSet(Protocol):
     categories: tuple[str, ...]
     concepts: dict[int, Concept]
     label_size: tuple[int, int]
-    indices: list[int]
-
-    @property
-    def fingerprint(self) -> str:
-        """Short hash of the set and of the choice of images."""
-        ...
-
-    def __len__(self) -> int: ...
-
-    def __getitem__(self, item: int) -> Batch:
-        """Return one sample: uint8 ``[3, size, size]``, label −1, the image's number."""
-        ...
 
     def segmentation(self, index: int) -> Segmentation:
         """Return the labels of an image by its number."""
         ...
 
-    def path_of(self, index: int) -> str:
-        """Return the path of an image by its number."""
-        ...
-
-    def only(self, items: Sequence[int]) -> Self:
+    def only(self, places: Sequence[int], /) -> Self:
         """Return a data set of some of these images, by their positions here."""
         ...
 

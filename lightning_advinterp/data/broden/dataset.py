@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from lightning_advinterp.core.files import stamp_of
 from lightning_advinterp.data.batch import Batch
@@ -21,10 +20,11 @@ from lightning_advinterp.data.broden.maps import Labels, Segmentation, read_map,
 from lightning_advinterp.data.broden.tables import TableReader
 from lightning_advinterp.data.broden.vocabulary import LARGEST, Concept, read_vocabulary
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
+from lightning_advinterp.data.images import ImageSetDefaults
 from lightning_advinterp.data.scan import UNLABELLED
 
 
-class BrodenDataset(Dataset[Batch]):
+class BrodenDataset(ImageSetDefaults):
     """Images of a set in Broden's format (``broden1_224``, ``_227``, ``_384``, or any set with the same files).
 
     Only the index is kept in memory; images and maps are read when asked for. Opening checks all tables and that every
@@ -46,6 +46,7 @@ class BrodenDataset(Dataset[Batch]):
         concepts: by label number.
         label_size: height and width of all maps.
         indices: for each position the number of its image.
+        labels: None, since an image has concepts and no class.
 
     Raises:
         FileNotFoundError: there is no such set; says how to get one.
@@ -68,6 +69,7 @@ class BrodenDataset(Dataset[Batch]):
         self.concepts: dict[int, Concept] = vocabulary.concepts
         self.rows: list[Row] = index.rows
         self.label_size: tuple[int, int] = index.label_size
+        self.labels, self.classes, self.class_names = None, list[str](), list[str]()
         self._digest = reader.digest.hexdigest()
         self._allowed = np.zeros((len(self.categories), LARGEST + 1), bool)
         self._allowed[:, 0] = True

@@ -9,7 +9,6 @@ from typing import Self
 import numpy as np
 import torch
 from rich.progress import track
-from torch.utils.data import Dataset
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden.maps import Segmentation
@@ -18,10 +17,11 @@ from lightning_advinterp.data.broden.writer import BrodenWriter, Label
 from lightning_advinterp.data.concept_world.dataset import ConceptWorld, Split
 from lightning_advinterp.data.concept_world.rendering import RENDER_VERSION, Rendering, render
 from lightning_advinterp.data.concept_world.vocabulary import CATEGORIES, CONCEPTS
+from lightning_advinterp.data.images import ImageSetDefaults
 from lightning_advinterp.data.scan import UNLABELLED
 
 
-class ConceptWorldConcepts(Dataset[Batch]):
+class ConceptWorldConcepts(ImageSetDefaults):
     """Pictures of the concept world with labels in all six categories, exact per pixel.
 
     The same interface as :class:`~lightning_advinterp.data.broden.dataset.BrodenDataset`, without a download or a
@@ -56,6 +56,7 @@ class ConceptWorldConcepts(Dataset[Batch]):
             number: Concept(number, name, CATEGORIES.index(category)) for number, name, category in CONCEPTS
         }
         self.indices: list[int] = list(range(n))
+        self.labels, self.classes, self.class_names = None, list[str](), list[str]()
 
     def only(self, items: Sequence[int]) -> Self:
         """Return a data set of some of these pictures, by their positions here; they keep their numbers."""

@@ -8,13 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset
 
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.concept_world.classes import CLASSES
 from lightning_advinterp.data.concept_world.farm import render_span, render_spans
 from lightning_advinterp.data.concept_world.rendering import RENDER_VERSION, label_for
+from lightning_advinterp.data.images import ImageSetDefaults
+from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.memory_set import shift_and_flip
 from lightning_advinterp.data.sampler import EpochDependent
 
@@ -25,7 +26,7 @@ OFFSETS: dict[str, int] = {"train": 0, "val": _SPAN, "test": 2 * _SPAN}
 """Number of the first picture of each split, for :func:`render`."""
 
 
-class ConceptWorld(EpochDependent, Dataset[Batch]):
+class ConceptWorld(EpochDependent, ImageSetDefaults):
     """Labelled pictures of one split.
 
     Pictures are rendered when first asked for and then kept; :meth:`prepare` renders all of them at once.
@@ -73,6 +74,11 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
         EpochDependent.__init__(self)
 
     @property
+    def indices(self) -> Sequence[int]:
+        """Numbers are places."""
+        return range(self.n)
+
+    @property
     def classes(self) -> list[str]:
         """WordNet ids in the order of the class indices."""
         return [c.wnid for c in CLASSES]
@@ -87,6 +93,10 @@ class ConceptWorld(EpochDependent, Dataset[Batch]):
         """Short hash of the settings and of the renderer's version: what decides every picture."""
         text = f"concept world {RENDER_VERSION} {self.split} {self.n} {self.size} {self.seed}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def choice(self, limit: int, seed: int) -> list[int]:
+        """Return the places of so many pictures, a seeded random choice: classes take turns, so any is even enough."""
+        return subset_indices(self.n, limit, seed).tolist()
 
     @property
     def images(self) -> Tensor:

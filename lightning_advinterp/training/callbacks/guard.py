@@ -6,14 +6,15 @@ from typing import Any, cast, final
 import pytorch_lightning as pl
 import torch
 
-from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.data.sampler import EpochDependent
+from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.objectives.consistency import squared_distance
 from lightning_advinterp.training.module import RobustClassifier
@@ -73,10 +74,11 @@ class GuardCallback(pl.Callback):
         data: Any = cast(Any, trainer.train_dataloader).dataset
         if isinstance(data, EpochDependent):
             data = data.at_epoch(0)
-        chosen = subset_indices(len(data), self.images, self.seed)
+        images = as_image_set(data)
+        chosen = subset_indices(len(images), self.images, self.seed)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            batch = read_batch(data, chosen.tolist())
+            batch = read_batch(images, chosen.tolist())
         self._batch = Batch(*(field.to(pl_module.device) for field in batch)).to_float()
 
     def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:

@@ -6,12 +6,12 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.loggers import TensorBoardLogger
 
-from lightning_advinterp.analyses.base.runner import subset_indices
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.report.figures import attack_panel
@@ -52,9 +52,9 @@ class PicturesCallback(pl.Callback):
             self._draw(trainer, pl_module)
 
     def _draw(self, trainer: pl.Trainer, pl_module: RobustClassifier) -> None:
-        dataset = validation_set(trainer)
-        chosen = subset_indices(len(dataset), self.images, self.seed)
-        batch = read_batch(dataset, chosen.tolist())
+        images = validation_set(trainer)
+        chosen = subset_indices(len(images), self.images, self.seed)
+        batch = read_batch(images, chosen.tolist())
         batch = Batch(*(field.to(pl_module.device) for field in batch)).to_float()
         network = pl_module.network
         with frozen_eval(network), torch.no_grad():

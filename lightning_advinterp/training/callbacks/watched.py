@@ -6,17 +6,19 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities.model_helpers import is_overridden
 
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.loaders import Workers, worker_count
+from lightning_advinterp.data.user_images import as_image_set
 
 
-def validation_set(trainer: pl.Trainer) -> Any:
-    """Return the data set behind the validation loader, of the trainer or else of the data module; None without any."""
+def validation_set(trainer: pl.Trainer) -> ImageSet:
+    """Return the images behind the validation loader, of the trainer or else of the data module; none without any."""
     data: Any = getattr(trainer, "datamodule", None)
     loaders: Any = trainer.val_dataloaders
     if loaders is None and data is not None and is_overridden("val_dataloader", data, pl.LightningDataModule):
         loaders = data.val_dataloader()
     loader = next(iter(loaders), None) if isinstance(loaders, list | tuple) else loaders
-    return None if loader is None else loader.dataset
+    return as_image_set([] if loader is None else loader.dataset)
 
 
 def loading_workers(trainer: pl.Trainer, asked: Workers | None, device: torch.device) -> int:
