@@ -20,7 +20,7 @@ from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.core.terminal import PlainConsole, terminal
 from lightning_advinterp.core.trust import OnBadWeights, trusting, vouch_for
 from lightning_advinterp.data.decode import BadImageError
-from lightning_advinterp.data.image_folder import ImageFolderDataset, Orientation
+from lightning_advinterp.data.image_folder import Orientation
 from lightning_advinterp.networks.choice import NetworkChoice
 
 _EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
@@ -126,7 +126,7 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         attack = create_attack(plan.attack or _EQUATION_4)
         subject.network.to(device)
         check_subject(asked, subject, [attack])
-    if (labels := getattr(images, "labelling", None)) is not None:
+    if (labels := images.labelling) is not None:
         console.print(labels)
     found = make_adversarial_set(
         subject.network.to(device),
@@ -143,8 +143,7 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         progress=plan.process == 0,
         checking=plain_errors,
     )
-    if isinstance(images, ImageFolderDataset):
-        images.report_bad_images()
+    images.report_bad_images()
     rows, wrong = found.rows, found.verify(plan.process, plan.processes)
     if wrong:
         raise SystemExit(

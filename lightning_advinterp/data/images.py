@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Sequence
 from functools import cached_property
-from typing import Protocol, TypeVar, cast
+from typing import Generic, Protocol, TypeVar, cast
 
 from torch.utils.data import Dataset
 
@@ -74,13 +74,14 @@ class ImageSet(Protocol):
         """Warn of images that were skipped since the last report."""
 
 
-_MEMBERS = [name for name in vars(ImageSet) if not name.startswith("_")] + ["__len__", "__getitem__"]
-
-
-def missing_members(dataset: object) -> list[str]:
-    """Return what a data set lacks of an :class:`ImageSet`; no property is computed."""
+def missing_members(dataset: object, protocol: type = ImageSet) -> list[str]:
+    """Return what a data set lacks of :class:`ImageSet`, or of a protocol above it; no property is computed."""
     there = set(dir(dataset))
-    return [name for name in _MEMBERS if name not in there]
+    members = ["__len__", "__getitem__"]
+    for part in protocol.__mro__:
+        if part not in (Protocol, Generic, object):
+            members += [name for name in {**vars(part), **part.__annotations__} if not name.startswith("_")]
+    return [name for name in members if name not in there]
 
 
 class ImageSetDefaults(Dataset[Batch]):

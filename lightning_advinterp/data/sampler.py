@@ -2,7 +2,7 @@
 
 import copy
 from collections.abc import Iterator, Sized
-from typing import Self, cast
+from typing import Protocol, Self, cast, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -14,6 +14,14 @@ from lightning_advinterp.core.randomness import mixed_seed
 def shared_zeros(*shape: int, dtype: torch.dtype = torch.int64) -> Tensor:
     """Return zeros in shared memory: what one process writes, a loader's workers see, and the reverse."""
     return cast(Tensor, torch.zeros(shape, dtype=dtype).share_memory_())  # type: ignore[no-untyped-call]
+
+
+@runtime_checkable
+class FollowsEpochs(Protocol):
+    """A data set that is told which epoch comes next."""
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch whose augmentation comes next."""
 
 
 class EpochDependent:
@@ -73,9 +81,8 @@ class EpochSampler(DistributedSampler[int]):
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch whose order comes next, for this sampler and for its data set."""
         self.epoch = epoch
-        forward = getattr(self.data, "set_epoch", None)
-        if callable(forward):
-            forward(epoch)
+        if isinstance(self.data, FollowsEpochs):
+            self.data.set_epoch(epoch)
 
 
 class ShardSampler(DistributedSampler[int]):

@@ -1,6 +1,5 @@
 """What the image data modules have in common: data sets in, loaders out."""
 
-from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 import pytorch_lightning as pl
@@ -9,6 +8,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.loaders import TrainLoader, Workers, make_loader, worker_count
 from lightning_advinterp.data.sampler import EpochSampler, ShardSampler
+from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.datamodules.lightning_internals import epochs_processed
 
 
@@ -119,9 +119,8 @@ class ImageDataModule(pl.LightningDataModule):
     def teardown(self, stage: str) -> None:
         """Report the images that were skipped."""
         for data in (self.train_dataset, self.val_dataset, self.test_dataset):
-            report = cast(Callable[[], None] | None, getattr(data, "report_bad_images", None))
-            if report is not None:
-                report()
+            if data is not None:
+                as_image_set(data).report_bad_images()
 
     def _dataset(self, name: str) -> SizedDataset:
         data = cast(SizedDataset | None, getattr(self, f"{name}_dataset"))

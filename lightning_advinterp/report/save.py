@@ -4,7 +4,7 @@ import csv
 import io
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
 from importlib import resources
 from numbers import Number
@@ -77,16 +77,14 @@ def _json(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool | None) else str(value)
 
 
-def name_images(results: Mapping[str, Result], dataset: Any) -> None:
+def name_images(results: Mapping[str, Result], path_of: Callable[[int], str | None]) -> None:
     """Put paths relative to the data's folder for the images' numbers in all tables, where images have paths."""
-    path_of = getattr(dataset, "path_of", None)
-    if path_of is None:
-        return
     for result in results.values():
         for rows in result.tables.values():
             for row in rows:
-                if isinstance(row.get("image"), int):
-                    row["image"] = path_of(row["image"])
+                number = row.get("image")
+                if isinstance(number, int) and (path := path_of(number)) is not None:
+                    row["image"] = path
 
 
 def save_tables(folder: Path, results: Mapping[str, Result]) -> dict[str, list[Row]]:

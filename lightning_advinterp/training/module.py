@@ -14,12 +14,14 @@ attack a network is judged.
 from pathlib import Path
 from typing import Any, Literal, Self
 
+import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
 from torch import Tensor
 
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch, check_range
+from lightning_advinterp.datamodules.described import describe
 from lightning_advinterp.datamodules.lightning_internals import attached_trainer
 from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
@@ -105,6 +107,7 @@ class RobustClassifier(JudgedOnCleanImages):
         self.seed = seed
         self._backward_inputs: tuple[Tensor, ...] = ()
         self._index_on_host: Tensor | None = None
+        self._augmenting: Any = None
         self._resumed_schedules: list[dict[str, Any]] = []
         self.train_means = EpochMeans()
         self._resumed_means: list[dict[str, list[float]]] = []
@@ -131,15 +134,16 @@ class RobustClassifier(JudgedOnCleanImages):
         logits: Tensor = self.network(x)
         return logits
 
-    def take_classes(self, data: Any) -> None:
+    def take_classes(self, data: pl.LightningDataModule | None) -> None:
         """Take the names of the classes from a data module that is set up; weights of other classes are refused.
 
         Raises:
             ValueError: naming the first class that differs.
         """
-        self.classes = list(getattr(data, "classes", []))
-        self.class_names = list(getattr(data, "class_names", self.classes))
-        self.resize = getattr(data, "resize", None)
+        said = describe(data)
+        self.classes = said.classes or []
+        self.class_names = self.classes if said.class_names is None else said.class_names
+        self.resize = said.resize
         origin = self.network.origin
         named = with_outputs(origin, self.classes, self.class_names)
         remedy = "set model.new_head: true to start the last layer afresh, or take data of the weights' classes"
@@ -153,7 +157,9 @@ class RobustClassifier(JudgedOnCleanImages):
         if data is not None:  # without a data module, what a checkpoint said stays
             self.take_classes(data)
         innermost = getattr(self.objective, "base", None) or self.objective
-        if stage == "fit" and isinstance(innermost, Free) and getattr(data, "replays", 1) == 1:
+        said = describe(data)
+        self._augmenting = data if said.augments_on_device else None
+        if stage == "fit" and isinstance(innermost, Free) and said.replays == 1:
             rank_zero_warn(
                 "The objective is Free, but each batch comes once: set data.init_args.replays (8 in the paper, 4 on "
                 "ImageNet) and divide trainer.max_epochs by it."
@@ -171,9 +177,8 @@ class RobustClassifier(JudgedOnCleanImages):
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Batch:
         """Make float images on the device, after they travelled as uint8; augment them there if that was left to do."""
         batch = Batch(*batch)
-        data: Any = getattr(attached_trainer(self), "datamodule", None)
-        if getattr(data, "augment_on_device", False) and self.trainer.training:
-            batch = data.augment_batch(batch, self.current_epoch)
+        if self._augmenting is not None and self.trainer.training:
+            batch = self._augmenting.augment_batch(batch, self.current_epoch)
         image, label, index = batch.to_float()
         host, self._index_on_host = self._index_on_host, None
         return Batch(image.contiguous(memory_format=self.memory_format), label, index).keeping(host)

@@ -241,7 +241,7 @@ def test_damaged_maps_are_found_before_any_work(inputs, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
     watching = DissectionCallback(str(root), limit=3, seed=3)
     with pytest.raises(ValueError, match=r"dissection.concepts: .*: 2 findings"):
-        watching.prepare(type("Module", (), {"network": subject.network}), None)
+        watching.prepare(type("Module", (), {"network": subject.network, "classes": [], "class_names": []}), None)
 
 
 def test_a_map_that_breaks_during_the_work_is_one_line(inputs, tmp_path, capsys, monkeypatch):
@@ -263,7 +263,7 @@ def test_a_set_on_disk_is_chosen_from_as_during_training(inputs, limit):
     settings = {"concepts": str(inputs / "broden"), "analyses": "dissection", "seed": 7, "limit": limit}
     reported = load_concepts(Evaluation(**settings), Subject(network, "tiny", None, Recipe(16, 16))).reported
     callback = DissectionCallback(settings["concepts"], limit=limit, seed=7, attacks=())
-    callback.prepare(type("Module", (), {"network": network}), None)
+    callback.prepare(type("Module", (), {"network": network, "classes": [], "class_names": []}), None)
     assert callback.dataset(None, None).fingerprint == reported.fingerprint
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.networks import Network, weights_hash
 
 _PACKAGES = (
@@ -34,13 +35,12 @@ def package_versions() -> dict[str, str]:
     return versions
 
 
-def provenance(network: Network, data: Mapping[str, Any], settings: Mapping[str, Any]) -> dict[str, Any]:
+def provenance(network: Network, data: Mapping[str, ImageSet], settings: Mapping[str, Any]) -> dict[str, Any]:
     """Return everything needed to tell two results apart.
 
     Args:
         network: its architecture and the hash of its weights are recorded.
-        data: data sets by the names that they go by (``data``, ``concepts``); the ``fingerprint`` is recorded where
-            there is one, and the size.
+        data: images by the names that they go by (``data``, ``concepts``); fingerprint and number are recorded.
         settings: plain types.
     """
     return {
@@ -48,7 +48,7 @@ def provenance(network: Network, data: Mapping[str, Any], settings: Mapping[str,
         "network": network.spec(),
         "weights_sha256": weights_hash(network),
         "weights": network.origin.provenance(),
-        **{name: {"fingerprint": getattr(one, "fingerprint", None), "images": len(one)} for name, one in data.items()},
+        **{name: {"fingerprint": images.fingerprint, "images": len(images)} for name, images in data.items()},
         "versions": package_versions(),
         "threads": torch.get_num_threads(),
     }

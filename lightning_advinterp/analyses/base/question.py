@@ -13,6 +13,7 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.columns import TableSpec
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.class_labels import Outputs
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.networks.network import Network
 
@@ -39,7 +40,7 @@ class Scene:
     network: Network
     outputs: Outputs
     attacks: Mapping[str, Attack]
-    images: Any
+    images: ImageSet
     questions: Mapping[str, Any]
     together: tuple[str, ...] = ()
     layers: str | Sequence[str] | None = None
@@ -49,12 +50,12 @@ class Scene:
     @property
     def classes(self) -> list[str]:
         """What the outputs are called by wnid or folder; by the images' folders where the network does not say."""
-        return list(self.outputs.classes) or list(getattr(self.images, "classes", []))
+        return list(self.outputs.classes) or list(self.images.classes)
 
     @property
     def class_names(self) -> list[str]:
         """What the outputs are called for people."""
-        return list(self.outputs.names) or list(getattr(self.images, "class_names", []))
+        return list(self.outputs.names) or list(self.images.class_names)
 
     def layers_or(self, default: str | Sequence[str]) -> str | tuple[str, ...]:
         """Return the layers that the user named, or a question's own."""
@@ -121,7 +122,7 @@ class Question(ABC):
         """At how many images it looks at most, where each costs much; None: at all."""
         return None
 
-    def choose(self, images: Any) -> list[int] | None:
+    def choose(self, images: ImageSet) -> list[int] | None:
         """Return the places of the images that it looks at, where it chooses them by itself; None: it does not."""
         return None
 

@@ -32,9 +32,8 @@ class Detection(DetectionConfig, Question):
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis."""
         images = scene.images
-        numbers = list(getattr(images, "indices", range(len(images))))
+        numbers, labels = list(images.indices), images.labels
         parts = divide(numbers, self, scene.seed)
-        labels = getattr(images, "labels", None)
         if labels is not None and "mahalanobis" in self.scores:
             check_spread([label for number, label in zip(numbers, labels, strict=True) if number in parts.learn])
         similarity = self._similarity(scene) if "semantic_support" in self.scores else None

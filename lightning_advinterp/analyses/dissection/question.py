@@ -16,6 +16,7 @@ from lightning_advinterp.analyses.dissection.columns import DISSECTION
 from lightning_advinterp.analyses.dissection.config import DissectionConfig
 from lightning_advinterp.analyses.dissection.figures import best_units, category_bars, depth_profile, detector_panel
 from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.data.broden import as_concept_set
 
 IMAGES = 8
 """So many images are shown of each detector."""
@@ -47,7 +48,7 @@ class Dissection(DissectionConfig, Question):
         most = self.units * IMAGES * len(kinds)
         choose = partial(best_requests, count=self.units)
         pictures = UnitPictures("dissection_pictures", config.layers, kinds, choose, most=most)
-        return [DissectionAnalysis(scene.images, scene.attacks, config), ranking, pictures]
+        return [DissectionAnalysis(as_concept_set(scene.images), scene.attacks, config), ranking, pictures]
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
         """Draw the bars of Table 1, the course over depth where there is one, and the best detectors' images."""

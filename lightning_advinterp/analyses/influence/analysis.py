@@ -19,6 +19,7 @@ from lightning_advinterp.attacks.loop.step import RandomSignStep, SignStep
 from lightning_advinterp.attacks.loop.threat import Linf
 from lightning_advinterp.core.randomness import mixed_seed, sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.explanations.influence import LastLayerInfluence, layer_size
 from lightning_advinterp.explanations.last_layer import fit_last_layer, penultimate, pooled
 from lightning_advinterp.metrics.heatmaps import (
@@ -50,13 +51,15 @@ class InfluenceAnalysis:
     Args:
         config: which layer and which attacks.
         task: which images are for what.
-        images: the data set, for pictures of training images; None: no exemplars are shown.
+        images: all that are looked at, for pictures of training images; None: no exemplars are shown.
         names: of the classes.
     """
 
     name = "influence"
 
-    def __init__(self, config: InfluenceConfig, task: Task, images: Any = None, names: Sequence[str] = ()) -> None:
+    def __init__(
+        self, config: InfluenceConfig, task: Task, images: ImageSet | None = None, names: Sequence[str] = ()
+    ) -> None:
         self.config, self.task = config, task
         self._images, self._names = images, names
         self._network: Network | None = None

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_advinterp.core.result import Row
+from lightning_advinterp.data.images import ImageSet
 
 
 @dataclass
@@ -27,13 +28,13 @@ class Exemplars:
 
 
 def exemplar_rows(
-    exemplars: Mapping[int, Exemplars], images: Any, names: Sequence[str]
+    exemplars: Mapping[int, Exemplars], images: ImageSet, names: Sequence[str]
 ) -> tuple[list[Row], dict[str, NDArray[Any]]]:
     """Return the table ``influence_exemplars``, a row per test image, attack and training image, and its arrays.
 
     Args:
         exemplars: by number of the test image.
-        images: the data set of all images, which know their numbers by ``indices``.
+        images: all that were looked at.
         names: of the classes.
 
     Returns:

@@ -1,7 +1,7 @@
 """The question of influence: which training images a prediction rests on, and how easily that changes."""
 
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from matplotlib.figure import Figure
 from rich.table import Table
@@ -13,6 +13,7 @@ from lightning_advinterp.analyses.influence.columns import INFLUENCE
 from lightning_advinterp.analyses.influence.config import InfluenceConfig, choose_images, make_task
 from lightning_advinterp.analyses.influence.figures import exemplars_page
 from lightning_advinterp.core.result import Result
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.report.brief import brief_table
 
 
@@ -28,10 +29,9 @@ class Influence(InfluenceConfig, Question):
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis of the images that were chosen."""
         images = scene.images
-        numbers = list(images.indices)
-        labels = images.labels if hasattr(images, "labels") else [images.dataset.labels[number] for number in numbers]
         config = replace(self, seed=scene.seed)
-        return [InfluenceAnalysis(config, make_task(labels, numbers, config), images, scene.class_names)]
+        task = make_task(_labels(images), images.indices, config)
+        return [InfluenceAnalysis(config, task, images, scene.class_names)]
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
         """Draw the page of exemplars."""
@@ -44,6 +44,20 @@ class Influence(InfluenceConfig, Question):
         columns += ["no_influence"] if any(row.get("no_influence") for row in rows) else []
         return brief_table(rows, columns, f"{title}: influence before and after, medians")
 
-    def choose(self, images: Any) -> list[int]:
+    def choose(self, images: ImageSet) -> list[int]:
         """Return the places of the images of few classes."""
-        return choose_images(list(images.labels), list(images.classes), self)
+        return choose_images(_labels(images), images.classes, self)
+
+
+def _labels(images: ImageSet) -> list[int]:
+    """Return the labels of images.
+
+    Raises:
+        ValueError: if they are not known before images are read.
+    """
+    if images.labels is None:
+        raise ValueError(
+            "influence: the labels of the images must be known before any is read, since few classes are chosen by "
+            "them; give the data set its labels as an attribute targets."
+        )
+    return list(images.labels)

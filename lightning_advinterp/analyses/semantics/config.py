@@ -3,10 +3,10 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from lightning_advinterp.analyses.base.classes import TargetClasses, semantic_classes
 from lightning_advinterp.analyses.distances.analysis import Pool
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.taxonomy.wordnet import Tree, UnconfirmedGuess
 from lightning_advinterp.units.spaces import Reduce
@@ -57,20 +57,20 @@ class SemanticsConfig:
             raise ValueError(f"sample must be 1 or more images, got {self.sample}.")
 
     def classes(
-        self, classes: Sequence[str], names: Sequence[str], dataset: Any, *, key: str = "semantics"
+        self, classes: Sequence[str], names: Sequence[str], images: ImageSet | None, *, key: str = "semantics"
     ) -> ClassSpace:
         """Return the classes that are compared.
 
         Args:
             classes: wnid or name of every output of the network.
             names: readable names; empty for none.
-            dataset: its ``labels``, where it has such, say which outputs are classes of the images.
+            images: their labels, where these are known, say which outputs are classes of the images.
             key: where a configuration holds these settings, for messages.
 
         Raises:
             ValueError: if classes have no synsets; says what to do.
         """
-        labels = getattr(dataset, "labels", None)
+        labels = None if images is None else images.labels
         try:
             return semantic_classes(
                 classes,

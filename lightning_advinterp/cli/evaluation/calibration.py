@@ -86,7 +86,7 @@ def attacks_on(
         return attacks, {}
     told = {
         data: {
-            "images": getattr(opened[data].calibration, "fingerprint", None),
+            "images": None if (images := opened[data].calibration) is None else images.fingerprint,
             "attacks": {name: asdict(one) for name, one in found.items()},
         }
         for data, found in calibration.items()
@@ -101,7 +101,8 @@ def _calibrate(
     configs = uncalibrated(evaluation.attack_configs())
     if not configs:
         return {}
-    _announce(images, configs, console)
+    assert images.calibration is not None
+    _announce(images, len(images.calibration), configs, console)
     if evaluation.dry_run:
         return {}
     return calibrate_attacks(
@@ -115,9 +116,8 @@ def _calibrate(
     )
 
 
-def _announce(images: Images, configs: Mapping[str, AttackConfig], console: Console) -> None:
+def _announce(images: Images, count: int, configs: Mapping[str, AttackConfig], console: Console) -> None:
     """Say what a calibration looks at, and at what cost."""
-    count = len(images.calibration)
     forwards, backwards = most_passes(configs, count)
     console.print(
         f"  calibration of {', '.join(configs)} on {count} images that are not reported on: "

@@ -88,7 +88,7 @@ def depends_on(
     found["versions"] = origin["versions"]
     for data in {evaluation.questions[name].data for name in names} & set(opened):
         reported = opened[data].reported
-        found[data] = [getattr(reported, "fingerprint", None), getattr(reported, "stamp", None), len(reported)]
+        found[data] = [reported.fingerprint, reported.stamp, len(reported)]
     if any(evaluation.questions[name].attacked for name in names):
         found["members"] = files
     return {key: digest(value) for key, value in found.items()}

@@ -4,15 +4,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from torch.utils.data import Subset
-
 from lightning_advinterp.analyses.base.protocol import Needs, Observation
 from lightning_advinterp.analyses.base.question import Data, Question
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.core.result import Result
-from lightning_advinterp.data.image_folder import ImageFolderDataset
-from lightning_advinterp.data.labels import balanced_subset, subset_indices
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.networks import Network
 
 
@@ -34,26 +31,21 @@ class Group:
     chooser: str
     names: tuple[str, ...]
 
-    def images(self, whole: Any, evaluation: Evaluation) -> Any:
-        """Return the images of a set, or a choice of them: seeded, and even over the classes where it has some."""
+    def images(self, whole: ImageSet, evaluation: Evaluation) -> ImageSet:
+        """Return the images of a set, or a seeded choice of them."""
         chosen = evaluation.questions[self.chooser].choose(whole) if self.chooser else None
         if chosen is not None:
-            places = chosen
-        elif self.limit is None or self.limit >= len(whole):
+            return whole.only(chosen)
+        if self.limit is None or self.limit >= len(whole):
             return whole
-        elif hasattr(whole, "only"):
-            labels = getattr(whole, "labels", None) or [0] * len(whole)
-            places = balanced_subset(labels, self.limit, evaluation.seed)
-        else:
-            places = subset_indices(len(whole), self.limit, evaluation.seed).tolist()
-        return whole.only(places) if hasattr(whole, "only") else Subset(whole, places)
+        return whole.only(whole.choice(self.limit, evaluation.seed))
 
 
 def groups_of(
     evaluation: Evaluation,
     attacks: Mapping[Data, Mapping[str, Attack]],
     outputs: int,
-    labels: Mapping[Data, Any],
+    labels: Mapping[Data, Sequence[int] | None],
     names: Sequence[str],
 ) -> list[Group]:
     """Return the analyses of an evaluation in groups, so that each gives the same alone and beside others.
@@ -81,19 +73,19 @@ class SkippedImages:
     """Remembers over an interruption which images could not be read; an analysis that looks at none itself.
 
     Args:
-        dataset: knows those of this start.
+        images: know those of this start.
     """
 
     name = "skipped"
 
-    def __init__(self, dataset: ImageFolderDataset) -> None:
-        self.dataset = dataset
+    def __init__(self, images: ImageSet) -> None:
+        self.images = images
         self._before: list[str] = []
 
     @property
     def paths(self) -> list[str]:
         """The images that could not be read."""
-        return sorted({*self._before, *self.dataset.bad_images})
+        return sorted({*self._before, *self.images.bad_images})
 
     def needs(self, network: Network) -> Needs:
         """No sweep."""

@@ -3,9 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
-
-from torch.utils.data import Subset
+from typing import cast
 
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
@@ -14,6 +12,7 @@ from lightning_advinterp.data.broden import BrodenError, check_concepts, open_co
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.networks import Network, preprocessing
@@ -122,8 +121,8 @@ class Images:
         taken: how many of the latter would have been reported on, had there been enough others.
     """
 
-    reported: Any
-    calibration: Any = None
+    reported: ImageSet
+    calibration: ImageSet | None = None
     taken: int = 0
 
 
@@ -157,7 +156,7 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
         if not calibration:
             return Images(world)
         more = ConceptWorld("test", limit + calibration, size=recipe.input_size)
-        return Images(world, Subset(more, range(limit, limit + calibration)))
+        return Images(world, more.only(range(limit, limit + calibration)))
     if evaluation.data is None:
         raise ValueError("data: give --data DIR, a folder of class folders (or of val/ with class folders).")
     outputs = subject.network.num_classes

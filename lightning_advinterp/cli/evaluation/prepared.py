@@ -114,8 +114,8 @@ def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Con
     for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     for images in opened.values():
-        if (labels := getattr(images.reported, "labelling", None)) is not None:
-            console.print(f"  {labels}", markup=False, highlight=False)
+        if (labelling := images.reported.labelling) is not None:
+            console.print(f"  {labelling}", markup=False, highlight=False)
 
 
 def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
@@ -129,6 +129,6 @@ def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
 def _stamps(opened: Mapping[Data, Images]) -> dict[str, list[str | None]]:
     """Return when images were last changed, where they are files; their fingerprints know paths alone, or sizes."""
     return {
-        data: [getattr(images.reported, "stamp", None), getattr(images.calibration, "stamp", None)]
+        data: [images.reported.stamp, None if images.calibration is None else images.calibration.stamp]
         for data, images in opened.items()
     }

@@ -16,7 +16,6 @@ from lightning_advinterp.cli.evaluation.groups import Group, SkippedImages
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
 from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.core.result import Result, described, joined
-from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images
 
@@ -50,17 +49,17 @@ def evaluate_group(
     evaluation, subject, left_out = prepared.evaluation, prepared.subject, prepared.left_out
     reported = prepared.opened[group.data].reported
     with prepared.checking(), left_out.whole(group.names):
-        dataset = group.images(reported, evaluation)
+        images = group.images(reported, evaluation)
     aimed = attacks[group.data]
     if group.aims:
-        labels = getattr(dataset, "labels", None) or reported.labels
-        aimed = aim_within(aimed, {int(label) for label in labels}, subject.network.num_classes)
+        assert images.labels is not None  # of images whose labels nobody says, nothing is known to aim at
+        aimed = aim_within(aimed, images.labels, subject.network.num_classes)
     while names := tuple(left_out.remaining(group.names)):
         scene = Scene(
             subject.network,
             subject.outputs,
             aimed,
-            dataset,
+            images,
             evaluation.questions,
             names,
             evaluation.layers,
@@ -92,25 +91,24 @@ def _run(
     prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Analysis]], journal: Path
 ) -> GroupOutcome | None:
     """Pass the images once, and draw the figures; in a dry run say what it would cost."""
-    questions, dataset = prepared.evaluation.questions, scene.images
-    skipped = [SkippedImages(dataset)] if isinstance(dataset, ImageFolderDataset) else []
-    analyses: list[Any] = [analysis for several in built.values() for analysis in several] + skipped
+    questions, images = prepared.evaluation.questions, scene.images
+    skipped = SkippedImages(images)
+    analyses: list[Any] = [*(analysis for several in built.values() for analysis in several), skipped]
     runner = _runner(prepared, scene, journal, analyses, names=list(built))
     if prepared.evaluation.dry_run:
         return None
     results = runner.run(analyses)
     for line in runner.counts.told():
         prepared.console.print(f"  {line}")
-    name_images(results, dataset)
+    name_images(results, images.path_of)
     outcomes: dict[str, Outcome] = {}
     for name, several in built.items():
         tables = declared_tables(name, questions)
         of_name = {analysis.name: described(results[analysis.name], tables, BESIDE) for analysis in several}
         figures = questions[name].figures(joined(name, list(of_name.values())), prepared.subject.title)
         outcomes[name] = Outcome({key: result for key, result in of_name.items() if _holds(result)}, figures)
-    for analysis in skipped:
-        analysis.dataset.report_bad_images()
-    return GroupOutcome(outcomes, [path for analysis in skipped for path in analysis.paths])
+    images.report_bad_images()
+    return GroupOutcome(outcomes, skipped.paths)
 
 
 def _runner(prepared: Prepared, scene: Scene, journal: Path, analyses: Sequence[Any], names: Sequence[str]) -> Runner:

@@ -17,7 +17,6 @@ from lightning_advinterp.cli.evaluation.inputs import Subject
 from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evaluation
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
 from lightning_advinterp.cli.evaluation.running import evaluate_group
-from lightning_advinterp.data.image_folder import ImageFolderDataset
 
 
 def evaluate_network(
@@ -75,15 +74,14 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     prepared.origin["settings"]["attacks"] = described
     prepared.origin.update(calibrated)
     outcomes: dict[str, Outcome] = {}
-    labels = {data: getattr(images.reported, "labels", None) for data, images in prepared.opened.items()}
+    labels = {data: images.reported.labels for data, images in prepared.opened.items()}
     for group in groups_of(evaluation, attacks, network.num_classes, labels, prepared.names):
         ended = evaluate_group(prepared, attacks, group, folder)
         if ended is None:
             continue
         outcomes |= ended.outcomes
-        if isinstance(prepared.opened[group.data].reported, ImageFolderDataset):
-            entry = prepared.origin[group.data]
-            entry["skipped"] = sorted({*entry.get("skipped", []), *ended.skipped})
+        entry = prepared.origin[group.data]
+        entry["skipped"] = sorted({*entry.get("skipped", []), *ended.skipped})
     with prepared.checking():
         prepared.left_out.refuse_if_all(prepared.names)
     return outcomes

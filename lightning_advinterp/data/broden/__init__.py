@@ -5,7 +5,7 @@ concept world as one.
 """
 
 from lightning_advinterp.data.broden.check import check_set
-from lightning_advinterp.data.broden.concept_set import ConceptSet, check_concepts, open_concepts
+from lightning_advinterp.data.broden.concept_set import ConceptSet, as_concept_set, check_concepts, open_concepts
 from lightning_advinterp.data.broden.dataset import BrodenDataset
 from lightning_advinterp.data.broden.findings import BrodenError, Finding
 from lightning_advinterp.data.broden.folders import build_set
@@ -24,6 +24,7 @@ __all__ = [
     "Finding",
     "Label",
     "Segmentation",
+    "as_concept_set",
     "build_set",
     "check_concepts",
     "check_set",

@@ -2,14 +2,14 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 from lightning_advinterp.data.broden.check import check_files
 from lightning_advinterp.data.broden.dataset import BrodenDataset
 from lightning_advinterp.data.broden.maps import Segmentation
 from lightning_advinterp.data.broden.rendered import ConceptWorldConcepts
 from lightning_advinterp.data.broden.vocabulary import Concept
-from lightning_advinterp.data.images import ImageSet
+from lightning_advinterp.data.images import ImageSet, missing_members
 
 CONCEPT_WORLD = "concept_world"
 
@@ -50,6 +50,20 @@ def open_concepts(concepts: str | Path, size: int, *, n: int = 1000, seed: int =
     if str(concepts) == CONCEPT_WORLD:
         return ConceptWorldConcepts(n, size=size, seed=seed)
     return BrodenDataset(concepts, size=size)
+
+
+def as_concept_set(images: ImageSet) -> ConceptSet:
+    """Return images that have labels of concepts.
+
+    Raises:
+        ValueError: if they have none.
+    """
+    if missing := missing_members(images, ConceptSet):
+        raise ValueError(
+            f"concepts: {type(images).__name__} has no labels of concepts (it lacks {', '.join(missing)}); take a set "
+            f"in Broden's format or {CONCEPT_WORLD}, see open_concepts."
+        )
+    return cast(ConceptSet, images)
 
 
 def check_concepts(concepts: ConceptSet, *, progress: bool = False) -> None:

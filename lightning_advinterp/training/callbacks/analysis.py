@@ -23,8 +23,10 @@ from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.result import Result, joined
 from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
 from lightning_advinterp.data.class_labels import Outputs
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.loaders import Workers, worker_count
+from lightning_advinterp.datamodules.described import Described, describe
 from lightning_advinterp.report.plain import PlainWriter
 from lightning_advinterp.training.callbacks.watched import loading_workers, validation_set
 from lightning_advinterp.training.module import RobustClassifier
@@ -97,7 +99,7 @@ class AnalysisCallback(pl.Callback):
         """Return the attacks by name."""
         return self._attacks
 
-    def prepare(self, module: RobustClassifier, data: Any) -> None:
+    def prepare(self, module: RobustClassifier, data: pl.LightningDataModule | None) -> None:
         """Open what the questions look at, and see that they suit the network, before the first step.
 
         Args:
@@ -109,8 +111,9 @@ class AnalysisCallback(pl.Callback):
         """
         if self.about_concepts and self._concept_set is None:
             self._concept_set = self._open_concepts(module)
-        images = self._concept_set if self.about_concepts else getattr(data, "val_dataset", None)
-        self._scene = self._set_scene(module, data, images)
+        said = describe(data)
+        images: ImageSet = said.validation if self._concept_set is None else self._concept_set
+        self._scene = self._set_scene(module, said, images)
         for analysis in self.analyses():
             for sweep in analysis.needs(module.network).sweeps:
                 module.network.check(sweep.layers)
@@ -126,13 +129,12 @@ class AnalysisCallback(pl.Callback):
             raise type(error)(f"{self.questions[0].name}.concepts: {error}") from None
         return chosen
 
-    def _set_scene(self, module: RobustClassifier, data: Any, images: Any) -> Scene:
-        classes = list(getattr(data, "classes", getattr(module, "classes", ())))
-        names = list(getattr(data, "class_names", getattr(module, "class_names", ())))
-        attacks = self._attacks
-        labels = getattr(images, "labels", None)
+    def _set_scene(self, module: RobustClassifier, said: Described, images: ImageSet) -> Scene:
+        classes = module.classes if said.classes is None else said.classes
+        names = module.class_names if said.class_names is None else said.class_names
+        attacks, labels = self._attacks, images.labels
         if labels is not None and any(question.chooses_targets_among_images for question in self.questions):
-            attacks = aim_within(attacks, {int(label) for label in labels}, module.network.num_classes)
+            attacks = aim_within(attacks, labels, module.network.num_classes)
         together = tuple(question.name for question in self.questions)
         outputs = Outputs(classes, names)
         return Scene(module.network, outputs, attacks, images, self._settings, together, seed=self.seed)
@@ -155,9 +157,9 @@ class AnalysisCallback(pl.Callback):
         """Whether this validation epoch is one to ask at."""
         return not trainer.sanity_checking and (trainer.current_epoch + 1) % self.every_n_epochs == 0
 
-    def dataset(self, trainer: pl.Trainer | None, pl_module: RobustClassifier | None) -> Any:
+    def dataset(self, trainer: pl.Trainer | None, pl_module: RobustClassifier | None) -> ImageSet:
         """Return the images of which a choice is looked at: the validation images, or the concept set."""
-        if self.about_concepts:
+        if self._concept_set is not None:
             return self._concept_set
         assert trainer is not None
         return validation_set(trainer)
@@ -188,7 +190,7 @@ class AnalysisCallback(pl.Callback):
         for tag, figure in self.figures(results, f"epoch {trainer.current_epoch + 1}").items():
             writer.add_figure(tag, figure, trainer.global_step, close=False)
 
-    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], dataset: Any) -> None:
+    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], images: ImageSet) -> None:
         """Write files beside the log in ``folder``; called on the first process, where there is a log on disk."""
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
@@ -206,12 +208,12 @@ class AnalysisCallback(pl.Callback):
         if trainer.is_global_zero:
             folder = next((logger.log_dir for logger in trainer.loggers if logger.log_dir), None)
             if folder is not None:
-                self.write(Path(folder), trainer, answer.results, answer.dataset)
+                self.write(Path(folder), trainer, answer.results, answer.images)
             for logger in trainer.loggers:
                 if isinstance(logger, TensorBoardLogger):
                     self.draw(PlainWriter(logger.experiment), trainer, answer.results)
         if self.announced:
-            trainer.print(f"{self.name}: {answer.images} images in {answer.seconds:.1f} s")
+            trainer.print(f"{self.name}: {answer.count} images in {answer.seconds:.1f} s")
         scalars = self.scalars(answer.results) | {f"time/{self.name}": answer.seconds}
         for key, value in scalars.items():
             shown = key.startswith("val/") and not key.endswith("5")
@@ -240,14 +242,14 @@ class Answer:
 
     Attributes:
         results: by question.
-        dataset: what was looked at.
-        images: how many of it.
+        images: what was looked at.
+        count: at how many of them.
         seconds: how long the run took.
     """
 
     results: Mapping[str, Result]
-    dataset: Any
-    images: int
+    images: ImageSet
+    count: int
     seconds: float
 
 
@@ -255,14 +257,14 @@ def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: Robu
     """Answer the questions of callbacks that share a run, and leave each its answer."""
     started = time.monotonic()
     first = callbacks[0]
-    dataset = first.dataset(trainer, module)
+    images = first.dataset(trainer, module)
     built = {callback: callback.built() for callback in callbacks}
     attacks: dict[str, Attack] = {}
     for callback in callbacks:
         attacks |= callback._shown_attacks()
     runner = Runner(
         module.network,
-        dataset,
+        images,
         attacks=attacks,
         batch_size=first.batch_size,
         device=module.device,
@@ -281,7 +283,7 @@ def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: Robu
         answers = {
             name: joined(name, [results[analysis.name] for analysis in some]) for name, some in questions.items()
         }
-        callback._answer = Answer(answers, dataset, len(runner.indices), seconds)
+        callback._answer = Answer(answers, images, len(runner.indices), seconds)
 
 
 def _due(trainer: pl.Trainer) -> list[AnalysisCallback]:

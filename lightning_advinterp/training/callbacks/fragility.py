@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import pytorch_lightning as pl
 
@@ -11,6 +11,7 @@ from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.analyses.fragility.question import Fragility
 from lightning_advinterp.analyses.registry import as_question
 from lightning_advinterp.core.result import Result
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.report.save import name_images, save_tables
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
@@ -66,10 +67,10 @@ class FragilityCallback(AnalysisCallback):
             [as_question(Fragility, settings)], (), every_n_epochs, limit, batch_size, seed, num_workers=num_workers
         )
 
-    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], dataset: Any) -> None:
+    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], images: ImageSet) -> None:
         """Write the tables that ``evaluate.py`` writes."""
         found = results["fragility"]
         tables = {name: rows for name, rows in found.tables.items() if name != "fragility_pictures"}
         shown = {"fragility": replace(found, tables=tables)}  # TensorBoard has the pictures
-        name_images(shown, dataset)
+        name_images(shown, images.path_of)
         save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", shown)
