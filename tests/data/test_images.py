@@ -88,7 +88,7 @@ def test_sets_with_labels_of_concepts_say_so(own_sets):
         if "concepts" in name:
             assert as_concept_set(images) is images
         else:
-            with pytest.raises(ValueError, match="has no labels of concepts .*segmentation"):
+            with pytest.raises(ValueError, match=r"has no labels of concepts .*segmentation"):
                 as_concept_set(images)
     assert missing_members(BrodenDataset, ConceptSet)[:1] == ["categories"]  # that is set when a set is opened
 
