@@ -19,11 +19,13 @@ class ClassCentres:
         classes: int64 ``[C]``, the labels that have images.
         means: ``[C, D]``.
         whitening: W ``[D, D]`` with WᵀW = Σ⁻¹; None where every image lies in its class's centre.
+        white: the means, whitened, ``[C, D]``; likewise.
     """
 
     classes: Tensor
     means: Tensor
-    whitening: Tensor | None
+    whitening: Tensor | None = None
+    white: Tensor | None = None
 
     @classmethod
     def of(cls, features: Tensor, labels: Tensor, shrinkage: float) -> Self:
@@ -46,11 +48,12 @@ class ClassCentres:
         covariance = centred.T @ centred / len(features)
         scale = covariance.diagonal().mean()
         if not bool(scale > 0):
-            return cls(classes, means, None)
+            return cls(classes, means)
         covariance = (1 - shrinkage) * covariance + shrinkage * scale * torch.eye(len(covariance), dtype=torch.float64)
         factor = torch.linalg.cholesky(covariance)
         identity = torch.eye(len(covariance), dtype=torch.float64)
-        return cls(classes, means, torch.linalg.solve_triangular(factor, identity, upper=False))
+        whitening = torch.linalg.solve_triangular(factor, identity, upper=False)
+        return cls(classes, means, whitening, means @ whitening.T)
 
     def mahalanobis(self, features: Tensor) -> Tensor:
         """Return min_c (φ − μ_c)ᵀ Σ⁻¹ (φ − μ_c), ``[B, D] -> [B]``.
@@ -58,11 +61,10 @@ class ClassCentres:
         Raises:
             ValueError: if no class has two different images.
         """
-        if self.whitening is None:
+        if self.whitening is None or self.white is None:
             raise ValueError("mahalanobis needs two different images of a class: their spread about the centre is 0.")
-        whitening = self.whitening.to(features.device)
-        white, means = features.double() @ whitening.T, self.means.to(features.device) @ whitening.T
-        return _squared_distances(white, means).amin(dim=1)
+        points = features.double() @ self.whitening.to(features.device).T
+        return _squared_distances(points, self.white.to(features.device)).amin(dim=1)
 
     def distance(self, features: Tensor) -> Tensor:
         """Return min_c ‖φ − μ_c‖₂, ``[B, D] -> [B]``."""

@@ -1,20 +1,24 @@
 """Detection from images to tables: disjoint parts, numbers against torchmetrics, processes, interruptions."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import pytest
 import torch
 from analyses.tables import assert_same_tables
-from detection_runs import ATTACKS, Numbered, analysis_of, labelled, run_detection, sharp_network
+from detection_runs import ATTACKS, SIMILARITY, Numbered, analysis_of, labelled, run_detection, sharp_network
 from helpers import fingerprint
 from processes import detection_on_a_share, on_processes
+from torch.autograd import gradcheck
 from torchmetrics.functional.classification import binary_auroc
 
 from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.detection.adaptive import AdaptiveAttack, Evasion, Level
 from lightning_advinterp.analyses.detection.config import DETECTORS, DetectionConfig
 from lightning_advinterp.analyses.detection.parts import check_spread, divide
 from lightning_advinterp.analyses.detection.question import Detection
+from lightning_advinterp.analyses.detection.scorer import Scorer
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.result import REAL
 from lightning_advinterp.metrics.detection_scores import TRUST
@@ -177,6 +181,38 @@ def test_an_interrupted_run_goes_on(at, tmp_path):
     with pytest.raises(OSError, match="power cut"):
         start(Faulty(batch, at))
     assert_same_tables(start(Faulty(batch, 140 + 40 - at + 16)), expected, tolerance=1e-5)
+
+
+@pytest.mark.parametrize("score", ["max_softmax", "margin", "energy", "mahalanobis", "knn"])
+def test_the_gradient_of_the_adaptive_objective(score):
+    """Of scores whose surrogate is the score itself; elsewhere a gradient stands for one that is not there."""
+    network, config = sharp_network(), DetectionConfig()
+    x = labelled(60).image
+    with torch.no_grad():
+        logits, read = network.forward_features(x, ("penultimate",))
+    scorer = Scorer(network, config, read["penultimate"], logits.argmax(1), SIMILARITY)
+    level = Level(threshold=0.0, middle=-1000.0, scale=1.0)  # far below: the score counts everywhere
+    attack = AdaptiveAttack(scorer, score, level, norm="linf", eps=0.1, weights=[2.0])
+    point = x[:2, :, :6, :6].clone().requires_grad_()
+    goal = Evasion(logits[:2].argmax(1), None, keys=torch.arange(2))
+    goal.begin(point.detach())
+    assert gradcheck(lambda images: attack.objective(network, images, point, goal)[0], point)
+
+
+@pytest.mark.parametrize("score", ["semantic_support", "concept_disagreement", "squeezing"])
+def test_scores_without_a_gradient_are_given_one(score):
+    network, config = sharp_network(), DetectionConfig()
+    x = labelled(60).image
+    with torch.no_grad():
+        logits, read = network.forward_features(x, ("penultimate",))
+    scorer = Scorer(network, config, read["penultimate"], logits.argmax(1), SIMILARITY)
+    point = x[:4].clone().requires_grad_()
+    look = scorer.look(point, (score,))
+    surrogate = scorer.score(score, replace(look, attacked=True))
+    (gradient,) = torch.autograd.grad(surrogate.sum(), point)
+    assert gradient.flatten(1).any(1).all()
+    if score != "semantic_support":  # there it is a smooth score, elsewhere the score's own value
+        assert torch.equal(surrogate, scorer.score(score, look))
 
 
 def test_the_network_is_left_as_it_was():

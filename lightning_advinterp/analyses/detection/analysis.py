@@ -17,6 +17,7 @@ from lightning_advinterp.analyses.detection.scorer import LAYER, LINEAR_HEAD, Lo
 from lightning_advinterp.analyses.detection.tables import Adaptive, Kind, Outcome, build_tables
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.budget import parse_budget
+from lightning_advinterp.attacks.loop.goal import full_precision
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.metrics import detection_scores as scores
@@ -137,10 +138,10 @@ class DetectionAnalysis(Summed):
     def _read(self, numbers: Sequence[int], seen: Observation) -> None:
         """Keep what the images that are learned from, and those that calibrate, are to the network."""
         assert self._network is not None
-        logits, features = seen.logits[REAL].float(), vectors(seen.activations[REAL][LAYER]).float()
+        logits, features = full_precision(seen.logits[REAL]), full_precision(vectors(seen.activations[REAL][LAYER]))
         learn = [place for place, number in enumerate(numbers) if number in self.parts.learn]
         for place in learn:
-            row = torch.cat([seen.label[place, None].float(), features[place]])
+            row = torch.cat([seen.label[place, None].to(features), features[place]])
             self._learned[numbers[place]] = row.cpu()
         calibrate = [place for place, number in enumerate(numbers) if number in self.parts.calibrate]
         if not calibrate:
@@ -150,7 +151,7 @@ class DetectionAnalysis(Summed):
         if "squeezing" in self.config.measured:
             with torch.no_grad():
                 both = scores.squeezed(seen.images[REAL][at], self.config.bits, self.config.filter)
-                parts += [self._network(images).float() for images in both]
+                parts += [full_precision(self._network(images)) for images in both]
         rows = torch.cat(parts, dim=1).cpu()
         self._calibrated.update(zip((numbers[place] for place in calibrate), rows, strict=True))
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.analyses.detection.config import DetectionConfig
+from lightning_advinterp.attacks.loop.goal import full_precision
 from lightning_advinterp.metrics import detection_scores as scores
 from lightning_advinterp.metrics.feature_reference import ClassCentres, ConceptPresence, Neighbours, UnitMeanings
 from lightning_advinterp.metrics.support import semantic_support, support_of
@@ -140,11 +141,11 @@ class Scorer:
         if known is None:
             logits, read = self.network.forward_features(images, (LAYER,))
             known = logits, read[LAYER]
-        logits, features = known[0].float(), vectors(known[1]).float()
+        logits, features = full_precision(known[0]), full_precision(vectors(known[1]))
         others: tuple[Tensor, ...] = ()
         if "squeezing" in names:
             both = scores.squeezed(images, self.config.bits, self.config.filter)
-            others = tuple(self.network(one).float() for one in both)
+            others = tuple(full_precision(self.network(one)) for one in both)
         return Look(logits, features, logits.detach().argmax(dim=1), others)
 
     def score(self, name: str, look: Look) -> Tensor:
