@@ -117,3 +117,19 @@ def detection_on_a_share(rank, world_size, count):
     from detection_runs import run_detection
 
     return run_detection(count, rank=rank, world_size=world_size).tables
+
+
+def promotion_on_a_share(rank, world_size, count):
+    """The tables of promotion that one process reports of its share of ``count`` images."""
+    from analyses.test_promotion import ATTACKS, CONFIG
+    from helpers import Memory, small_batch, small_network
+
+    from lightning_advinterp.analyses import Runner
+    from lightning_advinterp.analyses.promotion.analysis import PromotionAnalysis
+    from lightning_advinterp.attacks.prediction.presets import create_attacks
+
+    attacks, data = create_attacks(ATTACKS), Memory(small_batch(n=count, dtype=torch.float64))
+    runner = Runner(
+        small_network().double(), data, attacks=attacks, batch_size=4, seed=4, rank=rank, world_size=world_size
+    )
+    return runner.run([PromotionAnalysis(CONFIG, attacks, list("abcde"))])["promotion"].tables

@@ -73,7 +73,7 @@ def paired_bootstrap(
     return intervals
 
 
-def image_weights(images: int, *, replicates: int = 2000, seed: int = 0) -> Tensor:
+def image_weights(images: int, *, replicates: int = 1000, seed: int = 0) -> Tensor:
     """Return how often each replicate draws each image, float64 ``[R, N]``.
 
     Cells or pixels of one image are no independent evidence; images are.

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.base.states import Summed
-from lightning_advinterp.analyses.fragility.state import as_grey, as_image
+from lightning_advinterp.analyses.fragility.state import as_image
 from lightning_advinterp.analyses.promotion.config import PromotionConfig
 from lightning_advinterp.analyses.promotion.correlation import cell_correlations
 from lightning_advinterp.analyses.promotion.maps import PAIRS, Looked, Maps, map_scores
@@ -148,7 +148,7 @@ class PromotionAnalysis(Summed):
         name = self._maps.names[0]
         entry: Entry = {"image": as_image(x[at]), "adversarial": as_image(x_adv[at]), "map": name}
         for which in ("true", "target"):
-            entry[which] = as_grey(looked["real"].maps[name, which][at].sum(0).clamp(min=0))
+            entry[which] = _scaled(looked["real"].maps[name, which][at].sum(0))
         self.pictures[kind][number] = entry
 
     def _trim(self) -> None:
@@ -185,3 +185,9 @@ class PromotionAnalysis(Summed):
                     len(numbers),
                     count,
                 )
+
+
+def _scaled(heatmap: Tensor) -> Tensor:
+    """Return a signed map ``[H, W]`` as uint8 from its lowest value to its highest, on the CPU."""
+    heatmap = heatmap - heatmap.min()
+    return (255 * heatmap / heatmap.max().clamp(min=torch.finfo(heatmap.dtype).tiny)).round().byte().cpu()

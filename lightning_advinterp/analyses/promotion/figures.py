@@ -113,37 +113,38 @@ def agreement_grids(rows: Sequence[Row], title: str = "") -> Figure:
 
 
 def score_curves(rows: Sequence[Row], title: str = "") -> Figure:
-    """Draw the interpretability score over the percentile for the four maps, beside its controls.
+    """Draw how far the interpretability score exceeds chance over the percentile, beside its two other controls.
 
     Args:
         rows: the table ``promotion_is_summary``.
         title: above the figure.
     """
     kinds, maps = (list(dict.fromkeys(row[key] for row in rows)) for key in ("images", "map"))
-    figure = Figure(figsize=(1.2 + 2.9 * len(kinds), 0.9 + 2.5 * len(maps)), layout="constrained")
+    figure = Figure(figsize=(max(5.4, 1.2 + 2.9 * len(kinds)), 1.1 + 2.3 * len(maps)), layout="constrained")
     grid = figure.subplots(len(maps), len(kinds), squeeze=False, sharex=True, sharey=True)
     for axes, (name, kind) in zip(grid.flat, [(name, kind) for name in maps for kind in kinds], strict=True):
         own = [row for row in rows if (row["map"], row["images"]) == (name, kind)]
+        axes.axhline(0, color="black", ls="--", lw=1, label="chance")
         for (of, which), colour in _LINES.items():
             line = [row for row in own if (row["of"], row["class"]) == (of, which)]
             x = [row["percentile"] for row in line]
-            low, middle, high = (_column(line, key) for key in ("score_low", "score", "score_high"))
+            low, middle, high = (_column(line, f"minus_chance{key}") for key in ("_low", "", "_high"))
             axes.plot(x, middle, color=colour, marker="o", ms=2.5, lw=1.2, label=f"{of} image, {which} class")
             axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
         x = list(dict.fromkeys(row["percentile"] for row in own))
-        axes.plot(x, [_mean(own, p, "chance") for p in x], color="black", ls="--", lw=1, label="chance")
         for control, style, words in (("rolled", ":", "the maps rolled"), ("other", "-.", "another image's maps")):
-            axes.plot(x, [_mean(own, p, control) for p in x], color="#666666", ls=style, lw=1.1, label=words)
+            level = [_mean(own, percentile, control) - _mean(own, percentile, "chance") for percentile in x]
+            axes.plot(x, level, color="#666666", ls=style, lw=1.1, label=words)
         axes.set_title(f"{kind}, {name.replace('_', '-')}", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
         axes.tick_params(labelsize=7)
     for axes in grid[-1]:
         axes.set_xlabel("percentile P", fontsize=8)
     for axes in grid[:, 0]:
-        axes.set_ylabel("interpretability score", fontsize=8)
+        axes.set_ylabel("score − √(1 − P/100)", fontsize=8)
     handles, labels = grid[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
-    figure.suptitle(title, fontsize=10)
+    figure.legend(handles, labels, loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    figure.suptitle(f"{title}: interpretability score beyond chance", fontsize=10)
     return figure
 
 
