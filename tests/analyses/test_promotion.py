@@ -232,7 +232,8 @@ def test_interpretability_scores_of_all_pairs(found):
                             assert missing(row["score"])
                             continue
                         for key, values in (("score", own), ("rolled", rolled), ("other", foreign)):
-                            assert row[key] == pytest.approx(float(values[0, place]), rel=1e-6, abs=1e-9, nan_ok=True)
+                            value = float(values[0, place])
+                            assert row[key] == (None if math.isnan(value) else pytest.approx(value, rel=1e-6, abs=1e-9))
                         assert row["chance"] == math.sqrt(1 - percentile / 100)
     assert list(found.tables["promotion_is"][0])[:9] == [
         *("image", "images", "map", "of", "class", "percentile", "score", "chance", "rolled"),
@@ -422,6 +423,13 @@ def test_images_that_are_not_square_and_a_linear_network():
     } == {1.0}
 
 
+def test_all_columns_are_declared(found):
+    declared = {table.name: [column.name for column in table.columns] for table in Promotion.tables}
+    assert {name for name, rows in found.tables.items() if rows} == set(declared)
+    for name, rows in found.tables.items():
+        assert [key for key in rows[0] if key not in ("norm", "success")] == declared[name], name
+
+
 def test_what_is_printed_and_drawn(found):
     question = Promotion(cell=5)
     console = Console(file=io.StringIO(), width=140)
@@ -432,7 +440,7 @@ def test_what_is_printed_and_drawn(found):
     agreement = [row for row in found.tables["promotion_agreement"] if row["effect"] == "all"]
     for row in agreement:
         assert (
-            f"{row['images']}: {100 * row['agreement']:.0f} % of the cells have one type under all nine forms" in text
+            f"{row['images']}: {100 * row['agreement']:.1f} % of the cells have one type under all nine forms" in text
         )
     held = [row for row in found.tables["promotion_conclusions"] if row["holds"]]
     for row in held:

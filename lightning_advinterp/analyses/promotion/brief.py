@@ -8,6 +8,7 @@ from lightning_advinterp.analyses.promotion.tables import SETTINGS, SWEEP
 from lightning_advinterp.core.result import Row
 from lightning_advinterp.metrics.promotion import THRESHOLD, XI
 from lightning_advinterp.report.brief import brief_table
+from lightning_advinterp.report.table import percent
 
 SHORT = {"raw": "raw", "centred": "centred", "log_probability": "log p"}
 """What figures and the terminal call the logits."""
@@ -53,8 +54,8 @@ def spoken(tables: Mapping[str, Sequence[Row]]) -> list[str]:
             continue
         kind = row["images"]
         lines.append(
-            f"{kind}: {100 * row['agreement']:.0f} % of the cells have one type under all nine forms "
-            f"({100 * row['chance']:.0f} % by chance)."
+            f"{kind}: {percent(row['agreement'])} % of the cells have one type under all nine forms "
+            f"({percent(row['chance'])} % by chance)."
         )
         for scope, where in ((SETTINGS, "at this ξ and threshold"), (SWEEP, "and at every ξ and threshold")):
             claims = [one for one in tables["promotion_conclusions"] if (one["images"], one["scope"]) == (kind, scope)]

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from lightning_advinterp.analyses.promotion.brief import SHORT, form_rows
 from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.metrics.promotion import EFFECTS, LOGITS, TYPES
+from lightning_advinterp.report.table import percent
 
 COLOURS = {
     "suppression": "#3b6ea5",
@@ -56,11 +57,18 @@ def share_bars(result: Result, title: str = "") -> Figure:
         for place, row in enumerate(rows):
             _stack(axes, [row[name] for name in TYPES], place - 0.1, 0.52)
             _stack(axes, [row[f"{name}_by_l2"] for name in TYPES], place + 0.28, 0.16)
-            axes.plot(row["counter"], place - 0.1, marker="|", color="black", ms=12, mew=1.5)
+            axes.plot(
+                np.nan if row["counter"] is None else row["counter"],
+                place - 0.1,
+                marker="|",
+                color="black",
+                ms=12,
+                mew=1.5,
+            )
         agreement = next(
             row for row in result.tables["promotion_agreement"] if (row["images"], row["effect"]) == (kind, "all")
         )
-        told = f"{100 * agreement['agreement']:.0f} % of cells alike under all"
+        told = f"{percent(agreement['agreement'])} % of cells alike under all"
         axes.set(xlim=(0, 1), xlabel="share of cells", title=f"{kind}\n{told}")
         axes.title.set_fontsize(8)
         axes.set_yticks(range(len(rows)), [row["form"] for row in rows], fontsize=7)
@@ -73,10 +81,10 @@ def share_bars(result: Result, title: str = "") -> Figure:
     return figure
 
 
-def _stack(axes: Axes, shares: Sequence[float], place: float, height: float) -> None:
+def _stack(axes: Axes, shares: Sequence[float | None], place: float, height: float) -> None:
     left = 0.0
     for name, share in zip(TYPES, shares, strict=True):
-        if name != "inactive":  # a share of all cells, the others of the active ones
+        if name != "inactive" and share is not None:  # a share of all cells, the others of the active ones
             axes.barh(place, share, height, left=left, color=COLOURS[name], lw=0)
             left += share
 
@@ -99,7 +107,7 @@ def agreement_grids(rows: Sequence[Row], title: str = "") -> Figure:
             if row["images"] == kind and row["effect"] != "all":
                 first = forms.index((row["effect"], row["logits"]))
                 second = forms.index((row["other_effect"], row["other_logits"]))
-                values[second, first] = 100 * row["agreement"]
+                values[second, first] = np.nan if row["agreement"] is None else 100 * row["agreement"]
         axes.imshow(values, cmap="viridis", vmin=0, vmax=100)
         for (y, x), value in np.ndenumerate(values):
             if not np.isnan(value):

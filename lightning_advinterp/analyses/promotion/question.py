@@ -10,6 +10,7 @@ from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.promotion.analysis import PromotionAnalysis
 from lightning_advinterp.analyses.promotion.brief import promotion_brief
+from lightning_advinterp.analyses.promotion.columns import PROMOTION
 from lightning_advinterp.analyses.promotion.config import PromotionConfig
 from lightning_advinterp.analyses.promotion.figures import promotion_figures
 from lightning_advinterp.core.result import Result
@@ -21,6 +22,7 @@ class Promotion(PromotionConfig, Question):
 
     name: ClassVar[str] = "promotion"
     main_figure: ClassVar[str] = "shares"
+    tables = PROMOTION
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis of all attacks."""
