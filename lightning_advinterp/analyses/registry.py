@@ -16,6 +16,7 @@ from lightning_advinterp.analyses.panels.patches import PatchesConfig
 from lightning_advinterp.analyses.panels.question import Panels
 from lightning_advinterp.analyses.promotion.question import Promotion
 from lightning_advinterp.analyses.semantics.question import Semantics
+from lightning_advinterp.analyses.tracing.question import Tracing
 from lightning_advinterp.core.registry import import_class
 
 AnyQuestion = TypeVar("AnyQuestion", bound=Question)
@@ -26,6 +27,7 @@ QUESTIONS: dict[str, type[Question]] = {
         *(Accuracy, Predictions, Dissection, Semantics, Distances, Panels, Curvature, Fragility, Influence),
         Promotion,
         Detection,
+        Tracing,
     )
 }
 """Every question of the package by its name on the command line."""
@@ -33,7 +35,7 @@ QUESTIONS: dict[str, type[Question]] = {
 SETTINGS: dict[str, type[Any]] = {"patches": PatchesConfig}
 """Further groups of settings that questions read."""
 
-PLANNED = ("sensitivity", "tracing")
+PLANNED = ("sensitivity",)
 """Names that are reserved for questions to come."""
 
 

@@ -105,6 +105,7 @@ def save_results(
     figures: Mapping[str, Figure],
     provenance: Mapping[str, Any],
     *,
+    pages: Mapping[str, str] = MappingProxyType({}),
     more: Mapping[str, Any] = MappingProxyType({}),
     keep: Mapping[str, Any] | None = None,
 ) -> None:
@@ -116,6 +117,7 @@ def save_results(
         results: by analysis.
         figures: by name.
         provenance: settings, seed, hashes and versions, common to all.
+        pages: HTML by the file's name, see :func:`page_files`.
         more: what else stands in ``results.json``.
         keep: the part of the folder's record whose files stay (``scalars``, ``results``, ``files``), found by the same
             evaluation before.
@@ -133,16 +135,20 @@ def save_results(
                 write_atomically(stage / "images" / f"{name}.png", partial(Image.fromarray(array).save, format="png"))
             else:
                 write_atomically(stage / "arrays" / f"{name}.npz", partial(np.savez_compressed, values=array))
+        for name, page in pages.items():
+            write_text(stage / name, page)
         scalars = {name: result.scalars for name, result in results.items()}
         summary = _json({"scalars": {**({} if keep is None else keep["scalars"]), **scalars}, "provenance": provenance})
-        drawn = list(map(file_name, figures))
+        drawn, linked = list(map(file_name, figures)), list(pages)
         for name in kept_files:
             path = Path(name)
             if path.suffix == ".csv" and path.stem not in tables:
                 tables[path.stem] = _read_table(folder / path)
             if path.parent.name == "figures" and path.stem not in drawn:
                 drawn.append(path.stem)
-        write_text(stage / "index.html", _page(tables, drawn, summary["provenance"]))
+            if path.suffix == ".html" and path.parent.name and name not in linked:
+                linked.append(name)
+        write_text(stage / "index.html", _page(tables, drawn, linked, summary["provenance"]))
         stored = {
             **({} if keep is None else keep["results"]),
             **{name: listed(result) for name, result in results.items()},
@@ -164,13 +170,19 @@ def save_table(folder: Path, folders: Sequence[str], printed: Sequence[Row]) -> 
         write_record(stage, {"folders": list(folders), "files": digests(stage)})
 
 
-def written(results: Mapping[str, Result], figures: Iterable[str]) -> Iterator[str]:
-    """Yield the files that :func:`save_results` writes of results and figures, beside the page and the record."""
+def page_files(name: str, pages: Mapping[str, str]) -> dict[str, str]:
+    """Return a question's pages by the names of their files, ``<question>/<page>.html``."""
+    return {f"{file_name(name)}/{file_name(page)}.html": text for page, text in pages.items()}
+
+
+def written(results: Mapping[str, Result], figures: Iterable[str], pages: Iterable[str] = ()) -> Iterator[str]:
+    """Yield the files that :func:`save_results` writes, beside the page of all and the record."""
     for result in results.values():
         yield from (f"{file_name(name)}.csv" for name, rows in result.tables.items() if rows)
         for name, array in result.arrays.items():
             yield f"images/{file_name(name)}.png" if array.dtype == np.uint8 else f"arrays/{file_name(name)}.npz"
     yield from (f"figures/{file_name(name)}.png" for name in figures)
+    yield from pages
 
 
 def _shown(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]], int]:
@@ -205,9 +217,12 @@ def draw(figure: Figure, file: BinaryIO) -> None:
 
 
 def _page(
-    tables: Mapping[str, tuple[list[str], list[list[Any]], int]], figures: Sequence[str], provenance: Mapping[str, Any]
+    tables: Mapping[str, tuple[list[str], list[list[Any]], int]],
+    figures: Sequence[str],
+    pages: Sequence[str],
+    provenance: Mapping[str, Any],
 ) -> str:
     source = resources.files("lightning_advinterp.report").joinpath("page.html").read_text(encoding="utf-8")
     # Names of classes and files come from users' folders: everything is escaped.
     template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    return template.render(tables=tables, figures=figures, provenance=json.dumps(provenance, indent=2))
+    return template.render(tables=tables, figures=figures, pages=pages, provenance=json.dumps(provenance, indent=2))

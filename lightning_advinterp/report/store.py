@@ -10,7 +10,7 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -182,7 +182,7 @@ def _move(folder: Path, names: Sequence[str], destination: Path) -> None:
         if (folder / name).exists():
             (destination / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).replace(destination / name)
-    _remove_empty(folder)
+    _remove_empty(folder, names)
 
 
 def _publish(folder: Path) -> None:
@@ -197,8 +197,10 @@ def _publish(folder: Path) -> None:
             place = new_place(folder)
             move_aside(folder, foreign, place)
             _log.warning("%s held %s, which no evaluation wrote: moved to %s", folder, ", ".join(foreign), place)
-        for name in set(ours) - {*wanted, RECORD}:
+        gone = set(ours) - {*wanted, RECORD}
+        for name in gone:
             (folder / name).unlink(missing_ok=True)
+        _remove_empty(folder, gone)
         for name in [*sorted(wanted), RECORD]:
             if (stage / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -207,8 +209,9 @@ def _publish(folder: Path) -> None:
     _remove_empty(folder)
 
 
-def _remove_empty(folder: Path) -> None:
-    for name in _SUBFOLDERS:
+def _remove_empty(folder: Path, names: Iterable[str] = ()) -> None:
+    """Remove folders that are empty: those of every evaluation, and those that files were in."""
+    for name in {*_SUBFOLDERS, *(Path(name).parts[0] for name in names if len(Path(name).parts) > 1)}:
         with suppress(OSError):
             (folder / name).rmdir()
 

@@ -5,8 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from lightning_advinterp.metrics.prediction_difference import Form, evidence
 from lightning_advinterp.networks.behind import Begun, Behind
 from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.network import Network
 
 _BYTES = 1 << 25
 """Of all copies of a layer's output that pass the rest of a network together."""
@@ -81,14 +83,15 @@ class Ablation:
                 parts.append(self.behind.logits(begun, image, copies[: len(chunk)]))
         return torch.cat(parts) if parts else begun.logits.new_zeros(0, begun.logits.shape[1])
 
-    def first_order(self, begun: Begun, image: int, classes: Tensor, baseline: Tensor) -> Tensor:
-        """Return the first-order estimate of the logits' differences, ``Σ (A_i − b_i) ∂z_c/∂A_i``.
+    def first_order(self, begun: Begun, image: int, classes: Tensor, baseline: Tensor, form: Form = "logit") -> Tensor:
+        """Return the first-order estimate of prediction differences, ``Σ (A_i − b_i) ∂e_c/∂A_i``.
 
         Args:
             begun: of the batch.
             image: place in it.
             classes: int64 ``[M]``.
             baseline: as in :meth:`logits`; its samples are averaged.
+            form: of evidence; for ``probability`` the log-odds stand, which order units alike and do not saturate.
 
         Returns:
             ``[U, M]``.
@@ -97,7 +100,8 @@ class Ablation:
         with torch.enable_grad(), frozen_eval(self.behind.network):
             leaf = activation[None].repeat(len(classes), *[1] * activation.dim()).requires_grad_()
             logits = self.behind.logits(begun, image, leaf * 1)  # a leaf cannot be overwritten
-            score = logits.gather(1, classes[:, None]).sum()
+            ordered: Form = "logit" if form == "logit" or logits.shape[1] == 1 else "log_odds"
+            score = evidence(logits[:, None], classes, ordered).diagonal().sum()
             (gradient,) = torch.autograd.grad(score, leaf)
         lost = activation - _as_maps(baseline.to(activation).mean(dim=0), activation)
         estimate: Tensor = (gradient * lost).flatten(2).sum(dim=2) if activation.dim() == 3 else gradient * lost
@@ -119,6 +123,20 @@ def check_units(layer: str, activation: Tensor) -> None:
             f"layers: {layer!r} returns shape [B, {', '.join(map(str, activation.shape))}]; units are the channels of "
             "maps [B, C, H, W] or of vectors [B, C]: name such a layer."
         )
+
+
+def check_unit_layers(network: Network, taps: Sequence[str]) -> None:
+    """Refuse layers whose output is neither maps nor a vector, before any work.
+
+    Raises:
+        ValueError: naming the layer and its shape.
+    """
+    parameter = next(network.parameters())
+    image = parameter.new_zeros(1, len(network.mean), network.input_size, network.input_size).float()
+    with torch.no_grad(), frozen_eval(network):
+        _, maps = network.forward_features(image, list(taps))
+    for tap in taps:
+        check_units(tap, maps[tap][0])
 
 
 def _mean(values: Tensor) -> Tensor:

@@ -35,6 +35,8 @@ class Scene:
         layers: what the user said for all questions; None: each question's own.
         seed: of random numbers.
         class_spaces: those made so far, which questions share.
+        files: images that the user named one by one; None: none.
+        found: results of the questions that were asked of other images before, by name.
     """
 
     network: Network
@@ -46,6 +48,8 @@ class Scene:
     layers: str | Sequence[str] | None = None
     seed: int = 0
     class_spaces: dict[str, ClassSpace] = field(default_factory=dict, repr=False)
+    files: ImageSet | None = None
+    found: Mapping[str, Result] = field(default_factory=dict, repr=False)
 
     @property
     def classes(self) -> list[str]:
@@ -78,6 +82,8 @@ class Question(ABC):
     """Flags that mean something to it beside those that all share: ``layers``, ``concepts``, ``images``."""
     companions: ClassVar[tuple[str, ...]] = ()
     """Other questions whose settings it reads."""
+    follows: ClassVar[tuple[str, ...]] = ()
+    """Other questions whose results it reads, where they are asked of other images in the same evaluation."""
     attacked: ClassVar[bool] = True
     """Whether it looks at images under ``--attack``."""
     chooses_targets_among_images: ClassVar[bool] = False
@@ -100,6 +106,15 @@ class Question(ABC):
 
         Args:
             result: tables and arrays of all analyses that :meth:`build` returned.
+            title: what the network is called.
+        """
+        return {}
+
+    def pages(self, result: Result, title: str) -> dict[str, str]:
+        """Return self-contained HTML pages by name, from the result alone; they are written to ``NAME/<page>.html``.
+
+        Args:
+            result: as for :meth:`figures`.
             title: what the network is called.
         """
         return {}

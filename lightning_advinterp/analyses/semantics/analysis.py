@@ -12,12 +12,12 @@ from torch import Tensor
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.semantics.result import Setting, build_result
 from lightning_advinterp.analyses.semantics.success import LEAST, SuccessSplit
-from lightning_advinterp.analyses.semantics.units import KindSeen, Layers, LayerUnits
+from lightning_advinterp.analyses.semantics.units import TRUE, KindSeen, Layers, LayerUnits
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.metrics.sample import ImageSample
-from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.metrics.semantics import ClassSpace, class_shares
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.spaces import Reduce, UnitLayer, reduce_maps, unit_layers
 from lightning_advinterp.units.top_images import Ranking, TopImages, kept_count
@@ -230,15 +230,7 @@ class SemanticsAnalysis:
             else:
                 mass = self._inside[kind] / sum(half.seen for half in lists)
                 seen[kind] = KindSeen(top, halves, self._targets[kind], mass, self.attacks[kind].eps)
-        signs = [
-            low < 0 if unit.signed is None else unit.signed for unit, low in zip(self._units, self._lowest, strict=True)
-        ]
-        layers = Layers(
-            tuple(
-                LayerUnits(unit.layer, unit.tap, width, signed)
-                for unit, width, signed in zip(self._units, self._widths, signs, strict=True)
-            )
-        )
+        layers = self._seen_layers()
         setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
         result = build_result(self.name, setting, seen, self._sample)
         result.arrays.update({f"{self.name}_top-{kind}": self._driving(kind, layers) for kind in self.kinds})
@@ -249,6 +241,22 @@ class SemanticsAnalysis:
                 logger.warning("semantics: the network gets no image right, so there are none to split by %s.", kind)
             result.scalars.update(split.scalars(rows, self.name if number == 0 else f"{self.name}/{kind}"))
         return result
+
+    def shares(self) -> Tensor:
+        """Return p of every unit: the distribution of classes among its top real images, ``[U, K]``, NaN if dead."""
+        top = self._first(self._whole(REAL))
+        return class_shares(top.notes[..., TRUE], self._seen_layers().counted(top), self.classes.size)
+
+    def _seen_layers(self) -> Layers:
+        signs = [
+            low < 0 if unit.signed is None else unit.signed for unit, low in zip(self._units, self._lowest, strict=True)
+        ]
+        return Layers(
+            tuple(
+                LayerUnits(unit.layer, unit.tap, width, signed)
+                for unit, width, signed in zip(self._units, self._widths, signs, strict=True)
+            )
+        )
 
     def _driving(self, kind: str, layers: Layers) -> NDArray[np.int64]:
         """Return the numbers of the images that drive every unit most, ``[U, show]``; −1 where none does.

@@ -66,7 +66,14 @@ def groups_of(
         aims = question.chooses_targets_among_images and narrower and aiming
         chooser = name if type(question).choose is not Question.choose else ""
         found.setdefault((question.data, question.most_images, aims, chooser), []).append(name)
-    return [Group(*key, tuple(names)) for key, names in found.items()]
+    groups = [Group(*key, tuple(names)) for key, names in found.items()]
+    return sorted(groups, key=lambda group: _waits(group, groups, evaluation))
+
+
+def _waits(group: Group, groups: Sequence[Group], evaluation: Evaluation) -> bool:
+    """Whether a group has a question that reads the results of another group's; it comes after that."""
+    wanted = {name for own in group.names for name in evaluation.questions[own].follows}
+    return any(wanted & set(other.names) for other in groups if other is not group)
 
 
 class SkippedImages:

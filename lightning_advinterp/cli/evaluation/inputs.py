@@ -5,12 +5,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.outputs import check_labels, name_outputs
 from lightning_advinterp.data.broden import BrodenError, check_concepts, open_concepts
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
+from lightning_advinterp.data.image_files import ImageFiles
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import balanced_subset
@@ -119,11 +121,13 @@ class Images:
         reported: the images that results are about.
         calibration: others, on which attacks find their weight; None where none of them does.
         taken: how many of the latter would have been reported on, had there been enough others.
+        files: images that ``--images`` names; where no data are named, they are what is reported on.
     """
 
     reported: ImageSet
     calibration: ImageSet | None = None
     taken: int = 0
+    files: ImageSet | None = None
 
 
 def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) -> Images:
@@ -157,6 +161,11 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
             return Images(world)
         more = ConceptWorld("test", limit + calibration, size=recipe.input_size)
         return Images(world, more.only(range(limit, limit + calibration)))
+    if evaluation.data is None and evaluation.images and not calibration:
+        needing = [name for name in evaluation.question_names("data") if "images" not in _uses(evaluation, name)]
+        if not needing:
+            files = load_files(evaluation, subject)
+            return Images(files, files=files)
     if evaluation.data is None:
         raise ValueError("data: give --data DIR, a folder of class folders (or of val/ with class folders).")
     outputs = subject.network.num_classes
@@ -182,6 +191,19 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
     check_labels(everything.mapping, everything.split.classes, outputs, evaluation.classes)
     reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
     return Images(everything.only(reported), everything.only(others) if others else None, taken)
+
+
+def load_files(evaluation: Evaluation, subject: Subject) -> ImageFiles:
+    """Open the images that ``--images`` names, prepared like the data's, whatever their size."""
+    recipe = subject.recipe
+    transform = EvalTransform(recipe.resize, recipe.input_size, cast(Interpolation, recipe.interpolation))
+    labels = {name: number for number, name in enumerate(subject.outputs.classes)}
+    return ImageFiles(evaluation.images, transform, labels, evaluation.orientation)
+
+
+def _uses(evaluation: Evaluation, name: str) -> frozenset[str]:
+    question: Question = evaluation.questions[name]
+    return question.uses
 
 
 def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0) -> Images:

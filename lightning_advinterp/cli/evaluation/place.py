@@ -38,10 +38,12 @@ class Outcome(NamedTuple):
     Attributes:
         results: by name; an analysis may have several.
         figures: by name.
+        pages: HTML by the file's name.
     """
 
     results: dict[str, Result]
     figures: dict[str, Figure]
+    pages: dict[str, str]
 
 
 class Place:
@@ -169,12 +171,13 @@ def save_evaluation(
         origin = joined_provenance(evaluation, record["provenance"], kept, origin, list(outcomes))
         extra = {**extra, "depends_on": {**record["depends_on"], **extra["depends_on"]}}
     analyses = {name: before[name] for name in kept} | {
-        name: {"results": list(found.results), "files": list(written(found.results, found.figures))}
+        name: {"results": list(found.results), "files": list(written(found.results, found.figures, found.pages))}
         for name, found in outcomes.items()
     }
     results = {name: result for found in outcomes.values() for name, result in found.results.items()}
     figures = {name: figure for found in outcomes.values() for name, figure in found.figures.items()}
-    save_results(folder, results, figures, origin, more={**extra, "analyses": analyses}, keep=keep)
+    pages = {name: page for found in outcomes.values() for name, page in found.pages.items()}
+    save_results(folder, results, figures, origin, pages=pages, more={**extra, "analyses": analyses}, keep=keep)
 
 
 def _started(folder: Path, key: str) -> Any:

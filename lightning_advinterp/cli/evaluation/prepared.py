@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,14 @@ from lightning_advinterp.analyses.base.question import Data
 from lightning_advinterp.cli.evaluation.calibration import uncalibrated
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.dependence import depends_on, flags_of
-from lightning_advinterp.cli.evaluation.inputs import Images, Subject, check_subject, load_concepts, load_images
+from lightning_advinterp.cli.evaluation.inputs import (
+    Images,
+    Subject,
+    check_subject,
+    load_concepts,
+    load_files,
+    load_images,
+)
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.core.devices import choose_device
 
@@ -103,7 +110,10 @@ def _open(evaluation: Evaluation, subject: Subject, calibration: int, left_out: 
     opened: dict[Data, Images] = {}
     for data in dict.fromkeys(evaluation.questions[name].data for name in evaluation.question_names()):
         with left_out.whole(evaluation.question_names(data)):
-            opened[data] = load[data](evaluation, subject, calibration)
+            images = load[data](evaluation, subject, calibration)
+            if data == "data" and evaluation.images and images.files is None:
+                images = replace(images, files=load_files(evaluation, subject))
+            opened[data] = images
     left_out.refuse_if_all(evaluation.question_names())
     return opened
 
@@ -119,9 +129,9 @@ def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Con
 
 
 def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
-    """Return size and time of the files of networks on which attacks are made, which only their paths name."""
+    """Return size and time of files that only their paths name: of networks that are attacked, and of images."""
     members = [member for config in evaluation.attack_configs().values() for member in config.members or ()]
-    paths = [path for member in members for path in (member.weights, member.checkpoint) if path]
+    paths = [path for member in members for path in (member.weights, member.checkpoint) if path] + evaluation.images
     stats = {path: Path(path).stat() for path in paths if Path(path).is_file()}
     return [(path, stats[path].st_size, stats[path].st_mtime_ns) for path in paths if path in stats]
 

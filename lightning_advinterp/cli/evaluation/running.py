@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from lightning_advinterp.analyses import Runner
@@ -17,7 +18,7 @@ from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
 from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.core.result import Result, described, joined
 from lightning_advinterp.data.loaders import worker_count
-from lightning_advinterp.report.save import name_images
+from lightning_advinterp.report.save import name_images, page_files
 
 
 class GroupOutcome(NamedTuple):
@@ -33,7 +34,11 @@ class GroupOutcome(NamedTuple):
 
 
 def evaluate_group(
-    prepared: Prepared, attacks: Mapping[Data, Mapping[str, Attack]], group: Group, folder: Path
+    prepared: Prepared,
+    attacks: Mapping[Data, Mapping[str, Attack]],
+    group: Group,
+    folder: Path,
+    before: Mapping[str, Outcome] = MappingProxyType({}),
 ) -> GroupOutcome | None:
     """Run analyses that look at the same images; those that cannot be run are left out where all were asked for.
 
@@ -42,6 +47,7 @@ def evaluate_group(
         attacks: on each set.
         group: the analyses.
         folder: where the states of an interrupted evaluation are.
+        before: what analyses found that look at other images, by name.
 
     Returns:
         None in a dry run, or where nothing can be run.
@@ -64,6 +70,8 @@ def evaluate_group(
             names,
             evaluation.layers,
             evaluation.seed,
+            files=prepared.opened[group.data].files,
+            found={name: joined(name, list(outcome.results.values())) for name, outcome in before.items()},
         )
         built = _build(prepared, scene)
         if len(left_out.remaining(names)) < len(names):
@@ -105,8 +113,10 @@ def _run(
     for name, several in built.items():
         tables = declared_tables(name, questions)
         of_name = {analysis.name: described(results[analysis.name], tables, BESIDE) for analysis in several}
-        figures = questions[name].figures(joined(name, list(of_name.values())), prepared.subject.title)
-        outcomes[name] = Outcome({key: result for key, result in of_name.items() if _holds(result)}, figures)
+        whole, title = joined(name, list(of_name.values())), prepared.subject.title
+        figures, pages = questions[name].figures(whole, title), questions[name].pages(whole, title)
+        kept = {key: result for key, result in of_name.items() if _holds(result)}
+        outcomes[name] = Outcome(kept, figures, page_files(name, pages))
     images.report_bad_images()
     return GroupOutcome(outcomes, skipped.paths)
 

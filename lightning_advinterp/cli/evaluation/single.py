@@ -76,7 +76,7 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     labels = {data: images.reported.labels for data, images in prepared.opened.items()}
     for group in groups_of(evaluation, attacks, network.num_classes, labels, prepared.names):
-        ended = evaluate_group(prepared, attacks, group, folder)
+        ended = evaluate_group(prepared, attacks, group, folder, outcomes)
         if ended is None:
             continue
         outcomes |= ended.outcomes

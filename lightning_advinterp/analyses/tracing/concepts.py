@@ -1,0 +1,72 @@
+"""Which concepts a dissection found for the units that are traced."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.networks.behind import tap_node
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.trace import trace_network
+from lightning_advinterp.networks.weights import weights_hash
+from lightning_advinterp.report.load import load_results
+from lightning_advinterp.report.store import read_record
+from lightning_advinterp.units.spaces import UnitLayer
+
+
+def concepts_of(network: Network, layers: Sequence[UnitLayer], dissection: Result) -> dict[tuple[str, int], Row]:
+    """Return what a dissection found for the units of layers, by layer and unit.
+
+    A dissection may have read the same units under another name: a block's last convolution is read at the block's
+    output, which is also the output of the stage that ends with the block.
+
+    Args:
+        network: that was dissected.
+        layers: whose units are traced.
+        dissection: with the table ``dissection``.
+    """
+    places = _places(network, {row["tap"] for row in dissection.tables["dissection"]} | {unit.tap for unit in layers})
+    found: dict[tuple[str, int], Row] = {}
+    for row in dissection.tables["dissection"]:
+        for layer in layers:
+            if row["images"] == REAL and places[row["tap"]] == places[layer.tap]:
+                found[layer.layer, row["unit"]] = {name: row[name] for name in ("label", "category", "iou")}
+    return found
+
+
+def _places(network: Network, taps: set[str]) -> dict[str, Any]:
+    """Return what tells for every tap which value it is; the tap itself where that cannot be told."""
+    places: dict[str, Any] = {tap: tap for tap in taps}
+    try:
+        trace = trace_network(network.backbone)
+    except Exception:  # what cannot be traced is told by its name
+        return places
+    for tap in taps:
+        try:
+            places[tap] = tap_node(trace, network, tap)
+        except LookupError:
+            continue
+    return places
+
+
+def stored_dissection(folder: str, network: Network) -> Result:
+    """Return the dissection that a folder holds.
+
+    Raises:
+        ValueError: if it holds none, or one of another network.
+        FileNotFoundError: if it holds no evaluation.
+    """
+    results = load_results(folder)
+    if "dissection" not in results:
+        raise ValueError(
+            f"tracing.dissection: {folder} holds {', '.join(results) or 'nothing'}, but no dissection; give the output "
+            "of an evaluation with --analyses dissection."
+        )
+    record: Mapping[str, Any] = read_record(Path(folder)) or {}
+    there, here = record.get("provenance", {}).get("weights_sha256"), weights_hash(network)
+    if there != here:
+        raise ValueError(
+            f"tracing.dissection: {folder} is of another network (weights {str(there)[:12]}…, here {here[:12]}…); "
+            "dissect this one."
+        )
+    return results["dissection"]

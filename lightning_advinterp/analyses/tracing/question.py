@@ -1,0 +1,113 @@
+"""The question of tracing: which units made a prediction, and when and why the network errs."""
+
+import logging
+from dataclasses import dataclass
+from typing import ClassVar
+
+from matplotlib.figure import Figure
+from rich.table import Table
+
+from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.base.question import Question, Scene
+from lightning_advinterp.analyses.semantics.analysis import SemanticsAnalysis
+from lightning_advinterp.analyses.semantics.question import class_space
+from lightning_advinterp.analyses.tracing.analysis import SHOWN, TracingAnalysis
+from lightning_advinterp.analyses.tracing.columns import TRACING
+from lightning_advinterp.analyses.tracing.concepts import concepts_of, stored_dissection
+from lightning_advinterp.analyses.tracing.config import TracingConfig
+from lightning_advinterp.analyses.tracing.figures import errors_sheet
+from lightning_advinterp.analyses.tracing.names import Names
+from lightning_advinterp.analyses.tracing.page import prediction_pages
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.report.brief import brief_table
+from lightning_advinterp.units.spaces import unit_layers
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Tracing(TracingConfig, Question):
+    """Which units made a prediction, and when and why the network errs."""
+
+    name: ClassVar[str] = "tracing"
+    tables = TRACING
+    uses: ClassVar[frozenset[str]] = frozenset({"layers", "images"})
+    companions: ClassVar[tuple[str, ...]] = ("semantics",)
+    follows: ClassVar[tuple[str, ...]] = ("dissection",)
+    chooses_targets_among_images: ClassVar[bool] = True
+    main_figure: ClassVar[str] = "errors"
+
+    def build(self, scene: Scene) -> list[Analysis]:
+        """Return the analysis.
+
+        Raises:
+            ValueError: naming the setting that does not suit the network or the images.
+        """
+        layers = scene.layers_or(self.layers)
+        described = scene.files is not scene.images
+        lacking = [name for name in self.baselines if name != "zero"]
+        if lacking and not described:
+            raise ValueError(
+                f"tracing.baselines: {', '.join(lacking)} is taken from a data set; give --data DIR too, or zero."
+            )
+        if self.of == "attacked" and not scene.attacks and scene.files is None:
+            raise ValueError("tracing.of: attacked images need an attack; give --attack NAME.")
+        space = self._space(scene) if described else None
+        dissection = scene.found.get("dissection")
+        if self.dissection is not None:
+            dissection = stored_dissection(self.dissection, scene.network)
+        units = unit_layers(scene.network, layers)
+        concepts = {} if dissection is None else concepts_of(scene.network, units, dissection)
+        numbers = scene.files.indices if scene.files is not None and described else ()
+        files = tuple(str(scene.files.path_of(number)) for number in numbers) if scene.files is not None else ()
+        radii = {name: attack.eps for name, attack in scene.attacks.items()}
+        names = Names(tuple(scene.class_names), space, concepts, radii, files)
+        return [
+            TracingAnalysis(
+                scene.attacks,
+                images=scene.images,
+                files=scene.files,
+                layers=layers,
+                config=self,
+                meaning=None if space is None else self._meaning(scene, layers, space),
+                names=names,
+                seed=scene.seed,
+            )
+        ]
+
+    def _space(self, scene: Scene) -> ClassSpace | None:
+        try:
+            return class_space(scene.questions["semantics"], scene)
+        except ValueError as error:  # predictions are traced to units all the same
+            logger.warning("tracing: units get no meaning from classes: %s", error)
+            return None
+
+    def _meaning(self, scene: Scene, layers: str | tuple[str, ...], space: ClassSpace) -> SemanticsAnalysis:
+        settings = scene.questions["semantics"]
+        return SemanticsAnalysis(
+            scene.attacks,
+            classes=space,
+            layers=layers,
+            share=settings.share,
+            reduce=settings.reduce,
+            show=SHOWN,
+            sample=1,  # whether units follow content is semantics' question
+            seed=scene.seed,
+        )
+
+    def figures(self, result: Result, title: str) -> dict[str, Figure]:
+        """Draw the images with pages, and the units that made their predictions."""
+        return {"tracing": errors_sheet(result, title)} if result.tables["tracing_pages"] else {}
+
+    def pages(self, result: Result, title: str) -> dict[str, str]:
+        """Return a page for every prediction that is shown."""
+        return prediction_pages(result, title)
+
+    def brief(self, result: Result, title: str) -> Table | None:
+        """Return why the network errs, and how many pages there are."""
+        rows = [row for row in result.tables["tracing_summary"] if row["n"]]
+        columns = ("images", "group", "n", "support", "near", "named_flips", "control_flips")
+        pages = len({row["image"] for row in result.tables["tracing_pages"]})
+        head = f"{title}: predictions traced to units ({pages} {'page' if pages == 1 else 'pages'} in tracing/)"
+        return brief_table(rows, columns, head)
