@@ -30,6 +30,16 @@ def images(n=24, size=16):
     return MemoryDataset((255 * batch.image).byte(), batch.label.tolist())
 
 
+def varied_network():
+    """A small network that says other things of other images."""
+    network = small_network()
+    with torch.no_grad():
+        network.backbone.fc.bias -= network(images().images.float() / 255).mean(0)
+        network.backbone.fc.weight *= 20
+        network.backbone.fc.bias *= 20
+    return network
+
+
 def half_right(network, n=24):
     """Images of which the network gets about half right."""
     data = images(n)
@@ -49,7 +59,7 @@ def scene(network, data, question, attacks=(), files=None, **more):
 
 
 def run(question, data, *, attacks=(), network=None, files=None, batch_size=5, **options):
-    network = small_network() if network is None else network
+    network = varied_network() if network is None else network
     asked = scene(network, data, question, attacks, files)
     (analysis,) = question.build(asked)
     runner = Runner(network, data, attacks=asked.attacks, batch_size=batch_size, seed=0, **options)
@@ -65,7 +75,7 @@ ATTACK = AttackConfig("fgsm", "32/255")
 
 def test_differences_equal_literal_ablations():
     """Every row against a forward pass of its own, with the unit's map exchanged by hand."""
-    network, data = small_network(), images()
+    network, data = varied_network(), images()
     question = Tracing(units=8, baselines=["zero", "mean"], of="errors", layers="relu2")
     result = run(question, data, attacks=[ATTACK], network=network)
     x = torch.stack([data[place].image for place in range(len(data))]).float() / 255
@@ -115,7 +125,7 @@ def test_the_strongest_come_first_and_signs_are_kept():
 
 
 def test_errors_are_matched_and_their_units_removed():
-    network, data = small_network(), images()
+    network, data = varied_network(), images()
     question = Tracing(layers="relu2", together=3)
     result = run(question, data, network=network)
     rows = result.tables["tracing_errors"]
@@ -148,7 +158,7 @@ def test_errors_are_matched_and_their_units_removed():
 
 @pytest.mark.parametrize("of_which", ["right", "attacked", "errors"])
 def test_which_images_are_traced(of_which):
-    network = small_network()
+    network = varied_network()
     question = Tracing(of=of_which, limit=3, show=2, layers="relu2")
     attack = AttackConfig("fgsm", "160/255")
     result = run(question, half_right(network), attacks=[attack], network=network)
@@ -163,6 +173,7 @@ def test_which_images_are_traced(of_which):
         assert all(real.values())
         assert len(real) <= 3
     if of_which == "attacked":
+        assert attacked
         assert not any(attacked.values())
         assert result.tables["tracing_switched"]
     assert len(pages) <= 2
@@ -225,7 +236,7 @@ def test_screening_keeps_the_exact_values_and_reports_its_recall():
 
 
 def test_samples_are_taken_from_the_data():
-    network, data = small_network(), images()
+    network, data = varied_network(), images()
     result = run(Tracing(layers="relu2", baselines=["sampled"], samples=24, forms=["logit"], units=8), data)
     x = torch.stack([data[place].image for place in range(len(data))]).float() / 255
     with torch.no_grad():
@@ -249,7 +260,7 @@ def test_two_processes_make_one():
     """Both halves, merged as the runner merges them, give what one process gives."""
     question, data = Tracing(layers="relu2", baselines=["mean", "sampled"], show=2), images(23)
     expected = run(question, data, attacks=[ATTACK])
-    network = small_network()
+    network = varied_network()
     asked = scene(network, data, question, [ATTACK])
     halves = [question.build(asked)[0] for _ in range(2)]
     runners = [
@@ -360,7 +371,7 @@ def test_matches_are_as_sure_and_used_once():
     ],
 )
 def test_what_does_not_suit_is_refused_before_any_work(settings, message):
-    network, question = small_network(), Tracing(**settings)
+    network, question = varied_network(), Tracing(**settings)
     asked = scene(network, images(), question)
     if message is None:
         (analysis,) = question.build(asked)
