@@ -18,7 +18,8 @@ from lightning_advinterp.networks.logits import logits_of
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.normalization import Channels, Statistics, choose_normalization, said_statistics
 from lightning_advinterp.networks.recipes import Recipe
-from lightning_advinterp.networks.sources import ClassSource, Request, Source, find_source
+from lightning_advinterp.networks.request import Request, Source
+from lightning_advinterp.networks.sources import ClassSource, find_source
 from lightning_advinterp.networks.stems import STEM_SIZES, replace_stem
 from lightning_advinterp.networks.weights import SUFFIXES, read_content
 
@@ -103,7 +104,7 @@ def assemble(order: Order) -> Network:
         divide_head(backbone, divisor)
     network = Network(
         backbone,
-        name=order.name,
+        name=order.source.name,
         num_classes=classes,
         mean=normalization.mean,
         std=normalization.std,
@@ -111,7 +112,7 @@ def assemble(order: Order) -> Network:
         phi=order.phi or default_phi(backbone, channels=channels, input_size=size),
         head=head,
         stem=order.stem,
-        options=order.options,
+        options={**order.source.options, **order.options},
     )
     network.untrained = "everything" if order.weights is None else "head" if fresh else ""
     network.origin = loaded.origin(str(order.weights or ""), normalization.source, fresh, divisor)

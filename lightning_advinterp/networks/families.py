@@ -4,6 +4,8 @@
 | --- | --- | --- |
 | ResNet, ResNeXt, Wide ResNet (torchvision, timm) | ``layer4`` | after ReLU |
 | CIFAR ResNet | ``layer3`` | after ReLU |
+| ``robustbench:`` wide ResNets | ``relu`` | after ReLU or SiLU |
+| ``robustbench:`` PreActResNet-18 | ``relu``, or ``layer4`` where no BatchNorm follows | after ReLU, or signed |
 | AlexNet, VGG | last ReLU of ``features``: 11; VGG-16 29, with BatchNorm 42 | after ReLU |
 | SqueezeNet | last Fire module: ``features.12`` | after ReLU |
 | Inception v3, GoogLeNet | ``Mixed_7c``, ``inception5b`` | after ReLU |
@@ -39,6 +41,10 @@ _BY_CLASS = {
     "CifarResNet": "layer3",
     "RegNet": "trunk_output",
     "ResNetV2": "norm",
+    "WideResNet": "relu",
+    "DeepMindWideResNet": "relu",
+    "DeepMindPreActResNet": "relu",
+    "PreActResNet": "relu",  # where it has a last BatchNorm; else layer4
 }
 _BY_ATTRIBUTES: tuple[tuple[tuple[str, ...], str], ...] = (
     (("encoder.layers", "encoder.ln"), "encoder.layers"),  # torchvision's ViT

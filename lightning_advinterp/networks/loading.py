@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from lightning_advinterp.networks.beside import Beside, read_beside, stated_size
 from lightning_advinterp.networks.heads import count_classes, head_keys, head_of, replace_head
 from lightning_advinterp.networks.origin import Origin
-from lightning_advinterp.networks.sources import Source
+from lightning_advinterp.networks.request import Source
 from lightning_advinterp.networks.weight_sets import WeightSet, choose_set, find_sets
 from lightning_advinterp.networks.weights import load_into, rename
 
@@ -19,8 +19,8 @@ __all__ = ["Loaded", "Wish", "load_content", "load_named", "stated_size"]
 
 logger = logging.getLogger(__name__)
 
-_AUXILIARY = ("AuxLogits.", "aux1.", "aux2.")
-"""Keys of auxiliary heads, which networks here do without."""
+_AUXILIARY = ("AuxLogits.", "aux1.", "aux2.", "sub_block1.")
+"""Keys of auxiliary heads, and of a part that TRADES' wide ResNets have and never use: networks here do without."""
 
 
 @dataclass(frozen=True)

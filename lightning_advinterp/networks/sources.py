@@ -3,59 +3,22 @@
 import importlib
 import inspect
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from dataclasses import replace
+from types import MappingProxyType
+from typing import Any
 
 from torch import Tensor, nn
 from torchvision import models
 
 from lightning_advinterp.networks.cifar_resnet import DEPTHS, CifarResNet
+from lightning_advinterp.networks.hub import HUB, HubSource
 from lightning_advinterp.networks.names import nearest, plain_options, suggestion
 from lightning_advinterp.networks.recipes import HALF, NONE, Recipe, from_timm, from_torchvision
+from lightning_advinterp.networks.request import Request, Source
+from lightning_advinterp.networks.zoo.robustbench import ARCHITECTURES, PREFIX, find_entry
+from lightning_advinterp.networks.zoo.source import ZooSource
 
 _WITH_AUXILIARY = ("inception_v3", "googlenet")
-
-
-@dataclass(frozen=True)
-class Request:
-    """What to build.
-
-    Attributes:
-        num_classes: number of logits, or None for the architecture's own.
-        input_size: side in pixels if the user gave one.
-        options: further arguments of the constructor.
-        weights: the name of weights, or None where there are none or they come from a file.
-        init: False where weights will replace the initial values.
-    """
-
-    num_classes: int | None = None
-    input_size: int | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
-    weights: str | None = None
-    init: bool = True
-
-
-class Source(Protocol):
-    """One architecture that can be built."""
-
-    name: str
-
-    def recipe(self, weights: str | None) -> Recipe:
-        """Return how images are prepared for the named weights, or for the architecture.
-
-        Raises:
-            ValueError: if the weights have no such name, listing the names there are.
-        """
-
-    def build(self, request: Request) -> nn.Module:
-        """Build the bare network.
-
-        Raises:
-            ValueError: if the architecture does not take the options.
-        """
-
-    def download(self, weights: str) -> dict[str, Tensor] | None:
-        """Return the tensors of the named weights, or None where ``build`` has loaded them already."""
 
 
 def find_source(name: str) -> Source:
@@ -64,6 +27,12 @@ def find_source(name: str) -> Source:
     Raises:
         ValueError: if there is none, with the nearest names.
     """
+    if name.startswith(PREFIX):
+        entry = find_entry(name)
+        known = entry.architecture in ARCHITECTURES
+        return ZooSource(name, entry, None if known else find_source(entry.architecture))
+    if name.startswith(HUB):
+        return HubSource(name)
     if name.startswith("timm/"):
         return TimmSource(name)
     if name in cifar_names():
@@ -75,14 +44,14 @@ def find_source(name: str) -> Source:
     known = [*torchvision_names(), *cifar_names()]
     close = f" timm has it: timm/{name}." if name in _timm_names() else suggestion(name, known)
     raise ValueError(
-        f"name must be a classifier of torchvision, timm/NAME, one of {', '.join(cifar_names())}, or a class "
-        f"path package.module.Class, got {name!r}.{close}"
+        f"name must be a classifier of torchvision, timm/NAME, hf-hub:ORG/NAME, robustbench:NAME, one of "
+        f"{', '.join(cifar_names())}, or a class path package.module.Class, got {name!r}.{close}"
     )
 
 
 def is_class_path(name: str) -> bool:
     """Whether a network's name is the path of a class, ``package.module.Class``."""
-    return "." in name and not name.startswith("timm/") and name not in torchvision_names()
+    return "." in name and not name.startswith(("timm/", PREFIX, HUB)) and name not in torchvision_names()
 
 
 def cifar_names() -> list[str]:
@@ -109,6 +78,8 @@ class TorchvisionSource:
     These two were trained on images normalised by 0.5 and 0.5, into which torchvision's ``transform_input``
     turns the usual normalisation; here it stays off, and the network's own mean and std are 0.5.
     """
+
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -169,6 +140,8 @@ class TorchvisionSource:
 
 class TimmSource:
     """A network of timm: ``timm/NAME``, also with the tag of its weights, ``timm/resnet18.a1_in1k``."""
+
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, name: str) -> None:
         import timm  # takes a second, and only timm's networks need it
@@ -231,6 +204,8 @@ class TimmSource:
 class CifarSource:
     """A CIFAR ResNet of this package."""
 
+    options: Mapping[str, Any] = MappingProxyType({})
+
     def __init__(self, name: str) -> None:
         self.name = name
 
@@ -257,6 +232,8 @@ class ClassSource:
     Its images are not normalised unless mean and std say so: a network from elsewhere may do it itself. The path may
     come from a checkpoint, so only subclasses of ``nn.Module`` are called, never functions.
     """
+
+    options: Mapping[str, Any] = MappingProxyType({})
 
     def __init__(self, name: str) -> None:
         self.name = name

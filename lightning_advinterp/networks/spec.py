@@ -11,6 +11,7 @@ from torchvision import models
 
 from lightning_advinterp.core.trust import require_trusted_class
 from lightning_advinterp.networks.factory import create_network
+from lightning_advinterp.networks.hub import HUB
 from lightning_advinterp.networks.network import is_plain
 from lightning_advinterp.networks.sources import is_class_path, torchvision_names
 
@@ -70,6 +71,8 @@ def checked_spec(spec: Any, source: str) -> dict[str, Any]:
             raise ValueError(f"{source}: its network has the key {key!r}, which is the user's to say, not a file's.")
         if not is_plain(value):
             raise ValueError(f"{source}: its network's {key} must be plain numbers or text, got {_shown(value)}.")
+    if name.startswith(HUB):
+        raise ValueError(f"{source}: its network is {_shown(name)}, which would be downloaded; no checkpoint says so.")
     if name.startswith("timm/") or name in torchvision_names():
         _check_options(name, options, source)
     elif is_class_path(name):

@@ -1,0 +1,1 @@
+"""Architectures of RobustBench's model zoo, with the names that its weights have."""
