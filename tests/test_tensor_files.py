@@ -130,9 +130,13 @@ def test_every_byte_of_an_archive_is_noticed_or_of_no_weight(tmp_path):
     value = {"weight": torch.arange(6.0)}
     torch.save(value, tmp_path / "good.pth")
     good = (tmp_path / "good.pth").read_bytes()
-    for place in range(0, len(good), 5):
+    with zipfile.ZipFile(tmp_path / "good.pth") as archive:
+        table = archive.start_dir
+    flips = [(place, 4) for place in range(0, len(good), 5)]
+    flips += [(place, 1 << bit) for place in range(table, len(good)) for bit in (0, 4, 7)]
+    for place, flip in flips:
         path = tmp_path / f"{place}.pth"
-        path.write_bytes(good[:place] + bytes([good[place] ^ 4]) + good[place + 1 :])
+        path.write_bytes(good[:place] + bytes([good[place] ^ flip]) + good[place + 1 :])
         try:
             read = read_tensor_file(path, what="weights")
         except ValueError as error:

@@ -35,6 +35,9 @@ _MAX_INFLATION = 8
 _EXPANDED = 2**24
 """A tensor that repeats its numbers (``expand``) may have so many bytes."""
 
+_FOLDER = 0x10
+"""The attribute by which an archive marks a folder."""
+
 _ZIP_START = b"PK\x03\x04"
 _ANSI = re.compile(r"\x1b\[[0-9;]*m")
 _REFUSED_TYPE = re.compile(r"GLOBAL ([\w.]+)")
@@ -143,9 +146,12 @@ def _check_archive(path: Path, what: str) -> None:
     try:
         whole = zipfile.is_zipfile(path)  # the table of its content stands at its end
         with zipfile.ZipFile(path) if whole else nullcontext() as archive:
-            size = sum(record.file_size for record in archive.infolist()) if archive else 0
+            records = archive.infolist() if archive else []
+            size = sum(record.file_size for record in records)
             packed = size > _MAX_INFLATION * path.stat().st_size
             bad = archive.testzip() if archive and not packed else None
+            # PyTorch's reader leaves the memory of such a record as it was, and gives it out as the tensor.
+            bad = bad or next((record.filename for record in records if record.external_attr & _FOLDER), None)
     except Exception as error:  # a damaged table provokes anything: BadZipFile, NotImplementedError, struct.error, …
         raise ValueError(f"{what}: {path} is damaged: {first_line(error)}; fetch it anew.") from None
     if not whole:
@@ -153,7 +159,9 @@ def _check_archive(path: Path, what: str) -> None:
     if packed:
         raise ValueError(f"{what}: {path} holds compressed records, which torch.save never writes.")
     if bad is not None:
-        raise ValueError(f"{what}: {path} is damaged: {bad} differs from its checksum; fetch it anew.")
+        raise ValueError(
+            f"{what}: {path} is damaged: {bad} differs from its checksum, or is marked as a folder; fetch it anew."
+        )
 
 
 def _read_pickle(path: Path, what: str, map_location: Any, mmap: bool) -> Any:

@@ -33,7 +33,21 @@ attack: [{type: fgsm, eps: 4/255}, {type: pgd, eps: 8/255, steps: 10}]
 limit: 20
 semantics: {share: 0.02, wnids: {cat: n02123394}}
 """
-KEYS = ("attack", "eps", "steps", "limit", "semantics", "share", "wnids", "targets", "arms", "seeds", "base", "train")
+KEYS = (
+    "analyses",
+    "attack",
+    "eps",
+    "steps",
+    "limit",
+    "semantics",
+    "share",
+    "wnids",
+    "targets",
+    "arms",
+    "seeds",
+    "base",
+    "train",
+)
 
 SET = "checkpoint: runs/a/last.ckpt\nattack: {type: pgd, eps: 4/255}\ntargets: 2\nlimit: 20\n"
 PLAN = """\
