@@ -17,8 +17,8 @@ class NetworkChoice:
     """Which network, with which weights, and how it sees its images.
 
     Attributes:
-        network: a torchvision name, timm/NAME, a CIFAR ResNet or a class path; beside a checkpoint, the class path
-            that this names.
+        network: a torchvision name, timm/NAME, hf-hub:ORG/NAME, robustbench:NAME, a CIFAR ResNet or a class path;
+            beside a checkpoint, the class path that this names.
         weights: the network's weights: an enum name such as IMAGENET1K_V1, "pretrained", or a file.
         checkpoint: instead of a network, last.ckpt or best.ckpt of a run of this project; it says which network it
             holds, and none of the settings below.
