@@ -11,9 +11,9 @@ from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.tensor_files import save_tensors
 from lightning_advinterp.networks.factory import preprocessing
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.request import Request
 from lightning_advinterp.networks.sources import (
     CifarSource,
-    Request,
     TimmSource,
     TorchvisionSource,
     find_source,

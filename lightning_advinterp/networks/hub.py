@@ -45,7 +45,8 @@ class HubSource:
         if not plain:
             raise ValueError(f"name: {name} has options that are no plain numbers or text; build it by timm/NAME.")
         self._classes = config.get("num_classes") or self._config.get("num_classes")
-        self.name, self.options = f"timm/{architecture}", dict(arguments)
+        self.name = f"timm/{architecture}"
+        self.options: Mapping[str, Any] = dict(arguments)
         self._architecture = architecture
 
     def recipe(self, weights: str | None) -> Recipe:

@@ -29,8 +29,8 @@ def find_source(name: str) -> Source:
     """
     if name.startswith(PREFIX):
         entry = find_entry(name)
-        known = entry.architecture in ARCHITECTURES
-        return ZooSource(name, entry, None if known else find_source(entry.architecture))
+        library = None if entry.architecture in ARCHITECTURES else find_source(entry.architecture)
+        return ZooSource(name, entry, library)
     if name.startswith(HUB):
         return HubSource(name)
     if name.startswith("timm/"):

@@ -16,7 +16,6 @@ from typing import Any
 from torch import nn
 
 from lightning_advinterp.networks.names import suggestion
-from lightning_advinterp.networks.normalization import Channels
 from lightning_advinterp.networks.zoo.deepmind import DeepMindPreActResNet, DeepMindWideResNet
 from lightning_advinterp.networks.zoo.resnet import PreActResNet, SmallImageResNet
 from lightning_advinterp.networks.zoo.wide_resnet import WideResNet
@@ -51,8 +50,8 @@ class Entry:
 
     architecture: str
     num_classes: int = 10
-    mean: Channels = (0.0,)
-    std: Channels = (1.0,)
+    mean: tuple[float, ...] = (0.0,)
+    std: tuple[float, ...] = (1.0,)
     options: dict[str, Any] = field(default_factory=dict)
 
 
