@@ -46,26 +46,6 @@ def accuracy_on_a_share(rank, world_size, count):
     return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
 
 
-def unit_metrics_on_a_share(rank, world_size, count):
-    """Thresholds and overlaps by torchmetrics, of which each process counts its share of ``count`` images."""
-    import numpy as np
-
-    from lightning_advinterp.metrics.label_maps import Vocabulary
-    from lightning_advinterp.metrics.unit_metrics import ConceptIoU, UnitThresholds
-
-    maps = torch.randn(count, 3, 4, 4, generator=torch.Generator().manual_seed(0))
-    generator = np.random.default_rng(0)
-    labels = [({0: generator.choice([0, 1, 300], (1, 8, 8))}, {}) for _ in range(count)]
-    share = range(rank, count, world_size)
-    thresholds = UnitThresholds(0.9, count)
-    thresholds.update(maps[list(share)])
-    found = thresholds.compute()
-    overlaps = ConceptIoU(found, Vocabulary({1: 0, 300: 0}, ["color"]), (8, 8))
-    for place in share:
-        overlaps.update(maps[place : place + 1], labels[place : place + 1])
-    return found, overlaps.compute()
-
-
 def dissections_on_a_share(rank, world_size, count):
     """The tables of dissections, counted in several ways, that one process reports of its share of ``count`` images."""
     from concept_sets import FakeConcepts

@@ -10,7 +10,6 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from lightning_advinterp.explanations.shapes import RESHAPING, is_size, reshaping, settled
-from lightning_advinterp.networks.cifar_resnet import Subsample
 
 
 class Op(Enum):
@@ -50,7 +49,10 @@ def _max_pool(
 
 
 def module_operation(module: nn.Module) -> tuple[Op, Callable[..., Any]] | None:
-    """Return what a module does; exact classes, since a subclass may compute something else."""
+    """Return what a module does; exact classes, since a subclass may compute something else.
+
+    A class of any network's own says by ``selects = True`` that each of its outputs is one of its inputs, or 0.
+    """
     kind = type(module)
     if kind is nn.Conv2d and isinstance(module, nn.Conv2d):
         plain = module.padding_mode == "zeros" and not isinstance(module.padding, str)
@@ -71,7 +73,7 @@ def module_operation(module: nn.Module) -> tuple[Op, Callable[..., Any]] | None:
         return Op.SELECT, torch.clone
     if isinstance(module, nn.Flatten) and kind is nn.Flatten:
         return (Op.SELECT, module.forward) if module.start_dim else None
-    if kind is Subsample:
+    if vars(kind).get("selects") is True:
         return Op.SELECT, module.forward
     return None
 

@@ -4,14 +4,16 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from scipy.stats import binomtest  # type: ignore[attr-defined]  # exported without being listed
 
-def wilson_interval(successes: int, n: int, z: float = 1.959963984540054) -> tuple[float, float]:
-    """Wilson's score interval for a share, 95 % by default; it stays in [0, 1] and is right at 0 and n.
+
+def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Wilson's score interval for a share, which stays in [0, 1] and is right at 0 and n.
 
     Args:
         successes: how often.
         n: out of how many.
-        z: the normal quantile of the confidence level.
+        confidence: the level.
 
     Returns:
         Lower and upper bound; NaN for ``n = 0``.
@@ -25,12 +27,8 @@ def wilson_interval(successes: int, n: int, z: float = 1.959963984540054) -> tup
     """
     if n == 0:
         return math.nan, math.nan
-    share = successes / n
-    centre = share + z * z / (2 * n)
-    spread = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n))
-    scale = 1 + z * z / n
-    # The bounds at 0 and n are exactly 0 and 1; rounding must not push them past.
-    return max(0.0, (centre - spread) / scale), min(1.0, (centre + spread) / scale)
+    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

@@ -10,6 +10,8 @@ DEPTHS = (20, 32, 44, 56)
 class Subsample(nn.Module):
     """Option A, without parameters: every second pixel, and channels of zeros on either side."""
 
+    selects = True
+
     def __init__(self, extra: int) -> None:
         super().__init__()
         self.pad = extra // 2, extra - extra // 2

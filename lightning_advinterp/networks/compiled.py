@@ -1,7 +1,7 @@
 """A network's passes through ``torch.compile``, for the length of a ``with`` block."""
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import cast
 
@@ -50,8 +50,6 @@ def compile_passes(network: Network, backend: str = "inductor") -> CompiledPasse
         ValueError: if there is no such backend.
     """
     check_backend(backend)
-    # The consistent loss goes backward twice through the clean pass, whose buffers a first time must not give away.
-    torch._functorch.config.donated_buffer = False
     compiled = torch.compile(network.eager_logits, backend=backend)
     features = torch.compile(network.eager_features, backend=backend)
     return CompiledPasses(
@@ -69,7 +67,11 @@ def compiled(network: Network, passes: CompiledPasses | None) -> Iterator[None]:
     """
     before = network.passes
     network.passes = passes
+    # What is compiled at its first call, in here: the consistent loss goes backward twice through the clean pass, whose
+    # buffers a first time must not give away.
+    keeping = torch._functorch.config.patch(donated_buffer=False) if passes is not None else nullcontext()
     try:
-        yield
+        with keeping:
+            yield
     finally:
         network.passes = before

@@ -42,6 +42,10 @@ class Extended(Objective):
                 f"{type(self).__name__} needs; set the objective's bn to eval."
             )
 
+    def advice(self, replays: int) -> str | None:
+        """As of the objective that it adds to."""
+        return None if self.base is None else self.base.advice(replays)
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return the other objective's state."""
         return {} if self.base is None else self.base.state_dict()

@@ -62,6 +62,15 @@ class Free(Objective):
         total = cross_entropy(logits, batch.label).mean()
         return Loss(total, {"adv_acc": accuracy(logits, batch.label)}, inputs=(delta,))
 
+    def advice(self, replays: int) -> str | None:
+        """Name the setting where each batch comes once."""
+        if replays > 1:
+            return None
+        return (
+            "The objective is Free, but each batch comes once: set data.init_args.replays (8 in the paper, 4 on "
+            "ImageNet) and divide trainer.max_epochs by it."
+        )
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return δ, ``[B, C, H, W]``, once there is one."""
         return {} if self._delta is None else {"delta": self._delta}

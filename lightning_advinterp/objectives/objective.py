@@ -99,6 +99,14 @@ class Objective(ABC):
             ValueError: naming the setting.
         """
 
+    def advice(self, replays: int) -> str | None:
+        """Return what to tell the user of the data before the training; None: they suit.
+
+        Args:
+            replays: how often each batch comes in a row.
+        """
+        return None
+
     def state_dict(self) -> dict[str, Tensor]:
         """Return what a resumed run must remember beside the network; nothing, for most."""
         return {}

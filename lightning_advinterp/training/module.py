@@ -30,7 +30,7 @@ from lightning_advinterp.networks.compiled import CompiledPasses, check_backend,
 from lightning_advinterp.networks.modes import batch_of_one_explained
 from lightning_advinterp.networks.normalization import Channels
 from lightning_advinterp.networks.same_outputs import require_recorded_outputs, require_same_outputs
-from lightning_advinterp.objectives import Free, Objective, Standard
+from lightning_advinterp.objectives import Objective, Standard
 from lightning_advinterp.training.clean_images import JudgedOnCleanImages
 from lightning_advinterp.training.course import check_course, training_length
 from lightning_advinterp.training.epoch_means import EpochMeans
@@ -156,14 +156,10 @@ class RobustClassifier(JudgedOnCleanImages):
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:  # without a data module, what a checkpoint said stays
             self.take_classes(data)
-        innermost = getattr(self.objective, "base", None) or self.objective
         said = describe(data)
         self._augmenting = data if said.augments_on_device else None
-        if stage == "fit" and isinstance(innermost, Free) and said.replays == 1:
-            rank_zero_warn(
-                "The objective is Free, but each batch comes once: set data.init_args.replays (8 in the paper, 4 on "
-                "ImageNet) and divide trainer.max_epochs by it."
-            )
+        if stage == "fit" and (advice := self.objective.advice(said.replays)) is not None:
+            rank_zero_warn(advice)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         """See that all labels are outputs of the network, before a GPU stops without a word."""

@@ -36,12 +36,19 @@ def test_top_k_by_hand():
     assert top_k_hits(logits, torch.tensor([2, 2, 2]), 9).tolist() == [True, True, False]
 
 
-def test_wilson_interval_against_scipy():
-    from scipy.stats import binomtest
+@pytest.mark.parametrize(
+    ("successes", "n"), [(0, 10), (3, 10), (10, 10), (758, 1000), (1, 3), (0, 7), (50_000, 50_000)]
+)
+def test_wilson_interval_by_its_definition(successes, n):
+    """The shares from which the one that was seen is 1.96 standard errors away."""
+    share, bounds = successes / n, wilson_interval(successes, n)
+    for bound in bounds:
+        assert (share - bound) ** 2 == pytest.approx(1.959963984540054**2 * bound * (1 - bound) / n, abs=1e-14)
+    assert bounds[0] < share or successes == bounds[0] == 0
+    assert bounds[1] > share or successes == n * bounds[1]
 
-    for successes, n in [(0, 10), (3, 10), (10, 10), (758, 1000), (1, 3)]:
-        expected = binomtest(successes, n).proportion_ci(0.95, method="wilson")
-        assert wilson_interval(successes, n) == pytest.approx((expected.low, expected.high), abs=1e-12)
+
+def test_there_is_no_interval_of_nothing():
     assert all(math.isnan(bound) for bound in wilson_interval(0, 0))
 
 
@@ -119,7 +126,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_what_an_older_version_left_is_no_help(tmp_path):
+def test_what_an_older_version_left_is_no_help(tmp_path, caplog):
     """Its sweeps may have been others: taken up, images would count twice."""
     network, batch = small_network(), small_batch(n=9)
     journal = Journal(tmp_path / "state.0")
@@ -130,6 +137,7 @@ def test_what_an_older_version_left_is_no_help(tmp_path):
     assert (journal.sweep, journal.resume(0, [])) == (0, 4)
     torch.save(torch.load(tmp_path / "state.0") | {"format": 1}, tmp_path / "state.0")
     assert (journal.sweep, journal.resume(0, [])) == (None, 0)
+    assert caplog.text.count("was left by another version of the package; the work starts anew") == 1
     again = runner(network, Memory(batch), batch_size=4, journal=tmp_path / "state")
     assert again.run([AccuracyAnalysis(create_attacks(ATTACKS))])["accuracy"] == whole
     assert not list(tmp_path.iterdir())

@@ -54,6 +54,41 @@ def test_relevance_is_kept_and_positive_without_biases(body):
     assert relevance.min() >= 0
 
 
+class EverySecond(nn.Module):
+    """Every second pixel, in a network of the user's own."""
+
+    selects = True
+
+    def forward(self, x):
+        return x[:, :, ::2, ::2]
+
+
+class Doubled(EverySecond):
+    """Does not select, though its class was derived from one that does."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("method", [LRP(), LRP(rule="epsilon"), DeepLift()])
+def test_a_module_that_selects_is_passed_through(method):
+    """It is a linear layer whose weights are 0 where nothing is selected."""
+    torch.manual_seed(0)
+    first, last = nn.Conv2d(3, 4, 3, padding=1).double(), nn.Linear(4 * 4 * 4, 5).double()
+    wide = nn.Linear(4 * 8 * 8, 5).double()
+    with torch.no_grad():
+        weight = torch.zeros(5, 4, 8, 8, dtype=torch.float64)
+        weight[:, :, ::2, ::2] = last.weight.view(5, 4, 4, 4)
+        wide.weight.copy_(weight.flatten(1))
+        wide.bias.copy_(last.bias)
+    x, y = torch.rand(3, 3, 8, 8, dtype=torch.float64), torch.tensor([0, 3, 4])
+    selecting = nn.Sequential(first, nn.ReLU(), EverySecond(), nn.Flatten(), last)
+    expected = method.explain(nn.Sequential(first, nn.ReLU(), nn.Flatten(), wide), x, y)
+    torch.testing.assert_close(method.explain(selecting, x, y), expected, atol=1e-12, rtol=1e-9)
+    with pytest.raises(ValueError, match=r"has no rule for layer 2 \(Doubled\)"):
+        method.explain(nn.Sequential(first, nn.ReLU(), Doubled(), nn.Flatten(), last), x, y)
+
+
 def test_lrp_bounds_of_the_image_are_the_widest_of_all_channels():
     network, (x, y) = wrap(Branches()), batch()
     low, high = bounds(network)

@@ -189,6 +189,19 @@ def test_compiled_attacks_ask_for_the_input_gradient_alone():
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 
+@pytest.mark.parametrize("before", [True, False])
+def test_the_process_keeps_its_setting_of_torch_compile(before):
+    settings, network = torch._functorch.config, module_of(Standard()).network.eval()
+    with settings.patch(donated_buffer=before):
+        passes = compile_passes(network, "eager")
+        assert settings.donated_buffer is before
+        with compiled(network, passes):
+            assert settings.donated_buffer is False
+            with compiled(network, None):
+                assert settings.donated_buffer is False
+        assert settings.donated_buffer is before
+
+
 def test_an_unknown_backend_is_refused():
     with pytest.raises(ValueError, match=r"compile must be true, false or a backend \(.*inductor.*\), got 'nvfuser'"):
         module_of(Standard(), compile="nvfuser")

@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.goal import Goal
 from lightning_advinterp.core.result import Result, Row
@@ -38,7 +39,7 @@ class Made(NamedTuple):
     notes: Tensor
 
 
-class AttackCounts:
+class AttackCounts(Summed):
     """Notes of every attacked image, by its number: an image that is attacked again counts once.
 
     Args:
@@ -46,6 +47,7 @@ class AttackCounts:
     """
 
     name = "attack_counts"
+    united = ("_seen",)
 
     def __init__(self, attacks: Mapping[str, Attack]) -> None:
         self.attacks = attacks
@@ -79,19 +81,6 @@ class AttackCounts:
         codes = (bits << torch.arange(len(NOTES), device=bits.device)[:, None]).sum(0)
         self._seen.setdefault(made.kind, {}).update(zip(index.tolist(), codes.tolist(), strict=True))
         return success
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's images."""
-        for kind, notes in state["seen"].items():
-            self._seen.setdefault(kind, {}).update(notes)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the notes."""
-        return {"seen": {kind: dict(notes) for kind, notes in self._seen.items()}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the notes."""
-        self._seen = {kind: dict(notes) for kind, notes in state["seen"].items()}
 
     def rows(self) -> list[Row]:
         """Return a row per attack: ``images, n`` (those attacked), ``success`` (their share), counts, settings."""

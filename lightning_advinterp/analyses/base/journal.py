@@ -1,5 +1,6 @@
 """The memory of an interrupted evaluation."""
 
+import logging
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,9 @@ from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.core.files import set_aside, write_atomically
 from lightning_advinterp.core.tensor_files import read_tensor_file, save_plainly
 
-_FORMAT = 4
+_log = logging.getLogger(__name__)
+
+_FORMAT = 5
 """Counts up when an entry comes to mean something else, such as another order of sweeps: older ones are no help."""
 
 
@@ -81,7 +84,11 @@ class Journal:
         except (ValueError, OSError) as error:
             set_aside(self._path, str(error).rstrip("."))
             return None
-        if not isinstance(entry, dict) or (entry.get("format"), entry.get("world_size")) != (_FORMAT, self._world_size):
+        if isinstance(entry, dict) and entry.get("format") != _FORMAT:
+            _log.warning("%s was left by another version of the package; the work starts anew.", self._path)
+            self._path.unlink()
+            return None
+        if not isinstance(entry, dict) or entry.get("world_size") != self._world_size:
             return None
         counts, states = [entry.get("sweep"), entry.get("done")], entry.get("states")
         if not isinstance(states, dict) or not all(type(count) is int and count >= 0 for count in counts):

@@ -1,11 +1,11 @@
 """The images that units answer most to."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.networks.network import Network
@@ -13,7 +13,7 @@ from lightning_advinterp.units.spaces import UnitLayer, reduce_maps, unit_layers
 from lightning_advinterp.units.top_images import TopImages
 
 
-class UnitImages:
+class UnitImages(Summed):
     """Keeps for every unit the images of the highest activation, real and of every attack.
 
     Args:
@@ -22,6 +22,9 @@ class UnitImages:
         count: images per unit and kind.
         name: what the analysis is called beside others.
     """
+
+    summed = ("_top",)
+    settled = ("_widths",)
 
     def __init__(
         self,
@@ -47,22 +50,6 @@ class UnitImages:
             self._widths = [part.shape[1] for part in parts]
             notes = torch.zeros(len(seen.index), 0, dtype=torch.int32, device=seen.index.device)
             self._top[kind].update(torch.cat(parts, dim=1), seen.index, notes)
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's images."""
-        self._widths = self._widths or list(state["widths"])
-        for kind, top in state["top"].items():
-            self._top[kind].merge(top)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was kept."""
-        return {"widths": list(self._widths), "top": {kind: top.state_dict() for kind, top in self._top.items()}}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace what was kept."""
-        self._widths = list(state["widths"])
-        for kind, top in state["top"].items():
-            self._top[kind].load_state_dict(top)
 
     def result(self) -> Result:
         """Return the numbers of every unit's images, the strongest first: ``<name>-<kind>``, int64 ``[U, count]``."""

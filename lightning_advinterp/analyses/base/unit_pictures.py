@@ -1,8 +1,8 @@
 """Pictures of a few units: the images that drive them, and where in them they look."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.explanations.discrepancy import discrepancy_map
@@ -60,7 +61,7 @@ class Pictures:
     rows: tuple[Row, ...]
 
 
-class UnitPictures:
+class UnitPictures(Summed):
     """Keeps the pictures of units that are chosen from other analyses' results, in a last run over few images.
 
     The table of its name has a row per unit, kind and picture: what the request's row says, ``rank``, ``image``,
@@ -78,6 +79,10 @@ class UnitPictures:
         seed: of the discrepancy map.
         describe: from a request's row and the predicted class to further columns of a picture.
     """
+
+    united = ("_images", "_predicted", "_masks")
+    settled = ("_requests",)
+    records: ClassVar[Mapping[str, type]] = {"_requests": UnitRequest}
 
     def __init__(
         self,
@@ -137,31 +142,6 @@ class UnitPictures:
         enlarged = F.interpolate(activation[None, None].float(), image.shape[1:], mode="bilinear", align_corners=False)
         threshold = request.threshold if request.threshold is not None else _SHARE * float(enlarged.max())
         return (enlarged[0, 0] > threshold).cpu()
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's pictures."""
-        self._requests = [UnitRequest(**{**entry, "images": tuple(entry["images"])}) for entry in state["requests"]]
-        for kind in self.kinds:
-            self._images[kind] |= state["images"][kind]
-            self._predicted[kind] |= state["predicted"][kind]
-        for number, masks in state["masks"].items():
-            self._masks.setdefault(number, {}).update(masks)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the pictures so far."""
-        return {
-            "requests": [asdict(request) | {"images": list(request.images)} for request in self._requests],
-            "images": {kind: dict(images) for kind, images in self._images.items()},
-            "predicted": {kind: dict(classes) for kind, classes in self._predicted.items()},
-            "masks": {number: dict(masks) for number, masks in self._masks.items()},
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the pictures."""
-        self._images = {kind: {} for kind in self.kinds}
-        self._predicted = {kind: {} for kind in self.kinds}
-        self._masks = {}
-        self.merge(state)
 
     def result(self) -> Result:
         """Return the table and its pictures."""

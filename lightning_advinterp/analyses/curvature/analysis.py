@@ -3,13 +3,13 @@
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, ending_with, named, summarised
 from lightning_advinterp.core.randomness import normal, sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -63,7 +63,7 @@ class CurvatureConfig:
                 raise ValueError(f"{name} must lie above 0 and at {most} or below, got {getattr(self, name)}.")
 
 
-class CurvatureAnalysis:
+class CurvatureAnalysis(Summed):
     """Curvature of the predicted class's logit z with respect to the pixels, on the network with softplus for ReLU.
 
     The table ``curvature`` has a row per image: ``image, class, beta, gradient_norm, lambda_max`` (the Hessian's
@@ -87,6 +87,7 @@ class CurvatureAnalysis:
     """
 
     name = "curvature"
+    united = ("_rows",)
 
     def __init__(self, config: CurvatureConfig | None = None) -> None:
         self.config = config or CurvatureConfig()
@@ -166,18 +167,6 @@ class CurvatureAnalysis:
             found[f"spearman_{name}"] = torch.minimum(*(spearman(map_before, after) for _, after in ways))
             found[f"topk_{name}"] = torch.minimum(*(top_k_intersection(map_before, after, k) for _, after in ways))
         return logits.argmax(1), found
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's images."""
-        self._rows |= state["rows"]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the images measured so far."""
-        return {"rows": dict(self._rows)}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the images measured so far."""
-        self._rows = dict(state["rows"])
 
     def result(self) -> Result:
         """Return one row per image, medians and quantiles, and the medians as scalars."""

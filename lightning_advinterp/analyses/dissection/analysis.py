@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.dissection.config import NOISE, DissectionConfig, check_names
 from lightning_advinterp.analyses.dissection.state import DissectionState
 from lightning_advinterp.analyses.dissection.tables import DissectionTables
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
 _READERS = 4  # threads; decoding PNGs releases the interpreter
 
 
-class DissectionAnalysis:
+class DissectionAnalysis(Summed):
     """Which concepts units detect, on real and on adversarial images, and what they keep of them.
 
     The first sweep takes the thresholds. A second one refines them, all with ``exact``, else those that the first one's
@@ -47,6 +48,7 @@ class DissectionAnalysis:
     """
 
     name = "dissection"
+    summed = ("_state",)
 
     def __init__(
         self,
@@ -159,18 +161,6 @@ class DissectionAnalysis:
             kept, self._kept = self._kept, []
             for batch in kept:
                 self._tally(*batch)
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's counts of the sweep under way."""
-        self._state.merge(state)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return counts and thresholds as plain types and tensors."""
-        return self._state.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace counts and thresholds."""
-        self._state.load_state_dict(state)
 
     def result(self) -> Result:
         """Return the tables, and ratios of all units together as ``{images}/{category}``."""

@@ -1,12 +1,13 @@
 """Where adversarial images lie among the real ones in a network's feature space."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.metrics.distance_ratio import RATIOS, ClassFeatures, distance_ratios, histogram, summarise
@@ -16,7 +17,7 @@ from lightning_advinterp.networks.network import Network
 Pool = Literal["none", "mean", "max"]
 
 
-class DistancesAnalysis:
+class DistancesAnalysis(Summed):
     """The distance ratios of every attack's images, see :mod:`lightning_advinterp.metrics.distance_ratio`.
 
     The first sweep gathers the real images' features, the second attacks them. The class that an attack without a
@@ -32,10 +33,13 @@ class DistancesAnalysis:
         references: at most so many images in all, but at least two per class, are kept to take mean distances to.
         seed: of their choice.
 
-    The ratios of every image are kept for an exact median: 32 bytes per image and attack.
+    The ratios of every image are kept for an exact median: some 250 bytes per image and attack.
     """
 
     name = "distances"
+    summed = ("_real",)
+    united = ("_found",)
+    settled = ("_everyone",)
 
     def __init__(
         self,
@@ -52,7 +56,7 @@ class DistancesAnalysis:
         self.attacks, self.classes, self.layer, self.pool = dict(attacks or {}), classes, layer, pool
         self._per_class, self._seed = max(2, references // classes.size), seed
         self._real, self._everyone = (ClassFeatures(self._per_class, seed) for _ in range(2))
-        self._found: dict[str, list[tuple[Tensor, Tensor]]] = {kind: [] for kind in self.attacks}
+        self._found: dict[str, dict[int, tuple[float, ...]]] = {kind: {} for kind in self.attacks}
 
     def needs(self, network: Network) -> Needs:
         """One sweep over real images, and one with every attack's.
@@ -78,19 +82,17 @@ class DistancesAnalysis:
         for kind, attack in self.attacks.items():
             target = self._target(attack, kind, seen)
             features = self._features(seen, kind)
-            places = inside.nonzero().squeeze(1).tolist()
-            found = torch.full((len(places), len(RATIOS)), torch.nan, dtype=torch.float64)
-            for row, place in zip(found, places, strict=True):
-                known = distance_ratios(
+            for place in inside.nonzero().squeeze(1).tolist():
+                number = int(seen.index[place])
+                ratios = distance_ratios(
                     features[place],
                     source[place],
                     int(true[place]),
                     int(target[place]),
-                    int(seen.index[place]),
+                    number,
                     self._everyone,
                 )
-                row.copy_(torch.tensor([known.get(ratio, torch.nan) for ratio in RATIOS]))
-            self._found[kind].append((seen.index[places].cpu(), found))
+                self._found[kind][number] = tuple(ratios.get(ratio, torch.nan) for ratio in RATIOS)
 
     def _target(self, attack: Attack, kind: str, seen: Observation) -> Tensor:
         if attack.target is None and attack.label != "least_likely":
@@ -108,31 +110,11 @@ class DistancesAnalysis:
         if sweep == 0:
             self._everyone, self._real = self._real, ClassFeatures(self._per_class, self._seed)
 
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's features and ratios."""
-        self._real.merge(state["real"])
-        for kind, found in state["found"].items():
-            self._found[kind].append(found)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return features and ratios."""
-        found = {kind: self._ratios(kind) for kind in self._found}
-        return {"real": self._real.state_dict(), "everyone": self._everyone.state_dict(), "found": found}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace features and ratios."""
-        self._real.load_state_dict(state["real"])
-        self._everyone.load_state_dict(state["everyone"])
-        self._found = {kind: [found] for kind, found in state["found"].items()}
-
-    def _ratios(self, kind: str) -> tuple[Tensor, Tensor]:
-        """Image numbers, rising, int64 ``[N]``, and their ratios, float64 ``[N, 3]``, NaN where one is not defined."""
+    def _ratios(self, kind: str) -> Tensor:
+        """Return an attack's ratios in the order of the images, float64 ``[N, 3]``, NaN where one is not defined."""
         found = self._found[kind]
-        index = torch.cat([torch.empty(0, dtype=torch.int64), *(numbers for numbers, _ in found)])
-        ratios = torch.cat([torch.empty(0, len(RATIOS), dtype=torch.float64), *(values for _, values in found)])
-        order = index.argsort()
-        self._found[kind] = [(index[order], ratios[order])]
-        return self._found[kind][0]
+        ratios = [found[number] for number in sorted(found)]
+        return torch.tensor(ratios, dtype=torch.float64).view(-1, len(RATIOS))
 
     def result(self) -> Result:
         """Return the tables ``distances`` and ``distances_histogram``, and the means as scalars."""
@@ -140,7 +122,7 @@ class DistancesAnalysis:
         bars: list[Row] = []
         scalars: dict[str, float] = {}
         for kind in self._found:
-            for ratio, values in zip(RATIOS, self._ratios(kind)[1].T, strict=True):
+            for ratio, values in zip(RATIOS, self._ratios(kind).T, strict=True):
                 values = values[~values.isnan()]
                 summary = summarise(values)
                 last = {"eps": self.attacks[kind].eps, "images_per_class": self._everyone.images_per_class}

@@ -1,12 +1,12 @@
 """How far explanations can be changed while the prediction stays: methods × attacks × radii (Ghorbani et al. 2019)."""
 
 import time
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.config import Case, FragilityConfig
 from lightning_advinterp.analyses.fragility.cost import cost
 from lightning_advinterp.analyses.fragility.others import OtherImages
@@ -45,7 +45,7 @@ FIRST = ("topk", "spearman", "center_shift")
 INPUTS = ("label_kept", "linf", "l2", "delta_p", "delta_output")
 
 
-class FragilityAnalysis:
+class FragilityAnalysis(Summed):
     """Attacks every explanation of correctly classified images, and compares maps, inputs and predictions.
 
     Tables: ``fragility``, a row per image, method, attack and radius; ``fragility_summary``, their medians with 95 %
@@ -66,6 +66,7 @@ class FragilityAnalysis:
     """
 
     name = "fragility"
+    summed = ("state",)
 
     def __init__(self, config: FragilityConfig | None = None) -> None:
         self.config = config or FragilityConfig()
@@ -244,18 +245,6 @@ class FragilityAnalysis:
     def settle(self, sweep: int) -> None:
         """The choice of other images is final."""
         self._attacks, self._others = {}, None
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's images."""
-        self.state.merge(state)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was found so far."""
-        return self.state.state_dict()
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace what was found so far."""
-        self.state.load_state_dict(state)
 
     def result(self) -> Result:
         """Return the tables and the scalars."""

@@ -1,14 +1,14 @@
 """What fragility remembers: everything belongs to an image's number, so that parts of a run merge into one."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.core.result import Row
-
-_BY_IMAGE = ("rows", "courses", "others", "faithfulness", "smooth_kept", "no_map", "pool")
 
 
 @dataclass
@@ -26,7 +26,7 @@ class Picture:
     cases: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
 
-class FragilityState:
+class FragilityState(Summed):
     """Rows, courses of the attacks, reference levels and pictures by image number, and the pool of other images.
 
     Args:
@@ -45,6 +45,11 @@ class FragilityState:
         pool: image to (rank, label, pixels ``[C, H, W]``).
         pictures: image to its picture.
     """
+
+    united = (
+        *("rows", "courses", "others", "faithfulness", "smooth_kept", "no_map", "skipped", "left", "pool", "pictures"),
+    )
+    records: ClassVar[Mapping[str, type]] = {"pictures": Picture}
 
     def __init__(self, pool: int, show: int) -> None:
         self._pool_size, self._show = pool, show
@@ -76,23 +81,8 @@ class FragilityState:
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another part's images."""
-        for name in _BY_IMAGE:
-            getattr(self, name).update(state[name])
-        self.skipped |= set(state["skipped"])
-        self.left |= set(state["left"])
-        self.pictures |= {number: Picture(*parts) for number, parts in state["pictures"].items()}
+        super().merge(state)
         self.trim()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything as plain types and tensors."""
-        state = {name: dict(getattr(self, name)) for name in _BY_IMAGE}
-        pictures = {number: (p.image, dict(p.maps), dict(p.cases)) for number, p in self.pictures.items()}
-        return state | {"skipped": sorted(self.skipped), "left": sorted(self.left), "pictures": pictures}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace everything."""
-        self.__init__(self._pool_size, self._show)  # type: ignore[misc]
-        self.merge(state)
 
 
 def as_image(image: Tensor) -> Tensor:

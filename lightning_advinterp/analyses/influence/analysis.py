@@ -1,13 +1,14 @@
 """How far the training images that a prediction rests on can be exchanged (Ghorbani et al. 2019, Section 3)."""
 
 import logging
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.state import as_image
 from lightning_advinterp.analyses.fragility.tables import named
 from lightning_advinterp.analyses.influence.config import InfluenceConfig, Task
@@ -34,7 +35,7 @@ from lightning_advinterp.networks.network import Network
 logger = logging.getLogger(__name__)
 
 
-class InfluenceAnalysis:
+class InfluenceAnalysis(Summed):
     """Influence of training images on correctly classified test images, before and after attacks.
 
     Influence here is −I(i, t): how much weight on training image i lowers the loss at t. Table ``influence``, a row per
@@ -56,6 +57,8 @@ class InfluenceAnalysis:
     """
 
     name = "influence"
+    united = ("_features", "_rows", "_vectors", "_skipped", "exemplars")
+    records: ClassVar[Mapping[str, type]] = {"exemplars": Exemplars}
 
     def __init__(
         self, config: InfluenceConfig, task: Task, images: ImageSet | None = None, names: Sequence[str] = ()
@@ -193,23 +196,8 @@ class InfluenceAnalysis:
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's images."""
-        self._features |= state["features"]
-        self._rows |= state["rows"]
-        self._vectors |= state["vectors"]
-        self._skipped |= set(state["skipped"])
-        self.exemplars |= {number: Exemplars(*parts) for number, parts in state["exemplars"].items()}
+        super().merge(state)
         self._trim()
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return features and rows so far."""
-        shown = {number: (one.image, one.before, dict(one.after)) for number, one in self.exemplars.items()}
-        state = {"features": dict(self._features), "rows": dict(self._rows), "vectors": dict(self._vectors)}
-        return state | {"skipped": sorted(self._skipped), "exemplars": shown}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace features and rows."""
-        self._features, self._rows, self._vectors, self._skipped, self.exemplars = {}, {}, {}, set(), {}
-        self.merge(state)
 
     def result(self) -> Result:
         """Return the tables, and the medians as scalars."""

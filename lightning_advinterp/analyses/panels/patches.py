@@ -2,12 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.core.randomness import mix, sample_keys, uniform
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.data.labels import subset_indices
@@ -50,6 +51,7 @@ class Patch:
 
     Attributes:
         layer: the unit's layer.
+        tap: where it is read.
         unit: its number.
         image: number of the image that it is cut from, the unit's strongest.
         activation: of the unit there.
@@ -57,7 +59,8 @@ class Patch:
         corner: row and column of its first pixel in that image.
     """
 
-    layer: UnitLayer
+    layer: str
+    tap: str
     unit: int
     image: int
     activation: float
@@ -65,7 +68,7 @@ class Patch:
     corner: tuple[int, int]
 
 
-class PatchesAnalysis:
+class PatchesAnalysis(Summed):
     """Pastes every unit's top patch into other images, and sees whether the unit answers to it there.
 
     The patch is the square around the place of the unit's strongest activation over all images. The table ``patches``
@@ -85,6 +88,10 @@ class PatchesAnalysis:
     """
 
     name = "patches"
+    summed = ("_top",)
+    united = ("_sums",)
+    settled = ("_sizes", "_patches", "_others")
+    records: ClassVar[Mapping[str, type]] = {"_patches": Patch}
 
     def __init__(
         self,
@@ -124,7 +131,7 @@ class PatchesAnalysis:
         index, x = seen.index[at], seen.images[REAL][at]
         for place, patch in enumerate(self._patches):
             found = self._sums.setdefault(place, {})
-            plain = seen.activations[REAL][patch.layer.tap][at]
+            plain = seen.activations[REAL][patch.tap][at]
             for number, values in zip(index.tolist(), self._responses(patch, index, x, plain).tolist(), strict=True):
                 if number != patch.image:
                     found[number] = values
@@ -168,8 +175,9 @@ class PatchesAnalysis:
                 pixels = pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels
                 row, column = spots[number, 0].tolist()
                 centre = ((row + 0.5) / size[0], (column + 0.5) / size[1])
+                strongest = float(ranking.values[number, 0])
                 cut, corner = _cut(pixels, centre, self.config.share)
-                self._patches.append(Patch(unit, number, image, float(ranking.values[number, 0]), cut, corner))
+                self._patches.append(Patch(unit.layer, unit.tap, number, image, strongest, cut, corner))
         self._top = [TopImages(1, 1) for _ in self._units]  # what later sweeps merge begins anew
 
     def _responses(self, patch: Patch, index: Tensor, x: Tensor, plain: Tensor) -> Tensor:
@@ -187,34 +195,8 @@ class PatchesAnalysis:
         maps = [plain]
         with torch.no_grad():
             for corner, content in ((own, pixels), (moved, pixels), (own, shuffled)):
-                maps.append(forward_until(network, _paste(x, content, corner), patch.layer.tap))
+                maps.append(forward_until(network, _paste(x, content, corner), patch.tap))
         return torch.stack([one[:, patch.unit].flatten(1).amax(1) for one in maps], 1).float().cpu()
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's images."""
-        for top, other in zip(self._top, state["top"], strict=True):
-            top.merge(other)
-        self._sizes = self._sizes or [tuple(size) for size in state["sizes"]]
-        for place, found in state["sums"].items():
-            self._sums.setdefault(place, {}).update(found)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return rankings, patches and responses so far."""
-        patches = [
-            (self._units.index(p.layer), p.unit, p.image, p.activation, p.pixels, p.corner) for p in self._patches
-        ]
-        sums = {place: dict(found) for place, found in self._sums.items()}
-        top = [one.state_dict() for one in self._top]
-        return {"top": top, "sizes": self._sizes, "patches": patches, "others": sorted(self._others), "sums": sums}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace them."""
-        for top, other in zip(self._top, state["top"], strict=True):
-            top.load_state_dict(other)
-        self._sizes = [tuple(size) for size in state["sizes"]]
-        self._patches = [Patch(self._units[layer], *rest) for layer, *rest in state["patches"]]
-        self._others = set(state["others"])
-        self._sums = {place: dict(found) for place, found in state["sums"].items()}
 
     def result(self) -> Result:
         """Return a row per unit, and the mean recurrence of every layer."""
@@ -223,7 +205,7 @@ class PatchesAnalysis:
             found = self._sums.get(place, {})
             values = torch.tensor([found[number] for number in sorted(found)], dtype=torch.float64).view(-1, len(WAYS))
             means: Mapping[str, float] = dict(zip(WAYS, values.mean(0).tolist(), strict=True))
-            row: Row = {"layer": patch.layer.layer, "unit": patch.unit, "image": patch.image}
+            row: Row = {"layer": patch.layer, "unit": patch.unit, "image": patch.image}
             row |= {"activation": patch.activation, "n": len(found), **means}
             gain = patch.activation - means["plain"]
             rows.append(row | {"recurrence": (means["moved"] - means["shuffled"]) / gain if gain > 0 else None})

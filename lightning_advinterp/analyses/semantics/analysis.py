@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.semantics.result import Setting, build_result
 from lightning_advinterp.analyses.semantics.success import LEAST, SuccessSplit
 from lightning_advinterp.analyses.semantics.units import TRUE, KindSeen, Layers, LayerUnits
@@ -28,7 +29,7 @@ _HALVES = (0, 1)
 _HALF_SEED = 0x68616C66  # "half"
 
 
-class SemanticsAnalysis:
+class SemanticsAnalysis(Summed):
     """LC, CS1 and CS2 per unit, their curve, and what they are to be measured against.
 
     The images are divided at random into two halves, and the top images are kept of each: together they give the
@@ -55,6 +56,8 @@ class SemanticsAnalysis:
     """
 
     name = "semantics"
+    summed = ("_true", "_targets", "_inside", "_top", "_split", "_sample")
+    settled = ("_widths", "_lowest")
 
     def __init__(
         self,
@@ -155,46 +158,10 @@ class SemanticsAnalysis:
                 self._lowest[place] = min(0.0, float(maps[place].min()))
 
     def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's top images."""
-        if state["widths"]:  # else it saw no image
-            self._widths = list(state["widths"])
-            self._lowest = [min(pair) for pair in zip(self._lowest or state["lowest"], state["lowest"], strict=True)]
-        self._true = self._true + state["true"]
-        for kind, lists in state["top"].items():
-            for own, other in zip(self._top[kind], lists, strict=True):
-                own.merge(other)
-        for kind, counts in state["targets"].items():
-            self._targets[kind] = self._targets[kind] + counts
-            self._inside[kind] += state["inside"][kind]
-        for kind, split in self._split.items():
-            split.merge(state["split"][kind])
-        self._sample.merge(state["sample"])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was kept."""
-        return {
-            "widths": list(self._widths),
-            "lowest": list(self._lowest),
-            "true": self._true.clone(),
-            "targets": {kind: counts.clone() for kind, counts in self._targets.items()},
-            "inside": dict(self._inside),
-            "top": {kind: [half.state_dict() for half in lists] for kind, lists in self._top.items()},
-            "split": {kind: split.state_dict() for kind, split in self._split.items()},
-            "sample": self._sample.state_dict(),
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace what was kept."""
-        self._widths, self._lowest = list(state["widths"]), list(state["lowest"])
-        self._true = state["true"].clone()
-        self._targets = {kind: counts.clone() for kind, counts in state["targets"].items()}
-        self._inside = dict(state["inside"])
-        for kind, lists in state["top"].items():
-            for own, other in zip(self._top[kind], lists, strict=True):
-                own.load_state_dict(other)
-        for kind, split in self._split.items():
-            split.load_state_dict(state["split"][kind])
-        self._sample.load_state_dict(state["sample"])
+        """Add another process's top images, and the lowest activations."""
+        super().merge(state)
+        if state["_lowest"]:  # else it saw no image
+            self._lowest = [min(pair) for pair in zip(self._lowest, state["_lowest"], strict=True)]
 
     def top(self, kind: str, count: int) -> tuple[Ranking, Tensor]:
         """Return the first images of every unit, and the positions of their strongest activations.

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.semantics.result import Setting, levels, means
 from lightning_advinterp.analyses.semantics.units import PREDICTED, TARGET, TRUE, KindSeen, measure_units
 from lightning_advinterp.core.result import Row
@@ -24,7 +24,7 @@ _COLUMNS = ("lc", "cs1", "cs2", "cs_halves", "cs1_cross", "cs2_cross")
 _SCALARS = ("lc", "cs1", "cs2", "chance_lc", "chance_cs1", "chance_cs2")
 
 
-class SuccessSplit:
+class SuccessSplit(Summed):
     """The top images of one attack, twice: among the images on which it fails, and on which it succeeds.
 
     Only images count that the network gets right, among the classes of the set, before the attack. Real and adversarial
@@ -40,6 +40,8 @@ class SuccessSplit:
         aims: whether the attack moves images towards classes: it succeeds where the network sees the target, else where
             it no longer sees the true class, among the classes of the set.
     """
+
+    summed = ("_top", "_counts")
 
     def __init__(self, size: int, share: float, keep: int | None, aims: bool) -> None:
         self.share, self.aims = share, aims
@@ -74,30 +76,6 @@ class SuccessSplit:
         for row, note in enumerate((TRUE, TARGET)):
             classes = notes[:, note]
             counts[row] += torch.bincount(classes[classes >= 0], minlength=counts.shape[1]).cpu()
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's :meth:`state_dict`."""
-        for change in CHANGES:
-            for own, other in zip(self._lists(change), state[change]["top"], strict=True):
-                own.merge(other)
-            self._counts[change] = self._counts[change] + state[change]["counts"]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was kept."""
-        return {
-            change: {"top": [one.state_dict() for one in self._lists(change)], "counts": self._counts[change].clone()}
-            for change in CHANGES
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace what was kept."""
-        for change in CHANGES:
-            for own, other in zip(self._lists(change), state[change]["top"], strict=True):
-                own.load_state_dict(other)
-            self._counts[change] = state[change]["counts"].clone()
-
-    def _lists(self, change: str) -> list[TopImages]:
-        return [*self._top[change]["real"], *self._top[change]["attacked"]]
 
     def rows(self, setting: Setting, kind: str, eps: float | None) -> list[Row]:
         """Return a row per part and layer, and one for all units together; none for a part without images.

@@ -1,0 +1,132 @@
+"""States that merge: what an analysis gathers is declared, not written out as three methods."""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import fields, is_dataclass
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+from torch import Tensor
+
+
+@runtime_checkable
+class Part(Protocol):
+    """A state that merges in a way of its own, such as a bounded list of the largest values."""
+
+    def merge(self, state: Any) -> None:
+        """Add another process's :meth:`state_dict` to this one."""
+
+    def state_dict(self) -> Any:
+        """Return plain data and tensors."""
+
+    def load_state_dict(self, state: Any) -> None:
+        """Replace the state."""
+
+
+class Summed:
+    """A state whose attributes say how they merge; what they name is kept over an interruption, too.
+
+    - ``summed``: tensors and numbers, which add up. Sets unite, and a :class:`Part` merges by itself. In dictionaries
+      what both processes have is added, a key of one alone is taken as it is; lists are of one length and add up place
+      by place.
+    - ``united``: dictionaries, nested or not, and sets. What both processes have under a key is one and the same thing
+      and counts once: entries by image number, and what an earlier sweep has left in every process.
+    - ``settled``: what all processes agree on. One that has nothing yet, since it saw no image, takes another's.
+
+    Example:
+        >>> class Count(Summed):
+        ...     summed = ("hits",)
+        ...     united = ("predicted",)
+        ...     def __init__(self, hits: dict[str, int], predicted: dict[int, int]) -> None:
+        ...         self.hits, self.predicted = hits, predicted
+        >>> whole = Count({"real": 2}, {0: 7})
+        >>> whole.merge(Count({"real": 3, "fgsm": 1}, {4: 9}).state_dict())
+        >>> whole.hits, whole.predicted
+        ({'real': 5, 'fgsm': 1}, {0: 7, 4: 9})
+    """
+
+    summed: ClassVar[tuple[str, ...]] = ()
+    united: ClassVar[tuple[str, ...]] = ()
+    settled: ClassVar[tuple[str, ...]] = ()
+    records: ClassVar[Mapping[str, type]] = {}
+    """Names above to the dataclass of their entries (the values of a dictionary, the items of a list)."""
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict` to this one."""
+        for name in self.summed:
+            setattr(self, name, _added(getattr(self, name), state[name]))
+        for name in self.united:
+            setattr(self, name, _united(getattr(self, name), _entries(self, name, state)))
+        for name in self.settled:
+            if not getattr(self, name):
+                setattr(self, name, _entries(self, name, state))
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was gathered so far, as plain types and tensors of this process's own."""
+        return {name: _plain(getattr(self, name)) for name in (*self.summed, *self.united, *self.settled)}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace what was gathered."""
+        for name in (*self.summed, *self.united, *self.settled):
+            setattr(self, name, _loaded(getattr(self, name), _entries(self, name, state)))
+
+
+def _entries(owner: Summed, name: str, state: Mapping[str, Any]) -> Any:
+    """Return an entry of a state with its records."""
+    kind, values = owner.records.get(name), state[name]
+    if kind is None:
+        return values
+    if isinstance(values, dict):
+        return {key: kind(*record) for key, record in values.items()}
+    return [kind(*record) for record in values]
+
+
+def _added(own: Any, other: Any) -> Any:
+    if isinstance(own, dict):
+        both = {key: _added(value, other[key]) if key in other else value for key, value in own.items()}
+        return both | {key: value for key, value in other.items() if key not in own}
+    if isinstance(own, list):
+        return [_added(value, added) for value, added in zip(own, other, strict=True)]
+    if isinstance(own, set):
+        return own | other
+    if isinstance(own, Tensor):
+        return own + other.to(own.device)
+    if isinstance(own, int | float):
+        return own + other
+    if isinstance(own, Part):
+        own.merge(other)
+        return own
+    raise TypeError(f"a state must be made of tensors, numbers, sets and dictionaries, got {type(own).__name__}.")
+
+
+def _united(own: Any, other: Any) -> Any:
+    if isinstance(own, dict) and isinstance(other, dict):
+        both = {key: _united(value, other[key]) if key in other else value for key, value in own.items()}
+        return both | {key: value for key, value in other.items() if key not in own}
+    return own | other if isinstance(own, set) else other
+
+
+def _plain(value: Any) -> Any:
+    """Return a copy made of plain types and tensors; a record is the tuple of its fields."""
+    if value is None or isinstance(value, int | float | str):  # first: entries by image are many
+        return value
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_plain(item) for item in value]
+    if isinstance(value, tuple):
+        return tuple(_plain(item) for item in value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return tuple(_plain(getattr(value, field.name)) for field in fields(value))
+    return value.state_dict() if isinstance(value, Part) else deepcopy(value)
+
+
+def _loaded(own: Any, state: Any) -> Any:
+    """Return a copy of a state, in which parts that are there already take up theirs."""
+    if isinstance(own, dict):
+        return {key: _loaded(own.get(key), value) for key, value in state.items()}
+    if isinstance(own, list) and len(own) == len(state):
+        return [_loaded(value, item) for value, item in zip(own, state, strict=True)]
+    if own is None or isinstance(own, int | float | str | Tensor) or not isinstance(own, Part):
+        return deepcopy(state)
+    own.load_state_dict(state)
+    return own
