@@ -99,6 +99,11 @@ class UserImages(ImageSetDefaults):
                 return [_number(item[1], "label") for item in items]
         return None
 
+    @property
+    def labelling(self) -> str:
+        """See :class:`~lightning_advinterp.data.images.ImageSet`."""
+        return f"labels as {type(self.dataset).__name__} has them"
+
     @cached_property
     def fingerprint(self) -> str:
         """See :class:`~lightning_advinterp.data.images.ImageSet`; without one of its own, a hash of some images."""

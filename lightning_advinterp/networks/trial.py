@@ -15,7 +15,13 @@ _IMAGES = 2  # batch normalisation of 1x1 maps needs more than one
 
 
 def try_network(
-    network: Network, size: int, *, gradient: bool = True, training: bool = False, remedy: str = ""
+    network: Network,
+    size: int,
+    *,
+    gradient: bool = True,
+    training: bool = False,
+    remedy: str = "",
+    channels: int = RGB,
 ) -> None:
     """Pass two random images through a network, and a gradient back to them; nothing of it stays.
 
@@ -25,17 +31,19 @@ def try_network(
         gradient: whether a gradient to the images is wanted.
         training: try the mode of training, where a backward pass is wanted whether it reaches the images or not.
         remedy: what to do where the size does not fit.
+        channels: of the images.
 
     Raises:
-        ValueError: with the network's own words, if it does not take RGB images of that size, or passes no gradient.
+        ValueError: with the network's own words, if it does not take images of that size, or passes no gradient.
     """
-    if len(network.mean) != RGB:
+    if len(network.mean) != channels:
+        have = "are RGB" if channels == RGB else f"have {channels}"
         raise ValueError(
-            f"network: {network.name} takes {len(network.mean)}-channel images, and the images here are RGB; name "
+            f"network: {network.name} takes {len(network.mean)}-channel images, and the images here {have}; name "
             "the path of a class of your own that makes its input from RGB and calls it."
         )
     device = next(network.parameters(), torch.zeros(())).device
-    x = torch.rand(_IMAGES, RGB, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    x = torch.rand(_IMAGES, channels, size, size, generator=torch.Generator().manual_seed(0)).to(device)
     x.requires_grad_(gradient)
     mode = _training(network) if training else frozen_eval(network)
     with _undisturbed(network), mode, torch.inference_mode(False), torch.set_grad_enabled(gradient or training):
@@ -47,7 +55,7 @@ def try_network(
 
 
 def _logits(network: Network, x: Tensor, remedy: str) -> Tensor:
-    size = f"{RGB}x{x.shape[2]}x{x.shape[3]}"
+    size = "x".join(map(str, x.shape[1:]))
     try:
         logits: Tensor = network(x)
     except Exception as error:

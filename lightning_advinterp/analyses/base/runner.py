@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 import torch.distributed
+from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
@@ -27,13 +28,13 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, without_nan
-from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.batch import Batch, check_range
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import collate_batch, leave_signals_alone
 from lightning_advinterp.data.user_images import as_image_set
+from lightning_advinterp.networks.from_module import as_network
 from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
-from lightning_advinterp.networks.network import Network
 
 
 class _Shard(Dataset[Batch]):
@@ -61,7 +62,8 @@ class Runner:
     are merged at the end of every sweep, so that N processes report what one reports.
 
     Args:
-        network: seen in evaluation mode; it comes back as it was.
+        network: seen in evaluation mode; it comes back as it was. Of a module that is no
+            :class:`~lightning_advinterp.networks.network.Network`, a copy is seen, without normalisation.
         dataset: images of any kind, see :func:`~lightning_advinterp.data.user_images.as_image_set`.
         attacks: name to attack; only those that an analysis wants are run.
         batch_size: images at a time; fewer where an analysis asks for that.
@@ -82,7 +84,7 @@ class Runner:
 
     def __init__(
         self,
-        network: Network,
+        network: nn.Module,
         dataset: Any,
         *,
         attacks: Mapping[str, Attack] | None = None,
@@ -103,7 +105,8 @@ class Runner:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be 1 or more images, got {limit}.")
-        self.network, self.images, self.attacks = network, as_image_set(dataset), dict(attacks or {})
+        self.images, self.attacks = as_image_set(dataset), dict(attacks or {})
+        self.network = as_network(network, lambda: self.images[0].image.shape)
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.num_workers, self.progress = num_workers, progress and rank == 0
         self.rank, self.world_size, self._keep = rank, world_size, keep_journal
@@ -218,9 +221,11 @@ class Runner:
                 bar.update(task, completed=done, refresh=True)  # inside another bar, nobody else does
 
     def _observe(self, batch: Batch, wants: Sweep) -> Observation:
-        batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()
         if wants.labels and bool((batch.label < 0).any()):
             raise ValueError("The analysis needs labels, but the images lie in no class folders.")
+        if wants.labels:
+            check_range(batch.label, self.network.num_classes)
+        batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()
         x = batch.image
         keys = sample_keys(batch.index, seed=self.seed)
         images, goals, success, attacked = {REAL: x}, {}, {}, {}

@@ -23,7 +23,7 @@ from lightning_advinterp.networks.network import ALIASES
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.sites import check_layers
 from lightning_advinterp.networks.sources import is_class_path
-from lightning_advinterp.networks.trial import try_network
+from lightning_advinterp.networks.trial import RGB, try_network
 
 CONCEPT_WORLD = "concept_world"
 
@@ -80,13 +80,16 @@ def load_subject(evaluation: Evaluation) -> Subject:
     return Subject(network, title, outputs, replace(recipe, resize=resize, mean=network.mean, std=network.std))
 
 
-def check_subject(evaluation: Evaluation, subject: Subject, attacks: Iterable[Attack] | None = None) -> None:
+def check_subject(
+    evaluation: Evaluation, subject: Subject, attacks: Iterable[Attack] | None = None, channels: int = RGB
+) -> None:
     """See, before any work, that the network takes such images and that attacks and analyses can be made on it.
 
     Args:
         evaluation: what is asked for.
         subject: the network, on its device.
         attacks: that are made on it; by default those that the evaluation names.
+        channels: of the images.
 
     Raises:
         ValueError: in the network's own words, or naming what an attack lacks.
@@ -101,7 +104,9 @@ def check_subject(evaluation: Evaluation, subject: Subject, attacks: Iterable[At
     network = subject.network
     size = subject.recipe.input_size
     built = f"; it was built for {network.input_size}" if network.input_size != size else ""
-    try_network(network, size, gradient=gradient, remedy=f"Give --crop the side that it takes{built}.")
+    try_network(
+        network, size, gradient=gradient, remedy=f"Give --crop the side that it takes{built}.", channels=channels
+    )
     for attack in made:
         attack.check_network(network)
 

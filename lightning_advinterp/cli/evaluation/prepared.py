@@ -14,15 +14,9 @@ from lightning_advinterp.analyses.base.question import Data
 from lightning_advinterp.cli.evaluation.calibration import uncalibrated
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.dependence import depends_on, flags_of
-from lightning_advinterp.cli.evaluation.inputs import (
-    Images,
-    Subject,
-    check_subject,
-    load_concepts,
-    load_files,
-    load_images,
-)
+from lightning_advinterp.cli.evaluation.inputs import Images, Subject, check_subject, load_concepts, load_files
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
+from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.core.devices import choose_device
 
 Checking = Callable[[], AbstractContextManager[None]]
@@ -63,7 +57,9 @@ class Prepared:
     checking: Checking
 
 
-def prepare(evaluation: Evaluation, subject: Subject, console: Console, checking: Checking) -> Prepared:
+def prepare(
+    evaluation: Evaluation, subject: Subject, console: Console, checking: Checking, memory: InMemory
+) -> Prepared:
     """Open the images of an evaluation, look at network, attacks and analyses, and print what is used.
 
     Args:
@@ -71,6 +67,7 @@ def prepare(evaluation: Evaluation, subject: Subject, console: Console, checking
         subject: the network; it is moved to its device.
         console: where to print.
         checking: made anew around everything that looks at the input.
+        memory: images in the place of those that are named.
 
     Raises:
         ValueError, FileNotFoundError: naming the argument, before any work is done.
@@ -80,8 +77,8 @@ def prepare(evaluation: Evaluation, subject: Subject, console: Console, checking
     left_out = LeftOut(evaluation, console)
     calibration = evaluation.calibration_images if uncalibrated(evaluation.attack_configs()) else 0
     with checking():
-        opened = _open(evaluation, subject, calibration, left_out)
-        check_subject(evaluation, subject)
+        opened = _open(evaluation, subject, calibration, left_out, memory)
+        check_subject(evaluation, subject, channels=memory.channels)
     names = left_out.remaining(evaluation.question_names())
     console.print(f"{subject.title}: {', '.join(names)} on {device}")
     _print_sources(subject, opened, console)
@@ -104,9 +101,11 @@ def prepare(evaluation: Evaluation, subject: Subject, console: Console, checking
     )
 
 
-def _open(evaluation: Evaluation, subject: Subject, calibration: int, left_out: LeftOut) -> dict[Data, Images]:
+def _open(
+    evaluation: Evaluation, subject: Subject, calibration: int, left_out: LeftOut, memory: InMemory
+) -> dict[Data, Images]:
     """Open what the analyses look at, with further images for a calibration."""
-    load = {"data": load_images, "concepts": load_concepts}
+    load = {"data": memory.load_images, "concepts": load_concepts}
     opened: dict[Data, Images] = {}
     for data in dict.fromkeys(evaluation.questions[name].data for name in evaluation.question_names()):
         with left_out.whole(evaluation.question_names(data)):

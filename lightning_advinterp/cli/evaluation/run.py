@@ -15,6 +15,7 @@ from lightning_advinterp.analyses.dissection.config import CONTROLS
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.evaluated import Evaluated
 from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, check_subject, load_images, load_subject
+from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.cli.evaluation.prepared import Checking
 from lightning_advinterp.cli.evaluation.single import evaluate_network
@@ -38,6 +39,7 @@ def run_evaluation(
     console: Console,
     checking: Checking = nullcontext,
     record: Mapping[str, Any] = MappingProxyType({}),
+    memory: InMemory = InMemory(),  # noqa: B008  # frozen
 ) -> dict[str, dict[str, Result]]:
     """Evaluate every network asked for, write its files, and print the tables.
 
@@ -46,6 +48,7 @@ def run_evaluation(
         console: where to print.
         checking: made anew around everything that looks at the input.
         record: what else is to stand in the output's ``results.json``.
+        memory: a network and images in the place of those that are named.
 
     Returns:
         Results by analysis, by network.
@@ -60,7 +63,7 @@ def run_evaluation(
             if not evaluation.dry_run:
                 for name in dict.fromkeys(("", *subjects)):
                     stack.enter_context(held(Path(evaluation.output) / name))
-        return _evaluate_each(evaluation, subjects, console, checking, record)
+        return _evaluate_each(evaluation, subjects, console, checking, record, memory)
 
 
 def _evaluate_each(
@@ -69,6 +72,7 @@ def _evaluate_each(
     console: Console,
     checking: Checking,
     record: Mapping[str, Any],
+    memory: InMemory,
 ) -> dict[str, dict[str, Result]]:
     found: dict[str, dict[str, Result]] = {}
     finished: list[Evaluated] = []
@@ -81,14 +85,16 @@ def _evaluate_each(
     for name, one in subjects.items():
         with checking():
             try:
-                subject = load_subject(one)
+                subject = memory.subject(one)
             except OSError as error:  # no such file, or weights that cannot be downloaded
                 if not evaluation.rows:
                     raise
                 console.print(f"{name}: left out, {error}")
                 continue
         more: Mapping[str, Any] = {} if name else {**record, "folders": folders}
-        finished.append(evaluate_network(one, subject, output / name, console, checking, place=place, record=more))
+        finished.append(
+            evaluate_network(one, subject, output / name, console, checking, place=place, record=more, memory=memory)
+        )
         if finished[-1].results:
             found[name or subject.title] = finished[-1].results
     if not finished:

@@ -14,6 +14,7 @@ from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.evaluated import Evaluated, finished_before
 from lightning_advinterp.cli.evaluation.groups import groups_of
 from lightning_advinterp.cli.evaluation.inputs import Subject
+from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evaluation
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
 from lightning_advinterp.cli.evaluation.running import evaluate_group
@@ -28,6 +29,7 @@ def evaluate_network(
     *,
     place: Place | None = None,
     record: Mapping[str, Any] = MappingProxyType({}),
+    memory: InMemory = InMemory(),  # noqa: B008  # frozen
 ) -> Evaluated:
     """Run the analyses on one network and write its folder; nothing in a dry run.
 
@@ -39,8 +41,9 @@ def evaluate_network(
         checking: made anew around everything that looks at the input.
         place: of the command, where the folder is one of several.
         record: what else stands in the folder's record.
+        memory: images in the place of those that are named.
     """
-    prepared = prepare(evaluation, subject, console, checking)
+    prepared = prepare(evaluation, subject, console, checking, memory)
     evaluated = Evaluated(folder=None if evaluation.dry_run else folder, key=prepared.key)
     if not evaluation.dry_run:
         (place or Place(folder, console)).make_way(folder, prepared.key, prepared.depends)
