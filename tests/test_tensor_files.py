@@ -12,7 +12,7 @@ from torch import nn
 
 from lightning_advinterp.ablation.run import _same_weights
 from lightning_advinterp.analyses.base.journal import Journal
-from lightning_advinterp.attacks.prediction.config import Member
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.cli.export import main as export
 from lightning_advinterp.core.tensor_files import read_tensor_file
 from lightning_advinterp.explanations.patterns import Patterns

@@ -5,7 +5,7 @@ import sys
 import pytest
 import torch
 
-from lightning_advinterp.attacks.prediction.config import Member
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.cli import evaluate, fit
 from lightning_advinterp.cli.adversarial import main as make_set
 from lightning_advinterp.cli.export import main as export

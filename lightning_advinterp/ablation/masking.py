@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_pixels
-from lightning_advinterp.attacks.prediction.config import AttackConfig, Member
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.names import markdown_cell
 from lightning_advinterp.core.result import REAL, Row

@@ -12,10 +12,11 @@ from lightning_advinterp.attacks.loop.budget import Budget, parse_budget, parse_
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction.calibration import Calibration, calibrate
 from lightning_advinterp.attacks.prediction.carlini_wagner import CarliniWagnerAttack
-from lightning_advinterp.attacks.prediction.config import AttackConfig, Member
+from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.ensemble import Ensemble, least_likely_targets
 from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
 from lightning_advinterp.attacks.prediction.grammar import attack_list, one_attack
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.attacks.prediction.optimization import OptimizationAttack
 from lightning_advinterp.attacks.prediction.presets import bim, create_attack, fgsm, pgd
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack

@@ -1,9 +1,31 @@
-"""Classes by their path, and what they can be told."""
+"""Entries by name, classes by their path, and what they can be told."""
 
 import inspect
 import sys
+from collections.abc import Mapping
+from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
+from typing import TypeVar
+
+Entry = TypeVar("Entry")
+
+
+def entry_of(name: str, entries: Mapping[str, Entry], what: str) -> Entry:
+    """Return what stands under a name that the user wrote.
+
+    Raises:
+        ValueError: if there is no such name; says which there are, and names the nearest.
+
+    >>> entry_of("fsgm", {"fgsm": 1, "pgd": 2}, "attack type")
+    Traceback (most recent call last):
+    ValueError: attack type must be one of fgsm, pgd, got 'fsgm' (did you mean fgsm?).
+    """
+    if name not in entries:
+        near = get_close_matches(str(name), entries, 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise ValueError(f"{what} must be one of {', '.join(entries)}, got {name!r}{hint}.")
+    return entries[name]
 
 
 def import_class(path: str, argument: str) -> type:

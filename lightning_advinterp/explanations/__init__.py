@@ -10,7 +10,8 @@ from lightning_advinterp.explanations.lrp import LRP
 from lightning_advinterp.explanations.occlusion import Occlusion
 from lightning_advinterp.explanations.pattern_attribution import PatternAttribution
 from lightning_advinterp.explanations.patterns import Patterns, learn_patterns
-from lightning_advinterp.explanations.presets import EXPLANATIONS, PAPERS, create_explanation, create_explanations
+from lightning_advinterp.explanations.presets import PAPERS, create_explanation, create_explanations
+from lightning_advinterp.explanations.registry import EXPLANATIONS
 
 __all__ = [
     "CAM",

@@ -1,11 +1,11 @@
 """One explanation as YAML, flags and Python say it."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
-CHECKS: list[Callable[["ExplanationConfig"], object]] = []
-"""Called with every new configuration: a wrong value shows when it is read. The builders put themselves here."""
+from lightning_advinterp.explanations.explanation import Method
+from lightning_advinterp.explanations.pattern_attribution import PatternAttribution
+from lightning_advinterp.explanations.registry import kind_of, settings_of
 
 
 @dataclass(frozen=True)
@@ -71,8 +71,13 @@ class ExplanationConfig:
     options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
-        for check in CHECKS:
-            check(self)
+        kind = kind_of(self.type)
+        if kind is not PatternAttribution:
+            self.create()  # a wrong value shows when it is read
+            return
+        _settings(self, kind)
+        if self.patterns is None:
+            raise ValueError("pattern_attribution needs patterns: a file written by learn_patterns(…).save(FILE).")
 
     @property
     def label_name(self) -> str:
@@ -85,3 +90,26 @@ class ExplanationConfig:
         return {
             f.name: value for f in fields(self) if f.name not in common and (value := getattr(self, f.name)) is not None
         }
+
+    def create(self) -> Method:
+        """Build the explanation.
+
+        Raises:
+            ValueError: naming the argument, the value and what was expected.
+            FileNotFoundError: if the file of patterns does not exist.
+        """
+        kind = kind_of(self.type)
+        settings = _settings(self, kind)
+        try:
+            return kind(name=self.label_name, **settings)
+        except TypeError as error:  # an argument that it needs is missing
+            raise ValueError(f"explanation {self.type}: {error}") from None
+
+
+def _settings(config: ExplanationConfig, kind: type[Method]) -> dict[str, Any]:
+    """Return what the class is told, which must be its own."""
+    given, known = config.given() | (config.options or {}), settings_of(kind)
+    for setting in given:
+        if setting not in known:
+            raise ValueError(f"{setting} is no setting of {config.type}, which takes {', '.join(sorted(known))}.")
+    return given

@@ -1,13 +1,15 @@
 """An attack is said by a name, by settings or in a list, in every place alike, and radii make a sweep."""
 
+from dataclasses import fields
+
 import pytest
 from jsonargparse import Namespace
 
 from lightning_advinterp.ablation.measures import evaluation_of
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks import AttackConfig, attack_list, create_attack
+from lightning_advinterp.attacks.prediction.builders import BUILDERS, DEFAULT_EPS
 from lightning_advinterp.attacks.prediction.dotted_flags import spelt_out
-from lightning_advinterp.attacks.prediction.presets import BUILDERS, DEFAULT_EPS
 from lightning_advinterp.attacks.prediction.sweep import swept_attacks
 from lightning_advinterp.cli.adversarial import SetPlan
 from lightning_advinterp.cli.evaluation.command import read_evaluation
@@ -137,6 +139,14 @@ def test_the_flags_radii_are_a_sweep():
 def test_radii_that_do_not_fit_are_refused(attack, eps, message):
     with pytest.raises(ValueError, match=message):
         [create_attack(config) for config in swept_attacks(attack, eps, None)]
+
+
+def test_the_settings_are_those_of_the_signatures():
+    """Each has a type that takes it, and is a key of every configuration."""
+    keys = {field.name for field in fields(AttackConfig)}
+    common = {"type", "name", "label", "target", "eps", "eps_distribution", "options"}
+    assert keys == common | set[str]().union(*(builder.settings for builder in BUILDERS.values()))
+    assert BUILDERS["cw"].settings == {"steps", "step_size", "confidence", "search_steps", "initial_weight"}
 
 
 def test_one_default_radius():

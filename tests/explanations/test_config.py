@@ -15,7 +15,7 @@ from lightning_advinterp.explanations import (
     create_explanations,
     learn_patterns,
 )
-from lightning_advinterp.explanations.presets import settings_of
+from lightning_advinterp.explanations.registry import settings_of
 
 BUILDABLE = sorted(set(EXPLANATIONS) - {"pattern_attribution"})
 

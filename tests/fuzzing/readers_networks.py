@@ -11,7 +11,7 @@ from fuzzing.reader import DAMAGE, Reader
 from lightning_advinterp.analyses.accuracy.analysis import AccuracyAnalysis
 from lightning_advinterp.analyses.accuracy.predictions import PredictionsAnalysis
 from lightning_advinterp.analyses.base.journal import Journal
-from lightning_advinterp.attacks.prediction.config import Member
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.explanations.patterns import Patterns
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.checkpoint import load_checkpoint

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from lightning_advinterp.attacks.prediction.config import Member
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.cli import evaluate
 from lightning_advinterp.cli.adversarial import main as make_set
 from lightning_advinterp.cli.export import main as export

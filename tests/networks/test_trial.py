@@ -5,7 +5,8 @@ import torch
 from helpers import SmallBackbone, fingerprint, small_network
 from torch import nn
 
-from lightning_advinterp.attacks.prediction.config import AttackConfig, Member
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.origin import Origin

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any, Literal
 
 from torch import Tensor
@@ -21,6 +20,7 @@ from lightning_advinterp.attacks.explanation.explanation import ExplanationAttac
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget, parse_pixels
 from lightning_advinterp.attacks.loop.step import AdamStep, RandomSignStep, SignStep, Step
 from lightning_advinterp.attacks.loop.threat import THREATS
+from lightning_advinterp.core.registry import entry_of
 from lightning_advinterp.explanations import LRP, DeepLift, Explanation
 
 
@@ -98,11 +98,7 @@ _WITHOUT_GRADIENT = frozenset({"step", "softplus", "penalty"})
 
 
 def _check(config: ExplanationAttackConfig) -> None:
-    if config.type not in AIMS:
-        near = get_close_matches(str(config.type), AIMS, 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
-        raise ValueError(f"attack on explanations must be one of {', '.join(AIMS)}, got {config.type!r}{hint}.")
-    refused = _OWN - AIMS[config.type][1]
+    refused = _OWN - entry_of(config.type, AIMS, "attack on explanations")[1]
     refused |= _WITHOUT_GRADIENT if config.type == "random_sign" else set()
     for setting in sorted(refused):
         if getattr(config, setting) is not None:

@@ -1,48 +1,22 @@
 """One attack as YAML, flags and Python say it."""
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
-from lightning_advinterp.attacks.loop.budget import Distribution, Eps
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.attacks.loop.budget import Distribution, Eps, parse_budget
 from lightning_advinterp.attacks.loop.goal import LabelRule, TargetRule
 from lightning_advinterp.attacks.loop.threat import Norm
-from lightning_advinterp.networks.choice import NetworkChoice
-from lightning_advinterp.networks.network import Network
+from lightning_advinterp.attacks.prediction.builders import COMMON, Builder, builder_of
+from lightning_advinterp.attacks.prediction.member import Member
+from lightning_advinterp.networks.modes import BatchNormMode
+
+_RADIUS = ("eps", "eps_distribution")
 
 CALIBRATE: Literal["calibrate"] = "calibrate"
 WEIGHTED = ("optimization", "targeted_optimization", "ensemble")
 """Types with a weight λ, which an evaluation finds where it is left out."""
-
-CHECKS: list[Callable[["AttackConfig"], object]] = []
-"""Called with every new configuration: a wrong value shows when it is read, not hours later. The builders, which stand
-above this file, put themselves here."""
-
-
-@dataclass(frozen=True, repr=False)
-class Member(NetworkChoice):
-    """One network that an attack is made on instead of the one under test; without weights it has random ones."""
-
-    def __post_init__(self) -> None:
-        if (self.network is None) == (self.checkpoint is None):
-            raise ValueError(
-                "a member needs either network (with weights) or checkpoint, "
-                f"got network={self.network!r} and checkpoint={self.checkpoint!r}."
-            )
-        if self.checkpoint is not None and self.weights is not None:
-            raise ValueError(
-                f"member {self.checkpoint}: a checkpoint takes no weights; leave weights={self.weights!r} out."
-            )
-        self.check_network()
-
-    def __repr__(self) -> str:
-        """Name the network and what is said of it; sets of adversarial images are told apart by it."""
-        said = {"network": self.network, "weights": self.weights, "checkpoint": self.checkpoint, **self.settings}
-        return f"Member({', '.join(f'{name}={value!r}' for name, value in said.items())})"
-
-    def load(self) -> Network:
-        """Return the network."""
-        return self.load_network().network
 
 
 @dataclass(frozen=True)
@@ -130,8 +104,46 @@ class AttackConfig:
         if self.norm == "l2" and self.eps is None:  # an evaluation may add it
             replace(self, eps=1.0)
             return
-        for check in CHECKS:
-            check(self)
+        self.create()
+
+    def create(self, bn: BatchNormMode = "eval") -> Attack:
+        """Build the attack.
+
+        Args:
+            bn: how BatchNorm behaves during the attack.
+
+        Raises:
+            ValueError: naming the argument, the value and what was expected.
+        """
+        builder, given = builder_of(self.type), self.given()
+        self._check(builder, given)
+        common = {"label": self.label, "target": self.target, "bn": bn, "name": self.label_name}
+        settings = {name: value for name, value in given.items() if name in builder.settings and name not in common}
+        if builder.eps is None or "eps" in builder.settings:
+            return builder.build(**settings, **common)
+        eps = builder.eps if self.eps is None else self.eps
+        budget = parse_budget(eps, self.eps_distribution, most=None if self.norm == "l2" else 1.0)
+        return builder.build(budget, **settings, **common)
+
+    def _check(self, builder: Builder, given: Mapping[str, Any]) -> None:
+        """Refuse what the type has no use for."""
+        known = {"type", *COMMON, *builder.settings, *(_RADIUS if builder.eps is not None else ())} - {"bn"}
+        for setting in given:
+            if setting not in known:
+                others = ", ".join(sorted(known - {"type"}))
+                raise ValueError(f"{setting} is no setting of a {self.type} attack, which takes {others}.")
+        if builder.single and self.steps not in (None, 1):
+            raise ValueError(f"{self.type} takes a single step, got steps={self.steps}; use bim or pgd for more.")
+        if self.calibrated:
+            raise ValueError(
+                f"weight of a {self.type} attack: an evaluation can calibrate it, on images that it does not report "
+                f"on; here it must be a number, got {self.weight!r}. Set weight: to the one that an evaluation found."
+            )
+        if self.eps is None and self.norm == "l2":
+            raise ValueError(
+                f"eps of a {self.type} attack in L2 has no default: give it, such as 0.5 for images of 32 px or 3 for "
+                "224 px, in units of the [0, 1] range."
+            )
 
     @property
     def label_name(self) -> str:

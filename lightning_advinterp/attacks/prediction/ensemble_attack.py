@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from lightning_advinterp.attacks.loop.attack import AttackResult
 from lightning_advinterp.attacks.loop.goal import Goal
-from lightning_advinterp.attacks.prediction.config import Member
 from lightning_advinterp.attacks.prediction.ensemble import least_likely_targets
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.attacks.prediction.optimization import OptimizationAttack
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
 from lightning_advinterp.core.randomness import uniform

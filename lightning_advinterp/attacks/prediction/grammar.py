@@ -7,7 +7,8 @@ from typing import Any
 
 import yaml
 
-from lightning_advinterp.attacks.prediction.config import AttackConfig, Member
+from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.member import Member
 
 OneAttack = AttackConfig | tuple[AttackConfig | str, ...] | str
 """How a configuration says one attack."""

@@ -1,5 +1,6 @@
-"""Optimisation attacks from their configurations."""
+"""Optimisation attacks by the settings of their types."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from lightning_advinterp.attacks.loop.attack import Attack
@@ -7,53 +8,110 @@ from lightning_advinterp.attacks.loop.budget import Budget, parse_pixels
 from lightning_advinterp.attacks.loop.step import AdamStep
 from lightning_advinterp.attacks.loop.threat import Linf
 from lightning_advinterp.attacks.prediction.carlini_wagner import CarliniWagnerAttack
-from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.ensemble import Combine
 from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
-from lightning_advinterp.attacks.prediction.optimization import OptimizationAttack, check_weight
+from lightning_advinterp.attacks.prediction.member import Member
+from lightning_advinterp.attacks.prediction.optimization import Distance, OptimizationAttack, check_weight
 
 
-def build_optimization(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> OptimizationAttack:
-    """Build Eq. 2, Eq. 4, or Eq. 4 on an ensemble, which differ in the class alone."""
-    if config.type == "optimization" and (config.target is not None or config.label == "least_likely"):
+def optimization(
+    budget: Budget,
+    *,
+    weight: float | str | None = None,
+    distance: Distance = "mean",
+    steps: int = 20,
+    step_size: float | str = "5/255",
+    stop_after: int = 10,
+    **common: Any,
+) -> OptimizationAttack:
+    """Build Eq. 2."""
+    target, label = common.get("target"), common.get("label")
+    if target is not None or label == "least_likely":
         raise ValueError(
-            f"optimization has no target, got target={config.target!r} and label={config.label!r}; "
-            "use targeted_optimization."
+            f"optimization has no target, got target={target!r} and label={label!r}; use targeted_optimization."
         )
-    if config.type != "optimization" and config.target is None:
-        common = common | {"target": "least_likely"}
-    size = parse_pixels("5/255" if config.step_size is None else config.step_size, "step_size")
-    return OptimizationAttack(
-        Linf(budget),
-        AdamStep(size, stabiliser=255e-8),  # Adam's 1e-8 in 0-255 units
-        weight=check_weight(config.weight),
-        distance=config.distance or "mean",
-        steps=20 if config.steps is None else config.steps,
-        stop_after=10 if config.stop_after is None else config.stop_after,
-        loss="negative_log" if config.type == "ensemble" else "cross_entropy",
+    settings: dict[str, Any] = {"weight": weight, "distance": distance, "stop_after": stop_after}
+    return _adam(budget, steps=steps, step_size=step_size, **settings, **common)
+
+
+def targeted_optimization(
+    budget: Budget,
+    *,
+    weight: float | str | None = None,
+    distance: Distance = "mean",
+    steps: int = 20,
+    step_size: float | str = "5/255",
+    stop_after: int = 10,
+    **common: Any,
+) -> OptimizationAttack:
+    """Build Eq. 4."""
+    settings: dict[str, Any] = {"weight": weight, "distance": distance, "stop_after": stop_after}
+    return _adam(budget, steps=steps, step_size=step_size, **settings, **_aimed(common))
+
+
+def ensemble(
+    budget: Budget,
+    *,
+    members: Sequence[Member] = (),
+    combine: Combine = "loss",
+    targets: int | None = None,
+    target_rank: int | None = None,
+    weight: float | str | None = None,
+    distance: Distance = "mean",
+    steps: int = 20,
+    step_size: float | str = "5/255",
+    stop_after: int = 10,
+    **common: Any,
+) -> Attack:
+    """Build Eq. 4 on several networks."""
+    if common.get("target") not in (None, "least_likely") and (targets, target_rank) != (None, None):
+        raise ValueError(
+            f"targets and target_rank count least likely classes; leave them out with target={common['target']!r}."
+        )
+    settings: dict[str, Any] = {
+        "weight": weight,
+        "distance": distance,
+        "stop_after": stop_after,
+        "loss": "negative_log",
+    }
+    return EnsembleAttack(
+        _adam(budget, steps=steps, step_size=step_size, **settings, **_aimed(common)),
+        members,
+        combine=combine,
+        targets=10 if targets is None else targets,
+        rank=target_rank,
+        **_aimed(common),
+    )
+
+
+def carlini_wagner(
+    *,
+    steps: int = 1000,
+    step_size: float | str = 1e-2,
+    confidence: float = 0.0,
+    search_steps: int = 9,
+    initial_weight: float = 1e-3,
+    **common: Any,
+) -> Attack:
+    """Build Carlini & Wagner's L2 attack."""
+    return CarliniWagnerAttack(
+        steps=steps,
+        step_size=parse_pixels(step_size, "step_size", most=None),
+        confidence=confidence,
+        search_steps=search_steps,
+        initial_weight=initial_weight,
         **common,
     )
 
 
-def build_ensemble(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
-    """Build the optimisation attack on several networks."""
-    if config.target not in (None, "least_likely") and (config.targets, config.target_rank) != (None, None):
-        raise ValueError(
-            f"targets and target_rank count least likely classes; leave them out with target={config.target!r}."
-        )
-    return EnsembleAttack(
-        build_optimization(config, budget, common),
-        config.members or (),
-        combine=config.combine or "loss",
-        targets=10 if config.targets is None else config.targets,
-        rank=config.target_rank,
-        **common | ({"target": "least_likely"} if config.target is None else {}),
-    )
+def _aimed(common: dict[str, Any]) -> dict[str, Any]:
+    """Return what every attack takes, with a target."""
+    return common | ({"target": "least_likely"} if common.get("target") is None else {})
 
 
-def build_carlini_wagner(config: AttackConfig, budget: Budget, common: dict[str, Any]) -> Attack:
-    """Build Carlini & Wagner's L2 attack."""
-    names = ("steps", "search_steps", "initial_weight", "confidence")
-    given: dict[str, Any] = {name: value for name in names if (value := getattr(config, name)) is not None}
-    if config.step_size is not None:
-        given["step_size"] = parse_pixels(config.step_size, "step_size", most=None)
-    return CarliniWagnerAttack(**given, **common)
+def _adam(
+    budget: Budget, *, steps: int, step_size: float | str, weight: Any, loss: str = "cross_entropy", **settings: Any
+) -> OptimizationAttack:
+    size = parse_pixels(step_size, "step_size")
+    step = AdamStep(size, stabiliser=255e-8)  # Adam's 1e-8 in 0-255 units
+    return OptimizationAttack(Linf(budget), step, weight=check_weight(weight), steps=steps, loss=loss, **settings)

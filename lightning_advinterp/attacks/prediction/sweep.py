@@ -4,9 +4,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_pixels
+from lightning_advinterp.attacks.prediction.builders import builder_of
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import attack_list
-from lightning_advinterp.attacks.prediction.presets import builder_of
 
 
 def swept_attacks(attacks: object, eps: Eps | None, steps: int | None) -> tuple[AttackConfig, ...]:

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult
 from lightning_advinterp.attacks.loop.goal import Goal
-from lightning_advinterp.attacks.prediction.config import Member
 from lightning_advinterp.attacks.prediction.ensemble import Combine, Ensemble, check_ensemble
+from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.same_outputs import require_same_outputs

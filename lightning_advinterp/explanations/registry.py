@@ -1,0 +1,41 @@
+"""Explanations by name: classes whose constructors' arguments are the settings of their type."""
+
+from lightning_advinterp.core.registry import class_of_path, entry_of, parameters_of
+from lightning_advinterp.explanations.cam import CAM, GradCAM
+from lightning_advinterp.explanations.deeplift import DeepLift
+from lightning_advinterp.explanations.explanation import Method
+from lightning_advinterp.explanations.gradients import Gradient, GradientTimesInput, IntegratedGradients, SmoothGrad
+from lightning_advinterp.explanations.guided import GuidedBackprop
+from lightning_advinterp.explanations.lrp import LRP
+from lightning_advinterp.explanations.occlusion import Occlusion
+from lightning_advinterp.explanations.pattern_attribution import PatternAttribution
+
+EXPLANATIONS: dict[str, type[Method]] = {
+    "gradient": Gradient,
+    "gradient_times_input": GradientTimesInput,
+    "smoothgrad": SmoothGrad,
+    "integrated_gradients": IntegratedGradients,
+    "guided_backprop": GuidedBackprop,
+    "deeplift": DeepLift,
+    "lrp": LRP,
+    "pattern_attribution": PatternAttribution,
+    "cam": CAM,
+    "gradcam": GradCAM,
+    "occlusion": Occlusion,
+}
+"""Every type of explanation by its name in a configuration."""
+
+
+def settings_of(kind: type[Method]) -> set[str]:
+    """Return the names of the settings that a type takes."""
+    return parameters_of(kind) - {"name"}
+
+
+def kind_of(name: str) -> type[Method]:
+    """Return the class of a type.
+
+    Raises:
+        ValueError: if there is no such type; the nearest is named.
+    """
+    what = "explanation type"
+    return class_of_path(name, Method, what) if "." in name else entry_of(name, EXPLANATIONS, what)
