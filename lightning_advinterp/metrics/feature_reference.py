@@ -156,7 +156,8 @@ class ConceptPresence:
     Attributes:
         thresholds: ``[U]``.
         concepts: int64 ``[U]``, each unit's concept, −1 for none.
-        implied: ``[K, C]``, mean presence over the real images of every class; NaN for a class without images.
+        implied: ``[K, C]``, mean presence over real images, each weighted by how near its class is to this one: mostly
+            those of the class itself, and where it has none those of the nearest.
     """
 
     thresholds: Tensor
@@ -165,14 +166,19 @@ class ConceptPresence:
 
     @classmethod
     def of(
-        cls, features: Tensor, labels: Tensor, outputs: int, keep: int, concepts: Sequence[int] | None = None
+        cls,
+        features: Tensor,
+        labels: Tensor,
+        similarity: Tensor,
+        keep: int,
+        concepts: Sequence[int] | None = None,
     ) -> Self:
         """Learn from images.
 
         Args:
             features: ``[N, U]``.
             labels: int64 ``[N]``.
-            outputs: of the network.
+            similarity: C, ``[K, K]``.
             keep: see :meth:`UnitMeanings.of`.
             concepts: each unit's concept; None: every unit stands for itself.
         """
@@ -181,11 +187,11 @@ class ConceptPresence:
         numbers = torch.arange(features.shape[1]) if concepts is None else torch.tensor(concepts)
         numbers = numbers.masked_fill(thresholds.isinf() | (thresholds <= 0), -1)
         presence = present(features.double(), thresholds, numbers)
-        sums = torch.zeros(outputs, presence.shape[1], dtype=torch.float64).index_add_(0, labels, presence)
-        return cls(thresholds, numbers, sums / torch.bincount(labels, minlength=outputs).double()[:, None])
+        weights = similarity.double()[:, labels]
+        return cls(thresholds, numbers, weights @ presence / weights.sum(dim=1, keepdim=True))
 
     def disagreement(self, features: Tensor, label: Tensor, *, through: bool = False) -> Tensor:
-        """Return 1 − cos between what is present and what a class implies, ``[B]``; NaN for a class without images.
+        """Return 1 − cos between what is present and what a class implies, ``[B]``.
 
         Args:
             features: ``[B, U]``.

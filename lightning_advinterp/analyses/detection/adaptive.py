@@ -2,12 +2,12 @@
 
 import copy
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import NamedTuple
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
+from lightning_advinterp.analyses.detection.evasion import Evasion, Level, StartingAt
 from lightning_advinterp.analyses.detection.scorer import Look, Scorer
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult, distances
 from lightning_advinterp.attacks.loop.budget import Budget
@@ -15,7 +15,7 @@ from lightning_advinterp.attacks.loop.goal import Goal
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.loop.gradient_log import GradientLog
 from lightning_advinterp.attacks.loop.step import NormalisedStep, SignStep
-from lightning_advinterp.attacks.loop.threat import THREATS, ThreatModel
+from lightning_advinterp.attacks.loop.threat import THREATS
 from lightning_advinterp.core.randomness import mix
 from lightning_advinterp.metrics import detection_scores as scores
 from lightning_advinterp.networks.modes import attack_mode
@@ -24,82 +24,6 @@ from lightning_advinterp.networks.network import Network
 _SURE = 1.0
 """By so much the wrong class' logit is to lead; beyond it, only the score is pushed."""
 _ROUNDING = 1e-6
-
-
-class Level(NamedTuple):
-    """What a score is on real images.
-
-    Attributes:
-        threshold: above it an image is flagged.
-        middle: the median; the attack goes on until an image is no more suspicious than that.
-        scale: the spread, in which the surrogate counts.
-    """
-
-    threshold: float
-    middle: float
-    scale: float
-
-
-@dataclass(frozen=True)
-class StartingAt(ThreatModel):
-    """A threat model whose start is no draw.
-
-    Attributes:
-        inner: the ball.
-        start: ``[B, C, H, W]``.
-    """
-
-    inner: ThreatModel
-    start: Tensor
-
-    def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
-        """Return the nearest point of the ball."""
-        return self.inner.project(x_adv, x, radius)
-
-    def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
-        """Return the start, drawn into the ball."""
-        return self.inner.project(self.start, x, radius)
-
-
-class Evasion(Goal):
-    """The true class, and the least suspicious wrongly classified image so far.
-
-    Attributes:
-        best: ``[B, C, H, W]``; the image itself where none was found.
-        suspicion: its score, float64 ``[B]``; +∞ where none was found.
-        wrong: whether any image with a wrong class was found, bool ``[B]``.
-        plain: the least suspicion of plain attacks' results inside the ball, float64 ``[B]``; +∞ where none is wrong.
-    """
-
-    best: Tensor
-    suspicion: Tensor
-    wrong: Tensor
-    plain: Tensor
-
-    def begin(self, x: Tensor) -> None:
-        """Start with nothing found for images ``x``."""
-        self.best = x.clone()
-        self.suspicion = torch.full((len(x),), torch.inf, dtype=torch.float64, device=x.device)
-        self.wrong = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-
-    def take(self, indices: Tensor) -> "Evasion":
-        """Return the goal of some samples."""
-        part = super().take(indices)
-        assert isinstance(part, Evasion)
-        part.best, part.suspicion, part.wrong = self.best[indices], self.suspicion[indices], self.wrong[indices]
-        return part
-
-    def put(self, part: "Evasion", indices: Tensor) -> None:
-        """Take back what was found for some samples."""
-        self.best[indices], self.suspicion[indices], self.wrong[indices] = part.best, part.suspicion, part.wrong
-
-    def note(self, images: Tensor, logits: Tensor, suspicion: Tensor) -> None:
-        """Keep images whose class is wrong where they are less suspicious than the best."""
-        wrong = logits.argmax(dim=1) != self.label
-        better = wrong & ((suspicion < self.suspicion) | ~self.wrong)
-        self.best = torch.where(better[:, None, None, None], images, self.best)
-        self.suspicion = torch.where(better, suspicion, self.suspicion)
-        self.wrong = self.wrong | wrong
 
 
 class AdaptiveAttack(GradientAttack):
@@ -132,7 +56,6 @@ class AdaptiveAttack(GradientAttack):
         self.scorer, self.score, self.level, self.weights = scorer, score, level, tuple(weights)
         self.starts = config.restarts
         self.weight = self.weights[0]
-        self.classes_judged = scorer.judged(score)
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -207,8 +130,6 @@ class AdaptiveAttack(GradientAttack):
             still = Look(look.logits.detach(), look.features.detach(), look.label, look.squeezed)
             goal.note(x_adv.detach(), still.logits, self.scorer.suspicion(self.score, still))
         others = look.logits.detach().scatter(1, goal.label[:, None], -torch.inf)
-        if self.classes_judged is not None:
-            others = others.masked_fill(~self.classes_judged.to(others.device), -torch.inf)
         wrong = others.argmax(dim=1)
         lead = (look.logits.gather(1, wrong[:, None]) - look.logits.gather(1, goal.label[:, None])).squeeze(1)
         surrogate = scores.TRUST[self.score] * self.scorer.score(self.score, replace(look, label=wrong, attacked=True))

@@ -15,6 +15,7 @@ from lightning_advinterp.analyses.detection.columns import DETECTION
 from lightning_advinterp.analyses.detection.config import DetectionConfig
 from lightning_advinterp.analyses.detection.figures import detectors, risk_coverage
 from lightning_advinterp.analyses.detection.parts import check_spread, divide
+from lightning_advinterp.analyses.detection.scorer import NEAR_CLASSES
 from lightning_advinterp.analyses.semantics.question import class_space
 from lightning_advinterp.core.columns import TableSpec
 from lightning_advinterp.core.result import Result
@@ -36,7 +37,7 @@ class Detection(DetectionConfig, Question):
         parts = divide(numbers, self, scene.seed)
         if labels is not None and "mahalanobis" in self.scores:
             check_spread([label for number, label in zip(numbers, labels, strict=True) if number in parts.learn])
-        similarity = self._similarity(scene) if "semantic_support" in self.scores else None
+        similarity = self._similarity(scene) if set(self.scores) & set(NEAR_CLASSES) else None
         return [DetectionAnalysis(self, parts, scene.attacks, similarity=similarity, seed=scene.seed)]
 
     def _similarity(self, scene: Scene) -> Tensor:

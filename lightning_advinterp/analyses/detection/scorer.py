@@ -21,6 +21,9 @@ LAYER = "penultimate"
 LINEAR_HEAD = ("semantic_support", "pd_concentration")
 """Scores that rest on prediction differences, which a linear last layer gives in closed form."""
 
+NEAR_CLASSES = ("semantic_support", "concept_disagreement")
+"""Scores that know how near classes are to each other."""
+
 LEAST_TOP = 10
 """A unit's meaning is taken from so many images at least: 1 % of a small set would be one or two."""
 
@@ -63,7 +66,7 @@ class Scorer:
         config: settings of the scores.
         features: ``[N, U]``, of the images that are learned from.
         labels: int64 ``[N]``, theirs.
-        similarity: C between all outputs, ``[K, K]``; None where semantic support is not measured.
+        similarity: C between all outputs, ``[K, K]``; None where no score needs it.
         concepts: each unit's concept; None: every unit stands for itself.
     """
 
@@ -111,8 +114,8 @@ class Scorer:
 
     @cached_property
     def _presence(self) -> ConceptPresence:
-        outputs = self.network.num_classes
-        return ConceptPresence.of(self._features, self._labels, outputs, self._keep, self._concepts)
+        assert self._similarity is not None
+        return ConceptPresence.of(self._features, self._labels, self._similarity, self._keep, self._concepts)
 
     def _differences(self, look: Look) -> Tensor:
         assert self._weight is not None
@@ -125,10 +128,6 @@ class Scorer:
         differences = differences.masked_fill(near.isnan().any(dim=1), torch.nan)
         weights = scores.soft_strongest_weights(differences, self.config.strongest, self.config.temperature)
         return support_of(weights, near, look.label)
-
-    def judged(self, name: str) -> Tensor | None:
-        """Return for which classes a score exists, bool ``[K]``; None: for all."""
-        return ~self._presence.implied.isnan().any(dim=1) if name == "concept_disagreement" else None
 
     def look(self, images: Tensor, names: Iterable[str], known: tuple[Tensor, Tensor] | None = None) -> Look:
         """Look at images, with a graph where gradients are on.
