@@ -72,3 +72,22 @@ def test_a_dry_run_says_what_it_costs(checkpoint, tmp_path, capsys):
     forwards = 80 * 3 + 20 * 3 * 3 + 20 * (1 + 10) + 3 * 10 * 3
     assert f"detection: 80 images, {forwards:,} forward passes, {20 * 11 + 3 * 10 * 2:,} backward passes" in shown
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.slow
+def test_the_concepts_of_a_dissection_are_taken(checkpoint, tmp_path, capsys):
+    """Of one in the same evaluation, and of a stored one: the same scores, and others than without."""
+    scores = ["--detection.scores", "[concept_disagreement]"]
+    dissect = ["--concepts", "concept_world", "--dissection.layers", "last", "--dissection.quantile", "0.9"]
+    dissect += ["--dissection.groups", "2", "--dissection.replicates", "10"]
+    both = [*command(checkpoint, tmp_path / "both", *scores, *dissect), "--analyses", "dissection,detection"]
+    evaluate(both)
+    evaluate(command(checkpoint, tmp_path / "stored", *scores, "--detection.dissection", str(tmp_path / "both")))
+    evaluate(command(checkpoint, tmp_path / "alone", *scores))
+    values = {}
+    for name in ("both", "stored", "alone"):
+        values[name] = [row["concept_disagreement"] for row in rows(tables(tmp_path / name)["errors"])]
+    assert values["both"] == values["stored"] != values["alone"]
+    with pytest.raises(SystemExit):
+        evaluate(command(checkpoint, tmp_path / "none", *scores, "--detection.dissection", str(tmp_path / "alone")))
+    assert "detection.dissection: " in " ".join(capsys.readouterr().err.split())

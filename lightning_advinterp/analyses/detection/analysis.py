@@ -1,13 +1,13 @@
 """Detection of attacks and errors: what scores say of real and attacked images, and of images that know the score."""
 
 from collections.abc import Collection, Mapping
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.detection.adaptive import AdaptiveAttack, strongest_budgets
 from lightning_advinterp.analyses.detection.config import DetectionConfig
 from lightning_advinterp.analyses.detection.outcome import Adaptive, Kind, Outcome
@@ -22,7 +22,7 @@ from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.networks.network import Network
 
 
-class DetectionAnalysis:
+class DetectionAnalysis(Summed):
     """Detectors calibrated, measured and attacked; and whether their scores know errors.
 
     The first sweep reads the features of the images that are learned from and of those that calibrate; the second
@@ -44,6 +44,8 @@ class DetectionAnalysis:
     """
 
     name = "detection"
+    summed = ("reference",)
+    united = ("seen", "evaded")
 
     def __init__(
         self,
@@ -140,25 +142,6 @@ class DetectionAnalysis:
                 evasion = attack.evade(scorer.network, x, y, keys, results)
                 columns.append(torch.stack([evasion.wrong.double(), evasion.suspicion, evasion.plain], dim=1))
             self.evaded[norm].update(zip(index.tolist(), torch.stack(columns, dim=1).cpu(), strict=True))
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's images: by number, so that what all processes have counts once."""
-        self.reference.merge(state["reference"])
-        for rows, others in ((self.seen, state["seen"]), (self.evaded, state["evaded"])):
-            for name, images in others.items():
-                rows[name] |= images
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return what was seen."""
-        seen, evaded = ({name: dict(rows) for name, rows in part.items()} for part in (self.seen, self.evaded))
-        return {"reference": self.reference.state_dict(), "seen": seen, "evaded": evaded}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace what was seen."""
-        self.reference.load_state_dict(state["reference"])
-        self.seen, self.evaded = (
-            {name: dict(rows) for name, rows in state[part].items()} for part in ("seen", "evaded")
-        )
 
     def result(self) -> Result:
         """Return the tables of detection, of errors, and of risk and coverage."""

@@ -47,6 +47,8 @@ class DetectionConfig:
         weights: of the score beside the class; every start is tried with each.
         temperature: of the smooth choice of the strongest units in its surrogate.
         batch_size: images at a time while it runs.
+        dissection: an evaluation's folder with a dissection of this network, whose concepts concept_disagreement
+            takes; without, those of a dissection in the same evaluation, or every unit as its own concept.
     """
 
     scores: tuple[str, ...] = DETECTORS
@@ -67,6 +69,7 @@ class DetectionConfig:
     weights: tuple[float, ...] = field(default=(0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0))
     temperature: float = 0.1
     batch_size: int = 16
+    dissection: str | None = None
 
     def __post_init__(self) -> None:
         unknown = [name for name in self.scores if name not in DETECTORS]

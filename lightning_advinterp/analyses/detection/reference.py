@@ -1,7 +1,6 @@
 """What the first look at real images leaves: features to learn from, and the images that calibrate."""
 
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -9,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Observation
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.detection.config import DetectionConfig
 from lightning_advinterp.analyses.detection.evasion import Level
 from lightning_advinterp.analyses.detection.outcome import Values
@@ -23,7 +23,7 @@ from lightning_advinterp.networks.network import Network
 logger = logging.getLogger(__name__)
 
 
-class Reference:
+class Reference(Summed):
     """Real images by number, and what is learned of them once all processes have seen theirs.
 
     Args:
@@ -36,6 +36,8 @@ class Reference:
         learned: number to label and features, ``[1 + U]``.
         calibrated: number to logits, features and the logits of both squeezed versions, ``[K + U (+ 2 K)]``.
     """
+
+    united = ("learned", "calibrated")
 
     def __init__(
         self, config: DetectionConfig, parts: Parts, similarity: Tensor | None, concepts: tuple[int, ...] | None
@@ -112,16 +114,12 @@ class Reference:
         with torch.no_grad():
             return {name: scorer.suspicion(name, look).cpu().numpy() for name in self.measured}
 
-    def merge(self, state: Mapping[str, Any]) -> None:
-        """Add another process's images: by number, so that what all processes have counts once."""
-        self.learned |= state["learned"]
-        self.calibrated |= state["calibrated"]
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's images."""
+        super().merge(state)
         self._made = None
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return the images."""
-        return {"learned": dict(self.learned), "calibrated": dict(self.calibrated)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+    def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the images."""
-        self.learned, self.calibrated, self._made = dict(state["learned"]), dict(state["calibrated"]), None
+        super().load_state_dict(state)
+        self._made = None

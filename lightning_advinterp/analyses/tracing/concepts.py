@@ -49,8 +49,13 @@ def _places(network: Network, taps: set[str]) -> dict[str, Any]:
     return places
 
 
-def stored_dissection(folder: str, network: Network) -> Result:
+def stored_dissection(folder: str, network: Network, key: str = "tracing.dissection") -> Result:
     """Return the dissection that a folder holds.
+
+    Args:
+        folder: of an evaluation.
+        network: that must have been dissected.
+        key: the setting that names the folder, for messages.
 
     Raises:
         ValueError: if it holds none, or one of another network.
@@ -59,14 +64,13 @@ def stored_dissection(folder: str, network: Network) -> Result:
     results = load_results(folder)
     if "dissection" not in results:
         raise ValueError(
-            f"tracing.dissection: {folder} holds {', '.join(results) or 'nothing'}, but no dissection; give the output "
+            f"{key}: {folder} holds {', '.join(results) or 'nothing'}, but no dissection; give the output "
             "of an evaluation with --analyses dissection."
         )
     record: Mapping[str, Any] = read_record(Path(folder)) or {}
     there, here = record.get("provenance", {}).get("weights_sha256"), weights_hash(network)
     if there != here:
         raise ValueError(
-            f"tracing.dissection: {folder} is of another network (weights {str(there)[:12]}…, here {here[:12]}…); "
-            "dissect this one."
+            f"{key}: {folder} is of another network (weights {str(there)[:12]}…, here {here[:12]}…); dissect this one."
         )
     return results["dissection"]
