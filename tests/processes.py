@@ -113,3 +113,32 @@ def promotion_on_a_share(rank, world_size, count):
         small_network().double(), data, attacks=attacks, batch_size=4, seed=4, rank=rank, world_size=world_size
     )
     return runner.run([PromotionAnalysis(CONFIG, attacks, list("abcde"))])["promotion"].tables
+
+
+def sensitivity_on_a_share(rank, world_size, count):
+    """The tables of sensitivity that one process reports of its share of ``count`` images."""
+    import torch
+    from helpers import Memory, small_batch, small_network
+
+    from lightning_advinterp.analyses import Runner
+    from lightning_advinterp.analyses.sensitivity.analysis import SensitivityAnalysis
+    from lightning_advinterp.analyses.sensitivity.config import SensitivityConfig
+    from lightning_advinterp.analyses.sensitivity.interpretability import UnitConcept
+    from lightning_advinterp.analyses.sensitivity.masking import MaskingAnalysis, masking_attacks
+    from lightning_advinterp.analyses.sensitivity.relations import ClassMeanings
+    from lightning_advinterp.attacks import AttackConfig
+    from lightning_advinterp.attacks.prediction.presets import create_attacks
+
+    attacks = create_attacks([AttackConfig("fgsm", "64/255")])
+    meanings = ClassMeanings(tuple("abcde"), (torch.arange(5)[:, None] - torch.arange(5)).abs() <= 1)
+    concepts = {("relu2", unit): UnitConcept(0.02 * unit, "c", "object", unit > 3) for unit in range(8)}
+    data = Memory(small_batch(n=count, dtype=torch.float64))
+    data.indices = data.batch.index.tolist()
+    runner = Runner(
+        small_network().double(), data, attacks=attacks, batch_size=4, seed=4, rank=rank, world_size=world_size
+    )
+    changes = SensitivityAnalysis(attacks, layers="relu2", meanings=meanings, share=0.2, concepts=concepts, seed=4)
+    config = SensitivityConfig(mask_units=(0, 2), mask_eps="64/255", mask_steps=2, mask_draws=2)
+    masking = MaskingAnalysis(changes, masking_attacks(config), config.mask_units, config.mask_draws, data)
+    results = runner.run([changes, masking])
+    return {name: rows for result in results.values() for name, rows in result.tables.items()}

@@ -16,6 +16,7 @@ from lightning_advinterp.analyses.panels.patches import PatchesConfig
 from lightning_advinterp.analyses.panels.question import Panels
 from lightning_advinterp.analyses.promotion.question import Promotion
 from lightning_advinterp.analyses.semantics.question import Semantics
+from lightning_advinterp.analyses.sensitivity.question import Sensitivity
 from lightning_advinterp.analyses.tracing.question import Tracing
 from lightning_advinterp.core.registry import import_class
 
@@ -26,6 +27,7 @@ QUESTIONS: dict[str, type[Question]] = {
     for kind in (
         *(Accuracy, Predictions, Dissection, Semantics, Distances, Panels, Curvature, Fragility, Influence),
         Promotion,
+        Sensitivity,
         Detection,
         Tracing,
     )
@@ -34,9 +36,6 @@ QUESTIONS: dict[str, type[Question]] = {
 
 SETTINGS: dict[str, type[Any]] = {"patches": PatchesConfig}
 """Further groups of settings that questions read."""
-
-PLANNED = ("sensitivity",)
-"""Names that are reserved for questions to come."""
 
 
 def question_class(name: str) -> type[Question]:
@@ -47,8 +46,6 @@ def question_class(name: str) -> type[Question]:
     """
     if name in QUESTIONS:
         return QUESTIONS[name]
-    if name in PLANNED:
-        raise ValueError(f"analyses: {name} is not part of this version, which has {', '.join(QUESTIONS)}.")
     if "." not in name:
         raise ValueError(
             f"analyses must be the class path of a question of your own, such as mine.Ece, among "
@@ -60,10 +57,10 @@ def question_class(name: str) -> type[Question]:
             f"analyses: {name} is no question: it must be a frozen dataclass that inherits from "
             "lightning_advinterp.analyses.base.question.Question, with a name."
         )
-    if kind.name in QUESTIONS or kind.name in SETTINGS or kind.name in PLANNED or not kind.name.isidentifier():
+    if kind.name in QUESTIONS or kind.name in SETTINGS or not kind.name.isidentifier():
         raise ValueError(
             f"analyses: the name of {name} is {kind.name!r}; it must be an identifier, and none of "
-            f"{', '.join([*QUESTIONS, *SETTINGS, *PLANNED])}."
+            f"{', '.join([*QUESTIONS, *SETTINGS])}."
         )
     return cast(type[Question], kind)
 

@@ -12,7 +12,7 @@ from lightning_advinterp.cli.evaluation.command import read_evaluation
 from lightning_advinterp.training.callbacks import DissectionCallback, SemanticsCallback
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("dissection.md", "semantics.md")
+PAGES = ("dissection.md", "semantics.md", "sensitivity.md")
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 

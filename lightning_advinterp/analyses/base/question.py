@@ -36,7 +36,9 @@ class Scene:
         seed: of random numbers.
         class_spaces: those made so far, which questions share.
         files: images that the user named one by one; None: none.
-        found: results of the questions that were asked of other images before, by name.
+        found: results of the questions that were asked of other images before, by name; and under a question's own name
+            those of its :meth:`Question.earlier`.
+        concepts: images with labels of concepts, for a question that uses them beside its own; None without any.
     """
 
     network: Network
@@ -50,6 +52,7 @@ class Scene:
     class_spaces: dict[str, ClassSpace] = field(default_factory=dict, repr=False)
     files: ImageSet | None = None
     found: Mapping[str, Result] = field(default_factory=dict, repr=False)
+    concepts: ImageSet | None = None
 
     @property
     def classes(self) -> list[str]:
@@ -67,6 +70,19 @@ class Scene:
         names = layers.split(",") if isinstance(layers, str) else layers
         stripped = tuple(name.strip() for name in names)
         return stripped[0] if stripped in (("all_conv",), ("last",)) else stripped
+
+
+@dataclass(frozen=True)
+class Earlier:
+    """Analyses of other images than a question's own, which must have run before it can be built.
+
+    Attributes:
+        images: what they look at, all of it, without attacks.
+        analyses: fresh ones.
+    """
+
+    images: ImageSet
+    analyses: Sequence[Analysis]
 
 
 class Question(ABC):
@@ -100,6 +116,10 @@ class Question(ABC):
         Raises:
             ValueError: naming the setting that does not suit the network or the images.
         """
+
+    def earlier(self, scene: Scene) -> Earlier | None:
+        """Return what must run before :meth:`build`, which finds the joined result in ``scene.found[self.name]``."""
+        return None
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
         """Draw what was found.

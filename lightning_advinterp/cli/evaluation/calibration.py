@@ -90,6 +90,7 @@ def attacks_on(
             "attacks": {name: asdict(one) for name, one in found.items()},
         }
         for data, found in calibration.items()
+        if found
     }
     return attacks, {"calibration": told}
 
@@ -99,9 +100,8 @@ def _calibrate(
 ) -> dict[str, Calibration]:
     """Find the weights that are to be found, for one set; in a dry run say what that would cost."""
     configs = uncalibrated(evaluation.attack_configs())
-    if not configs:
+    if not configs or images.calibration is None:  # concepts beside the data are not attacked
         return {}
-    assert images.calibration is not None
     _announce(images, len(images.calibration), configs, console)
     if evaluation.dry_run:
         return {}

@@ -44,7 +44,7 @@ def settings_of(evaluation: Evaluation, name: str) -> set[str]:
     unread = {*_NO_NUMBERS, *_NETWORK, "images", "layers", "concepts", *evaluation.questions}
     unread -= {*question.uses, name, *question.companions}
     unread |= set() if question.attacked else set(_ATTACK)
-    unread |= {"concepts"} if question.data == "data" else set(_OF_DATA)
+    unread |= set(_OF_DATA) if question.data == "concepts" else {"concepts"} - question.uses
     return set(flags_of(evaluation)) - unread
 
 
@@ -86,7 +86,9 @@ def depends_on(
     network = {key: origin[key] for key in ("network", "weights_sha256")}
     found["network"] = [network, subject.outputs, asdict(subject.recipe)]
     found["versions"] = origin["versions"]
-    for data in {evaluation.questions[name].data for name in names} & set(opened):
+    looked_at = {evaluation.questions[name].data for name in names}
+    looked_at |= {"concepts"} if any("concepts" in evaluation.questions[name].uses for name in names) else set()
+    for data in looked_at & set(opened):
         reported = opened[data].reported
         found[data] = [reported.fingerprint, reported.stamp, len(reported)]
     if any(evaluation.questions[name].attacked for name in names):

@@ -113,6 +113,10 @@ def _open(
             if data == "data" and evaluation.images and images.files is None:
                 images = replace(images, files=load_files(evaluation, subject))
             opened[data] = images
+    beside = [name for name in evaluation.question_names("data") if "concepts" in evaluation.questions[name].uses]
+    if beside and evaluation.concepts is not None and "concepts" not in opened:
+        with left_out.whole(beside):
+            opened["concepts"] = load_concepts(evaluation, subject)
     left_out.refuse_if_all(evaluation.question_names())
     return opened
 

@@ -72,8 +72,9 @@ def evaluate_group(
             evaluation.seed,
             files=prepared.opened[group.data].files,
             found={name: joined(name, list(outcome.results.values())) for name, outcome in before.items()},
+            concepts=prepared.opened["concepts"].reported if "concepts" in prepared.opened else None,
         )
-        built = _build(prepared, scene)
+        built = _build(prepared, scene, folder)
         if len(left_out.remaining(names)) < len(names):
             continue  # the remaining analyses may build on what is left out
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
@@ -84,15 +85,33 @@ def evaluate_group(
     return None
 
 
-def _build(prepared: Prepared, scene: Scene) -> dict[str, list[Analysis]]:
-    """Return the analyses of each question; one that cannot be built is left out."""
+def _build(prepared: Prepared, scene: Scene, folder: Path) -> dict[str, list[Analysis]]:
+    """Return the analyses of each question, once what must run before has run; one that fails is left out."""
     built: dict[str, list[Analysis]] = {}
     for name in scene.together:
+        with prepared.left_out.single(name):
+            scene = _after_earlier(prepared, scene, name, folder)
         with prepared.checking(), prepared.left_out.single(name):
             built[name] = prepared.evaluation.questions[name].build(scene)
             for analysis in built[name]:
                 analysis.needs(scene.network)
     return built
+
+
+def _after_earlier(prepared: Prepared, scene: Scene, name: str, folder: Path) -> Scene:
+    """Run what must run before a question can be built, and return the scene with what it found."""
+    with prepared.checking():
+        earlier = prepared.evaluation.questions[name].earlier(scene)
+    if earlier is None:
+        return scene
+    unattacked = replace(scene, images=earlier.images, attacks={})
+    journal = journal_of(folder, prepared.key, digest("earlier", name))
+    title = f"{', '.join(analysis.name for analysis in earlier.analyses)} for {name}"
+    runner = _runner(prepared, unattacked, journal, earlier.analyses, names=[title])
+    if prepared.evaluation.dry_run:
+        return scene
+    results = runner.run(earlier.analyses)
+    return replace(scene, found={**scene.found, name: joined(name, list(results.values()))})
 
 
 def _run(

@@ -1,10 +1,10 @@
 """Asks questions at the end of validation epochs: the same code that ``evaluate.py`` runs on a checkpoint."""
 
-import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
@@ -14,21 +14,22 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.protocol import Analysis
-from lightning_advinterp.analyses.base.question import Question, Scene
-from lightning_advinterp.analyses.base.runner import Runner
+from lightning_advinterp.analyses.base.question import Earlier, Question, Scene
 from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.attacks.prediction.presets import create_attacks
-from lightning_advinterp.core.result import Result, joined
+from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.broden import ConceptSet, check_concepts, open_concepts
+from lightning_advinterp.data.broden.concept_set import CONCEPT_WORLD
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.loaders import Workers, worker_count
 from lightning_advinterp.datamodules.described import Described, describe
 from lightning_advinterp.report.plain import PlainWriter
-from lightning_advinterp.training.callbacks.watched import loading_workers, validation_set
+from lightning_advinterp.training.callbacks.asking import Answer, ask
+from lightning_advinterp.training.callbacks.watched import validation_set
 from lightning_advinterp.training.module import RobustClassifier
 
 
@@ -48,7 +49,8 @@ class AnalysisCallback(pl.Callback):
         limit: number of images; ``null`` takes all (1,000 of the concept world).
         batch_size: images at a time.
         seed: draws the subset and all random numbers.
-        concepts: for questions about concepts: folder of a set in Broden's format, or ``concept_world``.
+        concepts: for questions that use concepts: folder of a set in Broden's format, or ``concept_world``; ``null``:
+            ``concept_world`` for questions about concepts, none for others.
         settings: of further questions, which those asked read.
         num_workers: processes that load its images; ``null``: as many as the training's loader has where the network
             is on an accelerator, and 0 on a CPU.
@@ -67,7 +69,7 @@ class AnalysisCallback(pl.Callback):
         limit: int | None = 500,
         batch_size: int = 100,
         seed: int = 0,
-        concepts: str = "concept_world",
+        concepts: str | None = None,
         settings: Mapping[str, Any] | None = None,
         num_workers: Workers | None = None,
     ) -> None:
@@ -95,6 +97,13 @@ class AnalysisCallback(pl.Callback):
         """Whether it looks at images with labels of concepts."""
         return self.questions[0].data == "concepts"
 
+    @property
+    def concepts_used(self) -> str | None:
+        """The set with labels of concepts that is looked at, or used beside the images; None for none."""
+        if self.about_concepts:
+            return self.concepts or CONCEPT_WORLD
+        return self.concepts if any("concepts" in question.uses for question in self.questions) else None
+
     def attacks(self) -> Mapping[str, Attack]:
         """Return the attacks by name."""
         return self._attacks
@@ -109,19 +118,23 @@ class AnalysisCallback(pl.Callback):
         Raises:
             ValueError, OSError: naming what is missing or unknown.
         """
-        if self.about_concepts and self._concept_set is None:
-            self._concept_set = self._open_concepts(module)
+        if self.concepts_used is not None and self._concept_set is None:
+            self._concept_set = self._open_concepts(module, self.concepts_used)
         said = describe(data)
-        images: ImageSet = said.validation if self._concept_set is None else self._concept_set
+        images: ImageSet = self._looked_at() or said.validation
         self._scene = self._set_scene(module, said, images)
         for analysis in self.analyses():
             for sweep in analysis.needs(module.network).sweeps:
                 module.network.check(sweep.layers)
 
-    def _open_concepts(self, module: RobustClassifier) -> ConceptSet:
+    def _looked_at(self) -> ConceptSet | None:
+        """Return the concept set where the questions look at it, not only use it."""
+        return self._concept_set if self.about_concepts else None
+
+    def _open_concepts(self, module: RobustClassifier, concepts: str) -> ConceptSet:
         """Open the set, choose the images as ``evaluate.py`` does, and see that they can be read."""
         try:
-            whole = open_concepts(self.concepts, module.network.input_size, n=self.limit or 1000)
+            whole = open_concepts(concepts, module.network.input_size, n=self.limit or 1000)
             limit = len(whole) if self.limit is None else self.limit
             chosen = whole.only(balanced_subset([0] * len(whole), limit, self.seed))
             check_concepts(chosen)
@@ -137,17 +150,37 @@ class AnalysisCallback(pl.Callback):
             attacks = aim_within(attacks, labels, module.network.num_classes)
         together = tuple(question.name for question in self.questions)
         outputs = Outputs(classes, names)
-        return Scene(module.network, outputs, attacks, images, self._settings, together, seed=self.seed)
+        return Scene(
+            module.network,
+            outputs,
+            attacks,
+            images,
+            self._settings,
+            together,
+            seed=self.seed,
+            concepts=self._concept_set,
+        )
 
     def setup(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         """Get ready, where the command line has not done so."""
         assert isinstance(pl_module, RobustClassifier)
         self.prepare(pl_module, getattr(trainer, "datamodule", None))
 
-    def built(self) -> dict[str, list[Analysis]]:
-        """Return fresh analyses for one epoch, by question."""
+    def built(self, found: Mapping[str, Result] = MappingProxyType({})) -> dict[str, list[Analysis]]:
+        """Return fresh analyses for one epoch, by question.
+
+        Args:
+            found: what had to run before them, by question.
+        """
         assert self._scene is not None
-        return {question.name: question.build(self._scene) for question in self.questions}
+        scene = replace(self._scene, found=found)
+        return {question.name: question.build(scene) for question in self.questions}
+
+    def earlier(self) -> dict[str, Earlier]:
+        """Return what must run before the questions' own analyses, by question."""
+        assert self._scene is not None
+        wanted = {question.name: question.earlier(self._scene) for question in self.questions}
+        return {name: earlier for name, earlier in wanted.items() if earlier is not None}
 
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses for one epoch."""
@@ -159,7 +192,7 @@ class AnalysisCallback(pl.Callback):
 
     def dataset(self, trainer: pl.Trainer | None, pl_module: RobustClassifier | None) -> ImageSet:
         """Return the images of which a choice is looked at: the validation images, or the concept set."""
-        if self._concept_set is not None:
+        if self.about_concepts and self._concept_set is not None:
             return self._concept_set
         assert trainer is not None
         return validation_set(trainer)
@@ -224,7 +257,7 @@ class AnalysisCallback(pl.Callback):
         """Whether both look at the same images, attacked alike, with analyses of different names."""
         if other is self:
             return True
-        settings = ("about_concepts", "concepts", "limit", "batch_size", "seed", "num_workers")
+        settings = ("about_concepts", "concepts_used", "limit", "batch_size", "seed", "num_workers")
         if any(getattr(self, key) != getattr(other, key) for key in settings):
             return False
         names = {question.name for question in self.questions} & {question.name for question in other.questions}
@@ -234,56 +267,6 @@ class AnalysisCallback(pl.Callback):
 
     def _shown_attacks(self) -> Mapping[str, Attack]:
         return self._attacks if self._scene is None else self._scene.attacks
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What one epoch found.
-
-    Attributes:
-        results: by question.
-        images: what was looked at.
-        count: at how many of them.
-        seconds: how long the run took.
-    """
-
-    results: Mapping[str, Result]
-    images: ImageSet
-    count: int
-    seconds: float
-
-
-def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: RobustClassifier) -> None:
-    """Answer the questions of callbacks that share a run, and leave each its answer."""
-    started = time.monotonic()
-    first = callbacks[0]
-    images = first.dataset(trainer, module)
-    built = {callback: callback.built() for callback in callbacks}
-    attacks: dict[str, Attack] = {}
-    for callback in callbacks:
-        attacks |= callback._shown_attacks()
-    runner = Runner(
-        module.network,
-        images,
-        attacks=attacks,
-        batch_size=first.batch_size,
-        device=module.device,
-        seed=first.seed,
-        limit=first.limit,
-        num_workers=loading_workers(trainer, first.num_workers, module.device),
-        rank=trainer.global_rank,
-        world_size=trainer.world_size,
-        stop_at_no_numbers=False,  # watching never ends a training; a loss that is no number does
-        progress=bool(getattr(trainer.progress_bar_callback, "is_enabled", False)),
-    )
-    analyses = [analysis for questions in built.values() for some in questions.values() for analysis in some]
-    results = runner.run(analyses)
-    seconds = time.monotonic() - started
-    for callback, questions in built.items():
-        answers = {
-            name: joined(name, [results[analysis.name] for analysis in some]) for name, some in questions.items()
-        }
-        callback._answer = Answer(answers, images, len(runner.indices), seconds)
 
 
 def _due(trainer: pl.Trainer) -> list[AnalysisCallback]:

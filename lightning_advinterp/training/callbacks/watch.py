@@ -38,7 +38,8 @@ class QuestionCallback(AnalysisCallback):
         limit: number of images, a seeded choice; ``null`` takes all.
         batch_size: images at a time.
         seed: draws the images and all random numbers.
-        concepts: for questions about concepts: folder of a set in Broden's format, or ``concept_world``.
+        concepts: for questions that use concepts: folder of a set in Broden's format, or ``concept_world``; ``null``:
+            ``concept_world`` for questions about concepts, none for others.
         num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
@@ -50,7 +51,7 @@ class QuestionCallback(AnalysisCallback):
         limit: int | None = 500,
         batch_size: int = 100,
         seed: int = 0,
-        concepts: str = "concept_world",
+        concepts: str | None = None,
         num_workers: Workers | None = None,
     ) -> None:
         super().__init__(

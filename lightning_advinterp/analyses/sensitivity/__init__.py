@@ -1,0 +1,1 @@
+"""Which units an attack moves, and whether those are the ones that detect concepts."""

@@ -1,0 +1,79 @@
+"""One run over the images for all callbacks that are due and look at them, and what it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytorch_lightning as pl
+
+from lightning_advinterp.analyses.base.runner import Runner
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.result import Result, joined
+from lightning_advinterp.data.images import ImageSet
+from lightning_advinterp.training.callbacks.watched import loading_workers
+from lightning_advinterp.training.module import RobustClassifier
+
+if TYPE_CHECKING:
+    from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What one epoch found.
+
+    Attributes:
+        results: by question.
+        images: what was looked at.
+        count: at how many of them.
+        seconds: how long the run took.
+    """
+
+    results: Mapping[str, Result]
+    images: ImageSet
+    count: int
+    seconds: float
+
+
+def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: RobustClassifier) -> None:
+    """Answer the questions of callbacks that share a run, and leave each its answer."""
+    started = time.monotonic()
+    first = callbacks[0]
+    images = first.dataset(trainer, module)
+    runner_of = partial(
+        Runner,
+        module.network,
+        batch_size=first.batch_size,
+        device=module.device,
+        seed=first.seed,
+        num_workers=loading_workers(trainer, first.num_workers, module.device),
+        rank=trainer.global_rank,
+        world_size=trainer.world_size,
+        stop_at_no_numbers=False,  # watching never ends a training; a loss that is no number does
+        progress=bool(getattr(trainer.progress_bar_callback, "is_enabled", False)),
+    )
+    built = {callback: callback.built(_found_before(callback, runner_of)) for callback in callbacks}
+    attacks: dict[str, Attack] = {}
+    for callback in callbacks:
+        attacks |= callback._shown_attacks()
+    runner = runner_of(images, attacks=attacks, limit=first.limit)
+    analyses = [analysis for questions in built.values() for some in questions.values() for analysis in some]
+    results = runner.run(analyses)
+    seconds = time.monotonic() - started
+    for callback, questions in built.items():
+        answers = {
+            name: joined(name, [results[analysis.name] for analysis in some]) for name, some in questions.items()
+        }
+        callback._answer = Answer(answers, images, len(runner.indices), seconds)
+
+
+def _found_before(callback: AnalysisCallback, runner_of: Callable[..., Runner]) -> dict[str, Result]:
+    """Run what must run before a callback's analyses; return the joined results by question."""
+    found = {}
+    for name, earlier in callback.earlier().items():
+        results = runner_of(earlier.images).run(earlier.analyses)
+        found[name] = joined(name, list(results.values()))
+    return found

@@ -1,0 +1,137 @@
+"""The masking defence: its networks are the masked ones, its units those that were ranked, its images others."""
+
+import pytest
+import torch
+from helpers import Memory, small_batch, small_network
+
+from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.sensitivity import masking
+from lightning_advinterp.analyses.sensitivity.analysis import SensitivityAnalysis, halves_of
+from lightning_advinterp.analyses.sensitivity.config import SensitivityConfig
+from lightning_advinterp.analyses.sensitivity.masking import MaskingAnalysis, masking_attacks
+from lightning_advinterp.attacks import AttackConfig, sample_keys
+from lightning_advinterp.attacks.prediction.presets import create_attacks
+from lightning_advinterp.networks.taps import taps
+
+CONFIG = SensitivityConfig(mask_units=(0, 3), mask_eps="16/255", mask_steps=3, mask_draws=2)
+
+
+def data_of(n=40):
+    data = Memory(small_batch(n=n, dtype=torch.float64))
+    data.indices = data.batch.index.tolist()
+    return data
+
+
+def run(data, network, layers="relu1", config=CONFIG, **options):
+    attacks = create_attacks([AttackConfig("fgsm", "16/255")])
+    changes = SensitivityAnalysis(attacks, layers=layers, noise=False, seed=4)
+    runner = Runner(network, data, attacks=attacks, batch_size=8, seed=4, **options)
+    analysis = MaskingAnalysis(changes, masking_attacks(config), config.mask_units, config.mask_draws, data)
+    rows = runner.run([changes, analysis])["sensitivity_masking"].tables["sensitivity_masking"]
+    return rows, changes, analysis
+
+
+def by_case(rows):
+    return {(row["units"], row["mask"], row["draw"], row["attack"]): row for row in rows}
+
+
+def test_accuracies_equal_attacks_on_networks_without_the_units():
+    """The oracle has no hooks: channels of relu1 are zero because the convolution behind them does not read them."""
+    data, network = data_of(), small_network().double()
+    rows, changes, _ = run(data, network)
+    found = by_case(rows)
+    assert list(found) == [
+        (units, mask, draw, attack)
+        for units, mask, draw in ((0, None, None), (3, "sensitive", None), (3, "random", 0), (3, "random", 1))
+        for attack in ("clean", "pgd")
+    ]
+    batch = data.batch
+    reported = halves_of(batch.index, 4) == 1
+    x, y, keys = batch.image[reported], batch.label[reported], sample_keys(batch.index, seed=4)[reported]
+    blind = small_network().double()
+    with torch.no_grad():
+        blind.backbone.conv2.weight[:, [unit for _, unit in changes.ranking(0)[:3]]] = 0
+    (attack,) = masking_attacks(CONFIG).values()
+    for units, model in ((0, small_network().double()), (3, blind)):
+        case = (units, "sensitive" if units else None, None)
+        clean = (model(x).argmax(1) == y).double().mean()
+        attacked = (model(attack(model, x, y, keys=keys)).argmax(1) == y).double().mean()
+        assert found[*case, "clean"]["top1"] == pytest.approx(float(clean))
+        assert found[*case, "pgd"]["top1"] == pytest.approx(float(attacked))
+        assert found[*case, "pgd"]["n"] == int(reported.sum())
+
+
+def test_the_attacked_network_is_the_masked_one(monkeypatch):
+    """Every call of an attack sees logits that do not change when the masked units' weights do."""
+    data, network = data_of(12), small_network().double()
+    seen = []
+
+    class Watched:
+        eps, passes = 0.1, (1, 1)
+
+        def __call__(self, attacked, x, y, *, keys):
+            logits = attacked(x)
+            mask = analyses[0]._masks[cases[len(seen) // batches]]
+            units = mask.get("relu1", [])
+            with torch.no_grad(), taps(network, replace={"bn1": lambda out: _noise_in(out, units)}):
+                again = attacked(x)
+            seen.append(torch.equal(again, logits))
+            return x
+
+    monkeypatch.setattr(masking, "masking_attacks", lambda config: {"watched": Watched()})
+    attacks = create_attacks([AttackConfig("fgsm", "16/255")])
+    changes = SensitivityAnalysis(attacks, layers="relu1", noise=False, seed=4)
+    config = SensitivityConfig(mask_units=(3,), mask_draws=2)
+    analyses = [MaskingAnalysis(changes, masking.masking_attacks(config), config.mask_units, config.mask_draws, data)]
+    cases, batches = analyses[0].cases(), 1
+    Runner(network, data, attacks=attacks, batch_size=12, seed=4).run([changes, *analyses])
+    assert seen == [True] * 3
+
+
+def _noise_in(maps, units):
+    changed = maps.clone()
+    changed[:, units] += 10
+    return changed
+
+
+def test_random_units_are_of_the_same_layers_and_the_ranking_is_of_the_other_half():
+    data, network = data_of(), small_network().double()
+    _, changes, analysis = run(data, network, layers=("relu1", "relu2"))
+    sensitive = analysis._masks[3, "sensitive", 0]
+    for draw in range(2):
+        random = analysis._masks[3, "random", draw]
+        assert {tap: len(units) for tap, units in random.items()} == {tap: len(u) for tap, u in sensitive.items()}
+        assert all(len(set(units)) == len(units) for units in random.values())
+    ranked = halves_of(data.batch.index, 4) == 0
+    alone = Memory(type(data.batch)(*(field[ranked] for field in data.batch)))
+    alone.indices = alone.batch.index.tolist()
+    _, other, _ = run(data=alone, network=network, layers=("relu1", "relu2"), config=SensitivityConfig(mask_units=(0,)))
+    first = [unit for unit in changes.ranking(0) if unit[0] == "relu1"]
+    assert set(first) == {unit for unit in other.ranking(0) if unit[0] == "relu1"}
+    assert not {int(number) for number in data.batch.index[ranked]} & set(analysis.choose({}))
+
+
+def test_more_units_than_there_are_are_refused_before_any_work():
+    data, network = data_of(8), small_network().double()
+    with pytest.raises(ValueError, match=r"sensitivity.mask_units must be at most the 6 units of these layers, got 7"):
+        run(data, network, config=SensitivityConfig(mask_units=(7,)))
+
+
+def test_the_cost_is_announced():
+    data, network = data_of(), small_network().double()
+    attacks = create_attacks([AttackConfig("fgsm", "16/255")])
+    changes = SensitivityAnalysis(attacks, layers="relu1", noise=False, seed=4)
+    analysis = MaskingAnalysis(changes, masking_attacks(CONFIG), CONFIG.mask_units, CONFIG.mask_draws, data)
+    runner = Runner(network, data, attacks=attacks, batch_size=8, seed=4)
+    before = runner.passes([changes])
+    announced = runner.passes([changes, analysis])
+    calls = {"forward": 0}
+    network.backbone.register_forward_hook(
+        lambda module, inputs, output: calls.update(forward=calls["forward"] + len(output))
+    )
+    runner.run([changes, analysis])
+    backwards = announced["backward_passes"] - before["backward_passes"]
+    half = int((halves_of(data.batch.index, 4) == 1).sum())
+    assert backwards == half * 4 * 3  # images, networks, steps
+    assert calls["forward"] <= announced["forward_passes"] + 1  # and one that counts units
+    assert calls["forward"] > 0.8 * announced["forward_passes"]

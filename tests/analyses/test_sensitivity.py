@@ -1,0 +1,303 @@
+"""Sensitivity against literal loops, planted networks, other processes and interruptions."""
+
+import numpy as np
+import pytest
+import torch
+from analyses.tables import assert_same_tables
+from helpers import Memory, small_batch, small_network
+from processes import on_processes, sensitivity_on_a_share
+from scipy import stats
+
+from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.sensitivity.analysis import SensitivityAnalysis, halves_of
+from lightning_advinterp.analyses.sensitivity.interpretability import UnitConcept
+from lightning_advinterp.analyses.sensitivity.noise import NOISES, noisy_images
+from lightning_advinterp.analyses.sensitivity.relations import ClassMeanings
+from lightning_advinterp.attacks import AttackConfig, sample_keys
+from lightning_advinterp.attacks.prediction.presets import create_attacks
+from lightning_advinterp.core.result import REAL
+
+ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")]
+LAYERS = ("relu1", "relu2")
+MEANINGS = ClassMeanings(tuple("abcde"), (torch.arange(5)[:, None] - torch.arange(5)).abs() <= 1)
+
+
+def run(data, network=None, attacks=ATTACKS, **options):
+    attacks = create_attacks(attacks)
+    own = {key: options.pop(key) for key in ("noise", "meanings", "concepts", "dissected", "layers") if key in options}
+    runner = Runner(network or small_network().double(), data, attacks=attacks, seed=4, **({"batch_size": 4} | options))
+    return runner.run([SensitivityAnalysis(attacks, seed=4, share=0.2, **({"layers": LAYERS} | own))])["sensitivity"]
+
+
+def number(value):
+    """What is missing is None in tables."""
+    return np.nan if value is None else value
+
+
+def kinds_of(network, batch):
+    """Return the images of every kind, by the public pieces alone."""
+    keys = sample_keys(batch.index, seed=4)
+    found = {}
+    for name, attack in create_attacks(ATTACKS).items():
+        made = attack.run(network, batch.image, batch.label, keys=keys)
+        found[name] = made.x_adv, made.target if name == "pgd" else network(made.x_adv).argmax(1), made.attacked
+        for noise in NOISES:
+            x = noisy_images(batch.image, made.x_adv, keys, noise)
+            found[f"{name}~{noise}"] = (x, *found[name][1:])
+    return found
+
+
+def activations(network, x):
+    maps = network.forward_features(x, LAYERS)[1]
+    return {
+        layer: (maps[layer].amax((2, 3)).detach().numpy(), maps[layer].mean((2, 3)).detach().numpy())
+        for layer in LAYERS
+    }
+
+
+def test_units_equal_a_literal_loop():
+    batch, network = small_batch(n=19, dtype=torch.float64), small_network().double()
+    rows = run(Memory(batch)).tables["sensitivity"]
+    assert list(rows[0])[:8] == ["layer", "unit", "images", "change", "change_sd", "iou", "label", "category"]
+    real, kinds = activations(network, batch.image), kinds_of(network, batch)
+    assert list(dict.fromkeys(row["images"] for row in rows)) == list(kinds)
+    after = {kind: activations(network, x) for kind, (x, _, _) in kinds.items()}
+    for row in rows:
+        moved = kinds[row["images"]][2].numpy()
+        for reading, prefix in enumerate(("", "mean_")):
+            before = real[row["layer"]][reading][:, row["unit"]]
+            change = (after[row["images"]][row["layer"]][reading][:, row["unit"]] - before)[moved]
+            deviation = before.std() or np.nan
+            expected = {f"{prefix}change": change.mean(), f"{prefix}change_sd": change.mean() / deviation}
+            expected[f"{prefix}sensitivity"] = np.abs(change).mean() / deviation
+            for column, value in expected.items():
+                assert number(row[column]) == pytest.approx(value, rel=1e-6, abs=1e-9, nan_ok=True), (row, column)
+        assert row["n"] == moved.sum()
+        assert row["iou"] is row["label"] is row["category"] is None
+
+
+def test_directions_are_scipys_paired_tests():
+    batch, network = small_batch(n=19, dtype=torch.float64), small_network().double()
+    rows = run(Memory(batch)).tables["sensitivity"]
+    kinds = kinds_of(network, batch)
+    for layer in LAYERS:
+        before, after = (activations(network, x)[layer][0] for x in (batch.image, kinds["fgsm"][0]))
+        alive = before.std(0) > 0
+        p = stats.ttest_rel(after[:, alive], before[:, alive]).pvalue
+        adjusted = np.full(len(alive), np.nan)
+        adjusted[alive] = stats.false_discovery_control(p)
+        own = [row for row in rows if (row["layer"], row["images"]) == (layer, "fgsm")]
+        assert [number(row["p"]) for row in own] == pytest.approx(adjusted, rel=1e-5, nan_ok=True)
+        for row, value, change in zip(own, adjusted, (after - before).mean(0), strict=True):
+            moved = ("promoted" if change > 0 else "suppressed") if value <= 0.05 else "neither"
+            assert row["direction"] == (None if np.isnan(value) else moved)
+    assert {row["direction"] for row in rows if row["images"] == "fgsm"} > {"promoted"}
+
+
+def test_classes_equal_a_literal_loop():
+    """A unit's class comes from the images of the other half."""
+    batch, network = small_batch(n=40, dtype=torch.float64), small_network().double()
+    result = run(Memory(batch), meanings=MEANINGS)
+    half, real = halves_of(batch.index, 4).numpy(), activations(network, batch.image)
+    label, near = batch.label.numpy(), MEANINGS.near.numpy()
+
+    def mode(values, images):
+        count = max(1, int(np.ceil(0.2 * len(images) - 1e-9)))
+        top = images[np.argsort(-values[images], kind="stable")[:count]]
+        top = top[values[top] > 0]
+        return np.bincount(label[top], minlength=5).argmax() if len(top) else -1
+
+    for kind, (x, target, moved) in kinds_of(network, batch).items():
+        after, target = activations(network, x), target.numpy()
+        for layer in LAYERS:
+            values = real[layer][0]
+            deviation = values.std(0)
+            change = (after[layer][0] - values) / np.where(deviation > 0, deviation, np.nan)
+            modes = [
+                [mode(values[:, unit], np.flatnonzero(half == h)) for h in (0, 1)] for unit in range(values.shape[1])
+            ]
+            means = {name: [] for name in ("target", "true", "both", "neither")}
+            for image in np.flatnonzero(moved.numpy() & (label != target)):
+                found = {name: [] for name in means}
+                for unit in range(values.shape[1]):
+                    own = modes[unit][1 - half[image]]
+                    if own < 0 or np.isnan(change[image, unit]):
+                        continue
+                    to = near[own, label[image]], near[own, target[image]]
+                    name = {(1, 1): "both", (1, 0): "true", (0, 1): "target", (0, 0): "neither"}[to]
+                    found[name].append(change[image, unit])
+                for name, some in found.items():
+                    if some:
+                        means[name].append((np.mean(some), np.mean(np.array(some) > 0)))
+            rows = {
+                row["near"]: row
+                for row in result.tables["sensitivity_classes"]
+                if (row["layer"], row["images"], row["meaning"]) == (layer, kind, "class")
+            }
+            for name, some in means.items():
+                assert rows[name]["n"] == len(some)
+                if some:
+                    assert rows[name]["change_sd"] == pytest.approx(np.mean([one[0] for one in some]), rel=1e-6)
+                    assert rows[name]["rising"] == pytest.approx(np.mean([one[1] for one in some]))
+                if len(some) > 1:
+                    interval = stats.t.interval(
+                        0.95, len(some) - 1, np.mean([one[0] for one in some]), stats.sem([one[0] for one in some])
+                    )
+                    assert (rows[name]["change_sd_low"], rows[name]["change_sd_high"]) == pytest.approx(interval)
+
+
+def test_the_one_unit_that_an_attack_moves_is_ranked_first(monkeypatch):
+    """A planted change of one unit's maps under attack, ten of its standard deviations."""
+    batch, unit, layer = small_batch(n=16, dtype=torch.float64), 5, "relu2"
+    attacks = create_attacks(ATTACKS[:1])
+    observe = Runner._observe
+
+    def planted(self, items, wants):
+        seen = observe(self, items, wants)
+        if "fgsm" in seen.activations:
+            maps = seen.activations[REAL][layer].clone()
+            maps[:, unit] += 10 * maps[:, unit].std()
+            seen.activations["fgsm"][layer] = maps
+        return seen
+
+    monkeypatch.setattr(Runner, "_observe", planted)
+    analysis = SensitivityAnalysis(attacks, layers=layer, noise=False, seed=4)
+    runner = Runner(small_network().double(), Memory(batch), attacks=attacks, seed=4)
+    rows = runner.run([analysis])["sensitivity"].tables["sensitivity"]
+    assert {row["unit"] for row in rows if number(row["sensitivity"]) > 1e-9} == {unit}
+    assert rows[unit]["direction"] == "promoted"
+    assert rows[unit]["sensitivity"] > 5
+    assert [analysis.ranking(half)[0] for half in (0, 1)] == [(layer, unit)] * 2
+
+
+def test_a_dead_unit_is_missing_and_ranks_last():
+    batch, network = small_batch(n=16, dtype=torch.float64), small_network().double()
+    before = [
+        row for row in run(Memory(batch)).tables["sensitivity"] if (row["layer"], row["images"]) == ("relu2", "fgsm")
+    ]
+    still, off = [row["unit"] for row in before if row["real_sd"]][:2]
+    dead = sum(row["real_sd"] is None for row in before)
+    with torch.no_grad():
+        network.backbone.bn2.weight[[still, off]] = 0
+        network.backbone.bn2.bias[still], network.backbone.bn2.bias[off] = 0.7, -1  # the same for all images, never on
+    result = run(Memory(batch), network, meanings=MEANINGS)
+    rows = {(row["layer"], row["unit"]): row for row in result.tables["sensitivity"] if row["images"] == "fgsm"}
+    for unit in (still, off):
+        row = rows["relu2", unit]
+        for name in ("change_sd", "sensitivity", "mean_change_sd", "real_sd", "p"):
+            assert row[name] is None, name
+        assert row["direction"] is None
+        assert row["change"] == 0
+        assert row["mode_class"] is None
+    layers = {(row["layer"], row["images"]): row for row in result.tables["sensitivity_layers"]}
+    assert layers["relu2", "fgsm"]["dead"] == dead + 2
+    assert layers["relu2", "fgsm"]["units"] == 8
+    assert np.isfinite(layers["relu2", "fgsm"]["sensitivity"])
+    assert all(np.isfinite(value) for value in result.scalars.values())
+
+
+@pytest.mark.parametrize("noise", NOISES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_noise_is_exactly_as_large_as_the_attack(noise, dtype):
+    batch = small_batch(n=6, dtype=dtype)
+    x = batch.image.clone()
+    x[0], x[1], x[2] = 0, 1, x[2].round()  # whole images at the edges of the box
+    generator = torch.Generator().manual_seed(0)
+    x_adv = (x + 0.2 * torch.randn(x.shape, generator=generator, dtype=dtype)).clamp(0, 1)
+    x_adv[2] = 1 - x[2]  # the farthest corner of the box
+    x_adv[5] = x[5]
+    found = noisy_images(x, x_adv, sample_keys(batch.index), noise)
+    assert found.dtype == dtype
+    assert float(found.min()) >= 0
+    assert float(found.max()) <= 1
+    order = torch.inf if noise == "noise_linf" else 2
+    own, attack = ((image.double() - x.double()).flatten(1).norm(order, dim=1) for image in (found, x_adv))
+    assert own.tolist() == pytest.approx(attack.tolist(), rel=1e-5 if dtype == torch.float32 else 1e-12)
+    assert torch.equal(found[5], x[5])
+    moved = (found - x)[3:5].flatten(1)
+    cosine = torch.nn.functional.cosine_similarity(moved, (x_adv - x)[3:5].flatten(1))
+    assert cosine.abs().max() < 0.15
+    again = noisy_images(x.flip(0), x_adv.flip(0), sample_keys(batch.index).flip(0), noise).flip(0)
+    assert torch.equal(found, again)
+
+
+def concepts_of(detectors, units=6):
+    """Return a dissection in which some units of relu1 detect something."""
+    return {
+        ("relu1", unit): UnitConcept(0.01 + 0.1 * (unit in detectors) + unit / 1000, "c", "object", unit in detectors)
+        for unit in range(units)
+    }
+
+
+def test_the_claim_is_tested_on_images_that_dissection_has_not_seen():
+    batch = small_batch(n=30, dtype=torch.float64)
+    dissected = frozenset(batch.index[::2].tolist())
+    concepts = concepts_of({0, 1, 2})
+    result = run(Memory(batch), concepts=concepts, dissected=dissected)
+    others = torch.tensor([number not in dissected for number in batch.index.tolist()])
+    alone = run(Memory(type(batch)(*(field[others] for field in batch))), concepts=concepts)
+    own, other = (
+        {(row["layer"], row["images"], row["reading"], row["category"]): row for row in one.tables["sensitivity_test"]}
+        for one in (result, alone)
+    )
+    row = own["relu1", "fgsm", "max", "all"]
+    assert row["n"] == others.sum() == 15
+    assert (row["detectors"], row["others"]) == (3, 3)
+    assert row["effect_unmatched"] is not None
+    assert row["spearman"] is not None
+    assert result.tables["sensitivity"][0]["n"] == 30
+    assert {row["n"] for row in alone.tables["sensitivity"] if row["images"] == "fgsm"} == {15}
+    assert other["relu1", "fgsm", "max", "all"]["n"] == 15
+
+
+def test_no_dissection_no_claim():
+    result = run(Memory(small_batch(n=8, dtype=torch.float64)), noise=False)
+    assert "sensitivity_test" not in result.tables
+    assert "sensitivity/interpretable_minus_matched" not in result.scalars
+    assert set(result.scalars) == {
+        f"sensitivity/{prefix}{name}" for prefix in ("", "pgd/") for name in ("sensitivity", "promoted", "suppressed")
+    }
+
+
+@pytest.mark.parametrize("batch_size", [1, 19])
+def test_does_not_depend_on_batches(batch_size):
+    data = Memory(small_batch(n=19, dtype=torch.float64))
+    whole = run(data, meanings=MEANINGS, concepts=concepts_of({0, 1, 2}))
+    parts = run(data, meanings=MEANINGS, concepts=concepts_of({0, 1, 2}), batch_size=batch_size)
+    assert_same_tables(parts.tables, whole.tables, tolerance=1e-7)
+
+
+@pytest.mark.parametrize("at", [9, 30])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
+    batch = small_batch(n=19, dtype=torch.float64)
+    options = {"meanings": MEANINGS, "concepts": concepts_of({0, 1, 2})}
+    whole = run(Memory(batch), **options)
+
+    class Faulty(Memory):
+        left = at
+
+        def __getitem__(self, index):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("power cut")
+            return super().__getitem__(index)
+
+    def start(data):
+        attacks = create_attacks(ATTACKS)
+        runner = Runner(
+            small_network().double(), data, attacks=attacks, seed=4, batch_size=4, journal=tmp_path / "state"
+        )
+        runner._journal._every = 0
+        analysis = SensitivityAnalysis(attacks, seed=4, share=0.2, layers=LAYERS, **options)
+        return runner.run([analysis])["sensitivity"]
+
+    with pytest.raises(OSError, match="power cut"):
+        start(Faulty(batch))
+    rest = start(Memory(batch))
+    assert_same_tables(rest.tables, whole.tables, tolerance=1e-12)
+
+
+def test_two_processes_give_what_one_gives():
+    (one,) = on_processes(sensitivity_on_a_share, 1, 19)
+    for found in on_processes(sensitivity_on_a_share, 2, 19):
+        assert_same_tables(found, one, tolerance=1e-9)
