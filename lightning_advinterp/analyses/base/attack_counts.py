@@ -66,7 +66,7 @@ class AttackCounts(Summed):
             keys: of the random draws.
             target: int64 ``[B]``, classes to aim at; None: the attack's own rule.
         """
-        attack, x = self.attacks[kind], batch.image
+        attack, x = self.attacks[kind].on(batch.index), batch.image
         y = torch.where(batch.label < 0, logits.argmax(dim=1), batch.label)
         goal = attack.aim(x, logits, y, keys) if target is None else attack.goal(y, target, keys)
         wanted = goal.resolve(logits)
@@ -164,5 +164,4 @@ def warn_of_few(name: str, share: float, count: int, least_success: float) -> No
 
 def settings_of(attack: Attack) -> Row:
     """Return what tables say of an attack beside its largest radius: the smallest drawn, norm, restarts and target."""
-    target = "least_likely" if attack.label == "least_likely" and attack.target is None else attack.target
-    return {"eps_low": attack.eps_low, "norm": attack.eps_norm, "restarts": attack.restarts, "target": target}
+    return {"eps_low": attack.eps_low, "norm": attack.eps_norm, "restarts": attack.restarts, "target": attack.aims_at}

@@ -98,6 +98,7 @@ def make_adversarial_set(
             if limit is not None and limit < 1:
                 raise ValueError(f"limit must be 1 or more images, got {limit}.")
             sources = subset_indices(len(whole), limit, seed)
+            attack = attack.for_images(whole.only(sources.tolist()))
             many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
             manifest = Manifest(
                 attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
@@ -147,7 +148,7 @@ def _resolved(targets: Targets, attack: Attack, num_classes: int) -> int | None:
     Raises:
         ValueError: if the number is out of range, or the attack's own rule contradicts it.
     """
-    own = attack.target not in (None, "least_likely") or attack.label == "predicted"
+    own = attack.target not in (None, "least_likely") or attack.label == "predicted" or attack.target_list is not None
     if targets == "auto":
         return None if own or not attack.takes_target else 1
     if targets is None:
@@ -157,7 +158,7 @@ def _resolved(targets: Targets, attack: Attack, num_classes: int) -> int | None:
     if not attack.takes_target:
         raise ValueError(f"targets must be null for {attack.name}, which takes no targets, got {targets}.")
     if own:
-        rule = "label: predicted" if attack.target is None else f"target: {attack.target}"
+        rule = "label: predicted" if attack.aims_at is None else f"target: {attack.aims_at}"
         raise ValueError(f"targets must be null for {attack.name}, which has its own {rule}, got {targets}.")
     return targets
 

@@ -105,7 +105,8 @@ class Runner:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
         if limit is not None and limit < 1:
             raise ValueError(f"limit must be 1 or more images, got {limit}.")
-        self.images, self.attacks = as_image_set(dataset), dict(attacks or {})
+        self.images = as_image_set(dataset)
+        self.attacks = {name: attack.for_images(self.images) for name, attack in (attacks or {}).items()}
         self.network = as_network(network, lambda: self.images[0].image.shape)
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.num_workers, self.progress = num_workers, progress and rank == 0

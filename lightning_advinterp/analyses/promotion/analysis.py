@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
-from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.state import as_image
 from lightning_advinterp.analyses.promotion.config import PromotionConfig
 from lightning_advinterp.analyses.promotion.correlation import cell_correlations
@@ -19,6 +18,7 @@ from lightning_advinterp.analyses.promotion.tables import scalars_of, tables_of
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.core.states import Summed
 from lightning_advinterp.explanations.promotion import cell_scores, screened_sensitivity
 from lightning_advinterp.metrics.cells import Grid
 from lightning_advinterp.metrics.promotion import Effects, cell_effects
@@ -48,7 +48,7 @@ class PromotionAnalysis(Summed):
     """
 
     name = "promotion"
-    summed = ("cells", "scores", "correlations", "screened", "failed", "pictures", "pool")
+    united = ("cells", "scores", "correlations", "screened", "failed", "pictures", "pool")
 
     def __init__(
         self,
@@ -159,8 +159,6 @@ class PromotionAnalysis(Summed):
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's images."""
-        known = self.pool  # images that all processes chose from are in both
-        self.pool = {number: entry for number, entry in known.items() if number not in state["pool"]}
         super().merge(state)
         self._trim()
 

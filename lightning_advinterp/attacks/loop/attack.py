@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lightning_advinterp.attacks.loop.goal import Goal, LabelRule, TargetRule
+from lightning_advinterp.attacks.loop.per_image import PerImage
 from lightning_advinterp.core.inputs import checked_batch, outside_inference_mode, recordable
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.networks.modes import BatchNormMode, attack_mode, check_batch_norm_mode
@@ -46,7 +47,7 @@ class AttackResult(NamedTuple):
     attacked: Tensor
 
 
-class Attack(ABC):
+class Attack(PerImage, ABC):
     """An attack on predictions.
 
     Gradients come from ``torch.autograd.grad``, so parameters collect none, and the network's modes and statistics
@@ -98,25 +99,37 @@ class Attack(ABC):
     @property
     def chooses_target(self) -> bool:
         """Whether it chooses the classes that it aims at, among :attr:`classes`."""
-        return self.label == "least_likely" or isinstance(self.target, str)
+        return self.target_list is None and (self.label == "least_likely" or isinstance(self.target, str))
 
     @property
     def targeted(self) -> bool:
         """Whether its settings aim at classes."""
-        return self.target is not None or self.label == "least_likely"
+        return self.target_list is not None or self.target is not None or self.label == "least_likely"
+
+    @property
+    def aims_at(self) -> str | int | None:
+        """What tables call the target: the rule, the class, the list's file, or None for an attack without."""
+        if self.target_list is not None:
+            return self.target_list.path.name
+        return "least_likely" if self.label == "least_likely" and self.target is None else self.target
 
     @property
     def takes_target(self) -> bool:
         """Whether a call may name the classes to aim at."""
         return True
 
-    def check_network(self, network: Network) -> None:  # noqa: B027 (most attacks suit any network)
+    def check_network(self, network: Network) -> None:
         """Refuse, before any work, a network that the attack cannot be made for.
 
         Raises:
             ValueError: saying why.
             FileNotFoundError: if the attack needs a file that is not there.
         """
+        if self.target_list is not None and self.target_list.largest >= network.num_classes:
+            raise ValueError(
+                f"target_file: {self.target_list.path} aims at class {self.target_list.largest}, and the outputs of "
+                f"{network.name} are 0 to {network.num_classes - 1}."
+            )
 
     @property
     @abstractmethod
@@ -203,6 +216,7 @@ class Attack(ABC):
 
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the class question of this attack for one batch."""
+        target = self.listed(self._index) if target is None else target
         return Goal(y, target, label_rule=self.label, target_rule=self.target, keys=keys, classes=self.classes)
 
     def aim(self, x: Tensor, logits: Tensor, y: Tensor | None, keys: Tensor) -> Goal:

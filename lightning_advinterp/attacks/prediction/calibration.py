@@ -89,6 +89,7 @@ def calibrate(
     x: Tensor,
     y: Tensor | None = None,
     *,
+    target: Tensor | None = None,
     keys: Tensor | None = None,
     grid: Sequence[float] = GRID,
     wanted: float = WANTED,
@@ -104,6 +105,7 @@ def calibrate(
         network: images to logits.
         x: ``[N, C, H, W]`` in [0, 1].
         y: int64 ``[N]``, true labels, where the attack needs them.
+        target: int64 ``[N]``, classes to aim at; None: the attack's own rule.
         keys: int64 ``[N]``, see :func:`~lightning_advinterp.core.randomness.sample_keys`; an image's place by default.
         grid: the λ to try.
         wanted: share of success, in (0, 1].
@@ -121,7 +123,7 @@ def calibrate(
     keys = sample_keys(torch.arange(len(x), device=x.device)) if keys is None else keys
     trials: list[Trial] = []
     for weight in sorted(grid):
-        trials.append(_try(attack.weighted(weight), weight, network, x, y, keys, batch_size))
+        trials.append(_try(attack.weighted(weight), weight, network, x, (y, target), keys, batch_size))
         if trials[-1].success >= wanted:
             break
     best = max(trials, key=lambda trial: trial.success)  # the first, so the smallest, of equals
@@ -137,12 +139,19 @@ def calibrate(
 
 
 def _try(
-    attack: Weighted, weight: float, network: nn.Module, x: Tensor, y: Tensor | None, keys: Tensor, batch_size: int
+    attack: Weighted,
+    weight: float,
+    network: nn.Module,
+    x: Tensor,
+    classes: tuple[Tensor | None, Tensor | None],
+    keys: Tensor,
+    batch_size: int,
 ) -> Trial:
     success = l2 = linf = 0.0
     for first in range(0, len(x), batch_size):
         part = slice(first, first + batch_size)
-        found = attack.run(network, x[part], None if y is None else y[part], keys=keys[part])
+        y, target = (None if each is None else each[part] for each in classes)
+        found = attack.run(network, x[part], y, target=target, keys=keys[part])
         success += float(found.success.sum())
         l2 += 255 * float(found.l2.double().sum())
         linf += 255 * float(found.linf.double().sum())

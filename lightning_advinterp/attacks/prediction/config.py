@@ -9,6 +9,7 @@ from lightning_advinterp.attacks.loop.budget import Distribution, Eps, parse_bud
 from lightning_advinterp.attacks.loop.goal import LabelRule, TargetRule
 from lightning_advinterp.attacks.loop.threat import Norm
 from lightning_advinterp.attacks.prediction.builders import COMMON, Builder, builder_of
+from lightning_advinterp.attacks.prediction.listed_targets import with_listed_targets
 from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.networks.modes import BatchNormMode
 
@@ -53,6 +54,9 @@ class AttackConfig:
             of logits ratio; needs 3 classes).
         label: the class to move away from: ``true``, ``predicted``, or ``least_likely`` (towards it).
         target: ``least_likely``, ``random`` or a class index makes the attack targeted.
+        target_file: a CSV file with each image's own target, in the columns ``image`` (its path below the data's
+            folder, or its file's name without the ending) and ``target`` (an output's number, from 0); or the
+            ``images.csv`` of the NIPS 2017 competition.
         eps_distribution: how [low, high] is drawn: ``uniform`` or ``truncated_normal``.
         decay: μ of mifgsm's momentum; 1 when left out.
         stop_after: samples that have reached the goal after so many steps take no further ones; 10 for the
@@ -82,6 +86,7 @@ class AttackConfig:
     loss: Literal["cross_entropy", "margin", "dlr"] | None = None
     label: LabelRule = "true"
     target: TargetRule | int | None = None
+    target_file: str | None = None
     eps_distribution: Distribution = "uniform"
     decay: float | None = None
     stop_after: int | None = None
@@ -120,14 +125,20 @@ class AttackConfig:
         common = {"label": self.label, "target": self.target, "bn": bn, "name": self.label_name}
         settings = {name: value for name, value in given.items() if name in builder.settings and name not in common}
         if builder.eps is None or "eps" in builder.settings:
-            return builder.build(**settings, **common)
-        eps = builder.eps if self.eps is None else self.eps
-        budget = parse_budget(eps, self.eps_distribution, most=None if self.norm == "l2" else 1.0)
-        return builder.build(budget, **settings, **common)
+            attack = builder.build(**settings, **common)
+        else:
+            eps = builder.eps if self.eps is None else self.eps
+            budget = parse_budget(eps, self.eps_distribution, most=None if self.norm == "l2" else 1.0)
+            attack = builder.build(budget, **settings, **common)
+        if self.target_file is None:
+            return attack
+        return with_listed_targets(attack, self.target_file, kind=self.type, target=self.target, label=self.label)
 
     def _check(self, builder: Builder, given: Mapping[str, Any]) -> None:
         """Refuse what the type has no use for."""
-        known = {"type", *COMMON, *builder.settings, *(_RADIUS if builder.eps is not None else ())} - {"bn"}
+        known = {"type", "target_file", *COMMON, *builder.settings, *(_RADIUS if builder.eps is not None else ())} - {
+            "bn"
+        }
         for setting in given:
             if setting not in known:
                 others = ", ".join(sorted(known - {"type"}))

@@ -53,6 +53,7 @@ class TransferAttack(Attack):
 
     def check_network(self, network: Network) -> None:
         """Load the members, and refuse those of other classes, or that do not take images of their own size."""
+        super().check_network(network)
         for number, member in enumerate(self.ensemble.members):
             assert isinstance(member, Network)
             what = f"members[{number}] ({member.origin.weights or member.name})"

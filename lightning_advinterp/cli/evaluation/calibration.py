@@ -54,9 +54,9 @@ def calibrate_attacks(
     for name, config in configs.items():
         attack = create_attack(config.with_weight(1.0))
         assert isinstance(attack, Weighted)
-        keys = sample_keys(batch.index, seed=seed)
+        keys, target = sample_keys(batch.index, seed=seed), attack.for_images(images).listed(batch.index)
         with frozen_eval(network):
-            found[name] = calibrate(attack, network, batch.image, y, keys=keys, batch_size=batch_size)
+            found[name] = calibrate(attack, network, batch.image, y, target=target, keys=keys, batch_size=batch_size)
         console.print(f"  {name}: {found[name]}")
     return found
 

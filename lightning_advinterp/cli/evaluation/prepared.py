@@ -79,6 +79,7 @@ def prepare(
     with checking():
         opened = _open(evaluation, subject, calibration, left_out, memory)
         check_subject(evaluation, subject, channels=memory.channels)
+        _check_attacked(evaluation, opened)
     names = left_out.remaining(evaluation.question_names())
     console.print(f"{subject.title}: {', '.join(names)} on {device}")
     _print_sources(subject, opened, console)
@@ -131,10 +132,20 @@ def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Con
             console.print(f"  {labelling}", markup=False, highlight=False)
 
 
+def _check_attacked(evaluation: Evaluation, opened: Mapping[Data, Images]) -> None:
+    """Refuse images for which an attack has nothing, such as no target."""
+    for images in opened.values():
+        for attack in evaluation.attacks().values():
+            for attacked in (images.reported, images.calibration):
+                if attacked is not None:
+                    attack.for_images(attacked)
+
+
 def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
-    """Return size and time of files that only their paths name: of networks that are attacked, and of images."""
+    """Return size and time of files that only their paths name: of networks and targets of attacks, and of images."""
     members = [member for config in evaluation.attack_configs().values() for member in config.members or ()]
     paths = [path for member in members for path in (member.weights, member.checkpoint) if path] + evaluation.images
+    paths += [config.target_file for config in evaluation.attack_configs().values() if config.target_file]
     stats = {path: Path(path).stat() for path in paths if Path(path).is_file()}
     return [(path, stats[path].st_size, stats[path].st_mtime_ns) for path in paths if path in stats]
 

@@ -58,7 +58,8 @@ class PicturesCallback(pl.Callback):
         batch = Batch(*(field.to(pl_module.device) for field in batch)).to_float()
         network = pl_module.network
         with frozen_eval(network), torch.no_grad():
-            x_adv = self.attack(network, batch.image, batch.label, keys=sample_keys(batch.index, seed=self.seed))
+            attack = self.attack.for_images(images).on(batch.index)
+            x_adv = attack(network, batch.image, batch.label, keys=sample_keys(batch.index, seed=self.seed))
             before, after = network(batch.image).float().softmax(1), network(x_adv).float().softmax(1)
         names = pl_module.class_names
         captions = [
