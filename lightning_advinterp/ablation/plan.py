@@ -9,6 +9,7 @@ from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.core.names import require_inside
+from lightning_advinterp.core.shipped import configuration
 
 
 @dataclass(frozen=True)
@@ -82,7 +83,7 @@ class Plan:
             for flags in self.measures.evaluations.values():
                 evaluation_of(flags, Path("last.ckpt"), Path(self.output)).attack_configs()
         for path in (*self.base, *(shlex.split(arm)[0] for arm in self.arms.values())):
-            if not Path(path).is_file():
+            if not Path(configuration(path)).is_file():
                 raise FileNotFoundError(f"base and arms must name configurations, but there is no file {path}.")
 
     @property

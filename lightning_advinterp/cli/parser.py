@@ -13,6 +13,7 @@ from jsonargparse import Namespace
 
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.settings import check_numbers
+from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.yaml_files import load_yaml
 
 Settings = TypeVar("Settings")
@@ -50,7 +51,8 @@ def read_settings(kind: type[Settings], parser: SuggestingParser, args: Sequence
 def parsed_settings(kind: type, parser: SuggestingParser, args: Sequence[str] | None = None) -> dict[str, Any]:
     """Return what a command line says, by the parser's top-level keys; see :func:`read_settings`."""
     lists = {f"--{name}" for name, hint in get_type_hints(kind).items() if hint == list[str]}
-    given = parser.parse_args(bare_flags(sys.argv[1:] if args is None else args, parser, lists))
+    line = with_configurations(sys.argv[1:] if args is None else args)
+    given = parser.parse_args(bare_flags(line, parser, lists))
     _check_kinds(parser, given)
     check_numbers(given)
     settings = dict(vars(parser.instantiate(given)))

@@ -18,6 +18,7 @@ from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.core.result import Row
 from lightning_advinterp.core.settings import check_numbers
+from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.terminal import terminal
 from lightning_advinterp.core.trust import trusting, vouch_for
 from lightning_advinterp.data.broden import BrodenError
@@ -97,7 +98,7 @@ class TrainCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse what would break a run later."""
-        words = sys.argv[1:] if args is None else list(args)
+        words = with_configurations(sys.argv[1:] if args is None else list(args))
         self.config = parser.parse_args(without_foreign_stem(words, "model."))
         check_numbers(self.config)
         if self.config.trainer.inference_mode:

@@ -12,6 +12,7 @@ from lightning_advinterp.cli.parser import named_class_paths, parsed_settings, r
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.terminal import terminal
 from lightning_advinterp.data.broden import BrodenError
 from lightning_advinterp.data.decode import BadImageError
@@ -42,7 +43,7 @@ def read_evaluation(args: Sequence[str] | None = None) -> Evaluation:
     Args:
         args: the command line, ``sys.argv`` if left out.
     """
-    line = without_foreign_stem(sys.argv[1:] if args is None else args)
+    line = without_foreign_stem(with_configurations(sys.argv[1:] if args is None else args))
     refuse_values_of_groups(line, {name: kind for name, kind in (QUESTIONS | SETTINGS).items() if fields(kind)})
     parser = evaluation_parser(line)
     settings = parsed_settings(Evaluation, parser, line)

@@ -1,0 +1,81 @@
+"""``advinterp COMMAND``: one door to all commands, for where the package is installed and no checkout is at hand."""
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Command(NamedTuple):
+    """A command, which is imported when it is asked for.
+
+    Attributes:
+        module: where it is.
+        function: which takes the rest of the command line.
+        help: one line.
+        example: of its flags.
+    """
+
+    module: str
+    function: str
+    help: str
+    example: str
+
+
+_PACKAGE = "lightning_advinterp"
+COMMANDS = {
+    "train": Command(
+        f"{_PACKAGE}.cli.train_command", "train", "train a classifier, and watch its units", "--config quickstart"
+    ),
+    "evaluate": Command(
+        f"{_PACKAGE}.cli.evaluation.command",
+        "evaluate",
+        "measure a network: tables, figures, a page",
+        "--checkpoint runs/quickstart/last.ckpt --analyses all",
+    ),
+    "adversarial": Command(
+        f"{_PACKAGE}.cli.adversarial", "main", "write a set of adversarial images", "--network resnet18 --output set"
+    ),
+    "export": Command(
+        f"{_PACKAGE}.cli.export", "main", "write a network for other programs", "runs/NAME/last.ckpt --output DIR"
+    ),
+    "ablation": Command(
+        f"{_PACKAGE}.ablation.command", "main", "train and compare arms over seeds", "--config ablation/concept_world"
+    ),
+    "broden": Command(f"{_PACKAGE}.data.broden.command", "main", "build and check a set of concepts", "check DIR"),
+}
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command, or say which there are.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    if words[:1] == ["--version"]:
+        from lightning_advinterp import __version__
+
+        print(__version__)
+        return
+    if not words or words[0] in ("-h", "--help"):
+        print(_usage())
+        return
+    command = COMMANDS.get(words[0])
+    if command is None:
+        print(f"error: advinterp has the commands {', '.join(COMMANDS)}, got {words[0]!r}.", file=sys.stderr)
+        raise SystemExit(2)
+    sys.argv[0] = f"advinterp {words[0]}"  # what usage lines call the program
+    getattr(importlib.import_module(command.module), command.function)(words[1:])
+
+
+def _usage() -> str:
+    width = max(map(len, COMMANDS))
+    lines = ["usage: advinterp COMMAND [flags]", "", "commands:"]
+    for name, command in COMMANDS.items():
+        lines += [f"  {name:{width}}  {command.help}", f"  {'':{width}}  advinterp {name} {command.example}"]
+    return "\n".join([*lines, "", "advinterp COMMAND --help lists its flags; advinterp --version."])
+
+
+if __name__ == "__main__":
+    main()
