@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import pytest
 from fuzzing.engine import fuzz
 from fuzzing.probes import PROBES
 from fuzzing.readers import READERS
@@ -10,6 +11,7 @@ CASES = 8
 """Of every reader."""
 
 
+@pytest.mark.slow
 def test_no_mutated_file_is_taken_wrongly_or_ends_in_a_traceback():
     tally = fuzz([reader.name for reader in READERS], iter(range(CASES)), timeout=60)
     total = sum(tally.counts.values(), Counter())
@@ -18,6 +20,7 @@ def test_no_mutated_file_is_taken_wrongly_or_ends_in_a_traceback():
     assert not tally.faults, "\n".join(tally.lines())
 
 
+@pytest.mark.slow
 def test_the_fuzz_sees_what_must_not_be():
     names = [""] * len(READERS) + [probe.name for probe in PROBES]
     tally = fuzz(names, iter(range(2)), timeout=60)

@@ -18,6 +18,7 @@ def test_killed_runs_end_with_the_weights_of_one_that_was_not(tmp_path):
     assert "5 of 5 kills resumed to equal weights" in done.stdout
 
 
+@pytest.mark.slow
 def test_killed_sets_and_exports_end_with_the_files_of_those_that_were_not(tmp_path):
     flags = ["--commands", "set,export", "--kills", "4", "--seed", "3", "--folder", str(tmp_path)]
     command = [sys.executable, "-W", "ignore", str(SCRIPT), *flags]

@@ -62,6 +62,7 @@ def two(folder):
 @pytest.mark.parametrize(
     ("kind", "name"), [*(("alone", name) for name in OBJECTIVES), *(("compiled", name) for name in COMPILED)]
 )
+@pytest.mark.slow
 def test_gradients_are_the_mean_of_the_shares(two, folder, kind, name):
     """Also over several forward passes before the one backward pass; each step begins with process 0's buffers."""
     assert tuple(objectives(folder)) == OBJECTIVES
@@ -77,6 +78,7 @@ def test_gradients_are_the_mean_of_the_shares(two, folder, kind, name):
 
 @pytest.mark.ddp
 @pytest.mark.parametrize("name", SYNCHRONISED)
+@pytest.mark.slow
 def test_synchronised_batch_norm_sees_the_joint_batch(two, folder, name):
     """Two processes with half a batch each are one with the whole batch, attacks included."""
     expected, (apart, _) = jointly_by_hand(objectives(folder)[name]), by_hand(objectives(folder)[name])[0]
@@ -90,6 +92,7 @@ def test_synchronised_batch_norm_sees_the_joint_batch(two, folder, name):
 
 
 @pytest.mark.ddp
+@pytest.mark.slow
 def test_an_odd_number_of_images_is_judged_as_by_one_process(two):
     """9 images, in 2 batches here and 1 there: no process waits for ever, and no image counts twice."""
     results = [two[rank]["uneven"] for rank in range(2)]
@@ -177,7 +180,8 @@ def test_uneven_numbers_of_passes_are_refused(folder):
 
 
 @pytest.mark.ddp
-@pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`")
+@pytest.mark.filterwarnings("ignore:You have overridden `on_.*_batch_transfer`")
+@pytest.mark.slow
 def test_dissection_and_semantics_log_what_one_process_logs(two):
     """In float64, where batches of other images round alike; the concept world's pictures are shared 4 to 3."""
     expected = watched_validation(0, 1)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from lightning_advinterp.ablation import asked
+from lightning_advinterp.ablation import recorded_settings
 from lightning_advinterp.ablation.masking import masking_markdown
 from lightning_advinterp.ablation.matched import matched_markdown
 from lightning_advinterp.ablation.measures import measures_markdown
@@ -59,7 +59,7 @@ def main(args: Sequence[str] | None = None) -> None:
             plan = read_settings(Plan, parser(), args)
             plan.check()
             check_runs(plan)
-            vouched = tuple(asked.networks(plan))
+            vouched = tuple(recorded_settings.networks(plan))
         if plan.dry_run:
             _print_state(plan, console)
             return

@@ -72,10 +72,10 @@ class Masking:
             largest ε next to nothing is left).
         """
         white = top1["pgd50"]
-        found: Row = {"many_steps": white <= top1["fgsm"], "queries": top1["square"] >= white}
-        found["transferred"] = top1["transfer"] >= white if "transfer" in top1 else None
-        found["growth"] = top1[f"pgd_{max(self.growth)}eps"] <= _BROKEN if self.growth else None
-        return found
+        verdicts: Row = {"many_steps": white <= top1["fgsm"], "queries": top1["square"] >= white}
+        verdicts["transferred"] = top1["transfer"] >= white if "transfer" in top1 else None
+        verdicts["growth"] = top1[f"pgd_{max(self.growth)}eps"] <= _BROKEN if self.growth else None
+        return verdicts
 
 
 def masking_markdown(rows: Sequence[Row]) -> str:

@@ -30,7 +30,7 @@ def distinct_runs(tested: Sequence[tuple[Sequence[int], Runs]]) -> Runs:
                 runs.setdefault(arm, {})[seed, run.tobytes()] = run
     kinds = tested[0][1]
     return {
-        kind: {arm: np.stack([run[at] for run in own.values()]) for arm, own in runs.items()}
+        kind: {arm: np.stack([run[at] for run in by_checkpoint.values()]) for arm, by_checkpoint in runs.items()}
         for at, kind in enumerate(kinds)
     }
 
@@ -58,18 +58,18 @@ def matched_rows(outcomes: Runs, reference: str, *, tolerance: float = 0.01) -> 
             continue
         distance = np.abs(clean[arm][:, None] - clean[reference][None])
         partner = distance.argmin(axis=1)
-        (kept,) = np.nonzero(distance.min(axis=1) <= tolerance)
+        (matched,) = np.nonzero(distance.min(axis=1) <= tolerance)
         for kind in outcomes:
             if kind == REAL:
                 continue
-            row: Row = {"arm": arm, "images": kind, "pairs": len(kept), "runs": len(partner)}
+            row: Row = {"arm": arm, "images": kind, "pairs": len(matched), "runs": len(partner)}
             names = ("clean", "clean_reference", "top1", "difference", "difference_low", "difference_high")
             row |= dict.fromkeys(names)
-            if len(kept):
-                pair = {arm: outcomes[kind][arm][kept], reference: outcomes[kind][reference][partner[kept]]}
-                found = paired_bootstrap(pair, reference)[arm]
-                means = (clean[arm][kept].mean(), clean[reference][partner[kept]].mean(), pair[arm].mean())
-                row |= dict(zip(names, (*map(float, means), *found), strict=True))
+            if len(matched):
+                pair = {arm: outcomes[kind][arm][matched], reference: outcomes[kind][reference][partner[matched]]}
+                difference = paired_bootstrap(pair, reference)[arm]
+                means = (clean[arm][matched].mean(), clean[reference][partner[matched]].mean(), pair[arm].mean())
+                row |= dict(zip(names, (*map(float, means), *difference), strict=True))
             rows.append(row)
     return rows
 

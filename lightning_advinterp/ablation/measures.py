@@ -61,13 +61,13 @@ def read_scalars(folder: Path) -> dict[str, float]:
     """Return the numbers of an evaluation by ``analysis/scalar``; those without a value are left out."""
     path = folder / "results.json"
     content = read_json(path, _REMEDY)
-    found = content.get("scalars") if isinstance(content, dict) else None
-    if not isinstance(found, dict) or not all(isinstance(scalars, dict) for scalars in found.values()):
+    stored = content.get("scalars") if isinstance(content, dict) else None
+    if not isinstance(stored, dict) or not all(isinstance(scalars, dict) for scalars in stored.values()):
         raise DamagedFileError(f"{path} holds no scalars by analysis; {_REMEDY}.")
     if not is_sealed(content):
         raise DamagedFileError(f"{path} is not what was written; {_REMEDY}.")
     flat: dict[str, float] = {}
-    for analysis, scalars in found.items():
+    for analysis, scalars in stored.items():
         for key, value in scalars.items():
             name = key if key.startswith(f"{analysis}/") else f"{analysis}/{key}"
             if isinstance(value, bool) or not isinstance(value, int | float | None) or abs(value or 0) > _LARGEST:
@@ -96,13 +96,13 @@ def compare(name: str, runs: dict[str, list[dict[str, float]]], reference: str |
     rows: list[Row] = []
     every = [scalars for arm in runs.values() for scalars in arm]
     for key in [key for key in every[0] if all(key in scalars for scalars in every)]:
-        values = {arm: np.array([scalars[key] for scalars in own]) for arm, own in runs.items()}
-        for arm, own in values.items():
-            row: Row = {"evaluation": name, "scalar": key, "arm": arm, "seeds": len(own)}
-            row |= dict(zip(("mean", "low", "high"), _student(own), strict=True))
+        values = {arm: np.array([scalars[key] for scalars in scalars_of_runs]) for arm, scalars_of_runs in runs.items()}
+        for arm, scalars_of_runs in values.items():
+            row: Row = {"evaluation": name, "scalar": key, "arm": arm, "seeds": len(scalars_of_runs)}
+            row |= dict(zip(("mean", "low", "high"), _student(scalars_of_runs), strict=True))
             if reference in values and arm != reference:
                 names = ("difference", "difference_low", "difference_high")
-                row |= dict(zip(names, _student(own - values[reference]), strict=True))
+                row |= dict(zip(names, _student(scalars_of_runs - values[reference]), strict=True))
             rows.append(row)
     return rows
 
@@ -119,16 +119,20 @@ def measures_markdown(rows: Sequence[Row], show: Sequence[str]) -> str:
     """Return the scalars whose names match a pattern as Markdown tables, one per evaluation, arms across."""
     parts = []
     for name in dict.fromkeys(row["evaluation"] for row in rows):
-        own = [row for row in rows if row["evaluation"] == name and any(fnmatch(row["scalar"], one) for one in show)]
-        if not own:
+        rows_of_evaluation = [
+            row
+            for row in rows
+            if row["evaluation"] == name and any(fnmatch(row["scalar"], pattern) for pattern in show)
+        ]
+        if not rows_of_evaluation:
             continue
-        arms = list(dict.fromkeys(row["arm"] for row in own))
-        compared = [arm for arm in arms if any("difference" in row for row in own if row["arm"] == arm)]
+        arms = list(dict.fromkeys(row["arm"] for row in rows_of_evaluation))
+        compared = [arm for arm in arms if any("difference" in row for row in rows_of_evaluation if row["arm"] == arm)]
         heads = ["", *arms, *(f"difference, {arm}" for arm in compared)]
-        parts.append(f"{name}, last epoch, {own[0]['seeds']} seeds\n")
+        parts.append(f"{name}, last epoch, {rows_of_evaluation[0]['seeds']} seeds\n")
         parts.append("| " + " | ".join(map(markdown_cell, heads)) + " |\n" + "| --- " * len(heads) + "|")
-        for key in dict.fromkeys(row["scalar"] for row in own):
-            by = {row["arm"]: row for row in own if row["scalar"] == key}
+        for key in dict.fromkeys(row["scalar"] for row in rows_of_evaluation):
+            by = {row["arm"]: row for row in rows_of_evaluation if row["scalar"] == key}
             cells = [_cell(by[arm], "mean", "low", "high") for arm in arms]
             cells += [_cell(by[arm], "difference", "difference_low", "difference_high") for arm in compared]
             parts.append(f"| {markdown_cell(key)} | " + " | ".join(cells) + " |")

@@ -101,7 +101,7 @@ class Plan:
 
     def command(self, arm: str, seed: int) -> list[str]:
         """Return the flags of ``train.py`` for one run: what reproduces it alone."""
-        own, *flags = shlex.split(self.arms[arm])
-        configs = [flag for path in (*self.base, own) for flag in ("--config", path)]
+        config, *flags = shlex.split(self.arms[arm])
+        configs = [flag for path in (*self.base, config) for flag in ("--config", path)]
         place = ["--output", self.output, "--name", f"{arm}-{seed}", "--compare_with_standard", "false"]
         return [*configs, *flags, *self.train, "--seed_everything", str(seed), *place]

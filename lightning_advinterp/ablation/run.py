@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from rich.console import Console
 
-from lightning_advinterp.ablation import asked
+from lightning_advinterp.ablation import recorded_settings
 from lightning_advinterp.ablation.masking import Masking
 from lightning_advinterp.ablation.measures import Measures, evaluation_of
 from lightning_advinterp.ablation.plan import Plan
@@ -64,9 +64,9 @@ def check_runs(plan: Plan) -> None:
 def _require_same_run(plan: Plan, arm: str, seed: int) -> None:
     folder = plan.run_folder(arm, seed)
     if trained(plan, arm, seed):
-        asked.require_same(folder / _COMPLETE, asked.training(plan, arm, seed))
+        recorded_settings.require_same(folder / _COMPLETE, recorded_settings.training(plan, arm, seed))
     elif any(folder.glob("*.ckpt")):  # it would go on from there
-        asked.require_same(folder / _BEGUN, asked.training(plan, arm, seed))
+        recorded_settings.require_same(folder / _BEGUN, recorded_settings.training(plan, arm, seed))
 
 
 def run(plan: Plan, console: Console) -> None:
@@ -93,12 +93,12 @@ def _train(plan: Plan, arm: str, seed: int, console: Console) -> None:
     if trained(plan, arm, seed):
         return
     console.rule(f"{arm}, seed {seed}")
-    folder, settings = plan.run_folder(arm, seed), asked.training(plan, arm, seed)
-    asked.note(folder / _BEGUN, settings)
+    folder, settings = plan.run_folder(arm, seed), recorded_settings.training(plan, arm, seed)
+    recorded_settings.note(folder / _BEGUN, settings)
     cli = fit(plan.command(arm, seed))
     if cli.trainer.interrupted:
         raise KeyboardInterrupt
-    asked.note(folder / _COMPLETE, settings)
+    recorded_settings.note(folder / _COMPLETE, settings)
 
 
 def _measure(plan: Plan, measures: Measures, console: Console) -> None:
@@ -147,8 +147,8 @@ def _test(plan: Plan, arm: str, seed: int, name: str, console: Console) -> None:
         batch_size=plan.batch_size,
         output=str(folder),
     )
-    other = name == "best" and not tested(plan, arm, seed, name) and tested(plan, arm, seed, "last")
-    if other and _same_weights(checkpoint, run_folder / "last.ckpt"):
+    same_weights = name == "best" and not tested(plan, arm, seed, name) and tested(plan, arm, seed, "last")
+    if same_weights and _same_weights(checkpoint, run_folder / "last.ckpt"):
         # The best epoch was the last one: its evaluation is known.
         _copy_test(plan.test_folder(arm, seed, "last"), folder)
     _evaluate(plan, arm, seed, name, evaluation, console)
@@ -171,7 +171,7 @@ def _copy_test(source: Path, folder: Path) -> None:
 def _evaluate(plan: Plan, arm: str, seed: int, name: str, evaluation: Evaluation, console: Console) -> None:
     """Run an evaluation that is not done yet; one that is must be of the same settings."""
     folder, source = plan.test_folder(arm, seed, name), next(iter(plan.arms)) if arm == START else arm
-    settings = asked.testing(evaluation, asked.training(plan, source, seed))
+    settings = recorded_settings.testing(evaluation, recorded_settings.training(plan, source, seed))
     if not tested(plan, arm, seed, name):
         run_evaluation(evaluation, console, checking=plain_errors, record={_ASKED: settings})
         return
@@ -181,13 +181,13 @@ def _evaluate(plan: Plan, arm: str, seed: int, name: str, evaluation: Evaluation
     with plain_errors():
         noted = (read_record(folder) or {}).get(_ASKED)
         if noted is None:
-            asked.require_same(folder / _BEGUN, settings)
+            recorded_settings.require_same(folder / _BEGUN, settings)
         else:
-            asked.compare(folder, noted, settings)
+            recorded_settings.compare(folder, noted, settings)
 
 
-def _same_weights(one: Path, other: Path) -> bool:
-    first, second = (read_checkpoint(path)["state_dict"] for path in (one, other))
+def _same_weights(checkpoint: Path, other_checkpoint: Path) -> bool:
+    first, second = (read_checkpoint(path)["state_dict"] for path in (checkpoint, other_checkpoint))
     return first.keys() == second.keys() and all(torch.equal(first[key], second[key]) for key in first)
 
 

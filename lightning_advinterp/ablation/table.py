@@ -53,7 +53,7 @@ def collect(plan: Plan, checkpoint: str) -> tuple[list[int], dict[str, Outcomes]
     for arm in plan.arms:
         runs = [hits(plan.test_folder(arm, seed, checkpoint)) for seed in seeds]
         for kind in runs[0] if runs else ():
-            outcomes.setdefault(kind, {})[arm] = np.stack([one[kind] for one in runs])
+            outcomes.setdefault(kind, {})[arm] = np.stack([outcome[kind] for outcome in runs])
     return seeds, outcomes
 
 
@@ -94,8 +94,10 @@ def autoattack_rows(plan: Plan) -> list[Row]:
 
 def matched_of(plan: Plan) -> list[Row]:
     """Return the comparison at matched clean accuracy, over all complete seeds and both checkpoints."""
-    found = [(seeds, outcomes) for seeds, outcomes in (collect(plan, name) for name in plan.checkpoints) if outcomes]
-    return matched_rows(distinct_runs(found), plan.the_reference) if found else []
+    collected = [
+        (seeds, outcomes) for seeds, outcomes in (collect(plan, name) for name in plan.checkpoints) if outcomes
+    ]
+    return matched_rows(distinct_runs(collected), plan.the_reference) if collected else []
 
 
 def checks_of(plan: Plan) -> list[Row]:
@@ -145,14 +147,16 @@ def markdown(rows: Sequence[Row]) -> str:
     """Return the rows as Markdown tables: arms down, image kinds across, one table per checkpoint."""
     parts = []
     for checkpoint in dict.fromkeys(row["checkpoint"] for row in rows):
-        own = [row for row in rows if row["checkpoint"] == checkpoint]
-        kinds = list(dict.fromkeys(row["images"] for row in own))
-        first = own[0]
+        rows_of_checkpoint = [row for row in rows if row["checkpoint"] == checkpoint]
+        kinds = list(dict.fromkeys(row["images"] for row in rows_of_checkpoint))
+        first = rows_of_checkpoint[0]
         title = "AutoAttack, last epoch" if checkpoint == "autoattack" else f"{checkpoint} epoch"
         parts.append(f"{title}, {first['seeds']} of {first['of']} seeds, n = {first['n']} images each\n")
         parts.append("| arm | " + " | ".join(map(markdown_cell, kinds)) + " |\n" + "| --- " * (len(kinds) + 1) + "|")
-        for arm in dict.fromkeys(row["arm"] for row in own):
-            cells = [_cell(row) for kind in kinds for row in own if (row["arm"], row["images"]) == (arm, kind)]
+        for arm in dict.fromkeys(row["arm"] for row in rows_of_checkpoint):
+            cells = [
+                _cell(row) for kind in kinds for row in rows_of_checkpoint if (row["arm"], row["images"]) == (arm, kind)
+            ]
             parts.append(f"| {markdown_cell(arm)} | " + " | ".join(cells) + " |")
         parts.append("")
     return "\n".join(parts)

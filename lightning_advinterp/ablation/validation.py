@@ -38,7 +38,7 @@ def validation_markdown(rows: Sequence[Row]) -> str:
     lines = ["last epoch on the validation images, mean over seeds\n"]
     lines.append("| arm | seeds | " + " | ".join(map(markdown_cell, keys)) + " |\n" + "| --- " * (len(keys) + 2) + "|")
     for arm in dict.fromkeys(row["arm"] for row in rows):
-        own = [row for row in rows if row["arm"] == arm]
-        cells = [f"{100 * sum(row[key] for row in own) / len(own):.1f}" for key in keys]
-        lines.append(f"| {markdown_cell(arm)} | {len(own)} | " + " | ".join(cells) + " |")
+        rows_of_arm = [row for row in rows if row["arm"] == arm]
+        cells = [f"{100 * sum(row[key] for row in rows_of_arm) / len(rows_of_arm):.1f}" for key in keys]
+        lines.append(f"| {markdown_cell(arm)} | {len(rows_of_arm)} | " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

@@ -5,6 +5,7 @@ import sys
 import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
+from functools import cached_property
 from typing import Any
 
 import pytorch_lightning as pl
@@ -167,9 +168,9 @@ class TrainCLI(LightningCLI):
         own: AccuracyCallback | None = self.config_init.accuracy
         return found[0] if found else own
 
-    @property
+    @cached_property
     def config_text(self) -> str:
-        """The resolved configuration as YAML that ``--config`` takes."""
+        """The resolved configuration as YAML that ``--config`` takes; it costs as much as parsing it."""
         text: str = self.parser.dump(self.config, skip_unset=False)
         return text
 

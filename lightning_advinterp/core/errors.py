@@ -82,13 +82,13 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
         yield
     except (ValueError, OSError, *kinds) as error:  # type: ignore[misc]  # the kinds are exceptions
         first: BaseException = error
-        said = reason_within(str(first))
+        reason = reason_within(str(first))
         # The parser wraps what a class said; what this package wraps, it names better.
-        while said is None and isinstance(first.__cause__, ValueError) and _speaker(first.__traceback__) in _PARSERS:
+        while reason is None and isinstance(first.__cause__, ValueError) and _speaker(first.__traceback__) in _PARSERS:
             first = first.__cause__
-            said = reason_within(str(first))
+            reason = reason_within(str(first))
         expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS
-        print(f"error: {printable(said or str(first))}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
+        print(f"error: {printable(reason or str(first))}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
         sys.exit(2)
 
 

@@ -166,13 +166,13 @@ def remove_unfinished(folder: Path, name: str = "") -> list[str]:
     Returns:
         The names of what was removed.
     """
-    left = sorted(folder.glob(f".{glob.escape(name)}.*{_UNFINISHED}" if name else f".*{_UNFINISHED}"))
-    for path in left:
+    paths = sorted(folder.glob(f".{glob.escape(name)}.*{_UNFINISHED}" if name else f".*{_UNFINISHED}"))
+    for path in paths:
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
-    return [path.name for path in left]
+    return [path.name for path in paths]
 
 
 def _keep(path: Path, keep: Path) -> None:

@@ -49,19 +49,19 @@ def as_classes(value: Any, count: int, argument: str = "y", device: torch.device
         raise ValueError(
             f"{argument} must hold one class, int64, for each of {count} images, got {type(value).__name__}."
         ) from None
-    given = f"got {classes.dtype} of shape {tuple(classes.shape)}"
+    shown = f"got {classes.dtype} of shape {tuple(classes.shape)}"
     if classes.dim() == 2 and classes.shape[1] == 1:
         classes = classes.squeeze(1)
     if classes.dim() == 2 and len(classes) == count:
         raise ValueError(
-            f"{argument} must hold one class, int64, for each of {count} images, {given}, which looks like "
+            f"{argument} must hold one class, int64, for each of {count} images, {shown}, which looks like "
             f"one-hot rows or probabilities; pass {argument}.argmax(1)."
         )
     if classes.shape != (count,):
-        raise ValueError(f"{argument} must hold one class, int64, for each of {count} images, {given}.")
+        raise ValueError(f"{argument} must hold one class, int64, for each of {count} images, {shown}.")
     if classes.is_floating_point() or classes.is_complex():
         raise ValueError(
-            f"{argument} must hold one class, int64, for each of {count} images, {given}; pass {argument}.long()."
+            f"{argument} must hold one class, int64, for each of {count} images, {shown}; pass {argument}.long()."
         )
     return classes.long()
 
@@ -120,19 +120,19 @@ def checked_batch(x: Any, classes: dict[str, Any], num_classes: int | None) -> t
         ValueError: naming the argument, what was expected, and what came.
     """
     if not isinstance(x, Tensor) or x.dim() != 4 or x.dtype not in (torch.float32, torch.float64):
-        given = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
+        shown = f"{x.dtype} of shape {tuple(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
         raise ValueError(
-            f"x must be float32 (or float64) images [B, C, H, W], got {given}; "
+            f"x must be float32 (or float64) images [B, C, H, W], got {shown}; "
             "half precision would round them out of the ball, and belongs inside the network."
         )
-    found = {
+    checked = {
         argument: None if value is None else recordable(as_classes(value, len(x), argument, x.device))
         for argument, value in classes.items()
     }
     x = recordable(x.detach())
     if not x.numel() or (_looked_at.get() and x.device.type != "cpu"):
-        return x, found
-    ranged = {key: value for key, value in found.items() if value is not None and num_classes is not None}
+        return x, checked
+    ranged = {key: value for key, value in checked.items() if value is not None and num_classes is not None}
     # float32 holds every class index, and is there on every accelerator
     bounds = torch.stack([bound.float() for values in (x, *ranged.values()) for bound in values.aminmax()]).tolist()
     for place, argument in enumerate(ranged, start=1):
@@ -140,7 +140,7 @@ def checked_batch(x: Any, classes: dict[str, Any], num_classes: int | None) -> t
         _check_range(bounds[2 * place : 2 * place + 2], num_classes, argument)
     low, high = bounds[:2]
     _check_pixels(low, high)
-    return (x if low >= 0 and high <= 1 else x.clamp(0, 1)), found
+    return (x if low >= 0 and high <= 1 else x.clamp(0, 1)), checked
 
 
 def recordable(tensor: Tensor) -> Tensor:

@@ -119,7 +119,7 @@ def in_use(place: Path) -> bool:
 
 
 def _acquire(place: Path, argument: str, what: str | Path) -> _Hold:
-    folder, made = place.parent, not place.parent.exists()
+    folder, is_new = place.parent, not place.parent.exists()
     try:
         folder.mkdir(parents=True, exist_ok=True)
         handle = _open_locked(place)
@@ -129,7 +129,7 @@ def _acquire(place: Path, argument: str, what: str | Path) -> _Hold:
         ) from error
     if handle is None:
         _refuse(place, argument, what)
-    hold = _Hold(os.getpid(), 0, secrets.token_hex(8), handle, made, threading.Event())
+    hold = _Hold(os.getpid(), 0, secrets.token_hex(8), handle, is_new, threading.Event())
     try:
         if _lives(handle):
             _refuse(place, argument, what)

@@ -41,16 +41,16 @@ def import_class(path: str, argument: str) -> type:
     module_path, _, name = path.rpartition(".")
     if not all(part.isidentifier() for part in path.split(".")) or not module_path:
         raise ValueError(f"{argument}: expected the path of a class, such as mine.Attack, got {path!r}.")
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:  # a console script does not look in the working folder
-        sys.path.append(here)
+    folder = str(Path.cwd())
+    if folder not in sys.path and "" not in sys.path:  # a console script does not look in the working folder
+        sys.path.append(folder)
     try:
         module = import_module(module_path)
     except ModuleNotFoundError as error:
         if error.name is None or not f"{module_path}.".startswith(f"{error.name}."):
             raise  # the module is there, and misses another
         raise ValueError(
-            f"{argument}: there is no module {module_path!r} for {path}; it is looked for in {here} and on PYTHONPATH."
+            f"{argument}: there is no module {module_path!r} for {path}; it is sought in {folder} and on PYTHONPATH."
         ) from None
     kind = getattr(module, name, None)
     if not isinstance(kind, type):
@@ -66,8 +66,12 @@ def parameters_of(kind: type) -> set[str]:
         if constructor is None:
             continue
         parameters = inspect.signature(constructor).parameters.values()
-        names |= {one.name for one in parameters if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
-        if not any(one.kind is one.VAR_KEYWORD for one in parameters):
+        names |= {
+            parameter.name
+            for parameter in parameters
+            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
+        }
+        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
             break
     return names - {"self"}
 

@@ -38,14 +38,14 @@ class Result:
 
 def joined(name: str, results: Sequence[Result]) -> Result:
     """Return the tables, arrays and scalars of several analyses as one result."""
-    whole = Result(name)
+    union = Result(name)
     for result in results:
-        whole.scalars.update(result.scalars)
-        whole.tables.update(result.tables)
-        whole.arrays.update(result.arrays)
-        whole.provenance.update(result.provenance)
-        whole.columns.update(result.columns)
-    return whole
+        union.scalars.update(result.scalars)
+        union.tables.update(result.tables)
+        union.arrays.update(result.arrays)
+        union.provenance.update(result.provenance)
+        union.columns.update(result.columns)
+    return union
 
 
 def is_missing(value: Any) -> bool:

@@ -144,8 +144,8 @@ def _check_archive(path: Path, what: str) -> None:
         if file.read(len(_ZIP_START)) != _ZIP_START:
             return  # a format without checksums, or no such file at all: the reader says which
     try:
-        whole = zipfile.is_zipfile(path)  # the table of its content stands at its end
-        with zipfile.ZipFile(path) if whole else nullcontext() as archive:
+        is_complete = zipfile.is_zipfile(path)  # the table of its content stands at its end
+        with zipfile.ZipFile(path) if is_complete else nullcontext() as archive:
             records = archive.infolist() if archive else []
             size = sum(record.file_size for record in records)
             packed = size > _MAX_INFLATION * path.stat().st_size
@@ -154,7 +154,7 @@ def _check_archive(path: Path, what: str) -> None:
             bad = bad or next((record.filename for record in records if record.external_attr & _FOLDER), None)
     except Exception as error:  # a damaged table provokes anything: BadZipFile, NotImplementedError, struct.error, …
         raise ValueError(f"{what}: {path} is damaged: {first_line(error)}; fetch it anew.") from None
-    if not whole:
+    if not is_complete:
         raise ValueError(f"{what}: {path} is cut short, or no checkpoint at all; fetch it anew.")
     if packed:
         raise ValueError(f"{what}: {path} holds compressed records, which torch.save never writes.")

@@ -27,14 +27,14 @@ def typed_list(kind: type[T], entries: Any, argument: str) -> tuple[T, ...]:
             return typed_list(kind, yaml.safe_load(entries), argument)
         return tuple(kind(name.strip()) for name in entries.split(",") if name.strip())  # type: ignore[call-arg]
     if isinstance(entries, Mapping):
-        known = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-        unknown = [str(key) for key in entries if key not in known]
+        names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+        unknown = [str(key) for key in entries if key not in names]
         if unknown or "type" not in entries:
             wrong = f"has no key {unknown[0]}" if unknown else "needs a type"
-            raise ValueError(f"{argument}: an entry {wrong}; its keys are {', '.join(known)}.")
+            raise ValueError(f"{argument}: an entry {wrong}; its keys are {', '.join(names)}.")
         return (kind(**entries),)
     if isinstance(entries, Sequence):
-        return tuple(one for entry in entries for one in typed_list(kind, entry, argument))
+        return tuple(setting for entry in entries for setting in typed_list(kind, entry, argument))
     raise ValueError(
         f"{argument}: expected names, settings such as {{type: NAME}}, or a list of these, got {entries!r}."
     )

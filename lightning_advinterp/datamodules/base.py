@@ -28,14 +28,13 @@ class ImageDataModule(pl.LightningDataModule):
 
     Args:
         batch_size: images per batch and process.
-        num_workers: worker processes per loader; ``auto``: the cores of this process, at most 8 (see
-            :func:`~lightning_advinterp.data.loaders.worker_count`).
-        seed: of order, augmentation and subsets.
+        num_workers: worker processes per loader; ``auto``: the cores of this process, at most 8.
+        seed: of order, augmentation and choices.
         pin_memory: None: where there is a CUDA device.
         prefetch: batches that each worker prepares ahead.
         replays: how often each training batch comes in a row, the same images with the same augmentation, for the
             objective ``Free``. An epoch has so many times more steps; divide ``max_epochs`` by it.
-        augment_on_device: the loader leaves the random augmentation to :meth:`augment_batch`.
+        augment_on_device: augment where the network is instead of in the loader, with the same draws.
 
     Attributes:
         train_dataset: set by ``setup``; None where there is no such split.

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.cifar_classes import CLASS_NAMES, WNIDS
 from lightning_advinterp.data.cifar_files import PICKLE_FOLDER, CIFARImages, read_cifar10
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
-from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.memory_set import MemoryDataset, augment_batch
 from lightning_advinterp.datamodules.base import ImageDataModule
 
@@ -21,18 +21,13 @@ class CIFAR10DataModule(ImageDataModule):
     Args:
         root: the folder.
         batch_size: images per batch and process.
-        num_workers: worker processes per loader; ``auto``: the cores of this process, at most 8.
         augment: random shifts by up to 4 pixels and flips for training.
-        augment_on_device: shift and flip where the network is instead of in the loader, with the same draws.
         val_share: share of each class's training images set aside for validation; None: train on all of them
             and validate on the test images, as many papers do (choose no checkpoint by it then).
         limit_train: train on a seeded, class-balanced choice of this many images.
         limit_val: likewise for validation and test.
         download: fetch the files where they are missing.
-        seed: of order, augmentation and choices.
-        pin_memory: None: where there is a CUDA device.
-        prefetch: batches that each worker prepares ahead.
-        replays: how often each training batch comes in a row, for the objective ``Free``.
+        **loading: how images are loaded, as :class:`~lightning_advinterp.datamodules.base.ImageDataModule` says.
     """
 
     classes: Sequence[str] = WNIDS
@@ -44,27 +39,14 @@ class CIFAR10DataModule(ImageDataModule):
         self,
         root: str | Path,
         batch_size: int = 128,
-        num_workers: Workers = "auto",
         augment: bool = True,
-        augment_on_device: bool = False,
         val_share: float | None = 0.1,
         limit_train: int | None = None,
         limit_val: int | None = None,
         download: bool = False,
-        seed: int = 0,
-        pin_memory: bool | None = None,
-        prefetch: int = 2,
-        replays: int = 1,
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            pin_memory=pin_memory,
-            prefetch=prefetch,
-            replays=replays,
-            augment_on_device=augment_on_device,
-        )
+        super().__init__(batch_size=batch_size, **loading)
         self.root, self.download, self.val_share = Path(root), download, val_share
         self.augment, self.limit_train, self.limit_val = augment, limit_train, limit_val
 

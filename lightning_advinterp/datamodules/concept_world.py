@@ -1,9 +1,11 @@
 """The concept world as a Lightning data module."""
 
+from typing import Any
+
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.concept_world.classes import CLASSES
 from lightning_advinterp.data.concept_world.dataset import ConceptWorld
-from lightning_advinterp.data.loaders import Workers, worker_count
+from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.memory_set import augment_batch
 from lightning_advinterp.datamodules.base import ImageDataModule
 
@@ -21,10 +23,7 @@ class ConceptWorldDataModule(ImageDataModule):
         num_workers: worker processes per loader. The pictures lie in memory, so 0 (load in the main process)
             is fastest.
         augment: random shifts by up to a sixteenth of the width, and flips, for training.
-        augment_on_device: shift and flip where the network is instead of in the loader, with the same draws.
-        pin_memory: None: where there is a CUDA device.
-        prefetch: batches that each worker prepares ahead.
-        replays: how often each training batch comes in a row, for the objective ``Free``.
+        **loading: how images are loaded, as :class:`~lightning_advinterp.datamodules.base.ImageDataModule` says.
 
     Example:
         >>> data = ConceptWorldDataModule(val_size=12, image_size=32, batch_size=8)
@@ -47,21 +46,9 @@ class ConceptWorldDataModule(ImageDataModule):
         batch_size: int = 64,
         num_workers: Workers = 0,
         augment: bool = True,
-        augment_on_device: bool = False,
-        pin_memory: bool | None = None,
-        prefetch: int = 2,
-        replays: int = 1,
+        **loading: Any,
     ) -> None:
-        worker_count(num_workers)
-        super().__init__(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            pin_memory=pin_memory,
-            prefetch=prefetch,
-            replays=replays,
-            augment_on_device=augment_on_device,
-        )
+        super().__init__(batch_size=batch_size, num_workers=num_workers, seed=seed, **loading)
         for name, value in (("train_size", train_size), ("val_size", val_size), ("test_size", test_size)):
             if value < 1:
                 raise ValueError(f"{name} must be at least 1, got {value}")

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_info
 
 from lightning_advinterp.data.class_labels import LabelMap, map_labels
 from lightning_advinterp.data.image_folder import ImageFolderDataset, OnBadImage, Orientation
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
-from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.data.scan import ALL, Split, scan_folder, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform, TrainTransform
 from lightning_advinterp.datamodules.base import ImageDataModule
@@ -27,7 +27,6 @@ class ImageFolderDataModule(ImageDataModule):
         batch_size: images per batch and process.
         image_size: side of the square the network sees, in pixels.
         resize: shorter side before the centre crop; None: ``round(image_size * 256 / 224)``.
-        num_workers: worker processes per loader; ``auto``: the cores of this process, at most 8.
         train_scale: least and greatest share of a training image's area that is cropped.
         augment: random crops and flips for training; False: the evaluation's resize and crop.
         on_bad_image: ``error`` stops at an unreadable file; ``skip`` leaves it out and warns with the count.
@@ -39,10 +38,7 @@ class ImageFolderDataModule(ImageDataModule):
         val_share: share of each class set aside for validation where there is no ``val`` split.
         val_from_train: set that share aside even where there is a ``val`` split, which then stays untouched for a
             final test.
-        seed: of order, augmentation and choices.
-        pin_memory: None: where there is a CUDA device.
-        prefetch: batches that each worker prepares ahead.
-        replays: how often each training batch comes in a row, for the objective ``Free``.
+        **loading: how images are loaded, as :class:`~lightning_advinterp.datamodules.base.ImageDataModule` says.
 
     Raises:
         ValueError: an argument out of range, or (on reading) classes that do not fit; FileNotFoundError: no
@@ -55,7 +51,6 @@ class ImageFolderDataModule(ImageDataModule):
         batch_size: int = 100,
         image_size: int = 224,
         resize: int | None = None,
-        num_workers: Workers = "auto",
         train_scale: tuple[float, float] = (0.08, 1.0),
         augment: bool = True,
         on_bad_image: OnBadImage = "error",
@@ -65,19 +60,9 @@ class ImageFolderDataModule(ImageDataModule):
         limit_val: int | None = None,
         val_share: float = 0.1,
         val_from_train: bool = False,
-        seed: int = 0,
-        pin_memory: bool | None = None,
-        prefetch: int = 2,
-        replays: int = 1,
+        **loading: Any,
     ) -> None:
-        super().__init__(
-            batch_size=batch_size,
-            num_workers=num_workers,
-            seed=seed,
-            pin_memory=pin_memory,
-            prefetch=prefetch,
-            replays=replays,
-        )
+        super().__init__(batch_size=batch_size, augment_on_device=False, **loading)
         self.root, self.image_size = Path(root), image_size
         self.on_bad_image, self.val_share, self.val_from_train = on_bad_image, val_share, val_from_train
         self.orientation = orientation

@@ -46,9 +46,9 @@ class GradCAM(Method):
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
         layer = feature_layer(question, self.layer, self.name)
-        with taps(question.body, [layer]) as seen:
+        with taps(question.body, [layer]) as activations:
             score = question.score(question.leaf(), self.output)
-            activation = feature_map(seen, layer, self.name)
+            activation = feature_map(activations, layer, self.name)
         weights = question.gradient(score, activation).mean((2, 3), keepdim=True)
         return enlarge((weights * activation).sum(1), question, self.interpolation)
 
@@ -88,16 +88,16 @@ class CAM(Method):
         if head is None or not isinstance(module, nn.Linear | nn.Conv2d):
             raise self._refusal(question, head)
         averaged = _Averaged()
-        with torch.set_grad_enabled(question.create_graph), taps(question.body, [layer, head]) as seen, averaged:
+        with torch.set_grad_enabled(question.create_graph), taps(question.body, [layer, head]) as activations, averaged:
             logits = question.logits(question.z)
         logit = logits.gather(1, question.target[:, None])[:, 0]
-        if head not in seen:
+        if head not in activations:
             raise self._refusal(question, head)
         if isinstance(module, nn.Conv2d):
-            cam = seen[head][torch.arange(len(logits), device=logits.device), question.target]
+            cam = activations[head][torch.arange(len(logits), device=logits.device), question.target]
             candidates, bias = [cam, F.relu(cam)], torch.zeros_like(logit)
         else:
-            maps = [feature_map(seen, layer, self.name), *averaged.inputs[::-1]]
+            maps = [feature_map(activations, layer, self.name), *averaged.inputs[::-1]]
             fitting = [activation for activation in maps if activation.shape[1] == module.in_features]
             weight = module.weight[question.target]
             candidates = [torch.einsum("bc,bchw->bhw", weight, activation) for activation in fitting]
@@ -128,8 +128,8 @@ class _Averaged(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        known = getattr(func, "__name__", "") in ("mean", "avg_pool2d", "adaptive_avg_pool2d")
-        if known and args and isinstance(args[0], Tensor) and args[0].dim() == 4:
+        averages = getattr(func, "__name__", "") in ("mean", "avg_pool2d", "adaptive_avg_pool2d")
+        if averages and args and isinstance(args[0], Tensor) and args[0].dim() == 4:
             self.inputs.append(args[0])
         return func(*args, **kwargs or {})
 
@@ -142,19 +142,19 @@ def feature_layer(question: Question, layer: str | None, method: str) -> str:
     """Return the path of the layer that is asked for, or of φ."""
     if layer not in (None, "phi"):
         return str(layer)
-    found = getattr(question.network, "phi", None)
-    found = found or default_phi(question.body, channels=question.z.shape[1], input_size=question.z.shape[2])
-    if found is None:
+    default = getattr(question.network, "phi", None)
+    default = default or default_phi(question.body, channels=question.z.shape[1], input_size=question.z.shape[2])
+    if default is None:
         raise ValueError(f"{method}: {type(question.body).__name__} has no default feature layer; name one as layer.")
-    return str(found)
+    return str(default)
 
 
-def feature_map(seen: dict[str, Tensor], layer: str, method: str) -> Tensor:
+def feature_map(activations: dict[str, Tensor], layer: str, method: str) -> Tensor:
     """Return a layer's activations, which must be maps ``[B, K, h, w]``."""
-    if layer not in seen or seen[layer].dim() != 4:
-        got = f"shape {tuple(seen[layer].shape)}" if layer in seen else "nothing"
-        raise ValueError(f"{method}: layer {layer} must return maps [B, K, h, w], it returned {got}; name another.")
-    return seen[layer]
+    if layer not in activations or activations[layer].dim() != 4:
+        shape = f"shape {tuple(activations[layer].shape)}" if layer in activations else "nothing"
+        raise ValueError(f"{method}: layer {layer} must return maps [B, K, h, w], it returned {shape}; name another.")
+    return activations[layer]
 
 
 def check_interpolation(interpolation: str) -> Interpolation:

@@ -59,19 +59,19 @@ class DeepLift(Method):
         program = verified_program(question.body, self.name, question.z)
         with torch.set_grad_enabled(question.create_graph):
             start = question.baseline(self.baseline)
-            there = run(program, question.z)
-            back = run(program, start, there.layers)
-            logits = there.values[-1]
+            at_image = run(program, question.z)
+            back = run(program, start, at_image.layers)
+            logits = at_image.values[-1]
             seed = torch.zeros_like(logits).scatter(1, question.target[:, None], 1.0)
-            multipliers = backward(program, seed, _Rescale(there, back, self.pool == "winner"))
+            multipliers = backward(program, seed, _Rescale(at_image, back, self.pool == "winner"))
             return multipliers * (question.z - start)
 
 
 class _Rescale:
     """The rule of one pair of runs, at the image and at the reference (whose batch may be 1)."""
 
-    def __init__(self, there: Run, back: Run, winner: bool) -> None:
-        self.there, self.back, self.winner = there, back, winner
+    def __init__(self, at_image: Run, back: Run, winner: bool) -> None:
+        self.there, self.back, self.winner = at_image, back, winner
         self.beta = active_beta()
 
     def __call__(self, number: int, step: Step, m: Tensor) -> tuple[Tensor, ...]:
@@ -121,7 +121,7 @@ class _Rescale:
         return scatter_places(m * up, index, x) + scatter_places(m * down, index0, x)
 
 
-def _ratio(part: Tensor, whole: Tensor) -> Tensor:
+def _ratio(part: Tensor, total: Tensor) -> Tensor:
     """Return part / whole; 0 where the part is."""
     none = part == 0
-    return torch.where(none, torch.zeros_like(part), part / torch.where(none, torch.ones_like(whole), whole))
+    return torch.where(none, torch.zeros_like(part), part / torch.where(none, torch.ones_like(total), total))

@@ -104,18 +104,18 @@ def _one_map(
     batch_size: int,
 ) -> Tensor:
     height, width = image.shape[1:]
-    top = occluder_positions(height, size, stride)
-    left = occluder_positions(width, size, stride)
+    tops = occluder_positions(height, size, stride)
+    lefts = occluder_positions(width, size, stride)
     reference = forward_until(network, image[None], layer)
     if reference.dim() != 4 or not 0 <= unit < reference.shape[1]:
         raise ValueError(
             f"layer {layer!r} returns {tuple(reference.shape[1:])}: a discrepancy map needs maps and a unit in range, "
             f"got unit {unit}."
         )
-    whole = reference[0, unit].flatten()
-    place = int(whole.argmax())
-    count = len(top) * len(left)
-    rows, columns = top.repeat_interleave(len(left)).to(image.device), left.repeat(len(top)).to(image.device)
+    flat = reference[0, unit].flatten()
+    place = int(flat.argmax())
+    count = len(tops) * len(lefts)
+    rows, columns = tops.repeat_interleave(len(lefts)).to(image.device), lefts.repeat(len(tops)).to(image.device)
     offsets = torch.arange(size, device=image.device)
     channels = torch.arange(len(image), device=image.device)[None, :, None, None]
     changes = []
@@ -130,9 +130,9 @@ def _one_map(
         copies[where] = _pixels(image, numbers, key, size, fill)
         activation = forward_until(network, copies, layer)[:, unit].flatten(1)
         now = activation[:, place] if position == "argmax" else activation.amax(dim=1)
-        changes.append((whole[place] - now).abs().double())
-    grid = torch.cat(changes).view(len(top), len(left)).cpu()
-    down, across = coverage(top, height, size), coverage(left, width, size)
+        changes.append((flat[place] - now).abs().double())
+    grid = torch.cat(changes).view(len(tops), len(lefts)).cpu()
+    down, across = coverage(tops, height, size), coverage(lefts, width, size)
     total = down.T @ grid @ across
     covered = down.sum(0)[:, None] * across.sum(0)[None]  # strides beyond the occluder's side leave pixels uncovered
     return torch.where(covered > 0, total / covered.clamp_min(1), 0.0).float().to(image.device)
@@ -144,5 +144,5 @@ def _pixels(image: Tensor, numbers: Tensor, key: Tensor, size: int, fill: Fill) 
         return image.new_full((1,), 0.5)
     if fill == "mean":
         return image.mean(dim=(1, 2))[None, :, None, None]
-    own = mix(key.expand(len(numbers)), numbers)
-    return uniform(own, (len(image), size, size), stream=_STREAM).to(image)
+    keys = mix(key.expand(len(numbers)), numbers)
+    return uniform(keys, (len(image), size, size), stream=_STREAM).to(image)

@@ -90,12 +90,12 @@ class GuidedBackprop(Method):
         **common: Any,
     ) -> None:
         super().__init__(**{"name": "guided_backprop"} | common)
-        for argument, value, known in (
+        for argument, value, choices in (
             ("start", start, ("one", "value")),
             ("space", space, ("normalised", "pixel")),
         ):
-            if value not in known:
-                raise ValueError(f"{argument} must be {' or '.join(known)}, got {value!r}.")
+            if value not in choices:
+                raise ValueError(f"{argument} must be {' or '.join(choices)}, got {value!r}.")
         self.output, self.start, self.space = check_output(output), start, space
 
     def passes(self, size: int = 224, *, derivative: bool = False) -> tuple[int, int]:

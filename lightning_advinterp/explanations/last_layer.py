@@ -21,8 +21,8 @@ def penultimate(network: Network, x: Tensor) -> Tensor:
         ValueError: if the last layer is not known, or takes neither vectors nor maps.
     """
     network.prepare(("penultimate",))
-    _, found = network.eager_features(x, ("penultimate",))
-    return pooled(found["penultimate"])
+    _, features = network.eager_features(x, ("penultimate",))
+    return pooled(features["penultimate"])
 
 
 def pooled(features: Tensor) -> Tensor:
@@ -76,9 +76,9 @@ def fit_last_layer(features: Tensor, labels: Tensor, classes: int, *, damping: f
         closure()
     assert weight.grad is not None
     assert bias.grad is not None
-    left = max(float(weight.grad.abs().max()), float(bias.grad.abs().max()))
-    if not left <= _GRADIENT:
+    slope = max(float(weight.grad.abs().max()), float(bias.grad.abs().max()))
+    if not slope <= _GRADIENT:
         raise RuntimeError(
-            f"the last layer's training stopped at a gradient of {left:.1e}; a larger damping than {damping} helps."
+            f"the last layer's training stopped at a gradient of {slope:.1e}; a larger damping than {damping} helps."
         )
     return weight.detach(), bias.detach()

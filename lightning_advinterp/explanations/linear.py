@@ -179,9 +179,9 @@ def backward(program: Program, start: Tensor, rule: Callable[[int, Step, Tensor]
         start: ``[B, K]``.
         rule: from a step's number, the step, and what it got, to one tensor for each of its inputs.
     """
-    got: dict[int, Tensor] = {len(program.steps) - 1: start}
+    gradients: dict[int, Tensor] = {len(program.steps) - 1: start}
     for number in range(len(program.steps) - 1, 0, -1):
-        step, r = program.steps[number], got.pop(number)
+        step, r = program.steps[number], gradients.pop(number)
         for part, value in zip(step.inputs, rule(number, step, r), strict=True):
-            got[part] = got[part] + value if part in got else value
-    return got[0]
+            gradients[part] = gradients[part] + value if part in gradients else value
+    return gradients[0]

@@ -69,14 +69,14 @@ class LRP(Method):
         **common: Any,
     ) -> None:
         super().__init__(**{"name": "lrp"} | common)
-        for argument, value, known in (
+        for argument, value, choices in (
             ("rule", rule, RULES),
             ("dense_rule", dense_rule or rule, RULES),
             ("first", first, ("z_b", "same")),
             ("bounds", bounds, ("channel", "image")),
         ):
-            if value not in known:
-                raise ValueError(f"{argument} must be one of {', '.join(known)}, got {value!r}.")
+            if value not in choices:
+                raise ValueError(f"{argument} must be one of {', '.join(choices)}, got {value!r}.")
         for argument, number, least in (("alpha", alpha, 1), ("epsilon", epsilon, 0), ("gamma", gamma, 0)):
             if not least <= number < float("inf"):
                 raise ValueError(f"{argument} must be {least} or more, got {number}.")
@@ -91,8 +91,8 @@ class LRP(Method):
         """Return the pixels' relevance."""
         program = verified_program(question.body, self.name, question.z)
         with torch.set_grad_enabled(question.create_graph):
-            seen = run(program, question.z)
-            logits = seen.values[-1]
+            activations = run(program, question.z)
+            logits = activations.values[-1]
             value = pick(logits, question.target, "logit")
             start = torch.zeros_like(logits).scatter(1, question.target[:, None], value[:, None])
             low, high = (
@@ -101,12 +101,12 @@ class LRP(Method):
             )
             if self.bounds == "image":
                 low, high = low.min().expand_as(low), high.max().expand_as(high)
-            return backward(program, start, _Rules(self, seen, program.steps, low, high))
+            return backward(program, start, _Rules(self, activations, program.steps, low, high))
 
 
 class _Rules:
-    def __init__(self, lrp: LRP, seen: Run, steps: tuple[Step, ...], low: Tensor, high: Tensor) -> None:
-        self.lrp, self.seen, self.steps, self.low, self.high = lrp, seen, steps, low, high
+    def __init__(self, lrp: LRP, activations: Run, steps: tuple[Step, ...], low: Tensor, high: Tensor) -> None:
+        self.lrp, self.seen, self.steps, self.low, self.high = lrp, activations, steps, low, high
 
     def __call__(self, number: int, step: Step, r: Tensor) -> tuple[Tensor, ...]:
         inputs = [self.seen.values[part] for part in step.inputs]
@@ -187,13 +187,13 @@ class _Rules:
         return a * transpose_of(step.run, a, _divide(r, mean))
 
 
-def _signed_part(layer: Affine, a: Tensor, r: Tensor, same: Tensor, other: Tensor, positive: bool) -> Tensor:
-    """Share R among the contributions a·W of one sign: of W's ``same`` part with a⁺, its ``other`` part with a⁻."""
+def _signed_part(layer: Affine, a: Tensor, r: Tensor, same: Tensor, opposite: Tensor, positive: bool) -> Tensor:
+    """Share R among the contributions a·W of one sign: of W's ``same`` part with a⁺, its ``opposite`` part with a⁻."""
     if positive:
         return a * layer.transpose(a, _divide(r, layer.apply(a, same)), same)
     up, down = a.clamp(min=0), a.clamp(max=0)
-    s = _divide(r, layer.apply(up, same) + layer.apply(down, other))
-    return up * layer.transpose(a, s, same) + down * layer.transpose(a, s, other)
+    s = _divide(r, layer.apply(up, same) + layer.apply(down, opposite))
+    return up * layer.transpose(a, s, same) + down * layer.transpose(a, s, opposite)
 
 
 def _divide(r: Tensor, z: Tensor, stabiliser: float = 1e-9) -> Tensor:

@@ -36,10 +36,14 @@ class PatternAttribution(Method):
         program = sequential_program(question.body, question.z)
         beta = active_beta()
         with torch.set_grad_enabled(question.create_graph):
-            seen = run(program, question.z)
+            activations = run(program, question.z)
 
             def rule(number: int, step: Step, r: Tensor) -> tuple[Tensor, ...]:
-                a, layer, index = seen.values[number - 1], seen.layers[number], seen.indices[number]
+                a, layer, index = (
+                    activations.values[number - 1],
+                    activations.layers[number],
+                    activations.indices[number],
+                )
                 if layer is not None:
                     return (layer.transpose(a, r, self._patterns.of(step.name, layer)),)
                 if step.op is Op.RELU:
@@ -48,7 +52,7 @@ class PatternAttribution(Method):
                     return (scatter_places(r, index, a),)
                 return (transpose_of(step.run, a, r),)
 
-            logits = seen.values[-1]
+            logits = activations.values[-1]
             value = pick(logits, question.target, "logit")
             start = torch.zeros_like(logits).scatter(1, question.target[:, None], value[:, None])
             return backward(program, start, rule)

@@ -149,13 +149,13 @@ def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
         nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         with asking(network, x, nothing, nothing, create_graph=False) as question, torch.no_grad():
             program = sequential_program(question.body, question.z)
-            seen = run(program, question.z)
-            layers = seen.layers
+            activations = run(program, question.z)
+            layers = activations.layers
             last = max(number for number, layer in enumerate(layers) if layer is not None)
             for number, layer in enumerate(layers):
                 if layer is not None:
                     sums.setdefault(number, _Sums(layer)).add(
-                        layer, seen.values[number - 1], seen.values[number], number == last
+                        layer, activations.values[number - 1], activations.values[number], number == last
                     )
     if program is None:
         raise ValueError("batches: patterns are learnt from images, got none.")

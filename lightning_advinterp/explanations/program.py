@@ -74,11 +74,11 @@ def program_of(body: nn.Module, method: str) -> Program:
             raise ValueError(
                 f"{method} propagates through the network's own layers; leave the block that changes them."
             )
-    known, hooks = _PROGRAMS.get(body), _hooks(body)
+    program, hooks = _PROGRAMS.get(body), _hooks(body)
     if (
-        known is None
-        or known.hooks != hooks
-        or any(_at(body, path) is not part for path, part in known.modules.items())
+        program is None
+        or program.hooks != hooks
+        or any(_at(body, path) is not part for path, part in program.modules.items())
     ):
         try:
             trace = trace_network(body)
@@ -87,9 +87,9 @@ def program_of(body: nn.Module, method: str) -> Program:
                 f"{method} needs to follow the network's computation, and {type(body).__name__} cannot be traced "
                 f"({type(error).__name__}: {str(error).partition(chr(10))[0]}); take a gradient method."
             ) from error
-        known = _Compiler(trace, method).program(hooks)
-        _PROGRAMS[body] = known
-    return known
+        program = _Compiler(trace, method).program(hooks)
+        _PROGRAMS[body] = program
+    return program
 
 
 def _hooks(body: nn.Module) -> frozenset[int]:
@@ -146,15 +146,15 @@ class _Compiler:
         inputs = tuple(self.number[part] for part in inputs_of(node) if part in self.number)
         module = self.trace.module(node)
         name = str(node.target) if module is not None else getattr(node.target, "__name__", str(node.target))
-        found = module_operation(module) if module is not None else function_operation(node, name)
-        if found is None or not inputs or (len(inputs) > 1 and found[0] not in (Op.SUM, Op.CONCAT)):
+        operation = module_operation(module) if module is not None else function_operation(node, name)
+        if operation is None or not inputs or (len(inputs) > 1 and operation[0] not in (Op.SUM, Op.CONCAT)):
             what = f"layer {name} ({_described(module)})" if module is not None else f"{name}() ({node})"
             raise ValueError(
                 f"{self.method} has no rule for {what}. It works on networks of convolutions, linear layers, "
                 "BatchNorm, relu, pooling, sums and concatenations (AlexNet, VGG, ResNet, SqueezeNet, Inception, …); "
                 "take a gradient method for others."
             )
-        op, run = found
+        op, run = operation
         if module is not None:
             self.modules[name] = module
         kept = op in (Op.AVERAGE, Op.SELECT, Op.MAX_POOL, Op.SUM, Op.CONCAT)
@@ -175,13 +175,13 @@ def _present(module: nn.Module | None) -> nn.Module:
 
 
 def _needed(end: fx.Node) -> set[fx.Node]:
-    found, waiting = set(), [end]
+    needed, waiting = set(), [end]
     while waiting:
         node = waiting.pop()
-        if node not in found:
-            found.add(node)
+        if node not in needed:
+            needed.add(node)
             waiting.extend(node.all_input_nodes)
-    return found
+    return needed
 
 
 def _own_norm(node: fx.Node, trace: Trace) -> fx.Node | None:

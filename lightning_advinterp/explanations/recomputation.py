@@ -25,8 +25,8 @@ def recomputed_gradient(score: Score, point: Tensor, parameters: Sequence[Tensor
     Returns:
         ``[B, C, H, W]``. A second derivative of it raises an error.
     """
-    wanted = [parameter for parameter in parameters if parameter.requires_grad]
-    gradient: Tensor = _Recomputed.apply(score, point, *wanted)
+    trainable = [parameter for parameter in parameters if parameter.requires_grad]
+    gradient: Tensor = _Recomputed.apply(score, point, *trainable)
     return gradient
 
 

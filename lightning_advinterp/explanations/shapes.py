@@ -88,14 +88,14 @@ def reshaping(node: fx.Node, name: str) -> Callable[[Tensor], Tensor] | None:
 
 def _reshaped(x: Tensor, values: list[Any], named: dict[str, Any]) -> Tensor:
     shape = values or [named.get("shape", named.get("size"))]
-    first, *others = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
+    first, *rest = shape[0] if len(shape) == 1 and isinstance(shape[0], tuple) else shape
     try:
-        reshaped = x.reshape(first, *others)
-        apart = x.reshape(len(x), *others)
+        reshaped = x.reshape(first, *rest)
+        apart = x.reshape(len(x), *rest)
     except RuntimeError as error:
-        raise ValueError(f"a view as {(first, *others)} does not leave the images apart") from error
+        raise ValueError(f"a view as {(first, *rest)} does not leave the images apart") from error
     if reshaped.shape != apart.shape:
-        raise ValueError(f"a view as {(first, *others)} does not leave the images apart")
+        raise ValueError(f"a view as {(first, *rest)} does not leave the images apart")
     return apart
 
 

@@ -47,24 +47,24 @@ def _verify(program: Program, body: nn.Module, method: str, z: Tensor) -> None:
 
 def _first_difference(program: Program, body: nn.Module, z: Tensor, values: list[Tensor]) -> str:
     """Return the name of the first layer with weights whose output is not the step's, else the logits."""
-    seen: dict[nn.Module, list[Tensor]] = {}
+    outputs: dict[nn.Module, list[Tensor]] = {}
 
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        seen[module].append(output.clone())  # what follows may work in place
+        outputs[module].append(output.clone())  # what follows may work in place
 
     layers = [(step.norm or step.module, step.name, value) for step, value in zip(program.steps, values, strict=True)]
     handles = []
     try:
         for module, _, _ in layers:
-            if module is not None and module not in seen:
-                seen[module] = []
+            if module is not None and module not in outputs:
+                outputs[module] = []
                 handles.append(module.register_forward_hook(note))
         body(z)
     finally:
         for handle in handles:
             handle.remove()
     for module, name, value in layers:
-        if module is not None and (not seen[module] or not _alike(value, seen[module].pop(0))):
+        if module is not None and (not outputs[module] or not _alike(value, outputs[module].pop(0))):
             return f"layer {name}"
     return "what the network makes of its last layer"
 

@@ -48,8 +48,8 @@ class Bins(NamedTuple):
 
 def empty_bins(device: torch.device | None = None) -> Bins:
     """Return no bins."""
-    whole = torch.zeros(0, dtype=torch.int64, device=device)
-    return Bins(whole, whole.clone(), whole.float(), whole.float())
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    return Bins(none, none.clone(), none.float(), none.float())
 
 
 def zero_bins(count: Tensor) -> Bins:
@@ -99,9 +99,9 @@ def lower_edge(codes: Tensor, shift: int) -> Tensor:
 def fill_bins(codes: Tensor, shift: int) -> Bins:
     """Count values, given by their codes in any order, into bins of 2^shift neighbouring floats."""
     codes = _sort(codes)
-    found, count = torch.unique_consecutive(bin_codes(codes, shift), return_counts=True)
+    values, count = torch.unique_consecutive(bin_codes(codes, shift), return_counts=True)
     last = count.cumsum(0) - 1
-    return Bins(found, count, code_values(codes[last - count + 1]), code_values(codes[last]))
+    return Bins(values, count, code_values(codes[last - count + 1]), code_values(codes[last]))
 
 
 def unit_blocks(units: int, *several: Bins) -> Iterator[tuple[Bins, ...]]:
@@ -130,10 +130,10 @@ def merge_bins(bins: Bins) -> Bins:
     """Return bins in order, each once, from bins in any order of which some are the same."""
     code, order = bins.code.sort()
     count, low, high = (column[order] for column in bins[1:])
-    found, place = torch.unique_consecutive(code, return_inverse=True)
-    size = len(found)
+    values, place = torch.unique_consecutive(code, return_inverse=True)
+    size = len(values)
     return Bins(
-        found,
+        values,
         count.new_zeros(size).index_add_(0, place, count),
         low.new_empty(size).scatter_reduce_(0, place, low, "amin", include_self=False),
         high.new_empty(size).scatter_reduce_(0, place, high, "amax", include_self=False),
@@ -166,14 +166,14 @@ def value_at(bins: Bins, above: Tensor, rank: Tensor) -> Tensor:
         float64 ``[U]``; minus infinity where a unit has no value of that rank.
     """
     unit = bins.unit
-    here = ((above <= rank[unit]) & (rank[unit] < above + bins.count)).nonzero().squeeze(1)
-    unit, count = unit[here], bins.count[here]
-    low, high = bins.low[here].double(), bins.high[here].double()
-    share = (rank[unit] - above[here]).double() / (count - 1).clamp(min=1)
-    read = high - (high - low) * share
-    read = torch.where(rank[unit] - above[here] == count - 1, torch.where(count > 1, low, high), read)
+    place = ((above <= rank[unit]) & (rank[unit] < above + bins.count)).nonzero().squeeze(1)
+    unit, count = unit[place], bins.count[place]
+    low, high = bins.low[place].double(), bins.high[place].double()
+    share = (rank[unit] - above[place]).double() / (count - 1).clamp(min=1)
+    value = high - (high - low) * share
+    value = torch.where(rank[unit] - above[place] == count - 1, torch.where(count > 1, low, high), value)
     values = torch.full((len(rank),), -torch.inf, dtype=torch.float64, device=rank.device)
-    return values.index_copy_(0, unit, read)
+    return values.index_copy_(0, unit, value)
 
 
 def _sort(codes: Tensor) -> Tensor:

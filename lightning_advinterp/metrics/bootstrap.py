@@ -53,8 +53,8 @@ def paired_bootstrap(
     """
     shapes = {array.shape for array in outcomes.values()}
     if len(shapes) != 1 or len(next(iter(shapes))) != 2:
-        found = {arm: array.shape for arm, array in outcomes.items()}
-        raise ValueError(f"outcomes must all have one shape [seeds, images], got {found}.")
+        sizes = {arm: array.shape for arm, array in outcomes.items()}
+        raise ValueError(f"outcomes must all have one shape [seeds, images], got {sizes}.")
     if reference is not None and reference not in outcomes:
         raise ValueError(f"reference must be one of {', '.join(outcomes)}, got {reference!r}.")
     ((seeds, images),) = shapes

@@ -60,9 +60,9 @@ def best_concepts(
     for number in range(categories):
         columns = np.flatnonzero(category == number)
         if len(columns):
-            found = iou[:, columns].argmax(axis=1)
-            best[:, number] = iou[units, columns[found]]
-            label[:, number] = np.where(best[:, number] > 0, numbers[columns[found]], 0)
+            best_columns = iou[:, columns].argmax(axis=1)
+            best[:, number] = iou[units, columns[best_columns]]
+            label[:, number] = np.where(best[:, number] > 0, numbers[columns[best_columns]], 0)
     return UnitConcepts(label, best)
 
 
@@ -93,8 +93,8 @@ def count_detectors(
             IoU > τ.
     """
     if convention == "best":
-        own = np.eye(concepts.iou.shape[1], dtype=bool)[concepts.category]
-        hit = own & (concepts.iou >= threshold)
+        of_category = np.eye(concepts.iou.shape[1], dtype=bool)[concepts.category]
+        hit = of_category & (concepts.iou >= threshold)
     elif convention == "every":
         hit = concepts.iou > threshold
     else:
@@ -110,14 +110,14 @@ def retained(before: UnitConcepts, after: UnitConcepts, threshold: float = DETEC
         Per unit ``concept`` (still a detector of the same label), ``category`` (of another label of the same
         category), ``other`` (of something else), ``lost`` (no longer a detector), or None where there was none.
     """
-    kept: list[Kept | None] = []
+    pairs: list[Kept | None] = []
     for unit, score in enumerate(before.best_iou):
         if score < threshold:
-            kept.append(None)
+            pairs.append(None)
         elif after.best_iou[unit] < threshold:
-            kept.append("lost")
+            pairs.append("lost")
         elif after.category[unit] != before.category[unit]:
-            kept.append("other")
+            pairs.append("other")
         else:
-            kept.append("concept" if after.best_label[unit] == before.best_label[unit] else "category")
-    return kept
+            pairs.append("concept" if after.best_label[unit] == before.best_label[unit] else "category")
+    return pairs

@@ -36,26 +36,26 @@ def resampled_detectors(counts: ConceptCounts, weights: NDArray[np.int64], thres
     replicates = len(weights)
     categories = len(counts.vocabulary.categories)
     truth = draws @ counts.truth[:, labels].cpu().double()
-    found = torch.zeros(replicates, categories + 1, dtype=torch.int64)
+    detectors = torch.zeros(replicates, categories + 1, dtype=torch.int64)
     if not len(labels):
-        return found.numpy()
+        return detectors.numpy()
     step = max(1, _CHUNK // (replicates * len(labels)))
     for start in range(0, counts.area.shape[1], step):
         part = slice(start, start + step)
-        held = counts.intersection[:, part].cpu()[:, :, labels].double()
-        units = held.shape[1]
-        inside = (draws @ held.flatten(1)).view(replicates, units, -1)
+        intersection = counts.intersection[:, part].cpu()[:, :, labels].double()
+        units = intersection.shape[1]
+        inside = (draws @ intersection.flatten(1)).view(replicates, units, -1)
         area = (draws @ counts.area[:, part].cpu().double().flatten(1)).view(replicates, units, categories)
         iou = inside / (area[:, :, category] + truth[:, None] - inside).clamp(min=1)
         best = torch.zeros(replicates, units, categories, dtype=iou.dtype)
         for number in range(categories):
             if bool((category == number).any()):
                 best[:, :, number] = iou[:, :, category == number].amax(2)
-        score, own = best.max(2)
+        score, place = best.max(2)
         hit = score >= threshold
-        found.scatter_add_(1, own, hit.long())
-        found[:, -1] += hit.sum(1)
-    return found.numpy()
+        detectors.scatter_add_(1, place, hit.long())
+        detectors[:, -1] += hit.sum(1)
+    return detectors.numpy()
 
 
 def centred_interval(estimate: float, replicates: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:

@@ -159,8 +159,8 @@ class ConceptCounts:
             OverflowError: if a group's label totals no longer fit its counts: take more groups.
         """
         for name, value in state.items():
-            own: Tensor = getattr(self, name)
-            own += value.to(own.device)
+            counts: Tensor = getattr(self, name)
+            counts += value.to(counts.device)
         self._check_room()
 
     def state_dict(self) -> dict[str, Any]:

@@ -43,9 +43,9 @@ class ClassFeatures:
     def update(self, features: Tensor, label: Tensor, index: Tensor) -> None:
         """Take in real images: features ``[B, D]``, class numbers and image numbers, int64 ``[B]`` each."""
         for number in sorted(set(label.tolist())):
-            mine = label == number
-            self._add(number, features[mine].double().sum(dim=0), int(mine.sum()))
-            self._sample(number).update(index[mine], {"features": features[mine].float()})
+            of_class = label == number
+            self._add(number, features[of_class].double().sum(dim=0), int(of_class.sum()))
+            self._sample(number).update(index[of_class], {"features": features[of_class].float()})
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's :meth:`state_dict`."""
@@ -83,10 +83,10 @@ class ClassFeatures:
             index, fields = self._samples[number].fields()
             self._ready[number] = index, fields["features"].to(points)
         index, features = self._ready[number]
-        others = features[(index != leave_out).to(features.device)]
-        if not len(others):
+        neighbours = features[(index != leave_out).to(features.device)]
+        if not len(neighbours):
             return None
-        return torch.stack([(others - point).norm(dim=1).mean() for point in points])
+        return torch.stack([(neighbours - point).norm(dim=1).mean() for point in points])
 
     def state_dict(self) -> dict[str, Any]:
         """Return sums, counts and samples."""
@@ -99,8 +99,8 @@ class ClassFeatures:
         self.merge(state)
 
     def _add(self, number: int, total: Tensor, count: int) -> None:
-        known = self._sums.get(number)
-        self._sums[number] = total if known is None else known + total.to(known)
+        sums = self._sums.get(number)
+        self._sums[number] = total if sums is None else sums + total.to(sums)
         self._counts[number] = self._counts.get(number, 0) + count
 
     def _sample(self, number: int) -> ImageSample:
@@ -124,20 +124,22 @@ def distance_ratios(
         index: number of the image.
         real: features of the real images, x among them.
     """
-    found: dict[str, float] = {}
+    ratios: dict[str, float] = {}
     pair = torch.stack([adversarial, source])
     classmates = real.mean_distance(true, pair, index)
     if classmates is None:
-        return found
-    own, other = real.centre(true, source), real.centre(target)
-    found["r_src"] = _ratio((adversarial - source).norm(), classmates[1])
-    if target == true or own is None or other is None:
-        return found
-    found["r_ctr"] = _ratio((adversarial - own.to(adversarial)).norm(), (adversarial - other.to(adversarial)).norm())
+        return ratios
+    source_centre, target_centre = real.centre(true, source), real.centre(target)
+    ratios["r_src"] = _ratio((adversarial - source).norm(), classmates[1])
+    if target == true or source_centre is None or target_centre is None:
+        return ratios
+    ratios["r_ctr"] = _ratio(
+        (adversarial - source_centre.to(adversarial)).norm(), (adversarial - target_centre.to(adversarial)).norm()
+    )
     strangers = real.mean_distance(target, pair[:1])
     if strangers is not None:
-        found["r_tgt"] = _ratio(strangers[0], classmates[0])
-    return {name: value for name, value in found.items() if value == value}
+        ratios["r_tgt"] = _ratio(strangers[0], classmates[0])
+    return {name: value for name, value in ratios.items() if value == value}
 
 
 def _ratio(above: Tensor, below: Tensor) -> float:

@@ -30,8 +30,8 @@ class Vocabulary:
         self.numbers = tuple(sorted(labels))
         self.categories = tuple(categories)
         self.category = np.array([labels[number] for number in self.numbers], dtype=np.int64)
-        known = set(range(len(categories)))
-        if self.numbers and (self.numbers[0] < 1 or not known.issuperset(labels.values())):
+        categories_in_use = set(range(len(categories)))
+        if self.numbers and (self.numbers[0] < 1 or not categories_in_use.issuperset(labels.values())):
             raise ValueError(
                 f"labels must be numbers from 1 with categories from 0 to {len(categories) - 1}, got "
                 f"{self.numbers[0]} as the lowest number and {sorted(set(labels.values()))} as categories."
@@ -49,12 +49,12 @@ class Vocabulary:
         Raises:
             ValueError: for a number that the vocabulary does not have.
         """
-        known = (numbers >= 0) & (numbers < len(self._columns))
-        found = self._columns[np.where(known, numbers, 0)]
-        wrong = ~known | (found < 0)
+        in_range = (numbers >= 0) & (numbers < len(self._columns))
+        columns = self._columns[np.where(in_range, numbers, 0)]
+        wrong = ~in_range | (columns < 0)
         if wrong.any():
             raise ValueError(f"label maps hold label number {int(numbers[wrong][0])}, which is not among the labels.")
-        return found
+        return columns
 
 
 class ImageLabels(NamedTuple):
@@ -100,12 +100,12 @@ def image_labels(
     signature, sets = np.zeros(pixels, dtype=np.int64), np.zeros((1, 0), dtype=np.int64)
     for layer in layers:
         codes = signature * (none + 1) + layer
-        seen = np.zeros(len(sets) * (none + 1), dtype=bool)
-        seen[codes] = True
-        found = np.flatnonzero(seen)
-        places = np.cumsum(seen) - 1
+        present_numbers = np.zeros(len(sets) * (none + 1), dtype=bool)
+        present_numbers[codes] = True
+        signatures = np.flatnonzero(present_numbers)
+        places = np.cumsum(present_numbers) - 1
         signature = places[codes]
-        sets = np.concatenate([sets[found // (none + 1)], (found % (none + 1))[:, None]], axis=1)
+        sets = np.concatenate([sets[signatures // (none + 1)], (signatures % (none + 1))[:, None]], axis=1)
     sets = np.concatenate([sets, np.broadcast_to(image, (len(sets), len(image)))], axis=1)
     sets = np.sort(sets, axis=1)
     if rule == "plain" and sets.shape[1] > 1:
@@ -134,7 +134,7 @@ class BatchLabels(NamedTuple):
 
     def of(self, images: slice) -> "BatchLabels":
         """Return the labels of some of the images."""
-        signature, first, present = (one[images] for one in (self.signature, self.first, self.present))
+        signature, first, present = (field[images] for field in (self.signature, self.first, self.present))
         return self._replace(signature=signature, first=first, present=present, most=int(signature.max()) + 1)
 
 

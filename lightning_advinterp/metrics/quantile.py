@@ -91,9 +91,9 @@ class TopQuantile:
         most = max(1, _CHUNK // (units * self._positions))
         start = 0
         while start < images:
-            wanted = min(self._needed() or 0, 4 * (self._most() or 0))
+            rows = min(self._needed() or 0, 4 * (self._most() or 0))
             # As many as were seen already, so that a bound is soon known, and few values pass it.
-            chunk = max(1, min(most, max(self._seen, wanted // 4) // self._positions))
+            chunk = max(1, min(most, max(self._seen, rows // 4) // self._positions))
             self._count(maps[start : start + chunk])
             start += chunk
 
@@ -120,8 +120,8 @@ class TopQuantile:
         self._buffer.append(value_codes(unit, maps[fine]))
         waiting = sum(map(len, self._buffer))
         waiting_bins = sum(len(bins.code) for bins in self._rest_buffer)
-        held = 0 if self._fine is None else len(self._fine.key)
-        most = min(max(_BUFFER, 2 * held), 2 * _CHUNK)
+        count = 0 if self._fine is None else len(self._fine.key)
+        most = min(max(_BUFFER, 2 * count), 2 * _CHUNK)
         if waiting > most or waiting_bins > _BUFFER or self._seen >= 2 * self._looked:
             self._settle()
 
@@ -162,15 +162,15 @@ class TopQuantile:
         self._bound = torch.full((self._units,), -torch.inf, device=device)
         self._cut = self._bound.clone()
         parts: list[tuple[Bins, Bins]] = []
-        for own, new, own_rest, new_rest in unit_blocks(self._units, self._unpacked(), fine, self._rest, rest):
-            joined, below = join_bins(own, new), join_bins(own_rest, new_rest)
+        for bins, new, own_rest, new_rest in unit_blocks(self._units, self._unpacked(), fine, self._rest, rest):
+            joined, below = join_bins(bins, new), join_bins(own_rest, new_rest)
             if most is not None:
                 joined, below = keep_highest(joined, below, most, self._cut)
             parts.append((joined, below) if needed is None else prune(joined, below, needed, self._bound))
-        kept, self._rest = (
-            Bins(*(torch.cat(columns) for columns in zip(*some, strict=True))) for some in zip(*parts, strict=True)
+        highest, self._rest = (
+            Bins(*(torch.cat(columns) for columns in zip(*pieces, strict=True))) for pieces in zip(*parts, strict=True)
         )
-        self._fine = pack_bins(kept, self._units, SHIFT)
+        self._fine = pack_bins(highest, self._units, SHIFT)
 
     def compute(self) -> Tensor:
         """Return the thresholds, float32 ``[U]``.
@@ -223,8 +223,8 @@ class TopQuantile:
         """
         below, over, share = self.ranks()
         bins, above, _ = ranked(*self.bins(), self._units)
-        held = [(above <= rank) & (rank < above + bins.count) for rank in (below, over)]
-        bins, above = bins.select(held[0] | held[1]), above[held[0] | held[1]]
+        inside = [(above <= rank) & (rank < above + bins.count) for rank in (below, over)]
+        bins, above = bins.select(inside[0] | inside[1]), above[inside[0] | inside[1]]
         low = torch.full((self._units,), torch.inf, device=above.device)
         low = low.scatter_reduce_(0, bins.unit, bins.low, "amin")
         high = torch.full_like(low, -torch.inf).scatter_reduce_(0, bins.unit, bins.high, "amax")
@@ -234,8 +234,8 @@ class TopQuantile:
             cut = self._cut.to(high.device)
             high = torch.where((low <= cut) & (cut < high), cut, high)
         if not all_units:
-            known = ~self.unresolved()
-            low, high = (torch.where(known, self._read(), bound) for bound in (low, high))
+            settled = ~self.unresolved()
+            low, high = (torch.where(settled, self._read(), bound) for bound in (low, high))
         return RefinedQuantile(low, high, over_it, (below, over, share))
 
     def merge(self, state: dict[str, Any]) -> None:

@@ -25,13 +25,13 @@ class RefinedQuantile:
     def update(self, maps: Tensor) -> None:
         """Count the activations ``[B, U, H, W]`` that lie between the bounds; units known exactly are passed over."""
         maps = maps.detach().float().flatten(2)
-        self.low, self.high, self.above = (one.to(maps.device) for one in (self.low, self.high, self.above))
+        self.low, self.high, self.above = (bound.to(maps.device) for bound in (self.low, self.high, self.above))
         self._bins = self._bins.to(maps.device)
         open_ = self.low < self.high
         units = open_.nonzero().squeeze(1)
         maps = maps[:, units]
-        held = ((maps >= self.low[units, None]) & (maps <= self.high[units, None])).nonzero(as_tuple=True)
-        self._bins = join_bins(self._bins, fill_bins(value_codes(units[held[1]], maps[held]), 0))
+        inside = ((maps >= self.low[units, None]) & (maps <= self.high[units, None])).nonzero(as_tuple=True)
+        self._bins = join_bins(self._bins, fill_bins(value_codes(units[inside[1]], maps[inside]), 0))
 
     def compute(self) -> Tensor:
         """Return the thresholds, float32 ``[U]``, equal to those of the sorted values."""
@@ -40,8 +40,8 @@ class RefinedQuantile:
         ranks = torch.full((2, len(self.low)), below, device=above.device)
         ranks[1] = over
         low, high = (value_at(self._bins, above, rank) for rank in ranks)
-        read = torch.where(low == high, low, low + (high - low) * share).float()
-        return torch.where(self.low < self.high, read, self.low)
+        value = torch.where(low == high, low, low + (high - low) * share).float()
+        return torch.where(self.low < self.high, value, self.low)
 
     def merge(self, state: dict[str, Any]) -> None:
         """Add another process's :meth:`state_dict`."""

@@ -32,9 +32,9 @@ class ImageSample:
         index = index.cpu()
         draws = sample_keys(index, seed=self.seed)
         if len(self._draws) == self.capacity:  # most batches of a long stream bring little
-            wanted = draws < self._draws.max()
-            index, draws = index[wanted], draws[wanted]
-            fields = {name: values[wanted.to(values.device)] for name, values in fields.items()}
+            smaller = draws < self._draws.max()
+            index, draws = index[smaller], draws[smaller]
+            fields = {name: values[smaller.to(values.device)] for name, values in fields.items()}
         if len(index):
             self._insert(draws, index, {name: values.cpu() for name, values in fields.items()})
 

@@ -121,8 +121,8 @@ def consistency_of_semantics(p: Tensor, q: Tensor, similarity: Tensor) -> Tensor
     Returns:
         ``[U]``, at least 0, and at most 1 where C is positive semi-definite; NaN where either is dead.
     """
-    own = level_of_consistency(p, similarity) * level_of_consistency(q, similarity)
-    return (nearness(p, similarity) * q).sum(dim=1) / own.sqrt()
+    consistency = level_of_consistency(p, similarity) * level_of_consistency(q, similarity)
+    return (nearness(p, similarity) * q).sum(dim=1) / consistency.sqrt()
 
 
 def entropy(p: Tensor) -> Tensor:

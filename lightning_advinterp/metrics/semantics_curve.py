@@ -94,9 +94,9 @@ def smooth_curve(
         draws = np.random.default_rng(seed).multinomial(len(lc), np.full(len(lc), 1 / len(lc)), size=replicates)
         spread = (draws @ (weights * cs).T) / (draws @ weights.T)
     bounds = np.full((2, points), np.nan)
-    seen = (effective >= least) & ((away <= 3 * bandwidth + 1e-9).sum(axis=1) >= least)
-    bounds[:, seen] = np.nanpercentile(spread[:, seen], (2.5, 97.5), axis=0)
-    means = np.where(seen, means, np.nan)
+    enough = (effective >= least) & ((away <= 3 * bandwidth + 1e-9).sum(axis=1) >= least)
+    bounds[:, enough] = np.nanpercentile(spread[:, enough], (2.5, 97.5), axis=0)
+    means = np.where(enough, means, np.nan)
     return [
         CurvePoint(float(at), float(at), float(n), float(mean), float(low), float(high))
         for at, n, mean, low, high in zip(grid, effective, means, *bounds, strict=True)
@@ -136,8 +136,8 @@ def spearman_within(
     generator = np.random.default_rng(seed)
     total, count, shuffled = 0.0, 0, np.zeros(permutations)
     for number in np.unique(layer[alive]):
-        mine = alive & (layer == number)
-        a, b = (rankdata(values[mine]) for values in (lc, cs))
+        of_layer = alive & (layer == number)
+        a, b = (rankdata(values[of_layer]) for values in (lc, cs))
         a, b = a - a.mean(), b - b.mean()
         size = float(np.sqrt((a**2).sum() * (b**2).sum()))
         if len(a) < 3 or size == 0:

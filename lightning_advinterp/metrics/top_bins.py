@@ -21,10 +21,10 @@ def keep_highest(fine: Bins, rest: Bins, most: int, cut: Tensor) -> tuple[Bins, 
         most: fine bins of a unit.
         cut: float32 ``[U]``, set, where a unit has so many, to what they exceed: what comes below need not be sorted.
     """
-    kept = highest_bins(fine, most)
-    rest = join_bins(rest, coarsen_bins(fine.select(~kept), REST_SHIFT))
+    highest = highest_bins(fine, most)
+    rest = join_bins(rest, coarsen_bins(fine.select(~highest), REST_SHIFT))
     rest = coarse_bins(rest.code, rest.count, REST_SHIFT)
-    fine = fine.select(kept)
+    fine = fine.select(highest)
     if len(fine.code):
         unit, size = torch.unique_consecutive(fine.unit, return_counts=True)
         lowest = fine.code[size.cumsum(0) - size]
@@ -42,7 +42,7 @@ def prune(fine: Bins, rest: Bins, needed: int, bound: Tensor) -> tuple[Bins, Bin
         needed: how many of the highest values of a unit count.
         bound: float32 ``[U]``, set, where a unit has so many, to what values must exceed to count.
     """
-    kept = []
+    parts = []
     above = counts_above(fine), counts_above_rest(fine, rest, len(bound))
     for bins, beyond, shift in ((fine, above[0], SHIFT), (rest, above[1], REST_SHIFT)):
         # The lowest bin kept, where it completes the number needed, bounds what can still come in.
@@ -53,8 +53,8 @@ def prune(fine: Bins, rest: Bins, needed: int, bound: Tensor) -> tuple[Bins, Bin
         # Beyond the number needed zeros tell nothing, and shall not be counted for ever; nor do wide bins.
         capped = torch.minimum(bins.count, (needed - beyond).clamp(min=0))
         count = torch.where(zero, capped, bins.count) if bins is fine else capped
-        kept.append(bins._replace(count=count).select(beyond < needed))
-    return kept[0], kept[1]
+        parts.append(bins._replace(count=count).select(beyond < needed))
+    return parts[0], parts[1]
 
 
 def counts_above_rest(fine: Bins, rest: Bins, units: int) -> Tensor:

@@ -72,23 +72,23 @@ def read_beside(
         ValueError: if the file names several normalisers that differ, or one that is none.
     """
     config = _config(path)
-    said = dict(_leaves(content, of_sets)) | dict(_leaves(config, path="config.json"))
+    entries = dict(_leaves(content, of_sets)) | dict(_leaves(config, path="config.json"))
     small, small_others = _small(near), _small(near_others)
-    normalizer = next(filter(None, (find_normalizer(tier, str(path)) for tier in (small, small_others, said))), None)
+    normalizer = next(filter(None, (find_normalizer(tier, str(path)) for tier in (small, small_others, entries))), None)
     names = normalizer.names if normalizer is not None else ()
     unread = tuple(suspects({**small, **small_others})) if normalizer is None else ()
-    if normalizer is None and {"mean", "std"} <= said.keys():  # numbers of images, or of results?
+    if normalizer is None and {"mean", "std"} <= entries.keys():  # numbers of images, or of results?
         unread += ("mean", "std")
-    top = {name: value for name, value in said.items() if "." not in name}
+    top = {name: value for name, value in entries.items() if "." not in name}
     warm = next(filter(None, (_numbers(tier, _TEMPERATURES, names) for tier in (small, small_others, top))), {})
     near_numbers = {**small, **small_others}
     scales = tuple(_numbers(near_numbers, _SCALES, names) | _scalings({**top, **near_numbers}, names))
     if len(set(warm.values())) > 1:  # the user says which
         scales += tuple(warm)
     used = frozenset((*names, *unread, *warm, *scales))
-    own = _mapping(content.get("advinterp")) or _mapping(config.get("advinterp"))
-    classes, readable = _classes(own or content)
-    resize = own.get("resize")
+    record = _mapping(content.get("advinterp")) or _mapping(config.get("advinterp"))
+    classes, readable = _classes(record or content)
+    resize = record.get("resize")
     return Beside(
         normalizer=normalizer,
         unread=unread,
@@ -104,8 +104,8 @@ def read_beside(
 
 def stated_size(path: Path, content: Mapping[Any, Any]) -> int | None:
     """Return the side of the images that a file, or the ``config.json`` of its folder, says the network is for."""
-    said = [*_leaves(content), *_leaves(_config(path), path="config.json")]
-    sizes = {_side(value) for name, value in said if name.endswith(_SIZES)} - {None}
+    entries = [*_leaves(content), *_leaves(_config(path), path="config.json")]
+    sizes = {_side(value) for name, value in entries if name.endswith(_SIZES)} - {None}
     return sizes.pop() if len(sizes) == 1 else None
 
 
@@ -131,16 +131,16 @@ def _small(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name: value for name, value in tensors.items() if value.numel() <= _SHORT and _is_readable(value)}
 
 
-def _numbers(said: Mapping[str, Any], words: Sequence[str], but: Sequence[str]) -> dict[str, float]:
+def _numbers(entries: Mapping[str, Any], words: Sequence[str], but: Sequence[str]) -> dict[str, float]:
     """Return the single numbers whose names end in one of the words."""
-    numbers = {name: value for name, value in said.items() if name not in but and _is_number(value)}
+    numbers = {name: value for name, value in entries.items() if name not in but and _is_number(value)}
     return {name: float(value) for name, value in numbers.items() if _last(name) in words}
 
 
-def _scalings(said: Mapping[str, Any], but: Sequence[str]) -> dict[str, float]:
+def _scalings(entries: Mapping[str, Any], but: Sequence[str]) -> dict[str, float]:
     """Return the single numbers whose names hold a word for a scale, but none that says what to do with it."""
-    names = {_last(name) for name in said if any(part in _last(name) for part in _PARTS_OF_SCALES)}
-    return _numbers(said, sorted(names.difference(_TEMPERATURES)), but)
+    names = {_last(name) for name in entries if any(part in _last(name) for part in _PARTS_OF_SCALES)}
+    return _numbers(entries, sorted(names.difference(_TEMPERATURES)), but)
 
 
 def _lists(content: Mapping[Any, Any], path: str = "", depth: int = 0) -> Iterator[str]:
@@ -192,10 +192,10 @@ def _classes(content: Mapping[Any, Any]) -> tuple[tuple[str, ...], tuple[str, ..
 
 def _config(path: Path) -> Mapping[str, Any]:
     """Return the description beside the weights of a hub's folder, or of an export; empty where there is none."""
-    found: dict[str, Any] = {}
+    config: dict[str, Any] = {}
     for name in ("config.json", "preprocessor_config.json") if path.stem in _HUB_FILES else ():
         try:
-            found |= _mapping(read_json(path.parent / name))
+            config |= _mapping(read_json(path.parent / name))
         except (OSError, ValueError):  # no such file, or none of this kind
             continue
-    return found
+    return config

@@ -32,9 +32,9 @@ def check_backend(backend: str) -> None:
     Raises:
         ValueError: naming those there are.
     """
-    known = torch.compiler.list_backends(exclude_tags=())
-    if backend not in known:
-        raise ValueError(f"compile must be true, false or a backend ({', '.join(known)}), got {backend!r}.")
+    backends = torch.compiler.list_backends(exclude_tags=())
+    if backend not in backends:
+        raise ValueError(f"compile must be true, false or a backend ({', '.join(backends)}), got {backend!r}.")
 
 
 def compile_passes(network: Network, backend: str = "inductor") -> CompiledPasses:

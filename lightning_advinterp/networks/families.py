@@ -64,9 +64,9 @@ def default_phi(network: nn.Module, *, channels: int = 3, input_size: int | None
     """
     backbone = backbone_of(network)
     size = input_size or getattr(network, "input_size", None)
-    known = known_phi(backbone)
-    if known is not None:
-        return known
+    phi = known_phi(backbone)
+    if phi is not None:
+        return phi
     maps = _last_maps(backbone, channels, int(size) if isinstance(size, int) else 224)
     declared = _declared(backbone)
     if declared is not None:

@@ -61,12 +61,14 @@ def head_of(backbone: nn.Module, tensors: Mapping[str, Tensor]) -> tuple[str | N
     weight = tensors.get(f"{path}.weight")
     if weight is not None:
         return path, int(weight.shape[0])
-    own = backbone.state_dict()
-    layers = {key.rpartition(".")[0] for key, value in tensors.items() if key in own and value.shape != own[key].shape}
+    state = backbone.state_dict()
+    layers = {
+        key.rpartition(".")[0] for key, value in tensors.items() if key in state and value.shape != state[key].shape
+    }
     if len(layers) != 1:
         return path, None
     (layer,) = layers
-    weight, present = tensors.get(f"{layer}.weight"), own.get(f"{layer}.weight")
+    weight, present = tensors.get(f"{layer}.weight"), state.get(f"{layer}.weight")
     if weight is None or present is None or not _is_head(backbone.get_submodule(layer)):
         return path, None
     return (layer, int(weight.shape[0])) if weight.shape[1:] == present.shape[1:] else (path, None)

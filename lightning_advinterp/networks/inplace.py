@@ -51,14 +51,14 @@ def _set(parts: Iterable[nn.Module], inplace: bool) -> None:
 
 def _reads_again(backbone: nn.Module, parts: Sequence[nn.Module], channels: int, size: int) -> bool:
     """Whether the output depends on what these modules have read, other than through them."""
-    own = {tensor.untyped_storage().data_ptr() for tensor in (*backbone.parameters(), *backbone.buffers())}
+    storages = {tensor.untyped_storage().data_ptr() for tensor in (*backbone.parameters(), *backbone.buffers())}
 
     def spoil(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         x = inputs[0] if inputs else None
         if not isinstance(x, Tensor) or not isinstance(output, Tensor) or not x.is_floating_point():
             return output
         memory = x.untyped_storage().data_ptr()
-        if memory in own:
+        if memory in storages:
             return output
         if output.untyped_storage().data_ptr() == memory:  # dropout in eval mode hands its input on
             output = output.clone()

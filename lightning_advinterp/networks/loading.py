@@ -85,18 +85,23 @@ def load_content(backbone: nn.Module, path: Path, content: Mapping[Any, Any], wi
     chosen = choose_set(sets, str(path), wish.weights_set)
     near = _near(chosen, sets, set(expected))
     near_others = _near_others(chosen, sets, set(expected))
-    beside = read_beside(path, content, near, near_others, [one.container for one in sets])
+    beside = read_beside(path, content, near, near_others, [candidate.container for candidate in sets])
     _require_settled(beside, path, wish)
     used = {name.removeprefix(chosen.prefix) for name in beside.used}
-    of_others = {key for one in sets if one is not chosen and one.container == chosen.container for key in one.keys}
+    of_others = {
+        key
+        for candidate in sets
+        if candidate is not chosen and candidate.container == chosen.container
+        for key in candidate.keys
+    }
     tensors = {
         key: value
         for key, value in chosen.tensors.items()
         if key in expected or (key not in used and chosen.prefix + key not in of_others)
     }
     fresh = fill(backbone, tensors, str(path), wish)
-    others = tuple(one.name for one in sets if one is not chosen)
-    return Loaded(fresh, beside, chosen.name, others)
+    other_names = tuple(candidate.name for candidate in sets if candidate is not chosen)
+    return Loaded(fresh, beside, chosen.name, other_names)
 
 
 def load_named(source: Source, backbone: nn.Module, name: str, wish: Wish) -> Loaded:
@@ -106,12 +111,12 @@ def load_named(source: Source, backbone: nn.Module, name: str, wish: Wish) -> Lo
         return Loaded(fill(backbone, rename(downloaded, name, backbone.state_dict().keys()), name, wish))
     # timm has loaded them already; where they have another number of classes, it has made the last layer anew.
     config = getattr(backbone, "pretrained_cfg", {})
-    classes, wanted = config.get("num_classes"), count_classes(backbone)
-    if classes is not None and wanted is not None and classes != wanted:
-        _warn_of_fresh_head(source.name, classes, wanted)
+    classes, outputs = config.get("num_classes"), count_classes(backbone)
+    if classes is not None and outputs is not None and classes != outputs:
+        _warn_of_fresh_head(source.name, classes, outputs)
         return Loaded(fresh=True)
-    if wish.new_head and wanted is not None:
-        replace_head(backbone, wanted)
+    if wish.new_head and outputs is not None:
+        replace_head(backbone, outputs)
     return Loaded(fresh=wish.new_head)
 
 
@@ -124,8 +129,8 @@ def fill(backbone: nn.Module, tensors: Mapping[str, Tensor], origin: str, wish: 
     Raises:
         ValueError: if they do not fit.
     """
-    own = backbone.state_dict().keys()
-    if not any(key.startswith(_AUXILIARY) for key in own):
+    keys = backbone.state_dict().keys()
+    if not any(key.startswith(_AUXILIARY) for key in keys):
         tensors = {key: value for key, value in tensors.items() if not key.startswith(_AUXILIARY)}
     head, classes = head_of(backbone, tensors)
     fresh: set[str] = set()
@@ -141,13 +146,13 @@ def fill(backbone: nn.Module, tensors: Mapping[str, Tensor], origin: str, wish: 
     return bool(fresh)
 
 
-def _warn_of_fresh_head(origin: str, classes: int, wanted: int | None) -> None:
-    logger.warning("%s: %d classes, num_classes is %d; the last layer starts afresh.", origin, classes, wanted)
+def _warn_of_fresh_head(origin: str, classes: int, num_classes: int | None) -> None:
+    logger.warning("%s: %d classes, num_classes is %d; the last layer starts afresh.", origin, classes, num_classes)
 
 
 def _near(chosen: WeightSet, sets: list[WeightSet], expected: set[str]) -> dict[str, Tensor]:
     """Return the tensors of the chosen set's dictionary that belong to no set."""
-    of_sets = {key for one in sets if one.container == chosen.container for key in one.keys}
+    of_sets = {key for candidate in sets if candidate.container == chosen.container for key in candidate.keys}
     inside = {chosen.prefix + key: value for key, value in chosen.tensors.items() if key not in expected}
     return {key: value for key, value in {**chosen.beside, **inside}.items() if key not in of_sets}
 
@@ -155,10 +160,10 @@ def _near(chosen: WeightSet, sets: list[WeightSet], expected: set[str]) -> dict[
 def _near_others(chosen: WeightSet, sets: list[WeightSet], expected: set[str]) -> dict[str, Tensor]:
     """Return the same of the other sets' dictionaries, by names that say which."""
     return {
-        f"{other.container}.{key}".replace("/", ".").removeprefix("."): value
-        for other in sets
-        if other.container != chosen.container
-        for key, value in _near(other, sets, expected).items()
+        f"{candidate.container}.{key}".replace("/", ".").removeprefix("."): value
+        for candidate in sets
+        if candidate.container != chosen.container
+        for key, value in _near(candidate, sets, expected).items()
     }
 
 

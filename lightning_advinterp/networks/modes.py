@@ -121,13 +121,13 @@ def _input_gradients_alone(network: nn.Module) -> Iterator[None]:
     if getattr(network, "passes", None) is None:
         yield
         return
-    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     try:
-        for parameter in wanted:
+        for parameter in trainable:
             parameter.requires_grad_(False)
         yield
     finally:
-        for parameter in wanted:
+        for parameter in trainable:
             parameter.requires_grad_(True)
 
 
@@ -146,13 +146,13 @@ def frozen_batch_norm(network: nn.Module, bn: BatchNormMode) -> Iterator[None]:
 @contextmanager
 def frozen_eval(network: nn.Module) -> Iterator[None]:
     """The mode of every evaluation: eval, and parameters that record no graph (inputs still may)."""
-    wanted = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
+    requirements = [(parameter, parameter.requires_grad) for parameter in network.parameters()]
     with _restored_modes(network):
         try:
             network.eval()
-            for parameter, _ in wanted:
+            for parameter, _ in requirements:
                 parameter.requires_grad_(False)
             yield
         finally:
-            for parameter, requires_grad in wanted:
+            for parameter, requires_grad in requirements:
                 parameter.requires_grad_(requires_grad)

@@ -5,24 +5,24 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 
-def nearest(name: str, known: Iterable[str], count: int = 3) -> list[str]:
+def nearest(name: str, names: Iterable[str], count: int = 3) -> list[str]:
     """Return up to ``count`` known names closest to ``name``, best first.
 
     Names that end in ``name``, or that ``name`` ends in, come first: a prefix too many or too few is the
     commonest slip. The rest is :func:`difflib.get_close_matches`.
     """
-    known = list(dict.fromkeys(known))
-    wanted = name.lower()
-    ending = [k for k in known if k and (wanted.endswith("." + k.lower()) or k.lower().endswith("." + wanted))]
+    names = list(dict.fromkeys(names))
+    lower_name = name.lower()
+    ending = [k for k in names if k and (lower_name.endswith("." + k.lower()) or k.lower().endswith("." + lower_name))]
     ending.sort(key=lambda k: abs(len(k) - len(name)))
-    lowered = {k.lower(): k for k in reversed(known)}
-    close = [lowered[k] for k in difflib.get_close_matches(wanted, lowered, n=count, cutoff=0.5)]
+    lowered = {k.lower(): k for k in reversed(names)}
+    close = [lowered[k] for k in difflib.get_close_matches(lower_name, lowered, n=count, cutoff=0.5)]
     return list(dict.fromkeys(ending + close))[:count]
 
 
-def suggestion(name: str, known: Iterable[str]) -> str:
+def suggestion(name: str, names: Iterable[str]) -> str:
     """Return ``" Did you mean a, b or c?"``, or nothing where no known name is near."""
-    close = nearest(name, known)
+    close = nearest(name, names)
     if not close:
         return ""
     *first, last = close

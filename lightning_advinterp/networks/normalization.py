@@ -71,12 +71,12 @@ def _numbers(argument: str, values: Channels | Sequence[float]) -> tuple[float, 
 
 
 def choose_normalization(
-    said: Statistics | None, stated: Normalizer | None, recipe: Recipe, channels: int, origin: str
+    statistics: Statistics | None, stated: Normalizer | None, recipe: Recipe, channels: int, origin: str
 ) -> Normalization:
     """Return how images are normalised.
 
     Args:
-        said: by the user.
+        statistics: by the user.
         stated: by the weights' file.
         recipe: of the architecture or of its named weights.
         channels: of the network's input.
@@ -86,10 +86,10 @@ def choose_normalization(
         ValueError: if the numbers of values and channels differ.
     """
     names = "" if stated is None else " and ".join(stated.names)
-    if said is not None:
+    if statistics is not None:
         return Normalization(
-            spread(said[0], channels, "mean"),
-            spread(said[1], channels, "std"),
+            spread(statistics[0], channels, "mean"),
+            spread(statistics[1], channels, "std"),
             f"as given{f', not {names} of the file' if names else ''}",
         )
     if stated is not None:

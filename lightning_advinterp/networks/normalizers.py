@@ -51,24 +51,27 @@ def spread(values: tuple[float, ...], channels: int, name: str) -> tuple[float, 
     return values
 
 
-def find_normalizer(said: Mapping[str, Any], source: str) -> Normalizer | None:
+def find_normalizer(entries: Mapping[str, Any], source: str) -> Normalizer | None:
     """Return the normaliser among named values, or None.
 
     Args:
-        said: numbers, lists of numbers or small tensors, by dotted names.
+        entries: numbers, lists of numbers or small tensors, by dotted names.
         source: what an error calls the file.
 
     Raises:
         ValueError: if there are several that differ, or one whose values are none.
     """
-    found = [_read(mean, deviation, said, source) for mean, deviation in _pairs(said)]
-    if not found:
+    normalizers = [_read(mean, deviation, entries, source) for mean, deviation in _pairs(entries)]
+    if not normalizers:
         return None
-    differing = [one for one in found if not _close(one, found[0])]
+    differing = [normalizer for normalizer in normalizers if not _close(normalizer, normalizers[0])]
     if differing:
-        named = "; ".join(f"{' and '.join(one.names)}: {one.mean}, {one.std}" for one in (found[0], *differing))
+        named = "; ".join(
+            f"{' and '.join(normalizer.names)}: {normalizer.mean}, {normalizer.std}"
+            for normalizer in (normalizers[0], *differing)
+        )
         raise ValueError(f"weights: {source} names several normalisers ({named}); say which: give mean and std.")
-    return found[0]
+    return normalizers[0]
 
 
 def suspects(tensors: Mapping[str, Tensor]) -> list[str]:
@@ -80,10 +83,10 @@ def suspects(tensors: Mapping[str, Tensor]) -> list[str]:
     ]
 
 
-def _pairs(said: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _pairs(entries: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     """Yield the names of a mean and its deviation: the same place and name but for the word."""
-    deviations = {_place(name, (*_DEVIATIONS, *_VARIANCES)): name for name in said}
-    for name, value in said.items():
+    deviations = {_place(name, (*_DEVIATIONS, *_VARIANCES)): name for name in entries}
+    for name, value in entries.items():
         place = _place(name, _MEANS)
         partner = deviations.get(place) if place is not None else None
         if partner is None or "running" in name:
@@ -101,8 +104,8 @@ def _place(name: str, words: tuple[str, ...]) -> tuple[str, tuple[str, ...]] | N
     return parent, tuple(part for part in parts if part not in words)
 
 
-def _read(mean: str, deviation: str, said: Mapping[str, Any], source: str) -> Normalizer:
-    means, deviations = _numbers(said[mean]), _numbers(said[deviation])
+def _read(mean: str, deviation: str, entries: Mapping[str, Any], source: str) -> Normalizer:
+    means, deviations = _numbers(entries[mean]), _numbers(entries[deviation])
     if _place(deviation, _VARIANCES) is not None:
         deviations = deviations.sqrt()
     if not bool(torch.isfinite(torch.cat((means, deviations))).all()) or not bool((deviations > 0).all()):
@@ -133,8 +136,8 @@ def _numbers(value: Any) -> Tensor:
     )
 
 
-def _close(one: Normalizer, other: Normalizer) -> bool:
-    pairs = ((one.mean, other.mean), (one.std, other.std))
+def _close(first: Normalizer, second: Normalizer) -> bool:
+    pairs = ((first.mean, second.mean), (first.std, second.std))
     return all(
         len({len(a), len(b), 1}) <= 2
         and bool(torch.allclose(torch.tensor(a, dtype=torch.double), torch.tensor(b, dtype=torch.double), atol=1e-6))

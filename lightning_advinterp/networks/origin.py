@@ -35,8 +35,8 @@ class Origin:
 
     def lines(self, mean: Sequence[float], std: Sequence[float], input_size: int) -> list[str]:
         """Return what is printed of it, with the network's own settings."""
-        taken = f", its set {self.weights_set!r}" if self.other_sets else ""
-        first = f"weights        {self.weights or 'random'}{taken}"
+        set_name = f", its set {self.weights_set!r}" if self.other_sets else ""
+        first = f"weights        {self.weights or 'random'}{set_name}"
         if self.other_sets:
             first += f" (also there: {_some(self.other_sets)}; choose by weights_set)"
         none = not any(mean) and all(value == 1 for value in std)

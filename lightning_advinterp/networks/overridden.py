@@ -33,8 +33,8 @@ def without_foreign_stem(args: Sequence[str], section: str = "") -> list[str]:
         if "stem" in layer:
             stem, meant_for = layer["stem"], network
     flagged = f"--{section}stem"
-    said = any(arg == flagged or arg.startswith(f"{flagged}=") for arg in args)
-    if stem is None or said or network is None or network == meant_for or takes_stem(network):
+    present = any(arg == flagged or arg.startswith(f"{flagged}=") for arg in args)
+    if stem is None or present or network is None or network == meant_for or takes_stem(network):
         return list(args)
     _log.warning(
         "%sstem: %s was set for %s and does not suit %s; left out.", section, stem, meant_for or "the default", network

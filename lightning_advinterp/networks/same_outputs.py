@@ -10,34 +10,34 @@ from lightning_advinterp.taxonomy.wnid import wnid_in
 _SEPARATORS = re.compile(r"[\s_\-./]+")
 
 
-def differing_output(one: Origin, other: Origin) -> str:
+def differing_output(first: Origin, second: Origin) -> str:
     """Return the first output that means another class, in words; empty where all agree or a network's are unknown.
 
     Spellings do not matter, and of an output's name and wnid one need be the same.
     """
-    if not one.classes or not other.classes:
+    if not first.classes or not second.classes:
         return ""
-    if len(one.classes) != len(other.classes):
-        return f"{len(one.classes)} outputs and {len(other.classes)}"
-    for place, (first, second) in enumerate(zip(_spellings(one), _spellings(other), strict=True)):
-        if not first & second:
-            return f"output {place} is {_label(one, place)!r} and {_label(other, place)!r}"
+    if len(first.classes) != len(second.classes):
+        return f"{len(first.classes)} outputs and {len(second.classes)}"
+    for place, (spelt, other_spelt) in enumerate(zip(_spellings(first), _spellings(second), strict=True)):
+        if not spelt & other_spelt:
+            return f"output {place} is {_label(first, place)!r} and {_label(second, place)!r}"
     return ""
 
 
-def require_same_outputs(one: Origin, other: Origin, what: str, remedy: str) -> None:
+def require_same_outputs(first: Origin, second: Origin, what: str, remedy: str) -> None:
     """Refuse two networks, or a network and a data set, whose outputs mean different classes.
 
     Args:
-        one: of the first.
-        other: of the second.
+        first: of one network.
+        second: of another network, or of the data.
         what: the two, for the message.
         remedy: what can be done.
 
     Raises:
         ValueError: naming the first output that differs.
     """
-    difference = differing_output(one, other)
+    difference = differing_output(first, second)
     if difference:
         raise ValueError(f"{what} have other classes: {difference}; {remedy}.")
 

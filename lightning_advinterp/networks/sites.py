@@ -61,14 +61,14 @@ def check_layers(backbone: nn.Module, layers: Iterable[str]) -> None:
     Raises:
         ValueError: naming the first unknown layer and the nearest ones that exist.
     """
-    known = layer_names(backbone)
-    present = set(known)
+    available = layer_names(backbone)
+    present = set(available)
     for layer in layers:
         path = parse_layer(layer).path
         if path not in present:
             raise ValueError(
                 f"layer must be a module path of {type(backbone).__name__}, got {layer!r}."
-                f"{suggestion(path, known) or f' Its outermost layers are {_outermost(backbone)}.'}"
+                f"{suggestion(path, available) or f' Its outermost layers are {_outermost(backbone)}.'}"
             )
 
 
@@ -131,8 +131,8 @@ class Site:
             if values is None or reader.layer not in reader.record.wanted:
                 continue
             if reader.call is None or reader.call == call:
-                kept = inputs[0] if reader.side == "input" else output
-                values[reader.layer] = _as_tensor(kept, reader.layer)
+                value = inputs[0] if reader.side == "input" else output
+                values[reader.layer] = _as_tensor(value, reader.layer)
                 copied = copied or reader.side == "output"
         return output.clone() if copied else output
 
@@ -173,7 +173,7 @@ class Board:
     def remove(self, edits: Sequence[Edit], readers: Sequence[Reader], record: Record) -> None:
         """Take edits, readers and a record away, and with the last of a site its hook."""
         gone = {id(part) for part in (*edits, *readers, record)}
-        self.records = [kept for kept in self.records if id(kept) not in gone]
+        self.records = [remaining for remaining in self.records if id(remaining) not in gone]
         for path, site in list(self.sites.items()):
             site.edits = [edit for edit in site.edits if id(edit) not in gone]
             site.readers = [reader for reader in site.readers if id(reader) not in gone]

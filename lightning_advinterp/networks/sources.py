@@ -41,8 +41,8 @@ def find_source(name: str) -> Source:
         return TorchvisionSource(name)
     if "." in name:
         return ClassSource(name)
-    known = [*torchvision_names(), *cifar_names()]
-    close = f" timm has it: timm/{name}." if name in _timm_names() else suggestion(name, known)
+    names = [*torchvision_names(), *cifar_names()]
+    close = f" timm has it: timm/{name}." if name in _timm_names() else suggestion(name, names)
     raise ValueError(
         f"name must be a classifier of torchvision, timm/NAME, hf-hub:ORG/NAME, robustbench:NAME, one of "
         f"{', '.join(cifar_names())}, or a class path package.module.Class, got {name!r}.{close}"
@@ -129,13 +129,13 @@ class TorchvisionSource:
 
     def _entry(self, weights: str) -> Any:
         available = models.get_model_weights(self.name)  # type: ignore[attr-defined]
-        wanted = "DEFAULT" if weights == "pretrained" else weights.removeprefix(f"{available.__name__}.")
-        if wanted not in available.__members__:
+        member = "DEFAULT" if weights == "pretrained" else weights.removeprefix(f"{available.__name__}.")
+        if member not in available.__members__:
             raise ValueError(
                 f"weights must be one of {', '.join(available.__members__)} or pretrained for {self.name}, "
                 f"or an existing file, got {weights!r}."
             )
-        return available[wanted]
+        return available[member]
 
 
 class TimmSource:
@@ -151,7 +151,7 @@ class TimmSource:
         if not timm.is_model(architecture):
             raise ValueError(
                 f"name must be timm/NAME with a name of timm.list_models(), got {name!r}."
-                f"{suggestion(name, [f'timm/{known}' for known in _timm_names()])}"
+                f"{suggestion(name, [f'timm/{timm_name}' for timm_name in _timm_names()])}"
             )
         tags = timm.list_models(f"{architecture}.*", pretrained=True)
         if "." in self.model and self.model not in tags:
@@ -239,19 +239,19 @@ class ClassSource:
         self.name = name
         module, _, attribute = name.rpartition(".")
         try:
-            found = getattr(importlib.import_module(module), attribute, None)
+            kind = getattr(importlib.import_module(module), attribute, None)
         except (ImportError, ValueError) as error:
             raise ValueError(
                 f"name must be a class path that can be imported, got {name!r} ({error}); is its folder on "
                 f"PYTHONPATH?{suggestion(name, [*torchvision_names(), *cifar_names()])}"
             ) from error
-        if not (isinstance(found, type) and issubclass(found, nn.Module)):
+        if not (isinstance(kind, type) and issubclass(kind, nn.Module)):
             close = suggestion(attribute, _module_classes(vars(importlib.import_module(module)).items()))
             raise ValueError(
                 f"name must be the path of a subclass of torch.nn.Module, {name!r} is "
-                f"{'missing' if found is None else type(found).__name__}.{close}"
+                f"{'missing' if kind is None else type(kind).__name__}.{close}"
             )
-        self.network_class: type[nn.Module] = found
+        self.network_class: type[nn.Module] = kind
 
     def recipe(self, weights: str | None) -> Recipe:
         """See :class:`Source`."""

@@ -83,14 +83,14 @@ def synchronize_batch_norm(network: nn.Module) -> None:
         ValueError: if a layer derived from BatchNorm computes by itself (timm's BatchNorm with an activation): torch's
             own conversion would drop what it adds.
     """
-    found = [(name, module) for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
-    own = [f"{name} ({type(module).__name__})" for name, module in found if not _is_plain(module)]
-    if own:
+    layers = [(name, module) for name, module in network.named_modules() if isinstance(module, _BatchNorm)]
+    special = [f"{name} ({type(module).__name__})" for name, module in layers if not _is_plain(module)]
+    if special:
         raise ValueError(
-            f"sync_batchnorm must stay false for this network: {', '.join(own[:3])} of its {len(found)} BatchNorm "
+            f"sync_batchnorm must stay false for this network: {', '.join(special[:3])} of its {len(layers)} BatchNorm "
             "layers compute by themselves and cannot be synchronised."
         )
-    for _, module in found:
+    for _, module in layers:
         if not isinstance(module, SyncBatchNorm):
             module._own_class = type(module)  # type: ignore[assignment]
             module.__class__ = SyncBatchNorm
@@ -100,9 +100,9 @@ def desynchronize_batch_norm(network: nn.Module) -> None:
     """Undo :func:`synchronize_batch_norm`."""
     for module in network.modules():
         if isinstance(module, SyncBatchNorm):
-            own = module._own_class
+            kind = module._own_class
             del module._own_class
-            module.__class__ = own  # type: ignore[assignment]
+            module.__class__ = kind  # type: ignore[assignment]
 
 
 def is_synchronized(network: nn.Module) -> bool:

@@ -104,17 +104,17 @@ def _replacing(layer: str, change: Replacement) -> Callable[[Tensor], Tensor]:
 
 
 def _ablating(layer: str, units: Sequence[int]) -> Callable[[Tensor], Tensor]:
-    wanted = sorted({int(channel) for channel in units})
+    removed = sorted({int(channel) for channel in units})
 
     def ablated(output: Tensor) -> Tensor:
         channels = output.shape[1] if output.dim() > 1 else 0
-        if wanted and not 0 <= wanted[0] <= wanted[-1] < channels:
+        if removed and not 0 <= removed[0] <= removed[-1] < channels:
             raise ValueError(
-                f"ablate: layer {layer!r} has {channels} channels, counted from 0, got {wanted}; "
+                f"ablate: layer {layer!r} has {channels} channels, counted from 0, got {removed}; "
                 f"its output is {tuple(output.shape)}."
             )
         keep = torch.ones(channels, dtype=torch.bool, device=output.device)
-        keep[wanted] = False
+        keep[removed] = False
         return output.where(keep.view(-1, *[1] * (output.dim() - 2)), output.new_zeros(()))
 
     return ablated

@@ -67,18 +67,18 @@ def _finite(tensor: Tensor) -> bool:
 
 def _of_another_kind(tensors: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> Iterator[tuple[str, str]]:
     for name, tensor in tensors.items():
-        own = expected[name]
+        target = expected[name]
         if tensor.device.type == "meta":
             yield name, "no values (it lies on the device meta)"
         elif tensor.is_quantized or tensor.layout is not torch.strided:
             yield name, "quantised values" if tensor.is_quantized else "sparse values"
-        elif own.is_floating_point() != tensor.is_floating_point() and not _counts(tensor, own):
+        elif target.is_floating_point() != tensor.is_floating_point() and not _counts(tensor, target):
             yield name, f"values of type {str(tensor.dtype).removeprefix('torch.')}"
 
 
-def _counts(tensor: Tensor, own: Tensor) -> bool:
+def _counts(tensor: Tensor, target: Tensor) -> bool:
     """Whether a float tensor holds whole numbers for a network's own: some programs count batches in floats."""
-    return tensor.is_floating_point() and not own.is_complex() and bool((tensor == tensor.round()).all())
+    return tensor.is_floating_point() and not target.is_complex() and bool((tensor == tensor.round()).all())
 
 
 def listed(wrong: Mapping[str, str]) -> str:

@@ -92,14 +92,14 @@ def _timm_marks(backbone: nn.Module) -> tuple[tuple[type, ...], tuple[Callable[.
 
 def ancestors(node: fx.Node, stop: frozenset[fx.Node] = frozenset()) -> set[fx.Node]:
     """Return all nodes on which ``node`` depends, itself included, not going through ``stop``."""
-    found: set[fx.Node] = set()
+    nodes: set[fx.Node] = set()
     waiting = [node]
     while waiting:
         current = waiting.pop()
-        if current not in found and current not in stop:
-            found.add(current)
+        if current not in nodes and current not in stop:
+            nodes.add(current)
             waiting.extend(current.all_input_nodes)
-    return found
+    return nodes
 
 
 def output_node(graph: fx.Graph) -> fx.Node:

@@ -73,12 +73,12 @@ def _logits(network: Network, x: Tensor, remedy: str) -> Tensor:
 def _pass_back(network: Network, logits: Tensor, x: Tensor, gradient: bool) -> None:
     inputs = [x] if gradient else [parameter for parameter in network.parameters() if parameter.requires_grad]
     try:
-        found = (
+        gradients = (
             torch.autograd.grad(logits.float().sum(), inputs, allow_unused=True) if logits.requires_grad else (None,)
         )
     except RuntimeError as error:
         raise ValueError(f"network: no gradient passes through {network.name}: {first_line(error)}.") from error
-    if all(part is None for part in found):
+    if all(part is None for part in gradients):
         raise ValueError(
             f"network: {network.name} passes no gradient to its images (it detaches them, or computes under "
             "torch.no_grad); what climbs gradients cannot work on it. Take attacks without gradients (square, "

@@ -69,32 +69,40 @@ def find_sets(content: Mapping[Any, Any], expected: Collection[str]) -> list[Wei
         content: of a file.
         expected: the network's keys. BatchNorm's counters, which old files lack, need not be there.
     """
-    found: list[WeightSet] = []
+    sets: list[WeightSet] = []
     for container, tensors in dictionaries(content):
-        found += _sets_in(container, tensors, set(expected))
-    fewest = min((one.missing for one in found), default=0)
-    return sorted((one for one in found if one.missing == fewest), key=lambda one: one.rank)
+        sets += _sets_in(container, tensors, set(expected))
+    fewest = min((candidate.missing for candidate in sets), default=0)
+    return sorted(
+        (candidate for candidate in sets if candidate.missing == fewest), key=lambda candidate: candidate.rank
+    )
 
 
-def choose_set(sets: list[WeightSet], source: str, wanted: str | None = None) -> WeightSet:
+def choose_set(sets: list[WeightSet], source: str, set_name: str | None = None) -> WeightSet:
     """Return the set that is meant: the one of the name that is asked for, else the first.
 
     Args:
         sets: of one file, in order.
         source: what an error calls the file.
-        wanted: a set's name, or a part of one name alone.
+        set_name: a set's name, or a part of one name alone.
 
     Raises:
         ValueError: if none or several are called so, or if nothing says which of several is meant.
     """
-    names = ", ".join(repr(one.name) for one in sets)
-    if wanted is not None:
-        called = [one for one in sets if one.name == wanted] or [one for one in sets if wanted in one.name]
+    names = ", ".join(repr(candidate.name) for candidate in sets)
+    if set_name is not None:
+        called = [candidate for candidate in sets if candidate.name == set_name] or [
+            candidate for candidate in sets if set_name in candidate.name
+        ]
         if len(called) != 1:
-            raise ValueError(f"weights_set must name one of the sets in {source}, {names}, got {wanted!r}.")
+            raise ValueError(f"weights_set must name one of the sets in {source}, {names}, got {set_name!r}.")
         return called[0]
     first = sets[0]
-    rivals = [one for one in sets if one.missing == 0 and one.rank == first.rank and not _equal(one, first)]
+    rivals = [
+        candidate
+        for candidate in sets
+        if candidate.missing == 0 and candidate.rank == first.rank and not _equal(candidate, first)
+    ]
     if rivals:
         raise ValueError(
             f"weights: {source} holds several sets that fit, {names}, and none is called an average of another; say "
@@ -103,9 +111,9 @@ def choose_set(sets: list[WeightSet], source: str, wanted: str | None = None) ->
     return first
 
 
-def _equal(one: WeightSet, other: WeightSet) -> bool:
+def _equal(first: WeightSet, second: WeightSet) -> bool:
     # By their bytes: NaN is not equal to itself, and some kinds of tensors cannot be compared.
-    return one is other or tensor_digest(one.tensors) == tensor_digest(other.tensors)
+    return first is second or tensor_digest(first.tensors) == tensor_digest(second.tensors)
 
 
 def dictionaries(content: Mapping[Any, Any], path: str = "", depth: int = 0) -> Iterator[tuple[str, dict[str, Tensor]]]:
@@ -121,9 +129,9 @@ def dictionaries(content: Mapping[Any, Any], path: str = "", depth: int = 0) -> 
 def _sets_in(container: str, tensors: Mapping[str, Tensor], expected: set[str]) -> list[WeightSet]:
     """Return the sets of one dictionary: whole ones under every prefix, else the one that lacks least."""
     required = {key for key in expected if not key.endswith("num_batches_tracked")}
-    known = {part for key in expected for part in key.split(".")}
+    parts = {part for key in expected for part in key.split(".")}
     today: Mapping[str, Tensor] = {todays_densenet(key): value for key, value in tensors.items()}
-    inner = {_without_inner_wrappers(key, known): value for key, value in tensors.items()}
+    inner = {_without_inner_wrappers(key, parts): value for key, value in tensors.items()}
     best: tuple[int, Mapping[str, Tensor], list[str]] = (len(required), today, [])
     for keys in (today, inner):
         if len(keys) < len(tensors):  # two of them would get one name
@@ -140,14 +148,16 @@ def _sets_in(container: str, tensors: Mapping[str, Tensor], expected: set[str]) 
 def _set_under(
     prefix: str, prefixes: list[str], container: str, keys: Mapping[str, Tensor], missing: int, expected: set[str]
 ) -> WeightSet:
-    others = tuple(other for other in prefixes if other.startswith(prefix) and other != prefix)
-    own = {key: value for key, value in keys.items() if key.startswith(prefix) and not key.startswith(others)}
+    longer = tuple(
+        longer_prefix for longer_prefix in prefixes if longer_prefix.startswith(prefix) and longer_prefix != prefix
+    )
+    tensors_below = {key: value for key, value in keys.items() if key.startswith(prefix) and not key.startswith(longer)}
     return WeightSet(
         ":".join(part for part in (container, prefix) if part),
         container,
         prefix,
-        {key.removeprefix(prefix): full_precision(value) for key, value in own.items()},
-        {key: value for key, value in keys.items() if key not in own},
+        {key.removeprefix(prefix): full_precision(value) for key, value in tensors_below.items()},
+        {key: value for key, value in keys.items() if key not in tensors_below},
         frozenset(prefix + key for key in expected if prefix + key in keys),
         missing,
     )
@@ -163,13 +173,13 @@ def _prefixes(key: str, required: Collection[str]) -> Iterator[str]:
         start = dot + 1 if dot >= 0 else -1
 
 
-def _without_inner_wrappers(key: str, known: Collection[str]) -> str:
+def _without_inner_wrappers(key: str, names: Collection[str]) -> str:
     """Take out names that the network does not have, but for those in front (DataParallel around a part of it)."""
     parts = todays_densenet(key).split(".")
     if "parametrizations" in parts:  # a weight before its parametrisation is not the weight
         return key
-    front = next((place for place, part in enumerate(parts) if part in known), len(parts))
-    return ".".join([*parts[:front], *(part for part in parts[front:] if part in known)])
+    front = next((place for place, part in enumerate(parts) if part in names), len(parts))
+    return ".".join([*parts[:front], *(part for part in parts[front:] if part in names)])
 
 
 def todays_densenet(key: str) -> str:

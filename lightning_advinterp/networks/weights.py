@@ -69,8 +69,8 @@ def read_content(path: Path) -> Mapping[Any, Any]:
     content = read_tensor_file(path, what="weights")
     if isinstance(content, Mapping) and any(True for _ in dictionaries(content)):
         return content
-    found = sorted(map(str, content))[:_SHOWN] if isinstance(content, Mapping) else type(content).__name__
-    raise ValueError(f"weights: {path} holds no tensors by name; found {found}.")
+    shown = sorted(map(str, content))[:_SHOWN] if isinstance(content, Mapping) else type(content).__name__
+    raise ValueError(f"weights: {path} holds no tensors by name; found {shown}.")
 
 
 def rename(content: Mapping[str, Any], source: str, expected: Collection[str] | None = None) -> dict[str, Tensor]:
@@ -83,7 +83,7 @@ def rename(content: Mapping[str, Any], source: str, expected: Collection[str] | 
     """
     if expected is not None:
         return _without_others(choose_set(find_sets(content, expected), source), source)
-    _, tensors = max(dictionaries(content), key=lambda one: (len(one[1]), -place_of(one[0])))
+    _, tensors = max(dictionaries(content), key=lambda entry: (len(entry[1]), -place_of(entry[0])))
     full = {_without_wrappers(todays_densenet(key)): full_precision(value) for key, value in tensors.items()}
     prefix = next((prefix for prefix in _PREFIXES if all(key.startswith(prefix) for key in full)), "")
     return {key.removeprefix(prefix): value for key, value in full.items()}
@@ -113,14 +113,14 @@ def load_into(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str, *
     Raises:
         ValueError: listing the first missing keys, unexpected keys and differing shapes.
     """
-    own = backbone.state_dict()
+    state = backbone.state_dict()
     used = {key: value for key, value in tensors.items() if key not in fresh}
-    missing = [key for key in own if key not in used and key not in fresh and not _is_counter(key)]
-    unexpected = [key for key in used if key not in own]
+    missing = [key for key in state if key not in used and key not in fresh and not _is_counter(key)]
+    unexpected = [key for key in used if key not in state]
     shapes = [
-        f"{key} is {tuple(value.shape)}, the network has {tuple(own[key].shape)}"
+        f"{key} is {tuple(value.shape)}, the network has {tuple(state[key].shape)}"
         for key, value in used.items()
-        if key in own and value.shape != own[key].shape
+        if key in state and value.shape != state[key].shape
     ]
     if missing or unexpected or shapes:
         problems = "; ".join(
@@ -136,9 +136,9 @@ def load_into(backbone: nn.Module, tensors: Mapping[str, Tensor], source: str, *
             f"weights: {source} does not fit {type(backbone).__name__}: {problems}. "
             "Give the architecture (name, stem, options) for which the weights were made."
         )
-    check_tensors({key: value for key, value in used.items() if key in own}, own, source)
-    own.update(used)  # keeps the versions that the modules wrote beside their tensors (MNASNet needs its own)
-    backbone.load_state_dict(own)
+    check_tensors({key: value for key, value in used.items() if key in state}, state, source)
+    state.update(used)  # keeps the versions that the modules wrote beside their tensors (MNASNet needs its own)
+    backbone.load_state_dict(state)
 
 
 def _is_counter(key: str) -> bool:

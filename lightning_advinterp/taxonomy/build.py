@@ -28,14 +28,14 @@ def build_table(classes: Sequence[str]) -> str:
         CSV with the columns ``wnid, name, parents, class`` (parents separated by spaces, class 0 or 1), sorted.
     """
     nouns = all_nouns()
-    kept = set(nouns.closure(classes).parents)
+    closure = set(nouns.closure(classes).parents)
     neighbours: dict[str, list[str]] = {node: list(parents) for node, parents in nouns.parents.items()}
     for node, parents in nouns.parents.items():
         for parent in parents:
             neighbours[parent].append(node)
-    needed = set(kept)
+    needed = set(closure)
     for source in classes:
-        came = _shortest_ways(neighbours, source, kept)
+        came = _shortest_ways(neighbours, source, closure)
         for target in classes:
             node = target
             while node != source:
@@ -56,14 +56,14 @@ def _shortest_ways(neighbours: dict[str, list[str]], source: str, preferred: set
     cost = {source: (0, 0)}
     queue = deque([source])
     while queue:
-        here = queue.popleft()
-        step, strange = cost[here][0] + 1, cost[here][1]
-        for node in neighbours[here]:
+        current = queue.popleft()
+        step, strange = cost[current][0] + 1, cost[current][1]
+        for node in neighbours[current]:
             price = (step, strange + (node not in preferred))
             if node not in cost:
                 queue.append(node)
             if node not in cost or price < cost[node]:
-                came[node], cost[node] = here, price
+                came[node], cost[node] = current, price
     return came
 
 

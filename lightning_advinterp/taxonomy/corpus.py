@@ -63,10 +63,10 @@ def synset(wnid: str) -> Any:
     """
     with warnings.catch_warnings():  # nltk warns and returns None
         warnings.simplefilter("ignore")
-        found = corpus().synset_from_pos_and_offset("n", int(wnid[1:]))
-    if found is None:
+        synset_of_offset = corpus().synset_from_pos_and_offset("n", int(wnid[1:]))
+    if synset_of_offset is None:
         raise ValueError(f"wnid must be a noun of WordNet {VERSION} (n and the synset's offset), got {wnid!r}.")
-    return found
+    return synset_of_offset
 
 
 def senses(name: str) -> list[Sense]:
@@ -76,9 +76,11 @@ def senses(name: str) -> list[Sense]:
     Separators do not matter, nor does a number in front (``017.Great_Crested-Grebe``).
     """
     for spelling in _spellings(name.strip()):
-        if found := corpus().synsets(spelling, pos="n"):
-            found = sorted(found, key=lambda synset: bool(synset.instance_hypernyms()))  # stable: by frequency within
-            return [Sense(wnid_of(synset), _name(synset), synset.definition()) for synset in found]
+        if synsets := corpus().synsets(spelling, pos="n"):
+            synsets = sorted(
+                synsets, key=lambda synset: bool(synset.instance_hypernyms())
+            )  # stable: by frequency within
+            return [Sense(wnid_of(synset), _name(synset), synset.definition()) for synset in synsets]
     return []
 
 
@@ -106,11 +108,11 @@ def _taxonomy(synsets: Iterable[Any]) -> Taxonomy:
     names: dict[str, str] = {}
     stack = list(synsets)
     while stack:
-        one = stack.pop()
-        wnid = wnid_of(one)
+        synset = stack.pop()
+        wnid = wnid_of(synset)
         if wnid not in parents:
-            above = [*one.hypernyms(), *one.instance_hypernyms()]
-            parents[wnid], names[wnid] = tuple(sorted(map(wnid_of, above))), _name(one)
+            above = [*synset.hypernyms(), *synset.instance_hypernyms()]
+            parents[wnid], names[wnid] = tuple(sorted(map(wnid_of, above))), _name(synset)
             stack += above
     return Taxonomy(parents, names)
 

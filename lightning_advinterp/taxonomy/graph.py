@@ -33,20 +33,20 @@ class Taxonomy:
 
     def heights(self, node: str) -> dict[str, int]:
         """Return every ancestor of ``node``, itself included, and the fewest edges up to it."""
-        found = {node: 0}
+        heights = {node: 0}
         queue = deque([node])
         while queue:
-            here = queue.popleft()
-            for parent in self.parents[here]:
-                if parent not in found:
-                    found[parent] = found[here] + 1
+            current = queue.popleft()
+            for parent in self.parents[current]:
+                if parent not in heights:
+                    heights[parent] = heights[current] + 1
                     queue.append(parent)
-        return found
+        return heights
 
     def closure(self, nodes: Iterable[str]) -> "Taxonomy":
         """Return the part that consists of ``nodes`` and their ancestors."""
-        kept = {ancestor for node in nodes for ancestor in self.heights(node)}
-        return Taxonomy({node: parents for node, parents in self.parents.items() if node in kept}, self.names)
+        ancestors = {ancestor for node in nodes for ancestor in self.heights(node)}
+        return Taxonomy({node: parents for node, parents in self.parents.items() if node in ancestors}, self.names)
 
 
 def common_ancestor_distances(taxonomy: Taxonomy, nodes: Sequence[str]) -> Distances:
@@ -62,11 +62,11 @@ def common_ancestor_distances(taxonomy: Taxonomy, nodes: Sequence[str]) -> Dista
     heights = [taxonomy.heights(node) for node in nodes]
     column = {ancestor: place for place, ancestor in enumerate(dict.fromkeys(a for h in heights for a in h))}
     up = np.full((len(nodes), len(column)), np.inf)
-    for row, found in enumerate(heights):
-        up[row, [column[ancestor] for ancestor in found]] = list(found.values())
+    for row, ancestors in enumerate(heights):
+        up[row, [column[ancestor] for ancestor in ancestors]] = list(ancestors.values())
     result = np.empty((len(nodes), len(nodes)))
-    for row, found in enumerate(heights):  # a node has about a dozen ancestors: far fewer than all of them
-        places = [column[ancestor] for ancestor in found]
+    for row, ancestors in enumerate(heights):  # a node has about a dozen ancestors: far fewer than all of them
+        places = [column[ancestor] for ancestor in ancestors]
         result[row] = (up[:, places] + up[row, places]).min(axis=1)
     return result
 
@@ -84,8 +84,8 @@ def undirected_distances(taxonomy: Taxonomy, nodes: Sequence[str]) -> Distances:
     links = np.ones(len(rows)), (rows, columns)
     graph = sparse.csr_array(links, shape=(len(place), len(place)))  # type: ignore[no-untyped-call]
     chosen = [place[node] for node in nodes]
-    found: Distances = shortest_path(graph, directed=False, unweighted=True, indices=chosen)
-    return found[:, chosen]
+    distances: Distances = shortest_path(graph, directed=False, unweighted=True, indices=chosen)
+    return distances[:, chosen]
 
 
 def contract(taxonomy: Taxonomy, nodes: Sequence[str]) -> Taxonomy:

@@ -107,8 +107,8 @@ def read_distances(path: str | Path, classes: list[str]) -> Distances:
     columns, *lines = _fields(path)
     for number, row in enumerate(lines, start=2):
         if len(row) > len(columns):  # a comma in a number shifts all that follow
-            wanted = f"expected {len(columns)} fields as in the header"
-            raise ValueError(f"{path}, row {number} ({row[0]!r}): {wanted}, got {len(row)}.")
+            expected = f"expected {len(columns)} fields as in the header"
+            raise ValueError(f"{path}, row {number} ({row[0]!r}): {expected}, got {len(row)}.")
     column, line = _places(path, columns[1:], "columns"), _places(path, [row[0] for row in lines], "rows")
     missing = [name for name in classes if name not in column or name not in line]
     if missing:
@@ -125,13 +125,15 @@ def _places(path: Path, names: list[str], what: str) -> dict[str, int]:
     return {name: place for place, name in enumerate(names)}
 
 
-def _number(path: Path, row: list[str], column: int, one: str, other: str) -> float:
+def _number(path: Path, row: list[str], column: int, row_name: str, column_name: str) -> float:
     text = row[column] if column < len(row) else ""
     try:
         return float(text.replace("_", "no number"))  # Python reads 1_0 as 10
     except ValueError:
-        found = repr(text[:40]) if text else "nothing"
-        raise ValueError(f"{path}: the distance of {one!r} and {other!r} must be a number, got {found}.") from None
+        shown = repr(text[:40]) if text else "nothing"
+        raise ValueError(
+            f"{path}: the distance of {row_name!r} and {column_name!r} must be a number, got {shown}."
+        ) from None
 
 
 def _read_array(path: Path, count: int) -> Distances:
@@ -156,7 +158,7 @@ def _read_array(path: Path, count: int) -> Distances:
     return values
 
 
-def check_distances(given: Any, count: int, source: str, classes: Sequence[str] = ()) -> Distances:
+def check_distances(entries: Any, count: int, source: str, classes: Sequence[str] = ()) -> Distances:
     """Refuse a matrix that does not hold distances of ``count`` classes.
 
     Rounding (1e-9 of the largest) is no asymmetry, and is evened out; infinite distances are some.
@@ -164,7 +166,7 @@ def check_distances(given: Any, count: int, source: str, classes: Sequence[str] 
     Raises:
         ValueError: naming what is wrong.
     """
-    array = np.asarray(given)
+    array = np.asarray(entries)
     if array.shape != (count, count):
         raise ValueError(f"{source}: expected distances of {count} classes, [{count}, {count}], got {array.shape}.")
     if array.dtype.kind not in "biuf":
@@ -175,11 +177,11 @@ def check_distances(given: Any, count: int, source: str, classes: Sequence[str] 
     unlike = ~(np.isclose(values, values.T, rtol=0, atol=rounding))
     wrong = np.isnan(values) | (values < -rounding) | unlike | (np.eye(count, dtype=bool) & (np.abs(values) > rounding))
     if wrong.any():
-        one, other = (int(place) for place in np.argwhere(wrong)[0])
-        names = f"{classes[one]!r} and {classes[other]!r}" if classes else f"classes {one} and {other}"
+        row, column = (int(place) for place in np.argwhere(wrong)[0])
+        names = f"{classes[row]!r} and {classes[column]!r}" if classes else f"classes {row} and {column}"
         raise ValueError(
             f"{source}: distances are symmetric, 0 on the diagonal and never negative; that of {names} is "
-            f"{values[one, other]:g} one way and {values[other, one]:g} the other."
+            f"{values[row, column]:g} one way and {values[column, row]:g} the other."
         )
     if (values == values.T).all() and (values >= 0).all() and (np.diag(values) == 0).all():
         return values

@@ -52,8 +52,8 @@ class Guess(NamedTuple):
     def __str__(self) -> str:
         if not self.senses:
             return f"{self.name!r}: not in WordNet"
-        first, *others = self.senses
-        more = ", ".join(f"{one.wnid} ({one.gloss})" for one in others)
+        first, *alternatives = self.senses
+        more = ", ".join(f"{sense.wnid} ({sense.gloss})" for sense in alternatives)
         return f"{self.name!r}: {first.wnid}, {first.gloss}" + (f"; other senses: {more}" if more else "")
 
 
@@ -96,17 +96,17 @@ def resolve_classes(
         UnconfirmedGuess: if names are left that were only guessed, or are not in WordNet at all.
         LookupError: if a name must be looked up and nltk has no WordNet.
     """
-    found = {name: (wnids or {}).get(name) or wnid_in(name) for name in classes}
+    resolved = {name: (wnids or {}).get(name) or wnid_in(name) for name in classes}
     for name, wnid in (wnids or {}).items():
         if not is_wnid(wnid):
             raise ValueError(f"wnids: {name!r} must be given as n and eight digits (like n02084071), got {wnid!r}.")
-    guesses = guess_synsets([name for name, wnid in found.items() if wnid is None])
+    guesses = guess_synsets([name for name, wnid in resolved.items() if wnid is None])
     if guesses and not (accept_guesses and all(guess.senses for guess in guesses)):
         raise UnconfirmedGuess(guesses)
     for guess in guesses:
         logger.warning("class %s", guess)
-        found[guess.name] = guess.senses[0].wnid
-    return [str(found[name]) for name in classes]
+        resolved[guess.name] = guess.senses[0].wnid
+    return [str(resolved[name]) for name in classes]
 
 
 def class_distances(
@@ -154,7 +154,7 @@ def class_distances(
         hierarchy = _read_hierarchy(Path(hierarchy), classes)
     if hierarchy is None:
         nodes = resolve_classes(classes, wnids=wnids, accept_guesses=accept_guesses)
-        taxonomy = _wordnet(nodes, whole=tree == "undirected")
+        taxonomy = _wordnet(nodes, complete=tree == "undirected")
     elif isinstance(hierarchy, Taxonomy):
         nodes, taxonomy = list(classes), hierarchy
         unknown = [node for node in nodes if node not in taxonomy.parents]
@@ -205,13 +205,13 @@ def class_similarity(distances: Tensor, sigma: float = 1.0, *, psd_project: bool
     return similarity
 
 
-def _wordnet(nodes: Sequence[str], *, whole: bool) -> Taxonomy:
+def _wordnet(nodes: Sequence[str], *, complete: bool) -> Taxonomy:
     """The shipped part of WordNet where it suffices, else nltk's: all nouns, or those above the classes."""
     shipped = shipped_taxonomy()
     # Undirected ways between other nouns of the table may lead through nouns that it lacks.
-    if all(node in (shipped_classes() if whole else shipped.parents) for node in nodes):
+    if all(node in (shipped_classes() if complete else shipped.parents) for node in nodes):
         return shipped
-    return corpus.all_nouns() if whole else corpus.nouns_above(nodes)
+    return corpus.all_nouns() if complete else corpus.nouns_above(nodes)
 
 
 def _read_hierarchy(path: Path, classes: Sequence[str]) -> Taxonomy | Distances:

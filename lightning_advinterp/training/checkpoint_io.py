@@ -47,11 +47,11 @@ class AtomicCheckpointIO(TorchCheckpointIO):
                 "(trainer.gradient_clip_val) helps, or a run of another name with a smaller model.optimizer.lr or a "
                 "longer warm-up."
             )
-        kept = self.keep.get(path.name)
+        previous = self.keep.get(path.name)
         write_atomically(
             path,
             lambda file: save_plainly(with_hashes(checkpoint), file),
-            keep=None if kept is None else path.with_name(kept),
+            keep=None if previous is None else path.with_name(previous),
         )
 
     @override
@@ -92,7 +92,7 @@ def not_finite(value: Any, name: str = "") -> str | None:
         return name if not bool(torch.isfinite(value).all()) else None
     entries = value.items() if isinstance(value, Mapping) else enumerate(value) if isinstance(value, list) else ()
     for key, entry in entries:
-        found = not_finite(entry, f"{name}.{key}".lstrip("."))
-        if found is not None:
-            return found
+        entry_name = not_finite(entry, f"{name}.{key}".lstrip("."))
+        if entry_name is not None:
+            return entry_name
     return None

@@ -60,7 +60,7 @@ def _courses_differ(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]
             for key in (*_LAID_OUT, *_phases(was))
             if key in states[0] and key in states[1] and states[0][key] != states[1][key]
         ),
-        *(difference for one, other in parts for difference in _courses_differ(one, other)),
+        *(difference for before, after in parts for difference in _courses_differ(before, after)),
     ]
 
 

@@ -91,9 +91,9 @@ class RobustClassifier(JudgedOnCleanImages):
         super().__init__()
         built: Any = network
         if not isinstance(built, Network):
-            said = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "mean": mean, "std": std}
-            said |= {"weights_set": weights_set, "new_head": new_head}
-            built = create_network(network, weights, **with_options(said, network_options))
+            settings = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "mean": mean, "std": std}
+            settings |= {"weights_set": weights_set, "new_head": new_head}
+            built = create_network(network, weights, **with_options(settings, network_options))
         self.network: Network = built
         self.objective = objective or Standard()
         self.objective.seed = seed
@@ -210,8 +210,8 @@ class RobustClassifier(JudgedOnCleanImages):
 
         The images that an attack differentiated want none of the loss.
         """
-        wanted = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        kwargs.setdefault("inputs", [*wanted, *self._backward_inputs])
+        trainable = [parameter for parameter in self.parameters() if parameter.requires_grad]
+        kwargs.setdefault("inputs", [*trainable, *self._backward_inputs])
         self._backward_inputs = ()  # they hold the last batch's memory
         loss.backward(*args, **kwargs)  # type: ignore[no-untyped-call]
 

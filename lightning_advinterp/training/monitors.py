@@ -133,13 +133,13 @@ def _check_logged(monitor: Monitor, at_epoch_end: bool, settings: Any) -> None:
         return
     attacks = settings.accuracy.attacks() if _every_epoch(settings.accuracy) else ()
     validated = [*_CLEAN, *(f"val/{name}_acc" for name in attacks)]
-    known = [*validated, "train/loss", *(_GUARD if settings.guard is not None else ()), *_TIMES]
-    if monitor.key in known and (at_epoch_end or monitor.key in validated):
+    logged = [*validated, "train/loss", *(_GUARD if settings.guard is not None else ()), *_TIMES]
+    if monitor.key in logged and (at_epoch_end or monitor.key in validated):
         return
     if kind == "time" and monitor.key.endswith("Callback"):
         return
     raise ValueError(
-        f"{monitor.owner}: {monitor.key} is not logged in every epoch; choose one of {', '.join(known)}, "
+        f"{monitor.owner}: {monitor.key} is not logged in every epoch; choose one of {', '.join(logged)}, "
         "or name that attack in accuracy.attacks, with accuracy.every_n_epochs: 1."
     )
 

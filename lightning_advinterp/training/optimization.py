@@ -124,12 +124,12 @@ class ScheduleConfig:
 
 def parameter_groups(network: nn.Module, *, decay_norm_and_bias: bool) -> list[dict[str, Any]]:
     """Split the trainable parameters into decayed weights and undecayed biases and scales (one dimension)."""
-    wanted = [parameter for parameter in network.parameters() if parameter.requires_grad]
+    trainable = [parameter for parameter in network.parameters() if parameter.requires_grad]
     if decay_norm_and_bias:
-        return [{"params": wanted}]
+        return [{"params": trainable}]
     groups: list[dict[str, Any]] = [
-        {"params": [parameter for parameter in wanted if parameter.dim() > 1]},
-        {"params": [parameter for parameter in wanted if parameter.dim() <= 1], "weight_decay": 0.0},
+        {"params": [parameter for parameter in trainable if parameter.dim() > 1]},
+        {"params": [parameter for parameter in trainable if parameter.dim() <= 1], "weight_decay": 0.0},
     ]
     return [group for group in groups if group["params"]]
 

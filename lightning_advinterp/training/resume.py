@@ -53,19 +53,19 @@ def newest(paths: Iterable[Path]) -> Start | None:
         ValueError: if there are checkpoints, but none is whole.
     """
     existing = [path for path in paths if path.exists()]
-    whole, damaged = [], []
+    intact, damaged = [], []
     for path in existing:
         try:
-            whole.append(examine(path))
+            intact.append(examine(path))
         except ValueError as error:
             damaged.append(path)
             _log.warning("%s Passed over.", error)
-    if damaged and not whole:
+    if damaged and not intact:
         raise ValueError(
             f"resume: auto, but none of {', '.join(map(str, damaged))} can be read; choose another name, or remove "
             "that folder to start anew."
         )
-    best = max(whole, key=lambda start: (start.epoch, start.batch), default=None)
+    best = max(intact, key=lambda start: (start.epoch, start.batch), default=None)
     if damaged:
         _log.warning("Falling back to the checkpoint before: %s.", best)
     return best
@@ -149,20 +149,20 @@ def check_classes(start: Start, model: RobustClassifier) -> None:
 
 def _network_differs(content: Mapping[str, Any], model: RobustClassifier) -> list[str]:
     was, now = content.get("advinterp", {}).get("network", {}), model.network.spec()
-    said = [
+    named = [
         f"{key} was {was.get(key)!r}, is {now.get(key)!r}"
         for key in {**was, **now}
         if key not in _NO_ARCHITECTURE and was.get(key) != now.get(key)
     ]
-    if said:
-        return said
-    weights, own = content.get("state_dict", {}), model.state_dict()
+    if named:
+        return named
+    weights, state = content.get("state_dict", {}), model.state_dict()
     shapes = [
         f"{key} was {list(weights[key].shape)}, is {list(value.shape)}"
-        for key, value in own.items()
+        for key, value in state.items()
         if key in weights and weights[key].shape != value.shape
     ]
-    return [*_some(shapes), *_unpaired(weights, own)]
+    return [*_some(shapes), *_unpaired(weights, state)]
 
 
 def _unpaired(was: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -93,11 +93,11 @@ class RunDirectory:
             ValueError: if that file cannot be read, or ``auto`` finds none that can be, or ``never`` would overwrite
                 the checkpoints of an earlier run.
         """
-        own = [self.last, self.mid_epoch, self.previous]
+        checkpoints = [self.last, self.mid_epoch, self.previous]
         if resume == "auto":
-            return newest(own)
+            return newest(checkpoints)
         if resume == "never":
-            if any(path.exists() for path in own):
+            if any(path.exists() for path in checkpoints):
                 raise ValueError(
                     f"resume: never, but {self.path} holds an earlier run's checkpoints; "
                     "choose another name, or remove that folder."
@@ -136,10 +136,10 @@ class RunDirectory:
             if old == text:
                 return
             number = 0
-            while (kept := self.path / f"config.{number}.yaml").exists():
+            while (earlier := self.path / f"config.{number}.yaml").exists():
                 number += 1
-            write_text(kept, old)
-            changes = difflib.unified_diff(old.splitlines(), text.splitlines(), kept.name, "config.yaml", "", "", 0)
+            write_text(earlier, old)
+            changes = difflib.unified_diff(old.splitlines(), text.splitlines(), earlier.name, "config.yaml", "", "", 0)
             _log.warning("The configuration differs from this run's earlier start:\n%s", "\n".join(changes))
         write_text(self.config, text)
 

@@ -70,9 +70,9 @@ def _differences(key: str, was: Any, now: Any) -> Iterator[str]:
         yield f"{key} was {_short(was.get('class_path'))}, is {_short(now.get('class_path'))}"
         return
     # A later version of this program may have arguments that an earlier one did not write.
-    known = set(was) if key.endswith(("model", "init_args")) else {*was, *now}
+    keys = set(was) if key.endswith(("model", "init_args")) else {*was, *now}
     for name in [*was, *(name for name in now if name not in was)]:
-        if name in known:
+        if name in keys:
             yield from _differences(f"{key}.{name}", was.get(name), now.get(name))
 
 

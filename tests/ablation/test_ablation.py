@@ -14,7 +14,7 @@ from lightning_advinterp.ablation.command import main
 BASE = """
 trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false,
   enable_model_summary: false}
-data: {class_path: ConceptWorldDataModule, init_args: {train_size: 24, val_size: 12, image_size: 32, batch_size: 12}}
+data: {class_path: ConceptWorldDataModule, init_args: {train_size: 24, val_size: 12, image_size: 16, batch_size: 12}}
 model: {network: cifar_resnet20, optimizer: {name: sgd, lr: 0.05}, schedule: {name: constant}}
 guard: null
 pictures: null
@@ -41,6 +41,7 @@ def plan(tmp_path):
     return path
 
 
+@pytest.mark.slow
 def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeypatch, capsys):
     main(["--config", str(plan), "--dry_run", "true"])
     assert capsys.readouterr().out.count("to be trained") == 4
@@ -185,6 +186,7 @@ def hashes(folder):
 
 
 @pytest.mark.parametrize("number", [3, 9])
+@pytest.mark.slow
 def test_a_kill_anywhere_in_a_test_and_other_settings_after_it_never_stand_side_by_side(
     tests_only, tmp_path, monkeypatch, number
 ):

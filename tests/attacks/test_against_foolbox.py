@@ -62,8 +62,8 @@ def test_equals_foolbox(name):
 @pytest.mark.parametrize("name", ["fgsm", "bim", "pgd"])
 def test_equals_foolbox_on_a_real_network(name, real_data):
     network = create_network("resnet18", real_data / "weights" / "resnet18_pqf.safetensors").double().eval()
-    paths = sorted((real_data / "imagenet_1k").glob("*/*"))[::250]
-    x = torch.stack([image_tensor(path, 128, 112) for path in paths]).double() / 255
+    paths = sorted((real_data / "imagenet_1k").glob("*/*"))[::400]
+    x = torch.stack([image_tensor(path, 72, 64) for path in paths]).double() / 255
     y = network(x).argmax(1)
     ours, theirs = (make() for make in PAIRS[name])
     expected = by_foolbox(theirs, network, x, y, EPS)

@@ -37,6 +37,7 @@ def test_it_writes_goes_on_and_verifies(flags, tmp_path, capsys):
     assert AdversarialSet(whole).verify() == []
 
 
+@pytest.mark.slow
 def test_a_limit_is_not_cut_short(flags, tmp_path):
     """A thousand pictures of the concept world are the default, not the most there are."""
     limit, more = flags.index("--limit") + 1, ["--targets", "1", "--part", "600", "--attack", "{type: random_sign}"]

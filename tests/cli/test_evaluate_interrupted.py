@@ -145,6 +145,7 @@ def test_skipped_images_are_remembered(inputs, tmp_path, monkeypatch, eager):
     assert f"{folder.name}/9.png" in (tmp_path / "out" / "results.json").read_text()
 
 
+@pytest.mark.slow
 def test_the_journals_name_depends_on_everything(inputs, tmp_path, monkeypatch):
     names = []
 

@@ -40,6 +40,7 @@ def test_a_complete_run_says_and_exports_the_same_again(tmp_path, monkeypatch, c
     assert table(capsys) == first
 
 
+@pytest.mark.slow
 def test_a_comparison_that_was_interrupted_goes_on(tmp_path, monkeypatch, capsys):
     runs = Runs(tmp_path, monkeypatch, *EMA, "--compare_with_standard", "true")
     runs.start("whole", command=train)

@@ -125,6 +125,7 @@ DROPOUT = (
 
 
 @pytest.mark.parametrize("network", [(), DROPOUT], ids=["resnet", "dropout"])
+@pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, network):
     flags = ("--model.schedule.name", "constant", *network)
     whole = run(config, tmp_path / "whole", *flags)

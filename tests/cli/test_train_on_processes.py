@@ -49,6 +49,7 @@ export: {}
 
 
 @pytest.mark.ddp
+@pytest.mark.slow
 def test_two_processes_train_and_one_writes(tmp_path):
     (tmp_path / "two.yaml").write_text(CONFIG)
     flags = ["--config", str(tmp_path / "two.yaml"), "--output", str(tmp_path / "runs")]

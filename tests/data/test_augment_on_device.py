@@ -71,7 +71,7 @@ def world(**settings):
 
 
 @pytest.mark.filterwarnings("ignore::lightning_fabric.utilities.warnings.PossibleUserWarning")
-@pytest.mark.filterwarnings("ignore:You have overridden `on_after_batch_transfer`")
+@pytest.mark.filterwarnings("ignore:You have overridden `on_.*_batch_transfer`")
 def test_training_sees_the_same_images(tmp_path):
     """Replays as well; validation images are never augmented; a resumed run goes on with the next epoch's draws."""
     expected = seen(world(replays=2), tmp_path)

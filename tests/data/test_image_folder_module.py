@@ -242,6 +242,7 @@ def test_resuming_continues_with_the_next_epoch(
 
 
 @pytest.mark.ddp
+@pytest.mark.slow
 def test_two_processes_see_the_same_batches_as_one(split_folder: Path, tmp_path: Path):
     fit(module(split_folder, batch_size=2), 2, strategy="ddp_spawn", devices=2, callbacks=[SaveSeen(tmp_path)])
     ranks = [torch.load(tmp_path / f"seen{rank}.pt") for rank in range(2)]

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fuzzing.reader import Reader
-from lightning_advinterp.ablation import asked
+from lightning_advinterp.ablation import recorded_settings
 from lightning_advinterp.ablation.command import parser as ablation_parser
 from lightning_advinterp.ablation.masking import Masking, masking_row
 from lightning_advinterp.ablation.measures import read_scalars
@@ -98,7 +98,9 @@ def _sane_distances(value: Any) -> bool:
 
 
 def _record(folder: Path) -> None:
-    asked.note(folder / "asked.json", asked.testing(_test(folder), {"flags": ["--model.lr", "0.1"]}))
+    recorded_settings.note(
+        folder / "asked.json", recorded_settings.testing(_test(folder), {"flags": ["--model.lr", "0.1"]})
+    )
 
 
 def _test(folder: Path) -> Evaluation:
@@ -106,7 +108,9 @@ def _test(folder: Path) -> Evaluation:
 
 
 def _recorded(folder: Path) -> Any:
-    asked.require_same(folder / "asked.json", asked.testing(_test(folder), {"flags": ["--model.lr", "0.1"]}))
+    recorded_settings.require_same(
+        folder / "asked.json", recorded_settings.testing(_test(folder), {"flags": ["--model.lr", "0.1"]})
+    )
     return "same settings"
 
 

@@ -80,6 +80,7 @@ def test_the_pages_tables_have_the_columns_of_all_rows(tmp_path):
     assert cells == [["images", "lc", "cs1"], ["real", "0.5", ""], ["fgsm", "0.5", "0.25"], ["pgd", "", "1"]]
 
 
+@pytest.mark.slow
 def test_a_sheet_of_photographs_is_no_huge_file(tmp_path):
     """Eight units, real and under attack, eight pictures each, as noisy as photographs are; colours stay true."""
     smooth = np.random.default_rng(0).integers(0, 256, (8, 7, 7, 3), np.uint8).repeat(32, 1).repeat(32, 2)

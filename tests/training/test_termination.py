@@ -88,6 +88,7 @@ train(sys.argv[2:])
 """
 
 
+@pytest.mark.slow
 def test_signals_to_all_processes_at_once_leave_the_step_whole(tmp_path, monkeypatch, slurm):
     """The loaders' workers get them too; they leave the saving, the queueing and the ending to the training process."""
     (tmp_path / "config.yaml").write_text(CONFIG)

@@ -66,6 +66,7 @@ def test_watching_moves_no_generator_and_no_weight(tmp_path, monkeypatch, hooks)
     assert not any(any(found) for found in moved.values()), moved
 
 
+@pytest.mark.slow
 def test_killed_in_its_analyses_a_run_ends_as_one_that_was_neither_killed_nor_watched(tmp_path, monkeypatch, hooks):
     _, actions = hooks
     alone = Runs(tmp_path, monkeypatch, "--ema.decay", "0.5", "--accuracy", "null")

@@ -41,6 +41,23 @@ def _legend(figure: Figure, axes: Axes) -> None:
     figure.legend(*axes.get_legend_handles_labels(), loc="outside right center", frameon=False, fontsize=7)
 
 
+def _complete(figure: Figure, panels: Sequence[Axes], quantity: str, title: str, fontsize: float = 10) -> Figure:
+    """Name the vertical axis of each row of panels, and the figure."""
+    for axes in panels:
+        axes.spines[["top", "right"]].set_visible(False)
+    for axes in panels[::_ACROSS]:
+        axes.set_ylabel(quantity, fontsize=fontsize)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _over_layers(axes: Axes, layers: Sequence[str], heading: str) -> None:
+    """Name the layers below a panel, in order of computation."""
+    axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
+    axes.set_title(heading, fontsize=8)
+    axes.set_ylim(-0.02, 1.02)
+
+
 def _chance(axes: Axes, row: Row, names: Sequence[str]) -> None:
     """Dotted lines at what random rankings give; of CS for an attack's images alone."""
     for name in names:
@@ -76,12 +93,8 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
         axes.axvline(levels["chance_lc"], color=_LC, lw=0.8, ls=":", label="chance LC")
         axes.set(xlabel="LC", title=f"{kind}\n{images_told(levels)}", ylim=(-0.02, 1.02), xlim=(0, 1))
         axes.title.set_fontsize(8)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[::_ACROSS]:
-        axes.set_ylabel("CS1, CS2")
     _legend(figure, panels[0])
-    figure.suptitle(title, fontsize=10)
-    return figure
+    return _complete(figure, panels, "CS1, CS2", title)
 
 
 def depth(rows: Sequence[Row], title: str = "") -> Figure:
@@ -104,15 +117,9 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
         levels = found[layers[0]]
         _chance(axes, levels, ("lc", "cs1", "cs2"))
         axes.axhline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
-        axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
-        axes.set_title(f"{kind}\n{images_told(levels)}", fontsize=8)
-        axes.set_ylim(-0.02, 1.02)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[::_ACROSS]:
-        axes.set_ylabel("mean over units")
+        _over_layers(axes, layers, f"{kind}\n{images_told(levels)}")
     _legend(figure, panels[0])
-    figure.suptitle(title, fontsize=10)
-    return figure
+    return _complete(figure, panels, "mean over units", title)
 
 
 def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str, style: str = "o-", label: str | None = None) -> None:
@@ -149,16 +156,11 @@ def by_success(rows: Sequence[Row], title: str = "") -> Figure:
                     axes.axhline(
                         own[0][f"chance_{name}"], color=colour, lw=0.8, ls="-." if change == "failure" else ":"
                     )
-        axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
-        axes.set_title("\n".join([kind, *told]), fontsize=8)
-        axes.set_ylim(-0.02, 1.02)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[::_ACROSS]:
-        axes.set_ylabel("mean over units (chance: dotted of successes, dash-dotted of failures)", fontsize=7)
+        _over_layers(axes, layers, "\n".join([kind, *told]))
     handles = {label: one for axes in panels for one, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
-    figure.suptitle(title, fontsize=10)
-    return figure
+    quantity = "mean over units (chance: dotted of successes, dash-dotted of failures)"
+    return _complete(figure, panels, quantity, title, fontsize=7)
 
 
 def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figure:
@@ -182,14 +184,10 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
         axes.set(xlabel="CS1", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         lc = f"LC: floor {known['floor']:.2f}, chance {known['chance_lc']:.2f}"
         axes.set_title(f"{kind}\n{images_told(known)}\n{lc}", fontsize=8)
-        axes.spines[["top", "right"]].set_visible(False)
-    for axes in panels[::_ACROSS]:
-        axes.set_ylabel("CS2")
     _legend(figure, panels[0])
     if dots is not None:
         figure.colorbar(dots, ax=panels, label="LC")
-    figure.suptitle(title, fontsize=10)
-    return figure
+    return _complete(figure, panels, "CS2", title)
 
 
 def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = "") -> Figure:

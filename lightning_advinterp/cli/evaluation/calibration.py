@@ -50,21 +50,23 @@ def calibrate_attacks(
     """
     batch = Batch(*(field.to(device) for field in read_batch(images, range(len(images))))).to_float()
     y = batch.label if bool((batch.label >= 0).all()) else None
-    found = {}
+    calibrations = {}
     for name, config in configs.items():
         attack = create_attack(config.with_weight(1.0))
         assert isinstance(attack, Weighted)
         keys, target = sample_keys(batch.index, seed=seed), attack.for_images(images).listed(batch.index)
         with frozen_eval(network):
-            found[name] = calibrate(attack, network, batch.image, y, target=target, keys=keys, batch_size=batch_size)
-        console.print(f"  {name}: {found[name]}")
-    return found
+            calibrations[name] = calibrate(
+                attack, network, batch.image, y, target=target, keys=keys, batch_size=batch_size
+            )
+        console.print(f"  {name}: {calibrations[name]}")
+    return calibrations
 
 
 def most_passes(configs: Mapping[str, AttackConfig], images: int) -> tuple[int, int]:
     """Return the most forward and backward passes that a calibration may take; it stops at the first good weight."""
     passes = [create_attack(config.with_weight(1.0)).passes for config in configs.values()]
-    forwards, backwards = sum(one + 1 for one, _ in passes), sum(one for _, one in passes)
+    forwards, backwards = sum(forward + 1 for forward, _ in passes), sum(backward for _, backward in passes)
     return forwards * images * len(GRID), backwards * images * len(GRID)
 
 
@@ -79,20 +81,22 @@ def attacks_on(
     calibration = {data: _calibrate(evaluation, network, images, device, console) for data, images in opened.items()}
     shared = evaluation.attacks()
     attacks: dict[Data, Mapping[str, Attack]] = {
-        data: evaluation.attacks({name: one.weight for name, one in found.items()}) if found else shared
-        for data, found in calibration.items()
+        data: evaluation.attacks({name: calibrated.weight for name, calibrated in calibrations.items()})
+        if calibrations
+        else shared
+        for data, calibrations in calibration.items()
     }
     if not any(calibration.values()):
         return attacks, {}
-    told = {
+    record = {
         data: {
             "images": None if (images := opened[data].calibration) is None else images.fingerprint,
-            "attacks": {name: asdict(one) for name, one in found.items()},
+            "attacks": {name: asdict(calibrated) for name, calibrated in calibrations.items()},
         }
-        for data, found in calibration.items()
-        if found
+        for data, calibrations in calibration.items()
+        if calibrations
     }
-    return attacks, {"calibration": told}
+    return attacks, {"calibration": record}
 
 
 def _calibrate(

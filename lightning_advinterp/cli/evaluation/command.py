@@ -30,8 +30,8 @@ def evaluation_parser(args: Sequence[str] = ()) -> SuggestingParser:
     parser = settings_parser(
         Evaluation, "Measure what a network does, and write tables, figures and a page.", skip={"questions"}
     )
-    own = [question_class(path) for path in named_class_paths(args, "analyses")]
-    for name, kind in (QUESTIONS | SETTINGS | {kind.name: kind for kind in own}).items():
+    named = [question_class(path) for path in named_class_paths(args, "analyses")]
+    for name, kind in (QUESTIONS | SETTINGS | {kind.name: kind for kind in named}).items():
         if fields(kind):
             parser.add_class_arguments(kind, name)
     return parser
@@ -47,8 +47,8 @@ def read_evaluation(args: Sequence[str] | None = None) -> Evaluation:
     refuse_values_of_groups(line, {name: kind for name, kind in (QUESTIONS | SETTINGS).items() if fields(kind)})
     parser = evaluation_parser(line)
     settings = parsed_settings(Evaluation, parser, line)
-    known = {field.name for field in fields(Evaluation)}
-    questions = {name: settings.pop(name) for name in list(settings) if name not in known}
+    flags = {field.name for field in fields(Evaluation)}
+    questions = {name: settings.pop(name) for name in list(settings) if name not in flags}
     return Evaluation(**settings, questions=questions)
 
 

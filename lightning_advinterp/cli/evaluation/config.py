@@ -118,8 +118,8 @@ class Evaluation(NetworkChoice):
     @property
     def asked(self) -> list[str]:
         """The analyses as they were named."""
-        given = self.analyses.split(",") if isinstance(self.analyses, str) else self.analyses
-        return [name.strip() for name in given if name.strip()]
+        names = self.analyses.split(",") if isinstance(self.analyses, str) else self.analyses
+        return [name.strip() for name in names if name.strip()]
 
     @property
     def asks_for_all(self) -> bool:
@@ -152,6 +152,8 @@ class Evaluation(NetworkChoice):
 
         Where such a weight is missing, the attack has another: it says what it costs, and is not for use.
         """
-        found = weights or {}
+        weights_by_name = weights or {}
         configs = self.attack_configs().items()
-        return create_attacks([c.with_weight(found.get(name, 1.0)) if c.calibrated else c for name, c in configs])
+        return create_attacks(
+            [c.with_weight(weights_by_name.get(name, 1.0)) if c.calibrated else c for name, c in configs]
+        )

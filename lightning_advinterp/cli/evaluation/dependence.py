@@ -81,19 +81,19 @@ def depends_on(
         files: what else decides, such as when files were changed.
     """
     settings = flags_of(evaluation)
-    read = set[str]().union(*(settings_of(evaluation, name) for name in names)) - {"data", "concepts"}
-    found: dict[str, Any] = {flag: settings[flag] for flag in sorted(read)}
+    flags = set[str]().union(*(settings_of(evaluation, name) for name in names)) - {"data", "concepts"}
+    parts: dict[str, Any] = {flag: settings[flag] for flag in sorted(flags)}
     network = {key: origin[key] for key in ("network", "weights_sha256")}
-    found["network"] = [network, subject.outputs, asdict(subject.recipe)]
-    found["versions"] = origin["versions"]
+    parts["network"] = [network, subject.outputs, asdict(subject.recipe)]
+    parts["versions"] = origin["versions"]
     looked_at = {evaluation.questions[name].data for name in names}
     looked_at |= {"concepts"} if any("concepts" in evaluation.questions[name].uses for name in names) else set()
     for data in looked_at & set(opened):
         reported = opened[data].reported
-        found[data] = [reported.fingerprint, reported.stamp, len(reported)]
+        parts[data] = [reported.fingerprint, reported.stamp, len(reported)]
     if any(evaluation.questions[name].attacked for name in names):
-        found["members"] = files
-    return {key: digest(value) for key, value in found.items()}
+        parts["members"] = files
+    return {key: digest(value) for key, value in parts.items()}
 
 
 def differences(before: Any, now: Mapping[str, str]) -> list[str]:
@@ -104,24 +104,28 @@ def differences(before: Any, now: Mapping[str, str]) -> list[str]:
 
 
 def joined_provenance(
-    evaluation: Evaluation, before: Mapping[str, Any], kept: Sequence[str], now: Mapping[str, Any], names: Sequence[str]
+    evaluation: Evaluation,
+    before: Mapping[str, Any],
+    staying: Sequence[str],
+    now: Mapping[str, Any],
+    names: Sequence[str],
 ) -> dict[str, Any]:
     """Return the provenance of the analyses that were done before and stay, and of those done now.
 
     Args:
         evaluation: the settings of what was done now.
         before: the provenance in the folder's record.
-        kept: the analyses that stay.
+        staying: the analyses that stay.
         now: the provenance of what was done now.
         names: the analyses done now.
     """
-    read = set[str]().union(*(settings_of(evaluation, name) for name in names))
-    earlier = set[str]().union(*(settings_of(evaluation, name) for name in kept)) - read
+    flags = set[str]().union(*(settings_of(evaluation, name) for name in names))
+    earlier = set[str]().union(*(settings_of(evaluation, name) for name in staying)) - flags
     settings = dict(now["settings"])
     settings |= {flag: before["settings"][flag] for flag in earlier if flag in before.get("settings", {})}
-    settings["analyses"] = [*kept, *names]
+    settings["analyses"] = [*staying, *names]
     joined: dict[str, Any] = {**now, "settings": settings}
-    for name in kept:
+    for name in staying:
         data = _question(evaluation, name).data
         if data in before:
             joined.setdefault(data, before[data])

@@ -98,7 +98,7 @@ class SkippedImages:
         """No sweep."""
         return Needs(())
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Look at nothing."""
 
     def merge(self, state: dict[str, Any]) -> None:

@@ -97,9 +97,9 @@ def check_subject(
     """
     questions = [evaluation.questions[name] for name in evaluation.question_names()]
     attacked = any(question.attacked for question in questions)
-    made = list(evaluation.attacks().values() if attacks is None else attacks) if attacked else []
+    attacks_made = list(evaluation.attacks().values() if attacks is None else attacks) if attacked else []
     # Analyses that look at no attack's images climb gradients of their own; of all, those that cannot are left out.
-    gradient = any(attack.passes[1] > 0 for attack in made)
+    gradient = any(attack.passes[1] > 0 for attack in attacks_made)
     gradient |= not evaluation.asks_for_all and not all(question.attacked for question in questions)
     network = subject.network
     size = subject.recipe.input_size
@@ -107,14 +107,14 @@ def check_subject(
     try_network(
         network, size, gradient=gradient, remedy=f"Give --crop the side that it takes{built}.", channels=channels
     )
-    for attack in made:
+    for attack in attacks_made:
         attack.check_network(network)
 
 
 def _check_layers(evaluation: Evaluation, network: Network) -> None:
     """Refuse layers that the network lacks, with the nearest that it has."""
-    given = evaluation.layers.split(",") if isinstance(evaluation.layers, str) else evaluation.layers or []
-    names = [name.strip() for name in given]
+    layers = evaluation.layers.split(",") if isinstance(evaluation.layers, str) else evaluation.layers or []
+    names = [name.strip() for name in layers]
     check_layers(network.backbone, [name for name in names if name not in ("all_conv", "last", *ALIASES)])
 
 
@@ -258,14 +258,14 @@ def share_out(
         Positions of both, each sorted, and how many of the latter had to be taken from the former.
     """
     count = len(labels)
-    wanted = count if limit is None else min(limit, count)
+    most = count if limit is None else min(limit, count)
     if calibration and count < 2:
         raise ValueError(
             f"data: a weight that is to be calibrated needs images beside those reported on, got {count} image in all; "
             "set the attack's weight to a number."
         )
     calibration = min(calibration, count // 2)
-    reported = min(wanted, count - calibration)
+    reported = min(most, count - calibration)
     first = balanced_subset(labels, reported, seed)
     both = balanced_subset(labels, reported + calibration, seed)
-    return first, sorted(set(both) - set(first)), wanted - reported
+    return first, sorted(set(both) - set(first)), most - reported

@@ -42,8 +42,8 @@ class LeftOut:
             ValueError: with the reasons.
         """
         if not self.remaining(names):
-            told = "; ".join(f"{name}: {self.reasons[name]}" for name in names)
-            raise ValueError(f"analyses: none of all can be run here. {told}")
+            reasons = "; ".join(f"{name}: {self.reasons[name]}" for name in names)
+            raise ValueError(f"analyses: none of all can be run here. {reasons}")
 
     @contextmanager
     def whole(self, names: Sequence[str]) -> Iterator[None]:
@@ -74,7 +74,7 @@ class LeftOut:
             raise  # no fault of an analysis
         except Exception as error:
             failed = failed_analysis(error)
-            names = [name for name, analyses in built.items() if failed in {one.name for one in analyses}]
+            names = [name for name, analyses in built.items() if failed in {analysis.name for analysis in analyses}]
             if not self._all or not names or asked_to_stop(error) or ended_worker(error):
                 raise
             self._note(names[:1], error)

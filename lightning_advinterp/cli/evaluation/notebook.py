@@ -54,13 +54,13 @@ def evaluate(
         None if data is None or isinstance(data, str | Path) else as_image_set(data),
     )
     settings |= {"network": _called(network), "data": _called(data)}
-    known = {field.name for field in fields(Evaluation)}
+    flags = {field.name for field in fields(Evaluation)}
     questions: dict[str, Any] = dict(settings.pop("questions", {}))
     analyses = settings.get("analyses", "accuracy")
     names = analyses.split(",") if isinstance(analyses, str) else analyses
     kinds: dict[str, Any] = {**QUESTIONS, **SETTINGS}
     kinds |= {kind.name: kind for kind in (question_class(name.strip()) for name in names if "." in name)}
-    for name in [name for name in settings if name not in known]:
+    for name in [name for name in settings if name not in flags]:
         if name not in kinds:
             raise TypeError(f"evaluate() has no flag and no question {name!r}.")
         value = settings.pop(name)

@@ -38,21 +38,21 @@ def name_outputs(evaluation: Evaluation, recorded: Outputs, num_classes: int) ->
         ValueError: if the flag contradicts the checkpoint or the number of outputs.
         FileNotFoundError: if the flag names no file.
     """
-    asked = evaluation.classes
-    if asked is not None and asked != FOLDERS:
-        stated = _SETS[asked]() if asked in _SETS else read_outputs(Path(asked))
+    classes_flag = evaluation.classes
+    if classes_flag is not None and classes_flag != FOLDERS:
+        stated = _SETS[classes_flag]() if classes_flag in _SETS else read_outputs(Path(classes_flag))
         if len(stated.classes) != num_classes:
             raise ValueError(
-                f"classes: {asked} names {len(stated.classes)} classes, the network has {num_classes} outputs; "
+                f"classes: {classes_flag} names {len(stated.classes)} classes, the network has {num_classes} outputs; "
                 "give one name for every output, in their order."
             )
         if recorded.classes and list(recorded.classes) != list(stated.classes):
             raise ValueError(
-                f"classes: the checkpoint says that its outputs are {shorten(recorded.classes)}, {asked} says "
+                f"classes: the checkpoint says that its outputs are {shorten(recorded.classes)}, {classes_flag} says "
                 f"{shorten(stated.classes)}; leave the flag out."
             )
         return stated
-    if recorded.classes or asked == FOLDERS:
+    if recorded.classes or classes_flag == FOLDERS:
         return recorded
     weights = evaluation.weights
     if num_classes == IMAGENET_OUTPUTS and weights is not None and not Path(weights).expanduser().is_file():
@@ -60,13 +60,13 @@ def name_outputs(evaluation: Evaluation, recorded: Outputs, num_classes: int) ->
     return _large_imagenet(num_classes) if num_classes > _LARGE_IMAGENET else recorded
 
 
-def check_labels(mapping: LabelMap, folders: list[str], num_classes: int, asked: str | None) -> None:
+def check_labels(mapping: LabelMap, folders: list[str], num_classes: int, classes_flag: str | None) -> None:
     """Refuse labels that nothing but the folders' order speaks for, unless the user has said so.
 
     Raises:
         ValueError: saying how the names of the outputs can be told.
     """
-    if mapping.order != "sorted" or (asked == FOLDERS and len(folders) == num_classes):
+    if mapping.order != "sorted" or (classes_flag == FOLDERS and len(folders) == num_classes):
         return
     remedy = "or --classes FILE with one name for each output, in order"
     if len(folders) == num_classes:
@@ -103,8 +103,8 @@ def read_outputs(path: Path) -> Outputs:
     names = [line.partition(wnid_in(line) or "\n")[2].strip(" \t,:;-_") or line for line in lines]
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice or not lines:
-        found = f"{shorten(twice)} stand more than once" if twice else "it is empty"
-        raise ValueError(f"classes: {str(path)!r} must have a name of its own for every output, but {found}.")
+        fault = f"{shorten(twice)} stand more than once" if twice else "it is empty"
+        raise ValueError(f"classes: {str(path)!r} must have a name of its own for every output, but {fault}.")
     return Outputs(classes, names)
 
 

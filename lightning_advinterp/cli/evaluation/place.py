@@ -68,8 +68,8 @@ class Place:
         """
         recover(folder)
         record = read_record(folder)
-        if record is not None and (other := differences(record.get("depends_on"), depends)):
-            self._move(folder, belongings(folder), f"another evaluation (other {', '.join(other)})")
+        if record is not None and (differing_settings := differences(record.get("depends_on"), depends)):
+            self._move(folder, belongings(folder), f"another evaluation (other {', '.join(differing_settings)})")
             for name in record.get("folders") or ():
                 if _plain(name):
                     recover(folder / name)
@@ -80,9 +80,9 @@ class Place:
                 for name in names:
                     (folder / name).unlink(missing_ok=True)
                 continue
-            other = [] if earlier == key else differences(_started(folder, earlier), depends)
-            if other:
-                self._move(folder, names, f"an unfinished evaluation (other {', '.join(other)})")
+            differing_settings = [] if earlier == key else differences(_started(folder, earlier), depends)
+            if differing_settings:
+                self._move(folder, names, f"an unfinished evaluation (other {', '.join(differing_settings)})")
         write_text(folder / f"{STARTED}{key}.json", json.dumps(depends))
 
     def make_way_for_table(self, names: Sequence[str]) -> None:
@@ -155,28 +155,33 @@ def save_evaluation(
     """
     record = read_record(folder) or {}
     before = record.get("analyses") or {}
-    kept = [name for name in before if name not in outcomes]
+    staying = [name for name in before if name not in outcomes]
     lost = set(differing(folder, record))
     listed = set(record.get("results") or ())
-    kept = [name for name in kept if not lost & set(before[name]["files"]) and set(before[name]["results"]) <= listed]
-    gone = [name for name in before if name not in outcomes and name not in kept]
+    staying = [
+        name for name in staying if not lost & set(before[name]["files"]) and set(before[name]["results"]) <= listed
+    ]
+    gone = [name for name in before if name not in outcomes and name not in staying]
     if gone:
         _log.warning("%s: files of %s were changed or are missing: not kept; ask for it anew.", folder, ", ".join(gone))
     keep = None
-    if kept:
-        files = {file: record["files"][file] for name in kept for file in before[name]["files"]}
-        scalars = {name: record["scalars"][name] for analysis in kept for name in before[analysis]["results"]}
-        stored = {name: record["results"][name] for analysis in kept for name in before[analysis]["results"]}
+    if staying:
+        files = {file: record["files"][file] for name in staying for file in before[name]["files"]}
+        scalars = {name: record["scalars"][name] for analysis in staying for name in before[analysis]["results"]}
+        stored = {name: record["results"][name] for analysis in staying for name in before[analysis]["results"]}
         keep = {"files": files, "scalars": scalars, "results": stored}
-        origin = joined_provenance(evaluation, record["provenance"], kept, origin, list(outcomes))
+        origin = joined_provenance(evaluation, record["provenance"], staying, origin, list(outcomes))
         extra = {**extra, "depends_on": {**record["depends_on"], **extra["depends_on"]}}
-    analyses = {name: before[name] for name in kept} | {
-        name: {"results": list(found.results), "files": list(written(found.results, found.figures, found.pages))}
-        for name, found in outcomes.items()
+    analyses = {name: before[name] for name in staying} | {
+        name: {
+            "results": list(outcome.results),
+            "files": list(written(outcome.results, outcome.figures, outcome.pages)),
+        }
+        for name, outcome in outcomes.items()
     }
-    results = {name: result for found in outcomes.values() for name, result in found.results.items()}
-    figures = {name: figure for found in outcomes.values() for name, figure in found.figures.items()}
-    pages = {name: page for found in outcomes.values() for name, page in found.pages.items()}
+    results = {name: result for outcome in outcomes.values() for name, result in outcome.results.items()}
+    figures = {name: figure for outcome in outcomes.values() for name, figure in outcome.figures.items()}
+    pages = {name: page for outcome in outcomes.values() for name, page in outcome.pages.items()}
     save_results(folder, results, figures, origin, pages=pages, more={**extra, "analyses": analyses}, keep=keep)
 
 

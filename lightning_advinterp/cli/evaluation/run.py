@@ -74,7 +74,7 @@ def _evaluate_each(
     record: Mapping[str, Any],
     memory: InMemory,
 ) -> dict[str, dict[str, Result]]:
-    found: dict[str, dict[str, Result]] = {}
+    results: dict[str, dict[str, Result]] = {}
     finished: list[Evaluated] = []
     output = Path(evaluation.output)
     place = Place(output, console)
@@ -82,10 +82,10 @@ def _evaluate_each(
     if evaluation.rows and not evaluation.dry_run:
         place.make_way_for_table(folders)
         save_table(output, folders, [])
-    for name, one in subjects.items():
+    for name, evaluation_of_row in subjects.items():
         with checking():
             try:
-                subject = memory.subject(one)
+                subject = memory.subject(evaluation_of_row)
             except OSError as error:  # no such file, or weights that cannot be downloaded
                 if not evaluation.rows:
                     raise
@@ -93,20 +93,22 @@ def _evaluate_each(
                 continue
         more: Mapping[str, Any] = {} if name else {**record, "folders": folders}
         finished.append(
-            evaluate_network(one, subject, output / name, console, checking, place=place, record=more, memory=memory)
+            evaluate_network(
+                evaluation_of_row, subject, output / name, console, checking, place=place, record=more, memory=memory
+            )
         )
         if finished[-1].results:
-            found[name or subject.title] = finished[-1].results
+            results[name or subject.title] = finished[-1].results
     if not finished:
         console.print("none of the table's networks is here: nothing was evaluated")
-    if evaluation.rows and found:
-        save_table(output, folders, measured_beside_printed(evaluation, found))
+    if evaluation.rows and results:
+        save_table(output, folders, measured_beside_printed(evaluation, results))
     for each in finished:  # an interrupted table goes on where it stopped
         each.forget()
-    if found:
-        _print_tables(evaluation, found, console)
+    if results:
+        _print_tables(evaluation, results, console)
         console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
-    return found
+    return results
 
 
 def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
@@ -125,8 +127,8 @@ def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
     if evaluation.rows:
         subjects = {row.name: replace(evaluation, **evaluation.laid_over(row)) for row in evaluation.rows}
     _check_files(evaluation, Path(evaluation.output), console)
-    for other in list(subjects.values())[1:]:  # what is wrong with them shows before the first is evaluated
-        _check_other(other)
+    for evaluation_of_row in list(subjects.values())[1:]:  # what is wrong with them shows before the first is evaluated
+        _check_other(evaluation_of_row)
     return subjects
 
 
@@ -167,31 +169,39 @@ def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None
         console.print(f"{', '.join(unused)}: no use to {', '.join(names)}")
 
 
-def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]]) -> list[Row]:
+def measured_beside_printed(
+    evaluation: Evaluation, results_of_networks: Mapping[str, Mapping[str, Result]]
+) -> list[Row]:
     """Return a paper's values with those measured beside them, for all networks that were there.
 
     Dissection's controls, which look at real images, stand beside what was measured on these.
 
     Args:
         evaluation: whose rows have printed values.
-        found: results by analysis, by network.
+        results_of_networks: results by analysis, by network.
     """
     beside: list[Row] = []
     for row in evaluation.rows:
-        results = found.get(row.name, {})
+        results = results_of_networks.get(row.name, {})
         measured: dict[tuple[str, str], Any] = {}
         controls: dict[tuple[str, str], Row] = {}
         if "accuracy" in results:
             measured |= {
-                (one["images"], key): one[key] for one in results["accuracy"].tables["accuracy"] for key in one
+                (measured_row["images"], key): measured_row[key]
+                for measured_row in results["accuracy"].tables["accuracy"]
+                for key in measured_row
             }
         if "dissection" in results:
-            own = summary_of(results["dissection"].tables["dissection_summary"])
-            measured |= {(one["images"], one["category"]): one["ratio"] for one in own}
+            summary = summary_of(results["dissection"].tables["dissection_summary"])
+            measured |= {
+                (measured_row["images"], measured_row["category"]): measured_row["ratio"] for measured_row in summary
+            }
             controls = {
-                (REAL, one["category"]): {name: one[name] for name in CONTROLS if name in one}
-                for one in own
-                if one["images"] == REAL
+                (REAL, measured_row["category"]): {
+                    name: measured_row[name] for name in CONTROLS if name in measured_row
+                }
+                for measured_row in summary
+                if measured_row["images"] == REAL
             }
         for images, values in row.printed.items():
             for key, value in values.items():
@@ -202,31 +212,42 @@ def measured_beside_printed(evaluation: Evaluation, found: Mapping[str, Mapping[
     return beside
 
 
-def _print_tables(evaluation: Evaluation, found: Mapping[str, Mapping[str, Result]], console: Console) -> None:
+def _print_tables(
+    evaluation: Evaluation, results_of_networks: Mapping[str, Mapping[str, Result]], console: Console
+) -> None:
     """Print what the tables say first, with the papers' values beside the measured ones."""
     accuracies: dict[str, list[Row]] = {
-        name: results["accuracy"].tables["accuracy"] for name, results in found.items() if "accuracy" in results
+        name: results["accuracy"].tables["accuracy"]
+        for name, results in results_of_networks.items()
+        if "accuracy" in results
     }
     if accuracies:
         console.print(accuracy_table(accuracies))
     printed = {row.name: row.printed for row in evaluation.rows}
-    for name, results in found.items():
-        values, known = printed.get(name, {}), set()
+    for name, results in results_of_networks.items():
+        values, measured = printed.get(name, {}), set()
         for row in accuracies.get(name, []):
-            own = {key: value for key, value in values.get(row["images"], {}).items() if key in row}
-            known |= {(row["images"], key) for key in own}
-            text = ", ".join(f"{key} {100 * row[key]:.2f} (printed {100 * value:.2f})" for key, value in own.items())
+            printed_values = {key: value for key, value in values.get(row["images"], {}).items() if key in row}
+            measured |= {(row["images"], key) for key in printed_values}
+            text = ", ".join(
+                f"{key} {100 * row[key]:.2f} (printed {100 * value:.2f})" for key, value in printed_values.items()
+            )
             if text:
                 console.print(f"{name}, {row['images']}: {text}")
         if "dissection" in results:
             rows = results["dissection"].tables["dissection_summary"]
-            known |= {(row["images"], row["category"]) for row in rows}
+            measured |= {(row["images"], row["category"]) for row in rows}
             console.print(dissection_table(rows, f"{name}: units that detect a concept, %", values))
         for analysis, result in results.items():
             question = evaluation.questions.get(analysis)
             brief = question.brief(result, name) if isinstance(question, Question) else None
             if brief is not None:
                 console.print(brief)
-        missing = [f"{key} ({kind})" for kind, some in values.items() for key in some if (kind, key) not in known]
+        missing = [
+            f"{key} ({kind})"
+            for kind, values_of_kind in values.items()
+            for key in values_of_kind
+            if (kind, key) not in measured
+        ]
         if missing:
             console.print(f"{name}: nothing measured beside the printed {', '.join(missing)}")

@@ -78,8 +78,8 @@ def evaluate_group(
         if len(left_out.remaining(names)) < len(names):
             continue  # the remaining analyses may build on what is left out
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
-        made = prepared.origin["settings"]["attacks"]
-        journal = journal_of(folder, prepared.key, digest(made, asdict(replace(group, names=names))))
+        attacks_made = prepared.origin["settings"]["attacks"]
+        journal = journal_of(folder, prepared.key, digest(attacks_made, asdict(replace(group, names=names))))
         with left_out.running(built):
             return _run(prepared, scene, built, journal)
     return None

@@ -81,8 +81,8 @@ class AnalysisCallback(pl.Callback):
         self.batch_size, self.seed, self.concepts = batch_size, seed, concepts
         self.num_workers = num_workers
         self._attacks: dict[str, Attack] = create_attacks(attacks)
-        asked = {question.name: question for question in self.questions}
-        self._settings = complete_settings({**(settings or {}), **asked})
+        questions_by_name = {question.name: question for question in self.questions}
+        self._settings = complete_settings({**(settings or {}), **questions_by_name})
         self._concept_set: ConceptSet | None = None
         self._scene: Scene | None = None
         self._answer: Answer | None = None
@@ -216,8 +216,8 @@ class AnalysisCallback(pl.Callback):
 
     def tag(self, question: Question, figure: str) -> str:
         """Return what TensorBoard calls a figure."""
-        own = question.main_figure if figure == question.name else figure.removeprefix(f"{question.name}_")
-        return f"{question.name}/{own}"
+        figure_name = question.main_figure if figure == question.name else figure.removeprefix(f"{question.name}_")
+        return f"{question.name}/{figure_name}"
 
     def draw(self, writer: Any, trainer: pl.Trainer, results: Mapping[str, Result]) -> None:
         """Add figures and texts to TensorBoard; called on the first process."""
@@ -233,10 +233,10 @@ class AnalysisCallback(pl.Callback):
             return
         assert isinstance(pl_module, RobustClassifier)
         if self._answer is None:
-            others = [callback for callback in _due(trainer) if self.shares_run_with(callback, trainer)]
+            callbacks = [callback for callback in _due(trainer) if self.shares_run_with(callback, trainer)]
             # Lightning's own validation may be in inference mode, in which attacks would have no gradients.
             with torch.inference_mode(False), torch.no_grad():
-                ask(others, trainer, pl_module)
+                ask(callbacks, trainer, pl_module)
         answer, self._answer = self._answer, None
         assert answer is not None
         if trainer.is_global_zero:
@@ -254,16 +254,16 @@ class AnalysisCallback(pl.Callback):
             # The values agree already; sync_dist keeps Lightning from warning that they might not.
             pl_module.log(key, value, prog_bar=shown, sync_dist=True)
 
-    def shares_run_with(self, other: "AnalysisCallback", trainer: pl.Trainer) -> bool:
+    def shares_run_with(self, callback: "AnalysisCallback", trainer: pl.Trainer) -> bool:
         """Whether both look at the same images, attacked alike, with analyses of different names."""
-        if other is self:
+        if callback is self:
             return True
         settings = ("about_concepts", "concepts_used", "limit", "batch_size", "seed", "num_workers")
-        if any(getattr(self, key) != getattr(other, key) for key in settings):
+        if any(getattr(self, key) != getattr(callback, key) for key in settings):
             return False
-        names = {question.name for question in self.questions} & {question.name for question in other.questions}
-        mine, others = self._shown_attacks(), other._shown_attacks()
-        alike = all(repr(mine[name]) == repr(others[name]) for name in mine.keys() & others.keys())
+        names = {question.name for question in self.questions} & {question.name for question in callback.questions}
+        attacks, other_attacks = self._shown_attacks(), callback._shown_attacks()
+        alike = all(repr(attacks[name]) == repr(other_attacks[name]) for name in attacks.keys() & other_attacks.keys())
         return not names and alike
 
     def _shown_attacks(self) -> Mapping[str, Attack]:

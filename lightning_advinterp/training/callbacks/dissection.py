@@ -85,10 +85,10 @@ def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:
         "| % of units | " + " | ".join(map(markdown_cell, categories)) + " |",
         "| --- " * (len(categories) + 1) + "|",
     ]
-    for kind, found in shares.items():
+    for kind, share in shares.items():
         lines.append(
             "| "
-            + " | ".join([markdown_cell(kind), *(f"{100 * found[category]:.1f}" for category in categories)])
+            + " | ".join([markdown_cell(kind), *(f"{100 * share[category]:.1f}" for category in categories)])
             + " |"
         )
     return "\n".join(lines)

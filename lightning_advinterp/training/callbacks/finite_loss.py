@@ -76,10 +76,10 @@ class FiniteLossCallback(pl.Callback):
             if not bool(torch.isfinite(loss)):
                 self._pending.clear()
                 images = ", ".join(map(str, index.tolist()))
-                kept = ", ".join(map(str, sorted(self.folder.glob("*.ckpt"))))
+                checkpoints = ", ".join(map(str, sorted(self.folder.glob("*.ckpt"))))
                 raise RunStoppedError(
                     f"the loss became {float(loss)} in epoch {epoch}, batch {step}; images {images}. "
-                    + (f"Kept as they were: {kept}. " if kept else "No checkpoint had been written yet. ")
+                    + (f"Kept as they were: {checkpoints}. " if checkpoints else "No checkpoint had been written yet. ")
                     + "Look at these images, set trainer.gradient_clip_val, or start a run of another name with a "
                     "smaller model.optimizer.lr."
                 )

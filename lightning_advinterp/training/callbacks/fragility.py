@@ -69,8 +69,8 @@ class FragilityCallback(AnalysisCallback):
 
     def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], images: ImageSet) -> None:
         """Write the tables that ``evaluate.py`` writes."""
-        found = results["fragility"]
-        tables = {name: rows for name, rows in found.tables.items() if name != "fragility_pictures"}
-        shown = {"fragility": replace(found, tables=tables)}  # TensorBoard has the pictures
+        result = results["fragility"]
+        tables = {name: rows for name, rows in result.tables.items() if name != "fragility_pictures"}
+        shown = {"fragility": replace(result, tables=tables)}  # TensorBoard has the pictures
         name_images(shown, images.path_of)
         save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", shown)

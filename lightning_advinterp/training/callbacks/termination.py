@@ -108,8 +108,8 @@ class Termination:
 
 def in_an_allocations_shell() -> bool:
     """Whether SLURM's variables are there, but not what ``srun`` tells every process that it starts."""
-    told = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
-    return SLURMEnvironment.detect() and any(name not in os.environ for name in told)
+    variables = ("SLURM_PROCID", "SLURM_LOCALID", "SLURM_NODEID")
+    return SLURMEnvironment.detect() and any(name not in os.environ for name in variables)
 
 
 def _requeue_signal(trainer: pl.Trainer) -> int | None:

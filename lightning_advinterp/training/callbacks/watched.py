@@ -21,14 +21,14 @@ def validation_set(trainer: pl.Trainer) -> ImageSet:
     return as_image_set([] if loader is None else loader.dataset)
 
 
-def loading_workers(trainer: pl.Trainer, asked: Workers | None, device: torch.device) -> int:
+def loading_workers(trainer: pl.Trainer, num_workers: Workers | None, device: torch.device) -> int:
     """Return how many processes load a callback's images.
 
     Args:
         trainer: whose training loader sets the number on an accelerator, which its workers keep busy.
-        asked: the setting; None for that rule, and 0 on a CPU, where workers would take the network's cores.
+        num_workers: the setting; None for that rule, and 0 on a CPU, where workers would take the network's cores.
         device: where the network is.
     """
-    if asked is not None:
-        return worker_count(asked, trainer.num_devices)
+    if num_workers is not None:
+        return worker_count(num_workers, trainer.num_devices)
     return 0 if device.type == "cpu" else int(getattr(trainer.train_dataloader, "num_workers", 0))

@@ -33,9 +33,9 @@ def training(plan: Plan, arm: str, seed: int) -> dict[str, Any]:
 def networks(plan: Plan) -> Iterator[str]:
     """Yield the networks that a plan's configurations and flags name: their classes are the user's own."""
     for arm in plan.arms:
-        asked = training(plan, arm, plan.seeds[0])
-        yield from named_networks(asked["configs"])
-        yield from (word for flag in asked["flags"] for word in flag.split("=")[-1:])
+        settings = training(plan, arm, plan.seeds[0])
+        yield from named_networks(settings["configs"])
+        yield from (word for flag in settings["flags"] for word in flag.split("=")[-1:])
     yield from named_networks(plan)
 
 
@@ -46,23 +46,23 @@ def testing(evaluation: Evaluation, trained: Mapping[str, Any]) -> dict[str, Any
         evaluation: the settings.
         trained: what decided the run that it tests.
     """
-    asked = {key: value for key, value in asdict(evaluation).items() if key not in _ELSEWHERE}
+    settings = {key: value for key, value in asdict(evaluation).items() if key not in _ELSEWHERE}
     output = str(Path(evaluation.output).parents[2])  # above the run, test/ and the evaluation's own folder
-    moved: dict[str, Any] = json.loads(_text(asked).replace(json.dumps(output + "/")[1:-1], ""))
+    moved: dict[str, Any] = json.loads(_text(settings).replace(json.dumps(output + "/")[1:-1], ""))
     return moved | {TRAINING: json.loads(_text(trained))}
 
 
-def note(path: Path, asked: Mapping[str, Any]) -> None:
+def note(path: Path, settings: Mapping[str, Any]) -> None:
     """Write down what was asked for."""
-    write_text(path, _text(asked))
+    write_text(path, _text(settings))
 
 
-def require_same(path: Path, asked: Mapping[str, Any]) -> None:
+def require_same(path: Path, settings: Mapping[str, Any]) -> None:
     """Refuse what was made under other settings.
 
     Args:
         path: where they were noted; of what has no note nothing is known, and it is taken as it is.
-        asked: the settings now.
+        settings: the settings now.
 
     Raises:
         ValueError: naming the folder and the settings that differ.
@@ -74,23 +74,23 @@ def require_same(path: Path, asked: Mapping[str, Any]) -> None:
     if not isinstance(before, dict):
         raise DamagedFileError(f"{path} holds no settings; {remedy}.")
     if TRAINING not in before:  # of an earlier version
-        asked = {key: value for key, value in asked.items() if key != TRAINING}
-    compare(path.parent, before, asked, f", or empty its file {path.name} to take it as it is")
+        settings = {key: value for key, value in settings.items() if key != TRAINING}
+    compare(path.parent, before, settings, f", or empty its file {path.name} to take it as it is")
 
 
-def compare(folder: Path, before: Mapping[str, Any], asked: Mapping[str, Any], more: str = "") -> None:
+def compare(folder: Path, before: Mapping[str, Any], settings: Mapping[str, Any], more: str = "") -> None:
     """Refuse what lies in a folder if its settings are others than those that are asked for.
 
     Args:
         folder: for the message.
         before: the settings of what is there.
-        asked: the settings now.
+        settings: the settings now.
         more: what else can be done.
 
     Raises:
         ValueError: naming the folder and the settings that differ.
     """
-    was, now = _said(before), _said(json.loads(_text(asked)))
+    was, now = _said(before), _said(json.loads(_text(settings)))
     differ = sorted(key for key in was.keys() | now.keys() if was.get(key) != now.get(key))
     if differ:  # settings that came with a later version may be missing
         remedies = f"choose another output, or remove that folder to make it anew{more}"
@@ -104,5 +104,5 @@ def _said(value: Any) -> Any:
     return [_said(entry) for entry in value] if isinstance(value, list) else value
 
 
-def _text(asked: Mapping[str, Any]) -> str:
-    return json.dumps(asked, sort_keys=True, default=str) + "\n"
+def _text(settings: Mapping[str, Any]) -> str:
+    return json.dumps(settings, sort_keys=True, default=str) + "\n"
