@@ -152,20 +152,9 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
         FileNotFoundError: if the folder is missing or has no images.
     """
     recipe = subject.recipe
-    own = [item.wnid for item in CLASSES]
-    known = list(subject.outputs.classes)
-    if evaluation.data == CONCEPT_WORLD or (evaluation.data is None and known == own):
-        if known != own and (known or subject.network.num_classes != len(own)):
-            raise ValueError(
-                f"data: the concept world has {len(own)} classes of its own, {subject.title} was trained on others "
-                f"({subject.network.num_classes} outputs); give --data DIR with images of its classes."
-            )
-        limit = evaluation.limit or 1000
-        world = ConceptWorld("test", limit, size=recipe.input_size)
-        if not calibration:
-            return Images(world)
-        more = ConceptWorld("test", limit + calibration, size=recipe.input_size)
-        return Images(world, more.only(range(limit, limit + calibration)))
+    world_classes = [item.wnid for item in CLASSES]
+    if evaluation.data == CONCEPT_WORLD or (evaluation.data is None and list(subject.outputs.classes) == world_classes):
+        return _load_world(evaluation, subject, calibration, world_classes)
     if evaluation.data is None and evaluation.images and not calibration:
         needing = [name for name in evaluation.question_names("data") if "images" not in _uses(evaluation, name)]
         if not needing:
@@ -196,6 +185,22 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
     check_labels(everything.mapping, everything.split.classes, outputs, evaluation.classes)
     reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
     return Images(everything.only(reported), everything.only(others) if others else None, taken)
+
+
+def _load_world(evaluation: Evaluation, subject: Subject, calibration: int, world_classes: list[str]) -> Images:
+    """Open the concept world's test pictures, for a network of its classes or of as many outputs without names."""
+    classes, size = list(subject.outputs.classes), subject.recipe.input_size
+    if classes != world_classes and (classes or subject.network.num_classes != len(world_classes)):
+        raise ValueError(
+            f"data: the concept world has {len(world_classes)} classes of its own, {subject.title} was trained on "
+            f"others ({subject.network.num_classes} outputs); give --data DIR with images of its classes."
+        )
+    limit = evaluation.limit or 1000
+    world = ConceptWorld("test", limit, size=size)
+    if not calibration:
+        return Images(world)
+    more = ConceptWorld("test", limit + calibration, size=size)
+    return Images(world, more.only(range(limit, limit + calibration)))
 
 
 def load_files(evaluation: Evaluation, subject: Subject) -> ImageFiles:
