@@ -135,3 +135,34 @@ def test_the_cost_is_announced():
     assert backwards == half * 4 * 3  # images, networks, steps
     assert calls["forward"] <= announced["forward_passes"] + 1  # and one that counts units
     assert calls["forward"] > 0.8 * announced["forward_passes"]
+
+
+@pytest.mark.parametrize("at", [38, 82, 90])
+def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
+    """Killed among the attacks, and among the masked networks: the ranking is the one that was known before."""
+    network, whole = small_network().double(), run(data_of(), small_network().double())[0]
+
+    class Faulty(Memory):
+        left = at
+
+        def __getitem__(self, index):
+            self.left -= 1
+            if self.left < 0:
+                raise OSError("power cut")
+            return super().__getitem__(index)
+
+    broken = Faulty(data_of().batch)
+    broken.indices = broken.batch.index.tolist()
+    journal = tmp_path / "state"
+    with pytest.raises(OSError, match="power cut"):
+        run(broken, network, journal=journal)
+    assert run(data_of(), network, journal=journal)[0] == whole
+    assert not list(tmp_path.iterdir())
+
+
+def test_autoattack_is_made_where_it_is_asked_for():
+    attacks = masking_attacks(SensitivityConfig(mask_units=(8,), mask_attack="pgd, autoattack", mask_eps="2/255"))
+    assert list(attacks) == ["pgd", "autoattack"]
+    assert {attack.eps for attack in attacks.values()} == {2 / 255}
+    assert attacks["autoattack"].passes[0] > 1000
+    assert attacks["pgd"].iterations == 20
