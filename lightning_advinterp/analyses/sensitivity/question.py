@@ -54,6 +54,7 @@ class Sensitivity(SensitivityConfig, Question):
             raise ValueError("sensitivity: it compares units under attack, and there is no attack; give --attack pgd.")
         dissected = known_concepts(self, scene)
         meanings, unknown = self._meanings(scene, dissected)
+        origin = {"dissection": dissected.origin} if dissected.origin else {}
         changes = SensitivityAnalysis(
             scene.attacks,
             layers=scene.layers_or(self.layers),
@@ -64,7 +65,7 @@ class Sensitivity(SensitivityConfig, Question):
             dissected=dissected.images,
             caliper=self.caliper,
             seed=scene.seed,
-            origin={"classes": unknown} if unknown else {},
+            origin=origin | ({"classes": unknown} if unknown else {}),
         )
         if not self.mask_units:
             return [changes]

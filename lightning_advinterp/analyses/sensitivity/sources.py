@@ -37,10 +37,12 @@ class Dissected(NamedTuple):
     Attributes:
         concepts: layer and unit to what dissection says; None where there is none.
         images: numbers of the attacked images from which that is known too.
+        origin: where it comes from, for the provenance; empty where there is none.
     """
 
     concepts: dict[tuple[str, int], UnitConcept] | None
     images: frozenset[int]
+    origin: dict[str, Any]
 
 
 def dissection_before(config: SensitivityConfig, scene: Scene) -> Earlier | None:
@@ -77,13 +79,15 @@ def known_concepts(config: SensitivityConfig, scene: Scene) -> Dissected:
     threshold = scene.questions["dissection"].iou
     if config.dissection is not None:
         rows, record = stored_dissection(config.dissection, scene.network)
-        return Dissected(unit_concepts(rows, threshold), _stored_images(record, config.dissection, scene))
+        origin = {"folder": config.dissection, "concepts": record["provenance"].get("concepts")}
+        return Dissected(unit_concepts(rows, threshold), _stored_images(record, config.dissection, scene), origin)
     if NAME in scene.found:
-        rows = scene.found[NAME].tables["dissection"]
-        return Dissected(unit_concepts(rows, threshold), _dissected(scene))
+        found, images = scene.found[NAME], _dissected(scene)
+        return Dissected(unit_concepts(found.tables["dissection"], threshold), images, dict(found.provenance))
     if _answered(config, scene):
-        return Dissected(unit_concepts(scene.found["dissection"].tables["dissection"], threshold), frozenset())
-    return Dissected(None, frozenset())
+        found = scene.found["dissection"]
+        return Dissected(unit_concepts(found.tables["dissection"], threshold), frozenset(), dict(found.provenance))
+    return Dissected(None, frozenset(), {})
 
 
 def stored_dissection(folder: str, network: Network) -> tuple[list[Row], dict[str, Any]]:
