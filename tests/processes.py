@@ -149,3 +149,16 @@ def sensitivity_on_a_share(rank, world_size, count):
     masking = MaskingAnalysis(changes, masking_attacks(config), config.mask_units, config.mask_draws, data)
     results = runner.run([changes, masking])
     return {name: rows for result in results.values() for name, rows in result.tables.items()}
+
+
+def stored_on_a_share(rank, world_size, count, folder):
+    """The tables of accuracy and predictions that one process reports of stored images."""
+    from helpers import Memory, small_batch, small_network
+
+    from lightning_advinterp.analyses import AccuracyAnalysis, PredictionsAnalysis, Runner
+    from lightning_advinterp.attacks.prediction.presets import create_attacks
+
+    data, attacks = Memory(small_batch(n=count)), create_attacks([{"type": "stored", "path": folder}])
+    runner = Runner(small_network(), data, attacks=attacks, batch_size=2, rank=rank, world_size=world_size)
+    results = runner.run([AccuracyAnalysis(runner.attacks), PredictionsAnalysis(runner.attacks)])
+    return repr({name: result.tables for name, result in results.items()})

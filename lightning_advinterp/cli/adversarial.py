@@ -6,12 +6,13 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 
 from lightning_advinterp.analyses.base.attack_counts import warn_of_few
+from lightning_advinterp.analyses.base.classes import TargetClasses, aim_within
 from lightning_advinterp.analyses.base.make_adversarial import Targets, make_adversarial_set
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.inputs import check_subject, load_images, load_subject
+from lightning_advinterp.cli.evaluation.inputs import check_subject, load_concepts, load_images, load_subject
 from lightning_advinterp.cli.parser import read_settings, settings_parser
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.devices import choose_device
@@ -19,6 +20,7 @@ from lightning_advinterp.core.errors import plain_errors, stops_explained, termi
 from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.core.terminal import PlainConsole, terminal
 from lightning_advinterp.core.trust import OnBadWeights, trusting, vouch_for
+from lightning_advinterp.data.adversarial_parts import Pixels
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder import Orientation
 from lightning_advinterp.networks.choice import NetworkChoice
@@ -32,6 +34,7 @@ class SetPlan(NetworkChoice):
 
     Attributes:
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
+        concepts: folder of a set in Broden's format, whose images are attacked instead, or "concept_world".
         split: which split of such a folder; of the concept world it is the test pictures.
         classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
             each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
@@ -40,6 +43,8 @@ class SetPlan(NetworkChoice):
         targets: aim at so many least likely classes of every image, one adversarial image each; null for the attack's
             own rule; auto for one class, or for the attack's own rule where it has a target or moves away from the
             prediction, or takes no targets.
+        target_classes: all outputs are targets to choose among; dataset: the images' classes alone, as semantics and
+            distances choose.
         least_success: warn if a smaller share of the set reaches its goal.
         limit: attack so many images, a seeded choice, even over the classes; of the concept world 1,000 unless said.
         crop: side of the images.
@@ -47,6 +52,8 @@ class SetPlan(NetworkChoice):
         orientation: stored takes pixels as they lie in the file, as torchvision does; exif turns images by their EXIF
             orientation.
         part: adversarial images per file.
+        pixels: uint8 keeps images as PNG, rounded to 8 bits; float32 keeps them just as the attack made them, in four
+            times the room or more.
         device: auto, cpu, cuda, …
         seed: of the choice and of the attack's random numbers.
         process: this process's number, from 0, where several share the work.
@@ -57,16 +64,19 @@ class SetPlan(NetworkChoice):
     """
 
     data: str | None = None
+    concepts: str | None = None
     split: str = "val"
     classes: str | None = None
     attack: OneAttack | None = None
     targets: Targets = "auto"
+    target_classes: TargetClasses = "all"
     least_success: float = 0.1
     limit: int | None = None
     crop: int | None = None
     batch_size: int = 64
     orientation: Orientation = "stored"
     part: int = 512
+    pixels: Pixels = "uint8"
     device: str = "auto"
     seed: int = 0
     process: int = 0
@@ -107,6 +117,8 @@ def _check(plan: SetPlan) -> None:
     """
     if not 0 <= plan.process < plan.processes:
         raise ValueError(f"process must be 0 to {plan.processes - 1}, processes less one, got {plan.process}.")
+    if plan.data is not None and plan.concepts is not None:
+        raise ValueError(f"give either data or concepts, got data={plan.data!r} and concepts={plan.concepts!r}.")
     if not 0 <= plan.least_success <= 1:
         raise ValueError(f"least_success must be a share from 0 to 1, got {plan.least_success}.")
 
@@ -116,14 +128,16 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors():
         same = [entry.name for entry in fields(NetworkChoice)]
-        same += ["data", "split", "classes", "crop", "orientation", "limit", "seed"]
+        same += ["data", "concepts", "split", "classes", "crop", "orientation", "limit", "seed"]
         asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
         subject = load_subject(asked)
         for line in subject.network.origin.lines(subject.network.mean, subject.network.std, subject.recipe.input_size):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         device = choose_device(plan.device)
-        images = load_images(asked, subject).reported
+        images = (load_images if plan.concepts is None else load_concepts)(asked, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)
+        if plan.target_classes == "dataset" and images.labels:
+            attack = aim_within({"": attack}, images.labels, subject.network.num_classes)[""]
         subject.network.to(device)
         check_subject(asked, subject, [attack])
     if (labels := images.labelling) is not None:
@@ -136,6 +150,7 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         targets=plan.targets,
         batch_size=plan.batch_size,
         part=plan.part,
+        pixels=plan.pixels,
         device=device,
         seed=plan.seed,
         rank=plan.process,

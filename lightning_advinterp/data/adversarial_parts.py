@@ -9,9 +9,9 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 import numpy as np
 
@@ -20,13 +20,18 @@ from lightning_advinterp.core.files import write_json
 from lightning_advinterp.core.names import readable_json
 from lightning_advinterp.core.reading import read_json
 
-FORMAT = 2
-"""Sets of format 1 have no seals; they are read, and their rows are checked as far as that goes without."""
+FORMAT = 3
+"""Sets of format 1 have no seals; they are read, and their rows are checked as far as that goes without. Sets before
+format 3 do not say how far the attack may go, and hold 8-bit images alone."""
+
+Pixels = Literal["uint8", "float32"]
+"""How images are kept: rounded to 8 bits as PNG, or as the attack made them."""
 
 MANIFEST = "manifest.json"
 _MOST = 10**9
 """Images of a set."""
 
+_SINCE_FORMAT_3 = ("settings", "pixels")
 _PART = re.compile(r"part-(\d{5,})\.(json|zip)")
 _REMEDY = "restore it from a copy, or make the set anew in another folder"
 
@@ -67,6 +72,9 @@ class Manifest:
         items: number of adversarial images in the whole set.
         part: images per part.
         shape: channels, height, width.
+        settings: the attack's radius (``eps``, ``eps_low``, ``norm``), ``steps`` and ``restarts``; empty where unknown.
+        pixels: how the images are kept.
+        format: of the files.
     """
 
     attack: str
@@ -76,6 +84,9 @@ class Manifest:
     items: int
     part: int
     shape: tuple[int, ...]
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    pixels: Pixels = "uint8"
+    format: int = FORMAT
 
     @property
     def parts(self) -> int:
@@ -85,7 +96,8 @@ class Manifest:
     @property
     def bytes(self) -> int:
         """Most bytes that the images take: PNG stores what it cannot compress as it is."""
-        return self.items * (int(np.prod(self.shape)) + self.shape[1] + 1024)
+        values = int(np.prod(self.shape)) * (4 if self.pixels == "float32" else 1)
+        return self.items * (values + self.shape[1] + 1024)
 
     def items_of(self, part: int) -> range:
         """Return the items of a part."""
@@ -94,7 +106,10 @@ class Manifest:
     @property
     def content(self) -> dict[str, Any]:
         """What the file holds beside its seal."""
-        return {"format": FORMAT, **json.loads(json.dumps(readable_json(asdict(self))))}
+        content: dict[str, Any] = json.loads(json.dumps(readable_json(asdict(self))))
+        if self.format < 3:
+            content = {name: value for name, value in content.items() if name not in _SINCE_FORMAT_3}
+        return content
 
 
 class Part(NamedTuple):
@@ -136,17 +151,18 @@ def read_manifest(folder: Path) -> tuple[Manifest, int]:
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no adversarial set: there is no {MANIFEST}.")
     content = read_json(path, _REMEDY)
-    known = isinstance(content, dict) and type(content.get("format")) is int and content["format"] in (1, FORMAT)
+    known = isinstance(content, dict) and type(content.get("format")) is int and 1 <= content["format"] <= FORMAT
     if not known:
         raise DamagedFileError(
-            f"{path}: expected the manifest of an adversarial set of format 1 or {FORMAT}; {_REMEDY}."
+            f"{path}: expected the manifest of an adversarial set of format 1 to {FORMAT}; {_REMEDY}."
         )
-    sealed, given = content.pop("sha256", None), content.pop("format")
-    if given == FORMAT and sealed != _seal({"format": FORMAT, **content}):
+    sealed, version = content.pop("sha256", None), content["format"]
+    if version > 1 and sealed != _seal(content):
         raise DamagedFileError(f"{path} was changed after it was written; {_REMEDY}.")
     kinds = {"attack": str, "seed": int, "network": dict, "data": str, "items": int, "part": int, "shape": list}
+    kinds |= {"settings": dict, "pixels": str} if version > 2 else {}
     wrong = [name for name, kind in kinds.items() if type(content.get(name)) is not kind]
-    if wrong or len(content) != len(fields(Manifest)):
+    if wrong or len(content) != len(kinds) + 1 or content.get("pixels", "uint8") not in get_args(Pixels):
         raise DamagedFileError(
             f"{path}: expected {', '.join(kinds)}; {', '.join(wrong) or 'other keys'} are not these."
         )
@@ -154,7 +170,7 @@ def read_manifest(folder: Path) -> tuple[Manifest, int]:
     sizes = (manifest.items, manifest.part, *manifest.shape)
     if len(manifest.shape) != 3 or not all(type(size) is int and 1 <= size <= _MOST for size in sizes):
         raise DamagedFileError(f"{path}: items, part and shape must be numbers from 1, three for the shape; {_REMEDY}.")
-    return manifest, given
+    return manifest, version
 
 
 def write_part(folder: Path, manifest: Manifest, number: int, part: Part) -> None:

@@ -1,9 +1,9 @@
 """A set of adversarial images on disk: written in parts, resumed after an interruption, readable all the while.
 
 A folder holds ``manifest.json`` (what was made, from what) and for every part ``part-00000.zip`` with its images as
-PNG, and then ``part-00000.json`` with one row per image, the checksum of the zip and a seal over all of it. A part
-without its JSON does not exist yet. Images are the 8-bit ones that PNG holds, and all that is recorded of them is
-measured on these.
+PNG or as NumPy arrays, and then ``part-00000.json`` with one row per image, the checksum of the zip and a seal over all
+of it. A part without its JSON does not exist yet. Images are the 8-bit ones that PNG holds, or float32 just as the
+attack made them; all that is recorded of them is measured on what is kept.
 """
 
 import hashlib
@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -48,6 +48,8 @@ from lightning_advinterp.data.images import ImageSetDefaults
 __all__ = ["AdversarialRow", "AdversarialSet", "AdversarialSetWriter", "Manifest", "share_held"]
 
 logger = logging.getLogger(__name__)
+
+_ENDINGS = {"uint8": "png", "float32": "npy"}
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, RuntimeError, EOFError, struct.error, zlib.error)
 """What a damaged archive or picture provokes."""
@@ -114,26 +116,27 @@ class AdversarialSetWriter:
         return [part for part in range(self.manifest.parts) if part not in there]
 
     def write(self, part: int, images: Tensor, rows: Sequence[AdversarialRow]) -> None:
-        """Write one part: uint8 ``[n, C, H, W]``, and as many rows; it appears once it is complete.
+        """Write one part: images ``[n, C, H, W]`` as the manifest keeps them, and as many rows.
+
+        It appears once it is complete.
 
         Raises:
             ValueError: if images and rows are not those of the part.
         """
         wanted = list(self.manifest.items_of(part))
         shape = tuple(images.shape[1:])
-        if [row.item for row in rows] != wanted or len(images) != len(wanted) or images.dtype != torch.uint8:
+        kind = self.manifest.pixels
+        if [row.item for row in rows] != wanted or len(images) != len(wanted) or images.dtype != getattr(torch, kind):
             raise ValueError(
-                f"part {part} holds the items {wanted[0]} to {wanted[-1]} as uint8, got {len(rows)} rows and "
+                f"part {part} holds the items {wanted[0]} to {wanted[-1]} as {kind}, got {len(rows)} rows and "
                 f"{images.dtype} of shape {tuple(images.shape)}."
             )
         if shape != tuple(self.manifest.shape):
             raise ValueError(f"images must have the shape {self.manifest.shape} of the manifest, got {shape}.")
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
-            for row, image in zip(rows, images.permute(0, 2, 3, 1).cpu().numpy(), strict=True):
-                file = io.BytesIO()
-                Image.fromarray(image).save(file, format="png")
-                archive.writestr(zipfile.ZipInfo(f"{row.item}.png"), file.getvalue())
+            for row, image in zip(rows, images.cpu().numpy(), strict=True):
+                archive.writestr(zipfile.ZipInfo(f"{row.item}.{_ENDINGS[kind]}"), _packed(image))
         content = packed.getvalue()
         for path in (images_path(self.folder, part), rows_path(self.folder, part)):
             remove_unfinished(self.folder, path.name)
@@ -143,7 +146,7 @@ class AdversarialSetWriter:
 
 
 class AdversarialSet(ImageSetDefaults):
-    """The complete parts of a set: items are uint8 images with their source's label, numbered by item.
+    """The complete parts of a set: items are images with their source's label, numbered by item.
 
     Args:
         folder: of the set, which may still be growing; see :meth:`refresh`.
@@ -161,7 +164,7 @@ class AdversarialSet(ImageSetDefaults):
     def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
         self._manifest, self._format = read_manifest(self.folder)
-        self.manifest: dict[str, Any] = self._manifest.content | {"format": self._format}
+        self.manifest: dict[str, Any] = self._manifest.content
         self.rows: list[AdversarialRow] = []
         self._part_of: list[int] = []
         self._open: tuple[int, zipfile.ZipFile] | None = None
@@ -223,27 +226,23 @@ class AdversarialSet(ImageSetDefaults):
         return len(self.rows)
 
     def __getitem__(self, place: int) -> Batch:
-        """Return one image: uint8 ``[C, H, W]``, its source's label, its item number.
+        """Return one image: ``[C, H, W]`` as the set keeps it, its source's label, its item number.
 
         Raises:
             BadImageError: if it cannot be read, or is not of the set's shape; names its file.
         """
         row, number = self.rows[place], self._part_of[place]
-        path, name = images_path(self.folder, number), f"{row.item}.png"
+        path, name = images_path(self.folder, number), f"{row.item}.{_ENDINGS[self._manifest.pixels]}"
         _, height, width = self._manifest.shape
         try:
-            with self._archive(number).open(name) as file, open_image(file, ("PNG",)) as image:
-                if image.size != (width, height):  # before its pixels are decoded
-                    raise ValueError(f"it has {image.size} pixels")
-                pixels = torch.from_numpy(np.array(image))
-            if pixels.dtype != torch.uint8 or pixels.shape != (height, width, 3):
-                raise ValueError(f"it has the mode {image.mode}")
+            with self._archive(number).open(name) as file:
+                pixels = _unpacked(file, self._manifest)
         except (*_UNREADABLE, zipfile.BadZipFile) as error:
             raise BadImageError(
                 f"{path}: cannot read {name} as {width} x {height} RGB pixels ({error}); verify() lists all files that "
                 "are not what was written."
             ) from error
-        return Batch(pixels.permute(2, 0, 1), torch.tensor(row.label), torch.tensor(row.item))
+        return Batch(pixels, torch.tensor(row.label), torch.tensor(row.item))
 
     def __getstate__(self) -> dict[str, Any]:
         """Open files stay behind: every worker opens its own."""
@@ -266,7 +265,7 @@ class AdversarialSet(ImageSetDefaults):
 
     def _parts(self) -> Iterator[tuple[int, Part]]:
         for number in parts_there(self.folder, self._manifest):
-            yield number, read_part(self.folder, self._manifest, number, sealed=self._format == FORMAT)
+            yield number, read_part(self.folder, self._manifest, number, sealed=self._format > 1)
 
 
 def _require_same(folder: Path, manifest: Manifest) -> None:
@@ -275,10 +274,40 @@ def _require_same(folder: Path, manifest: Manifest) -> None:
         there, kind = read_manifest(folder)
     except DamagedFileError as error:
         raise ValueError(f"{folder} holds another adversarial set, or a damaged one: {error}") from None
-    if there.content != manifest.content:
-        raise ValueError(f"{folder} holds another adversarial set (see its {MANIFEST}); choose a new folder.")
     if kind != FORMAT:
         raise ValueError(f"{folder} holds a set of an earlier version of this program; choose a new folder.")
+    if there.content != manifest.content:
+        raise ValueError(f"{folder} holds another adversarial set (see its {MANIFEST}); choose a new folder.")
+
+
+def _packed(image: np.ndarray[Any, Any]) -> bytes:
+    """Return ``[C, H, W]`` as the bytes of a PNG, or of an array where it is no uint8."""
+    file = io.BytesIO()
+    if image.dtype == np.uint8:
+        Image.fromarray(image.transpose(1, 2, 0)).save(file, format="png")
+    else:
+        np.save(file, image, allow_pickle=False)
+    return file.getvalue()
+
+
+def _unpacked(file: IO[bytes], manifest: Manifest) -> Tensor:
+    """Return ``[C, H, W]``, if it is of the manifest's shape and kind; uint8, or float32 in [0, 1]."""
+    channels, height, width = manifest.shape
+    if manifest.pixels == "float32":
+        content = file.read(4 * channels * height * width + 1024)  # more is no image of this shape
+        pixels = torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
+        if pixels.dtype != torch.float32 or pixels.shape != manifest.shape:
+            raise ValueError(f"it holds {pixels.dtype} of shape {tuple(pixels.shape)}")
+        if not bool(((pixels >= 0) & (pixels <= 1)).all()):
+            raise ValueError("its pixels leave [0, 1]")
+        return pixels
+    with open_image(file, ("PNG",)) as image:
+        if image.size != (width, height):  # before its pixels are decoded
+            raise ValueError(f"it has {image.size} pixels")
+        pixels = torch.from_numpy(np.array(image))
+        if pixels.dtype != torch.uint8 or pixels.shape != (height, width, 3):
+            raise ValueError(f"it has the mode {image.mode}")
+    return pixels.permute(2, 0, 1)
 
 
 def _sha256(path: Path) -> str:

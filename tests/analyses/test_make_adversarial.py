@@ -155,7 +155,7 @@ def test_wrong_arguments_are_refused(tmp_path, data, monkeypatch):
     make(tmp_path / "set", data)
     with pytest.raises(ValueError, match="holds another adversarial set"):
         make(tmp_path / "set", data, seed=1)
-    with pytest.raises(ValueError, match="between 1 and the network's 5 classes, got 6"):
+    with pytest.raises(ValueError, match="between 1 and the 5 classes to choose among, got 6"):
         make(tmp_path / "x", data, targets=6)
     with pytest.raises(ValueError, match="batch_size and part must be 1 or more"):
         make(tmp_path / "x", data, part=0)
@@ -183,7 +183,7 @@ def test_an_ensemble_chooses_the_targets(tmp_path, data):
     scores = sum(member(data.batch.image).softmax(1) for member in members)
     least = scores.scatter(1, data.batch.label[:, None], torch.inf).argsort(dim=1)[:, :2]  # never the true class
     assert [row.target for row in found.rows] == least.flatten().tolist()
-    assert found.manifest["network"].keys() == {"weights_sha256", "spec", "ensemble_sha256"}
+    assert found.manifest["network"].keys() == {"weights_sha256", "spec", "members"}
 
 
 @pytest.mark.parametrize("shown", [False, True])

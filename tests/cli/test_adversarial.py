@@ -62,7 +62,7 @@ def test_wrong_flags_are_refused(flags, tmp_path, capsys, more, message):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--targets", "13"], "targets must be between 1 and the network's 12 classes, got 13"),
+        (["--targets", "13"], "targets must be between 1 and the 12 classes to choose among, got 13"),
         (["--limit", "0"], "limit must be 1 or more images, got 0"),
         (["--seed", "1"], "holds another adversarial set"),
     ],

@@ -9,15 +9,18 @@ from typing import Any, Literal
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.attack_counts import AttackCounts
+from lightning_advinterp.analyses.base.attack_counts import AttackCounts, settings_of
 from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.attacks.loop.attack import Attack, distances
 from lightning_advinterp.attacks.loop.goal import without_class
 from lightning_advinterp.attacks.prediction.ensemble import least_likely_targets
 from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
+from lightning_advinterp.attacks.prediction.stored import StoredAttack
+from lightning_advinterp.attacks.prediction.transfer import TransferAttack
 from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.randomness import mix, sample_keys
+from lightning_advinterp.data.adversarial_parts import Pixels
 from lightning_advinterp.data.adversarial_set import (
     AdversarialRow,
     AdversarialSet,
@@ -49,6 +52,7 @@ def make_adversarial_set(
     limit: int | None = None,
     batch_size: int = 64,
     part: int = 512,
+    pixels: Pixels = "uint8",
     device: torch.device | str = "cpu",
     seed: int = 0,
     rank: int = 0,
@@ -74,6 +78,8 @@ def make_adversarial_set(
         limit: at most so many source images, a random choice by ``seed``.
         batch_size: images at a time.
         part: adversarial images per file.
+        pixels: how images are kept: ``uint8`` rounds them as PNG does, ``float32`` keeps what the attack made, in four
+            times the room or more.
         device: where the network is.
         seed: of the choice and of the attack's random draws.
         rank: this process's number.
@@ -92,23 +98,27 @@ def make_adversarial_set(
     with ExitStack() as stack:
         with checking():
             stack.enter_context(share_held(folder, rank, world_size))
-            targets = _resolved(targets, attack, network.num_classes)
+            if isinstance(attack, StoredAttack):
+                raise ValueError(f"attack: {attack.name} makes no images, it looks up those that are there already.")
+            targets = _resolved(targets, attack, network.num_classes if attack.classes is None else len(attack.classes))
             if batch_size < 1 or part < 1:
                 raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
             if limit is not None and limit < 1:
                 raise ValueError(f"limit must be 1 or more images, got {limit}.")
             sources = subset_indices(len(whole), limit, seed)
             attack = attack.for_images(whole.only(sources.tolist()))
-            many, judges = targets or 1, attack.ensemble if isinstance(attack, EnsembleAttack) else None
+            many = targets or 1
             manifest = Manifest(
                 attack=f"{attack!r}, {'its own classes' if targets is None else f'{targets} least likely classes'}",
                 seed=seed,
                 network={"weights_sha256": weights_hash(network), "spec": network.spec()}
-                | ({} if judges is None else {"ensemble_sha256": weights_hash(judges)}),
+                | ({"members": attack.sources} if isinstance(attack, TransferAttack) else {}),
                 data=digest(whole.fingerprint, sources.tolist()),
                 items=many * len(sources),
                 part=part,
                 shape=tuple(whole[int(sources[0])].image.shape),
+                settings=settings_of(attack) | {"eps": attack.eps, "steps": attack.iterations},
+                pixels=pixels,
             )
             writer = AdversarialSetWriter(folder, manifest)
         due = [number for number in writer.missing() if number % world_size == rank]
@@ -132,7 +142,7 @@ def make_adversarial_set(
                     some = items[first : first + batch_size]
                     batch = collate_batch([whole[int(sources[item // many])] for item in some])
                     found, more = _attack(
-                        network, counts, batch, torch.tensor(some), targets, torch.device(device), seed
+                        network, counts, batch, torch.tensor(some), targets, torch.device(device), seed, pixels
                     )
                     images.append(found)
                     rows += more
@@ -154,7 +164,7 @@ def _resolved(targets: Targets, attack: Attack, num_classes: int) -> int | None:
     if targets is None:
         return None
     if not isinstance(targets, int) or not 1 <= targets <= num_classes:
-        raise ValueError(f"targets must be between 1 and the network's {num_classes} classes, got {targets}.")
+        raise ValueError(f"targets must be between 1 and the {num_classes} classes to choose among, got {targets}.")
     if not attack.takes_target:
         raise ValueError(f"targets must be null for {attack.name}, which takes no targets, got {targets}.")
     if own:
@@ -171,22 +181,24 @@ def _attack(
     targets: int | None,
     device: torch.device,
     seed: int,
+    pixels: Pixels,
 ) -> tuple[Tensor, list[AdversarialRow]]:
-    """Return uint8 images, and what the network makes of them."""
+    """Return images as they are kept, and what the network makes of them."""
     (attack,) = counts.attacks.values()
     batch = Batch(*(field.to(device) for field in batch)).to_float()
     x, y = batch.image, batch.label
     turn = items.to(device) % (targets or 1)
-    # Every target of an image draws anew, and no draw depends on the batch.
-    keys = mix(sample_keys(batch.index, seed=seed), turn)
+    # The first target draws what an evaluation of this seed draws, further ones anew; no draw depends on the batch.
+    keys = sample_keys(batch.index, seed=seed)
+    keys = torch.where(turn == 0, keys, mix(keys, turn))
     with torch.no_grad():
         clean = network(x)
     target = None
     if targets is not None:
         target = _least_likely(attack, x, clean, y, targets).gather(1, turn[:, None]).squeeze(1)
     made = counts.make(attack.name, network, batch, clean, keys, target)
-    stored = made.x_adv.mul(255).round().to(torch.uint8)
-    seen = stored.float() / 255
+    stored = made.x_adv.mul(255).round().to(torch.uint8) if pixels == "uint8" else made.x_adv
+    seen = stored.float().div(255) if pixels == "uint8" else stored
     with torch.no_grad():
         after = network(seen)
     logits = {"logits of real images": clean, "logits of adversarial images": after}
@@ -203,5 +215,7 @@ def _least_likely(attack: Attack, x: Tensor, clean: Tensor, y: Tensor, count: in
     """Return the ``count`` least likely other classes than ``y``, int64 ``[B, count]``, the least first."""
     if isinstance(attack, EnsembleAttack):
         with frozen_eval(attack.ensemble):
-            return least_likely_targets(attack.ensemble.to(x.device), x, count, y=y)
-    return without_class(clean, y, torch.inf).argsort(dim=1, stable=True)[:, :count]
+            return least_likely_targets(attack.ensemble.to(x.device), x, count, attack.classes, y=y)
+    classes = torch.tensor(range(clean.shape[1]) if attack.classes is None else attack.classes, device=clean.device)
+    scores = without_class(clean, y, torch.inf)[:, classes]
+    return classes[scores.argsort(dim=1, stable=True)[:, :count]]

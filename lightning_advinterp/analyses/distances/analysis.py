@@ -95,9 +95,7 @@ class DistancesAnalysis(Summed):
                 self._found[kind][number] = tuple(ratios.get(ratio, torch.nan) for ratio in RATIOS)
 
     def _target(self, attack: Attack, kind: str, seen: Observation) -> Tensor:
-        if attack.target is None and attack.label != "least_likely":
-            return self.classes.predicted(seen.logits[kind])
-        return self.classes.local(seen.goal[kind])
+        return self.classes.local(seen.goal[kind]) if attack.targeted else self.classes.predicted(seen.logits[kind])
 
     def _features(self, seen: Observation, kind: str) -> Tensor:
         maps = seen.activations[kind][self.layer]

@@ -145,8 +145,7 @@ class SemanticsAnalysis(Summed):
 
     def _aims(self, kind: str) -> bool:
         """Whether an attack moves images towards classes, not away from theirs."""
-        attack = self.attacks[kind]
-        return attack.target is not None or attack.label == "least_likely"
+        return self.attacks[kind].targeted
 
     def _look_at(self, parts: Sequence[Tensor], maps: Sequence[Tensor]) -> None:
         """Learn the layers' widths, and whether layers of unknown sign have activations below zero."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.data.target_list import TargetList
+from lightning_advinterp.networks.network import Network
 
 
 class PerImage:
@@ -46,6 +47,17 @@ class PerImage:
         shown = copy(self)
         shown._index = index
         return shown
+
+    def places(self, images: Any, data: str = "data") -> list[int] | None:
+        """Return the places of a data set's images that it is for, where others are to be left out; None: all."""
+        return None
+
+    def made_for(self, network: Network) -> dict[str, Any]:
+        """Return for which network its images are made, when ``network`` is the one that is shown them.
+
+        ``made_for`` is ``this network``, ``another network``, ``ensemble`` or ``unknown``; further entries say which.
+        """
+        return {"made_for": "this network"}
 
     def towards(self, targets: TargetList) -> Self:
         """Return this attack, moving every image towards its target in a list."""

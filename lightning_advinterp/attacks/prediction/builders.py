@@ -25,6 +25,7 @@ from lightning_advinterp.attacks.prediction.optimization_presets import (
     targeted_optimization,
 )
 from lightning_advinterp.attacks.prediction.square import Square
+from lightning_advinterp.attacks.prediction.stored import Missing, StoredAttack, StoredPath
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
 from lightning_advinterp.core.registry import class_of_path, entry_of, parameters_of
 
@@ -211,6 +212,21 @@ def _autoattack(budget: Budget, *, norm: Norm = "linf", steps: int = 100, querie
     return AutoAttack(budget, norm=norm, steps=steps, queries=queries, **common)
 
 
+def _stored(
+    *,
+    path: StoredPath = "",
+    missing: Missing = "error",
+    target_rank: int | None = None,
+    eps: Eps | None = None,
+    **common: Any,
+) -> Attack:
+    """Images that are there already."""
+    if isinstance(eps, list | tuple):
+        raise ValueError(f"eps of a stored attack must be one radius, which no image exceeds, got {eps!r}.")
+    radius = None if eps is None else parse_pixels(eps, "eps")
+    return StoredAttack(path, missing=missing, rank=target_rank, eps=radius, **common)
+
+
 def _random_sign(budget: Budget, **common: Any) -> Attack:
     return RandomSign(budget, **common)
 
@@ -234,6 +250,7 @@ BUILDERS: dict[str, Builder] = {
     "fab_t": Builder(_fab_t),
     "square": Builder(_square),
     "random_sign": Builder(_random_sign, single=True),
+    "stored": Builder(_stored, None),
     "autoattack": Builder(_autoattack),
 }
 """Every type of attack by its name in a configuration."""

@@ -37,8 +37,9 @@ class AttackConfig:
             ``apgd`` (sets its own step size), ``apgd_t`` (the same towards each of the 9 likeliest other classes, on
             the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision boundary towards these classes;
             unchanged where that is farther than ε), ``square`` (random search without gradients). ``random_sign`` is
-            the control: every pixel moves by ε up or down at random. Or the class path of an attack of your own, such
-            as ``mine.Attack``: those of the settings below that its constructor takes are handed to it.
+            the control: every pixel moves by ε up or down at random. ``stored`` looks images up that are there already.
+            Or the class path of an attack of your own, such as ``mine.Attack``: those of the settings below that its
+            constructor takes are handed to it.
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255", which is what left out means for every type
             with an L∞ ball; L2 has no default. [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
@@ -72,6 +73,10 @@ class AttackConfig:
         targets: an ensemble aims at one of so many least likely classes; 10 when left out.
         target_rank: at which of them, 1 the least likely; drawn for every image when left out.
         queries: forward passes of square, also within autoattack; 5000 when left out.
+        path: where stored images are: a set of ``python -m lightning_advinterp.adversarial``, or a folder of PNG files
+            with the images' relative names; ``{data: DIR, concepts: DIR}`` where both are attacked. Of a set with
+            several targets target_rank chooses one, and of a plain folder eps says what its images keep to.
+        missing: images without a stored one: ``error`` (the default) refuses them, ``drop`` leaves them out of all.
         options: further arguments of an attack of your own.
     """
 
@@ -100,6 +105,8 @@ class AttackConfig:
     targets: int | None = None
     target_rank: int | None = None
     queries: int | None = None
+    path: str | dict[str, str] | None = None
+    missing: Literal["error", "drop"] | None = None
     options: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:

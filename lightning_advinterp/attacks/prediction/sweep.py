@@ -32,7 +32,7 @@ def swept_attacks(attacks: object, eps: Eps | None, steps: int | None) -> tuple[
         if steps is not None and not builder.single and "steps" in builder.settings:
             _check_free(attack, "steps", steps)
             attack = replace(attack, steps=steps)
-        if not radii:
+        if not radii or attack.type == "stored":  # whose radius is that of its making
             found.append(attack)
             continue
         _check_free(attack, "eps", eps)

@@ -1,6 +1,6 @@
 """Attacks made on other networks than the one that is shown their images."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -9,10 +9,26 @@ from lightning_advinterp.attacks.loop.attack import Attack, AttackResult
 from lightning_advinterp.attacks.loop.goal import Goal
 from lightning_advinterp.attacks.prediction.ensemble import Combine, Ensemble, check_ensemble
 from lightning_advinterp.attacks.prediction.member import Member
+from lightning_advinterp.networks import weights_hash
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.same_outputs import require_same_outputs
 from lightning_advinterp.networks.trial import try_network
+
+
+def source_of(network: Network) -> dict[str, Any]:
+    """Return what tells a network that images are made for from others."""
+    return {"network": network.name, "weights_sha256": weights_hash(network)}
+
+
+def origin_of(sources: Sequence[Mapping[str, Any]], network: Network) -> dict[str, Any]:
+    """Return whether images that were made for some networks are made for this one, and which they are."""
+    if len(sources) > 1:
+        kind = "ensemble"
+    else:
+        here = [source["weights_sha256"] for source in sources] == [weights_hash(network)]
+        kind = "this network" if here else "another network"
+    return {"made_for": kind, "sources": [dict(source) for source in sources]}
 
 
 class TransferAttack(Attack):
@@ -66,6 +82,15 @@ class TransferAttack(Attack):
                 member.origin, network.origin, f"{what} and the attacked network", "take members of its classes"
             )
             try_network(member, member.input_size, remedy=f"Give {what} the input_size that it takes.")
+
+    def made_for(self, network: Network) -> dict[str, Any]:
+        """Return which networks the images are made for: one other, or an ensemble."""
+        return origin_of(self.sources, network)
+
+    @property
+    def sources(self) -> list[dict[str, Any]]:
+        """The members by their names and the hashes of their weights."""
+        return [source_of(member) for member in self.ensemble.members if isinstance(member, Network)]
 
     @property
     def eps(self) -> float | None:

@@ -129,7 +129,7 @@ def joined_provenance(
         data = _question(evaluation, name).data
         if data in before:
             joined.setdefault(data, before[data])
-    for entry in ("analyses", "calibration"):
+    for entry in ("analyses", "calibration", "made_for"):
         both = {**before.get(entry, {}), **now.get(entry, {})}
         if both:
             joined[entry] = both

@@ -11,12 +11,14 @@ from rich.console import Console
 
 from lightning_advinterp.analyses.base.provenance import digest, provenance
 from lightning_advinterp.analyses.base.question import Data
+from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.calibration import uncalibrated
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.dependence import depends_on, flags_of
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject, check_subject, load_concepts, load_files
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.memory import InMemory
+from lightning_advinterp.cli.evaluation.stored import stored_attacks, without_missing
 from lightning_advinterp.core.devices import choose_device
 
 Checking = Callable[[], AbstractContextManager[None]]
@@ -34,6 +36,7 @@ class Prepared:
         evaluation: the settings.
         subject: the network.
         opened: the images that the analyses look at.
+        stored: attacks whose images are there already, checked for the images.
         names: the analyses that can run.
         device: where to compute.
         origin: the provenance; calibrated attacks and skipped images are added while the analyses run.
@@ -47,6 +50,7 @@ class Prepared:
     evaluation: Evaluation
     subject: Subject
     opened: Mapping[Data, Images]
+    stored: Mapping[Data, Mapping[str, Attack]]
     names: list[str]
     device: torch.device
     origin: dict[str, Any]
@@ -78,8 +82,9 @@ def prepare(
     calibration = evaluation.calibration_images if uncalibrated(evaluation.attack_configs()) else 0
     with checking():
         opened = _open(evaluation, subject, calibration, left_out, memory)
+        opened = without_missing(evaluation, opened, console)
+        stored = stored_attacks(evaluation, opened)
         check_subject(evaluation, subject, channels=memory.channels)
-        _check_attacked(evaluation, opened)
     names = left_out.remaining(evaluation.question_names())
     console.print(f"{subject.title}: {', '.join(names)} on {device}")
     _print_sources(subject, opened, console)
@@ -91,6 +96,7 @@ def prepare(
         evaluation,
         subject,
         opened,
+        stored,
         names,
         device,
         origin,
@@ -132,20 +138,14 @@ def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Con
             console.print(f"  {labelling}", markup=False, highlight=False)
 
 
-def _check_attacked(evaluation: Evaluation, opened: Mapping[Data, Images]) -> None:
-    """Refuse images for which an attack has nothing, such as no target."""
-    for images in opened.values():
-        for attack in evaluation.attacks().values():
-            for attacked in (images.reported, images.calibration):
-                if attacked is not None:
-                    attack.for_images(attacked)
-
-
 def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
     """Return size and time of files that only their paths name: of networks and targets of attacks, and of images."""
     members = [member for config in evaluation.attack_configs().values() for member in config.members or ()]
     paths = [path for member in members for path in (member.weights, member.checkpoint) if path] + evaluation.images
     paths += [config.target_file for config in evaluation.attack_configs().values() if config.target_file]
+    for config in evaluation.attack_configs().values():
+        folders = [config.path] if isinstance(config.path, str) else list((config.path or {}).values())
+        paths += [str(path) for folder in folders for path in sorted(Path(folder).rglob("*"))]
     stats = {path: Path(path).stat() for path in paths if Path(path).is_file()}
     return [(path, stats[path].st_size, stats[path].st_mtime_ns) for path in paths if path in stats]
 

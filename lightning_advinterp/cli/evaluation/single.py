@@ -18,6 +18,7 @@ from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evaluation
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
 from lightning_advinterp.cli.evaluation.running import evaluate_group
+from lightning_advinterp.cli.evaluation.stored import made_for, print_made_for
 
 
 def evaluate_network(
@@ -73,9 +74,11 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     if network.untrained:
         console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
     attacks, calibrated = attacks_on(evaluation, network, prepared.opened, prepared.device, console)
+    attacks = {data: {**by_name, **prepared.stored.get(data, {})} for data, by_name in attacks.items()}
     described = {data: {name: repr(attack) for name, attack in attacks[data].items()} for data in attacks}
     prepared.origin["settings"]["attacks"] = described
-    prepared.origin.update(calibrated)
+    prepared.origin.update(calibrated, made_for=made_for(attacks, network))
+    print_made_for(prepared.origin["made_for"], console)
     outcomes: dict[str, Outcome] = {}
     labels = {data: images.reported.labels for data, images in prepared.opened.items()}
     for group in groups_of(evaluation, attacks, network.num_classes, labels, prepared.names):

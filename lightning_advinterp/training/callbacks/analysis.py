@@ -15,6 +15,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Earlier, Question, Scene
+from lightning_advinterp.analyses.base.shared_images import shared_images
 from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.prediction.grammar import Attacks
@@ -121,7 +122,10 @@ class AnalysisCallback(pl.Callback):
         if self.concepts_used is not None and self._concept_set is None:
             self._concept_set = self._open_concepts(module, self.concepts_used)
         said = describe(data)
-        images: ImageSet = self._looked_at() or said.validation
+        images: ImageSet = self._shared(self._looked_at() or said.validation)
+        if len(images):  # a data module may have no validation images
+            kind = "concepts" if self.about_concepts else "data"
+            self._attacks = {name: attack.for_images(images, kind) for name, attack in self._attacks.items()}
         self._scene = self._set_scene(module, said, images)
         for analysis in self.analyses():
             for sweep in analysis.needs(module.network).sweeps:
@@ -194,9 +198,13 @@ class AnalysisCallback(pl.Callback):
     def dataset(self, trainer: pl.Trainer | None, pl_module: RobustClassifier | None) -> ImageSet:
         """Return the images of which a choice is looked at: the validation images, or the concept set."""
         if self.about_concepts and self._concept_set is not None:
-            return self._concept_set
+            return self._shared(self._concept_set)
         assert trainer is not None
-        return validation_set(trainer)
+        return self._shared(validation_set(trainer))
+
+    def _shared(self, images: ImageSet) -> ImageSet:
+        """Return the images that all attacks have."""
+        return shared_images(self._attacks.values(), images, "concepts" if self.about_concepts else "data")
 
     def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
         """Return what is logged, under its log keys, from the results by question."""

@@ -9,6 +9,7 @@ import torch
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
+from lightning_advinterp.attacks.prediction.stored import StoredAttack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.labels import subset_indices
@@ -52,6 +53,8 @@ class GuardCallback(pl.Callback):
         seed: int = 0,
     ) -> None:
         self.attack = create_attack(attack)
+        if isinstance(self.attack, StoredAttack):
+            raise ValueError("guard.attack: a guard attacks the network as it learns; stored images do not follow it.")
         self.images, self.max_drop, self.min_norm_share = images, max_drop, min_norm_share
         self.stop, self.seed = stop, seed
         self._batch: Batch | None = None
