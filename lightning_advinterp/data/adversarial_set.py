@@ -17,11 +17,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 
 from lightning_advinterp.core.errors import DamagedFileError
@@ -41,15 +39,14 @@ from lightning_advinterp.data.adversarial_parts import (
     write_manifest,
     write_part,
 )
+from lightning_advinterp.data.adversarial_pixels import ENDINGS
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.decode import BadImageError, open_image
+from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.images import ImageSetDefaults
 
 __all__ = ["AdversarialRow", "AdversarialSet", "AdversarialSetWriter", "Manifest", "share_held"]
 
 logger = logging.getLogger(__name__)
-
-_ENDINGS = {"uint8": "png", "float32": "npy"}
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, KeyError, RuntimeError, EOFError, struct.error, zlib.error)
 """What a damaged archive or picture provokes."""
@@ -136,7 +133,7 @@ class AdversarialSetWriter:
         packed = io.BytesIO()
         with zipfile.ZipFile(packed, "w", zipfile.ZIP_STORED) as archive:  # PNG is compressed already
             for row, image in zip(rows, images.cpu().numpy(), strict=True):
-                archive.writestr(zipfile.ZipInfo(f"{row.item}.{_ENDINGS[kind]}"), _packed(image))
+                archive.writestr(zipfile.ZipInfo(f"{row.item}.{ENDINGS[kind]}"), pixel_bytes(image))
         content = packed.getvalue()
         for path in (images_path(self.folder, part), rows_path(self.folder, part)):
             remove_unfinished(self.folder, path.name)
@@ -232,11 +229,11 @@ class AdversarialSet(ImageSetDefaults):
             BadImageError: if it cannot be read, or is not of the set's shape; names its file.
         """
         row, number = self.rows[place], self._part_of[place]
-        path, name = images_path(self.folder, number), f"{row.item}.{_ENDINGS[self._manifest.pixels]}"
+        path, name = images_path(self.folder, number), f"{row.item}.{ENDINGS[self._manifest.pixels]}"
         _, height, width = self._manifest.shape
         try:
             with self._archive(number).open(name) as file:
-                pixels = _unpacked(file, self._manifest)
+                pixels = pixels_in(file, self._manifest)
         except (*_UNREADABLE, zipfile.BadZipFile) as error:
             raise BadImageError(
                 f"{path}: cannot read {name} as {width} x {height} RGB pixels ({error}); verify() lists all files that "
@@ -278,36 +275,6 @@ def _require_same(folder: Path, manifest: Manifest) -> None:
         raise ValueError(f"{folder} holds a set of an earlier version of this program; choose a new folder.")
     if there.content != manifest.content:
         raise ValueError(f"{folder} holds another adversarial set (see its {MANIFEST}); choose a new folder.")
-
-
-def _packed(image: np.ndarray[Any, Any]) -> bytes:
-    """Return ``[C, H, W]`` as the bytes of a PNG, or of an array where it is no uint8."""
-    file = io.BytesIO()
-    if image.dtype == np.uint8:
-        Image.fromarray(image.transpose(1, 2, 0)).save(file, format="png")
-    else:
-        np.save(file, image, allow_pickle=False)
-    return file.getvalue()
-
-
-def _unpacked(file: IO[bytes], manifest: Manifest) -> Tensor:
-    """Return ``[C, H, W]``, if it is of the manifest's shape and kind; uint8, or float32 in [0, 1]."""
-    channels, height, width = manifest.shape
-    if manifest.pixels == "float32":
-        content = file.read(4 * channels * height * width + 1024)  # more is no image of this shape
-        pixels = torch.from_numpy(np.load(io.BytesIO(content), allow_pickle=False))
-        if pixels.dtype != torch.float32 or pixels.shape != manifest.shape:
-            raise ValueError(f"it holds {pixels.dtype} of shape {tuple(pixels.shape)}")
-        if not bool(((pixels >= 0) & (pixels <= 1)).all()):
-            raise ValueError("its pixels leave [0, 1]")
-        return pixels
-    with open_image(file, ("PNG",)) as image:
-        if image.size != (width, height):  # before its pixels are decoded
-            raise ValueError(f"it has {image.size} pixels")
-        pixels = torch.from_numpy(np.array(image))
-        if pixels.dtype != torch.uint8 or pixels.shape != (height, width, 3):
-            raise ValueError(f"it has the mode {image.mode}")
-    return pixels.permute(2, 0, 1)
 
 
 def _sha256(path: Path) -> str:

@@ -12,7 +12,9 @@ from lightning_advinterp.attacks.loop.attack import Attack, AttackResult, distan
 from lightning_advinterp.attacks.loop.goal import Goal
 from lightning_advinterp.attacks.prediction.transfer import origin_of
 from lightning_advinterp.core.errors import RunStoppedError
-from lightning_advinterp.data.stored_images import SetImages, StoredImages, as_pixels, open_stored
+from lightning_advinterp.data.stored_folder import open_stored
+from lightning_advinterp.data.stored_images import StoredImages, as_pixels
+from lightning_advinterp.data.stored_set import SetImages
 from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.network import Network
 
