@@ -39,7 +39,7 @@ from lightning_advinterp.data.adversarial_parts import (
     write_manifest,
     write_part,
 )
-from lightning_advinterp.data.adversarial_pixels import ENDINGS
+from lightning_advinterp.data.adversarial_pixels import ENDINGS, pixel_bytes, pixels_in
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.images import ImageSetDefaults
