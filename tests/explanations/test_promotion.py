@@ -86,6 +86,11 @@ def test_a_cell_costs_one_pass_and_an_inactive_one_none(effects, times):
     assert sum(counting.sizes) == 2 * 3 + times * (3 * 16 - 2)
     assert max(counting.sizes) == 6, "memory does not grow with the number of cells"
     assert (found.norms == 0).nonzero().tolist() == [[0, 0], [0, 1]]
+    counting.sizes.clear()
+    known = (counting.network(x), counting.network(x_adv))
+    again = cell_scores(counting, x, x_adv, TARGET, TRUE, grid, effects=effects, chunk=6, logits=known)
+    assert sum(counting.sizes) == times * (3 * 16 - 2)
+    assert all(torch.equal(a.nan_to_num(), b.nan_to_num()) for a, b in zip(found, again, strict=True))
     if times == 2:
         effects = cell_effects(found)
         assert (effects.promotion[0, :, :, :2] == 0).all()

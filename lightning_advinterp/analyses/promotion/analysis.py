@@ -77,7 +77,7 @@ class PromotionAnalysis(Summed):
         cells = len(self.config.grid(network.input_size, network.input_size))
         forwards, backwards = self._maps.passes
         kinds = len(self.attacks)
-        passes = (kinds * (2 + 2 * cells + 3 * forwards), kinds * 3 * backwards)
+        passes = (kinds * (2 * cells + 3 * forwards), kinds * 3 * backwards)
         return Needs((Sweep(), Sweep(kinds=(REAL, *self.attacks), batch=self.config.batch_size)), passes=passes)
 
     def update(self, sweep: int, seen: Observation) -> None:
@@ -110,7 +110,9 @@ class PromotionAnalysis(Summed):
         grid = self.config.grid(*x.shape[2:])
         chosen = success.nonzero().squeeze(1)
         pair = (x[chosen], x_adv[chosen])
-        cells = cell_scores(maps.network, *pair, target[chosen], true[chosen], grid, chunk=self.config.chunk)
+        logits = (seen.logits[REAL][chosen], seen.logits[kind][chosen])
+        classes, chunk = (target[chosen], true[chosen]), self.config.chunk
+        cells = cell_scores(maps.network, *pair, *classes, grid, chunk=chunk, logits=logits)
         effects = cell_effects(cells)
         if self.config.screening:
             at_adversarial, at_real = (
