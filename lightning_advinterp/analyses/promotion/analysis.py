@@ -121,8 +121,8 @@ class PromotionAnalysis(Summed):
             screened = screened_sensitivity(pair[1] - pair[0], at_adversarial, at_real, grid).cpu()
             self.screened[kind] |= {numbers[at]: row.clone() for at, row in zip(chosen.tolist(), screened, strict=True)}
         for place, at in enumerate(chosen.tolist()):
-            classes = (int(target[at]), int(true[at]))
-            self.cells[kind][numbers[at]] = cell_entry(cells, place, classes, x.shape[2:])
+            pair_of_classes = (int(target[at]), int(true[at]))
+            self.cells[kind][numbers[at]] = cell_entry(cells, place, pair_of_classes, x.shape[2:])
             own = Effects(effects.promotion[place], effects.suppression[place])
             self.correlations[kind][numbers[at]] = self._correlations(looked, at, own, cells.norms[place] > 0, grid)
             self._picture(kind, numbers[at], at, x, x_adv, looked)
