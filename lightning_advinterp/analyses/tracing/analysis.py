@@ -13,6 +13,7 @@ from lightning_advinterp.analyses.tracing.images import TracedImages, picked
 from lightning_advinterp.analyses.tracing.knowledge import Knowledge, Learning
 from lightning_advinterp.analyses.tracing.names import Names
 from lightning_advinterp.analyses.tracing.shown import build_result
+from lightning_advinterp.analyses.tracing.strips import with_strips
 from lightning_advinterp.analyses.tracing.tables import Traces
 from lightning_advinterp.analyses.tracing.tracer import Tracer
 from lightning_advinterp.attacks.loop.attack import Attack
@@ -253,5 +254,4 @@ class TracingAnalysis:
 
     def result(self) -> Result:
         """Return the tables, and the pictures that pages show."""
-        pictures = self._pictures.result()
-        return build_result(self.name, self.traces(), self.paged(), pictures)
+        return build_result(self.name, self.traces(), self.paged(), with_strips(self._pictures.result()))

@@ -145,8 +145,7 @@ TRACING = (
         "a unit on a page and one of its strongest images",
         (
             *(Column("tap", "where the unit is read"), _UNIT, IMAGES, _RANK, _IMAGE, _SAID[0]),
-            Column("picture", "name of the picture in images/"),
-            Column("mask", "name of the picture of where the unit looks"),
+            Column("picture", "name in images/ of the unit's images side by side, in this order"),
         ),
         when="images have pages",
     ),

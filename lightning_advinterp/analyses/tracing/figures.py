@@ -1,6 +1,6 @@
 """The sheet of traced predictions: each image, and the units that made its prediction."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -8,11 +8,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_advinterp.analyses.tracing.sentences import percent
+from lightning_advinterp.analyses.tracing.strips import SIDE, strips_of
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 
-_UNITS, _IMAGES, _SIDE = 3, 6, 112
-"""So many units of an image are drawn, with so many images each; pixels of a picture."""
+_UNITS, _IMAGES = 3, 6
+"""So many units of an image are drawn, with so many images each."""
 
 
 def errors_sheet(result: Result, title: str) -> Figure:
@@ -22,22 +23,19 @@ def errors_sheet(result: Result, title: str) -> Figure:
         result: of tracing.
         title: what the network is called.
     """
-    pictures: dict[int, list[Row]] = {}
-    for row in result.tables.get("tracing_pictures", []):
-        if row["picture"]:
-            pictures.setdefault(row["unit"], []).append(row)
+    strips = strips_of(result)
     drawn = []
     for page in result.tables["tracing_pages"]:
         if page["images"] != REAL:
             continue
         verdict = "" if page["label"] in (None, page["predicted"]) else f"\nlabelled {page['label_name']}"
         pixels = _shrunk(result.arrays[page["picture"]])
-        whole = np.ones((1, _SIDE, _SIDE), np.bool_)
+        whole = np.ones((1, SIDE, SIDE), np.bool_)
         drawn.append(PanelRow(f"{page['predicted_name']}\n{percent(page['confidence'])}{verdict}", pixels[None], whole))
         for row in _strongest(result, page):
             meaning = f"\n{row['mode_class']}" if row["mode_class"] is not None else ""
             head = f"{page['layer']} unit {row['unit']}{meaning}"
-            drawn.append(PanelRow(head, *_unit_images(result, pictures, row["unit"])))
+            drawn.append(PanelRow(head, *_unit_images(strips.get(row["unit"]))))
     return unit_panel(drawn, f"{title}: predictions, and the units that speak most for them")
 
 
@@ -47,15 +45,13 @@ def _strongest(result: Result, page: Row) -> Sequence[Row]:
     return [row for row in rows if row["class"] == "predicted" and (row["difference"] or 0) > 0][:_UNITS]
 
 
-def _unit_images(
-    result: Result, pictures: Mapping[int, Sequence[Row]], unit: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
-    rows = pictures.get(unit, [])[:_IMAGES]
-    if not rows:
-        return np.zeros((0, _SIDE, _SIDE, 3), np.uint8), np.zeros((0, _SIDE, _SIDE), np.bool_)
-    images = np.stack([_shrunk(result.arrays[row["picture"]]) for row in rows])
-    return images, np.stack([_shrunk(result.arrays[row["mask"]]) > 127 for row in rows])
+def _unit_images(strip: NDArray[np.uint8] | None) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    if strip is None:
+        return np.zeros((0, SIDE, SIDE, 3), np.uint8), np.zeros((0, SIDE, SIDE), np.bool_)
+    count = min(_IMAGES, strip.shape[1] // SIDE)
+    images = strip[:, : count * SIDE].reshape(SIDE, count, SIDE, 3).swapaxes(0, 1)
+    return images, np.ones((count, SIDE, SIDE), np.bool_)
 
 
 def _shrunk(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(Image.fromarray(pixels).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(pixels).resize((SIDE, SIDE), Image.Resampling.BILINEAR))

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_advinterp.analyses.tracing.sentences import column_heading, percent, sentence, units_with_meaning
+from lightning_advinterp.analyses.tracing.strips import strips_of
 from lightning_advinterp.core.names import printable
 from lightning_advinterp.core.result import REAL, Result, Row
 
-_SIDE, _DIMMED = 72, 0.55
-"""Pixels of an image in a unit's strip, and the brightness of what the unit does not look at."""
 _REPLACED = {
     "zero": "is set to zero",
     "mean": "is set to its mean over the data set",
@@ -40,7 +39,7 @@ def prediction_pages(result: Result, title: str) -> dict[str, str]:
     environment = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined, finalize=_shown)
     template = environment.from_string(source)
     card = environment.from_string(_CARD)
-    strips = _strips(result)
+    strips = {unit: _jpeg(strip, 75) for unit, strip in strips_of(result).items()}
 
     def unit_card(unit: Mapping[str, Any]) -> Markup:
         return Markup(card.render(unit=unit))  # the template has escaped everything in it
@@ -195,24 +194,6 @@ def _switches(rows: Sequence[Row], strips: Mapping[int, str]) -> list[dict[str, 
         if units:
             columns.append({"heading": heading, "units": units})
     return columns
-
-
-def _strips(result: Result) -> dict[int, str]:
-    """Return every unit's strongest images side by side, as one small picture."""
-    units: dict[int, list[Row]] = {}
-    for row in result.tables.get("tracing_pictures", []):
-        if row["picture"]:
-            units.setdefault(row["unit"], []).append(row)
-    strips = {}
-    for unit, rows in units.items():
-        strip = np.full((_SIDE, 8 * _SIDE, 3), 127, np.uint8)
-        for place, row in enumerate(rows[:8]):
-            picture, mask = result.arrays[row["picture"]], result.arrays[row["mask"]] > 0
-            dimmed = (picture * np.where(mask, 1.0, _DIMMED)[..., None]).astype(np.uint8)
-            small = Image.fromarray(dimmed).resize((_SIDE - 2, _SIDE), Image.Resampling.LANCZOS)
-            strip[:, place * _SIDE : place * _SIDE + _SIDE - 2] = np.asarray(small)
-        strips[unit] = _jpeg(strip[:, : _SIDE * len(rows[:8])], 75)
-    return strips
 
 
 def _jpeg(pixels: NDArray[Any], quality: int) -> str:

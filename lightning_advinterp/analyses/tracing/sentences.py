@@ -11,9 +11,11 @@ _NUMBERS |= {5: "the five strongest"}
 
 
 def percent(share: float) -> str:
-    """Return a probability for people: never 100 % or 0 % where it is neither."""
-    if 0 < share < 0.001 or 0.999 < share < 1:
-        return "< 0.1 %" if share < 0.5 else "> 99.9 %"
+    """Return a probability for people: 0 % and 100 % only where six digits, which are stored, say so."""
+    if 0 < share < 0.001:
+        return "< 0.1 %"
+    if share > 0.999:
+        return "100 %" if share > 1 - 5e-7 else "> 99.9 %"
     return f"{100 * share:.1f} %" if share < 0.1 or share > 0.95 else f"{100 * share:.0f} %"
 
 

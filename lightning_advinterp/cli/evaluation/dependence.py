@@ -83,6 +83,9 @@ def depends_on(
     settings = flags_of(evaluation)
     flags = set[str]().union(*(settings_of(evaluation, name) for name in names)) - {"data", "concepts"}
     parts: dict[str, Any] = {flag: settings[flag] for flag in sorted(flags)}
+    named = [images.files for images in opened.values() if images.files is not None]
+    if "images" in parts and named:
+        parts["images"] = [images.stamp for images in named] + [parts["images"]]
     network = {key: origin[key] for key in ("network", "weights_sha256")}
     parts["network"] = [network, subject.outputs, asdict(subject.recipe)]
     parts["versions"] = origin["versions"]

@@ -139,9 +139,9 @@ def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Con
 
 
 def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
-    """Return size and time of files that only their paths name: of networks and targets of attacks, and of images."""
+    """Return size and time of files that only their paths name: of networks on which attacks are made, and targets."""
     members = [member for config in evaluation.attack_configs().values() for member in config.members or ()]
-    paths = [path for member in members for path in (member.weights, member.checkpoint) if path] + evaluation.images
+    paths = [path for member in members for path in (member.weights, member.checkpoint) if path]
     paths += [config.target_file for config in evaluation.attack_configs().values() if config.target_file]
     for config in evaluation.attack_configs().values():
         folders = [config.path] if isinstance(config.path, str) else list((config.path or {}).values())
@@ -153,6 +153,6 @@ def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
 def _stamps(opened: Mapping[Data, Images]) -> dict[str, list[str | None]]:
     """Return when images were last changed, where they are files; their fingerprints know paths alone, or sizes."""
     return {
-        data: [images.reported.stamp, None if images.calibration is None else images.calibration.stamp]
+        data: [None if some is None else some.stamp for some in (images.reported, images.calibration, images.files)]
         for data, images in opened.items()
     }
