@@ -12,12 +12,12 @@ from lightning_advinterp.analyses.tracing.strips import SIDE, strips_of
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.report.panels import PanelRow, unit_panel
 
-_UNITS, _IMAGES = 3, 6
-"""So many units of an image are drawn, with so many images each."""
+_MOST, _UNITS, _IMAGES = 4, 3, 6
+"""So many images are drawn at most, so many units of each, and so many of the units' images."""
 
 
 def errors_sheet(result: Result, title: str) -> Figure:
-    """Draw every real image with a page, and the strongest images of the units that speak most for its prediction.
+    """Draw the first real images with a page, and the strongest images of the units that speak most for its prediction.
 
     Args:
         result: of tracing.
@@ -25,9 +25,7 @@ def errors_sheet(result: Result, title: str) -> Figure:
     """
     strips = strips_of(result)
     drawn = []
-    for page in result.tables["tracing_pages"]:
-        if page["images"] != REAL:
-            continue
+    for page in [page for page in result.tables["tracing_pages"] if page["images"] == REAL][:_MOST]:
         verdict = "" if page["label"] in (None, page["predicted"]) else f"\nlabelled {page['label_name']}"
         pixels = _shrunk(result.arrays[page["picture"]])
         whole = np.ones((1, SIDE, SIDE), np.bool_)
