@@ -27,6 +27,7 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(inputs, tmp_path, monkey
     found = run(inputs, tmp_path / "out", "all", *FLAGS)
     record = json.loads((tmp_path / "out" / "results.json").read_text())
     reasons = {"influence": "influence: 4 images", "dissection": "it needs concepts, which are not given"}
+    reasons |= {"detection": "detection: 6 images give", "sensitivity": "sensitivity: "}
     reasons["curvature"] = "RuntimeError: sizes differ"
     done = QUESTIONS.keys() - reasons.keys()
     printed = capsys.readouterr().out
