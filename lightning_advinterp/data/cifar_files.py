@@ -40,9 +40,9 @@ def read_cifar10(root: str | Path) -> dict[str, CIFARImages]:
     if (root / PICKLE_FOLDER).is_dir():
         return {split: _read_batches(root / PICKLE_FOLDER, names) for split, names in _BATCHES.items()}
     if not root.is_dir() or not any((root / split).is_dir() for split in _BATCHES):
-        found = shorten(sorted(p.name for p in root.iterdir())) if root.is_dir() else "no such folder"
+        shown = shorten(sorted(p.name for p in root.iterdir())) if root.is_dir() else "no such folder"
         raise FileNotFoundError(
-            f"root must hold {PICKLE_FOLDER}/ or train/<class>/*.jpg and test/<class>/*.jpg, found {found} "
+            f"root must hold {PICKLE_FOLDER}/ or train/<class>/*.jpg and test/<class>/*.jpg, found {shown} "
             f"at {str(root)!r}; set download=true to fetch CIFAR-10"
         )
     splits = scan_folder(root)

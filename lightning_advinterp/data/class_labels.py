@@ -136,21 +136,21 @@ def _by_known_set(folders: Sequence[str], count: int) -> LabelMap | None:
         return None
     places = _spellings(outputs)
     labels = [_place_of(folder, places) for folder in folders]
-    known = [label for label in labels if label is not None]
-    if len(known) < len(folders):
-        known = _by_numbered_names(folders, places) or []
-    if len(known) < len(folders) or (count == len(CLASS_NAMES) and len(set(known)) < count):
+    resolved = [label for label in labels if label is not None]
+    if len(resolved) < len(folders):
+        resolved = _by_numbered_names(folders, places) or []
+    if len(resolved) < len(folders) or (count == len(CLASS_NAMES) and len(set(resolved)) < count):
         return None
-    return LabelMap(known, list(outputs.classes), list(outputs.names), "names")
+    return LabelMap(resolved, list(outputs.classes), list(outputs.names), "names")
 
 
 def _check_not_mixed(folders: Sequence[str]) -> None:
-    known = [name for name in folders if is_imagenet_wnid(wnid_in(name) or "")]
-    unknown = [name for name in folders if name not in known]
-    if known:
+    wnid_folders = [name for name in folders if is_imagenet_wnid(wnid_in(name) or "")]
+    unknown = [name for name in folders if name not in wnid_folders]
+    if wnid_folders:
         raise ValueError(
             f"with num_classes=1000 the class folders must all be ImageNet wnids or none of them, but "
-            f"{len(known)} are ({shorten(known)}) and {len(unknown)} are not ({shorten(unknown)}); "
+            f"{len(wnid_folders)} are ({shorten(wnid_folders)}) and {len(unknown)} are not ({shorten(unknown)}); "
             "rename or remove the latter, or use a network with as many outputs as folders"
         )
 
@@ -173,8 +173,8 @@ def _by_outputs(folders: Sequence[str], outputs: Outputs) -> LabelMap:
             f"{len(unknown)} of the {len(folders)} class folders are none of them ({shorten(unknown)}); "
             "remove these folders, or rename them to the classes they hold"
         )
-    known = [label for label in labels.values() if label is not None]
-    return LabelMap(known, list(outputs.classes), list(outputs.names), "names")
+    resolved = [label for label in labels.values() if label is not None]
+    return LabelMap(resolved, list(outputs.classes), list(outputs.names), "names")
 
 
 def _spellings(outputs: Outputs) -> dict[str, int]:
@@ -186,7 +186,7 @@ def _spellings(outputs: Outputs) -> dict[str, int]:
         for name in names:
             for spelling in _alike(readable(name)):  # an older checkpoint may hold bytes that are no UTF-8
                 places.setdefault(spelling, set()).add(place)
-    return {spelling: min(found) for spelling, found in places.items() if len(found) == 1} | exact
+    return {spelling: min(numbers) for spelling, numbers in places.items() if len(numbers) == 1} | exact
 
 
 def _alike(name: str) -> list[str]:
@@ -209,8 +209,8 @@ def _by_numbered_names(folders: Sequence[str], places: Mapping[str, int]) -> lis
     """
     numbered = [number_and_name(folder) for folder in folders]
     pairs = [pair for pair in numbered if pair is not None]
-    found = [_place_of(name, places) for _, name in pairs]
-    named = [place for place in found if place is not None]
+    places_of_names = [_place_of(name, places) for _, name in pairs]
+    named = [place for place in places_of_names if place is not None]
     if len(named) < len(folders):
         return None
     for first in (0, 1):

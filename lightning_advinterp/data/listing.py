@@ -45,14 +45,14 @@ class Listing:
     @classmethod
     def of(cls, path: Path) -> "Listing":
         """List a folder."""
-        found = cls(path)
+        listing = cls(path)
         with os.scandir(path) as entries:
             for entry in entries:
                 if not entry.name.startswith("."):
-                    found._sort_in(entry)
-        found.folders.sort()
-        found.images.sort()
-        return found
+                    listing._sort_in(entry)
+        listing.folders.sort()
+        listing.images.sort()
+        return listing
 
     def _sort_in(self, entry: "os.DirEntry[str]") -> None:
         ending = os.path.splitext(entry.name)[1].lower()
@@ -73,14 +73,14 @@ class Listing:
 
     def walk(self) -> "Iterator[tuple[str, Listing]]":
         """Yield this listing and all below, in a fixed order, each folder once, with the way to it (``a/b/``)."""
-        seen: set[tuple[int, int]] = set()
+        visited: set[tuple[int, int]] = set()
         stack = [("", self)]
         while stack:
             prefix, listing = stack.pop()
             status = os.stat(listing.path)
-            if (status.st_dev, status.st_ino) in seen:  # a link that leads back
+            if (status.st_dev, status.st_ino) in visited:  # a link that leads back
                 continue
-            seen.add((status.st_dev, status.st_ino))
+            visited.add((status.st_dev, status.st_ino))
             yield prefix, listing
             stack += [(f"{prefix}{name}/", listing.below[name]) for name in reversed(listing.folders)]
 

@@ -32,10 +32,10 @@ def collate_batch(samples: Sequence[Batch | None]) -> Batch:
     Raises:
         ValueError: no sample is left.
     """
-    kept = [sample for sample in samples if sample is not None]
-    if not kept:
+    readable = [sample for sample in samples if sample is not None]
+    if not readable:
         raise ValueError(f"a batch needs at least one sample, got {len(samples)}, none of them usable")
-    batch: Batch = default_collate(kept)
+    batch: Batch = default_collate(readable)
     return batch
 
 
@@ -97,12 +97,12 @@ class TrainLoader(DataLoader[Batch]):
         self._given = start
         return self._replayed(super().__iter__(), start % self.replays)
 
-    def _replayed(self, batches: Iterator[Batch], given: int) -> Iterator[Batch]:
+    def _replayed(self, batches: Iterator[Batch], passed: int) -> Iterator[Batch]:
         for batch in batches:
-            for _ in range(given, self.replays):
+            for _ in range(passed, self.replays):
                 self._given += 1  # before the batch is worked on: a checkpoint is written after that
                 yield batch
-            given = 0
+            passed = 0
 
     def state_dict(self) -> dict[str, int]:
         """Return how many batches of the epoch have been given out, and what that number depends on."""
@@ -114,10 +114,10 @@ class TrainLoader(DataLoader[Batch]):
         Raises:
             RunStoppedError: if the same number would now mean other samples.
         """
-        own = self._order()
-        if state.get("epoch") != own.get("epoch"):  # a checkpoint of an epoch's end: the next one starts at its start
+        order = self._order()
+        if state.get("epoch") != order.get("epoch"):  # a checkpoint of an epoch's end: the next one starts at its start
             return
-        changed = [f"{key} was {state.get(key)}, is {value}" for key, value in own.items() if state.get(key) != value]
+        changed = [f"{key} was {state.get(key)}, is {value}" for key, value in order.items() if state.get(key) != value]
         if changed:
             raise RunStoppedError(
                 f"A checkpoint from within an epoch cannot be resumed with another order of the images: "

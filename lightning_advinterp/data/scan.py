@@ -73,8 +73,8 @@ def scan_folder(root: str | Path) -> dict[str, Split]:
     """
     root = Path(root)
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
-        raise FileNotFoundError(f"root must be a folder of images, found {found} at {str(root)!r}")
+        shown = "a file" if root.exists() else "nothing"
+        raise FileNotFoundError(f"root must be a folder of images, found {shown} at {str(root)!r}")
     scan = _Scan(root)
     splits = scan.read()
     if scan.unread:
@@ -111,7 +111,7 @@ class _Scan:
         labels = read_annotations(listing.path)
         name = images_folder(listing)
         if name is not None and not any(
-            count_images(listing.below[other]) for other in listing.folders if other != name
+            count_images(listing.below[neighbour]) for neighbour in listing.folders if neighbour != name
         ):
             inside = listing.below[name]
             if prefix or labels or inside.folders:  # DIR/images/*.jpg alone stays a class folder
@@ -144,8 +144,8 @@ class _Scan:
             )
         classes = sorted({labels[image] for image in listing.images})
         place = {name: position for position, name in enumerate(classes)}
-        found = sorted((place[labels[image]], f"{prefix}{image}") for image in listing.images)
-        return Split(split, [path for _, path in found], [position for position, _ in found], classes)
+        entries = sorted((place[labels[image]], f"{prefix}{image}") for image in listing.images)
+        return Split(split, [path for _, path in entries], [position for position, _ in entries], classes)
 
     def _classes(self, split: str, listing: Listing, prefix: str) -> Split:
         """Images of class folders."""
@@ -163,8 +163,8 @@ class _Scan:
             positions += [position] * len(images)
         self._note_kinds(kinds, listing.path)
         if inner:
-            held = ", ".join(f"{printable(name)}/ ({count:,} images)" for name, count in inner.most_common(5))
-            self.unread.append(f"folders beside images/ in class folders: {held}")
+            shown = ", ".join(f"{printable(name)}/ ({count:,} images)" for name, count in inner.most_common(5))
+            self.unread.append(f"folders beside images/ in class folders: {shown}")
         if len(empty) == len(listing.folders):
             raise FileNotFoundError(nothing_found(listing, kinds))
         if empty:
@@ -194,9 +194,9 @@ class _Scan:
         if listing.images:
             self.unread.append(f"{len(listing.images):,} images beside {what} ({shorten(listing.images)})")
         counts = {name: count_images(listing.below[name]) for name in listing.folders if name not in used}
-        held = [f"{name}/ ({count:,} images)" for name, count in counts.items() if count]
-        if held:
-            self.unread.append(f"folders beside {what}: {shorten(held)}")
+        shown = [f"{name}/ ({count:,} images)" for name, count in counts.items() if count]
+        if shown:
+            self.unread.append(f"folders beside {what}: {shorten(shown)}")
 
     def _note_kinds(self, kinds: Counter[str], where: Path) -> None:
         if kinds:
@@ -210,12 +210,12 @@ def _check_same_classes(root: Path, splits: dict[str, Split]) -> None:
         missing = sorted(set(first.classes) - set(other.classes))
         extra = sorted(set(other.classes) - set(first.classes))
         if missing or extra:
-            found = [f"{first.name!r} has {len(first.classes)} classes, {other.name!r} {len(other.classes)}"]
+            differences = [f"{first.name!r} has {len(first.classes)} classes, {other.name!r} {len(other.classes)}"]
             if missing:
-                found.append(f"only in {first.name!r}: {shorten(missing)}")
+                differences.append(f"only in {first.name!r}: {shorten(missing)}")
             if extra:
-                found.append(f"only in {other.name!r}: {shorten(extra)}")
+                differences.append(f"only in {other.name!r}: {shorten(extra)}")
             raise ValueError(
-                f"the splits of {str(root)!r} must have the same class folders, but {'; '.join(found)}; "
+                f"the splits of {str(root)!r} must have the same class folders, but {'; '.join(differences)}; "
                 "add the missing folders, or read the splits as separate folders"
             )

@@ -31,8 +31,8 @@ def split_inside(folder: str) -> str | None:
         >>> split_inside("birds_train"), split_inside("train_test")
         ('train', None)
     """
-    found = {_SPLIT_OF[word] for word in _NO_LETTERS.split(folder.lower()) if word in _SPLIT_OF}
-    return found.pop() if len(found) == 1 else None
+    splits = {_SPLIT_OF[word] for word in _NO_LETTERS.split(folder.lower()) if word in _SPLIT_OF}
+    return splits.pop() if len(splits) == 1 else None
 
 
 def one_each(named: Mapping[str, str], where: str) -> dict[str, str]:

@@ -10,7 +10,7 @@ from torch import fx, nn
 
 from lightning_advinterp.explanations.operations import Op, function_operation, inputs_of, module_operation
 from lightning_advinterp.explanations.shapes import is_size
-from lightning_advinterp.networks.sites import Board, Site
+from lightning_advinterp.networks.sites import Site, SiteTable
 from lightning_advinterp.networks.trace import Trace, output_node, trace_network
 
 
@@ -70,7 +70,7 @@ def program_of(body: nn.Module, method: str) -> Program:
             is inside of a block that replaces or ablates layers.
     """
     for hook in body._forward_pre_hooks.values():
-        if isinstance(hook, Board) and any(site.edits for site in hook.sites.values()):
+        if isinstance(hook, SiteTable) and any(site.edits for site in hook.sites.values()):
             raise ValueError(
                 f"{method} propagates through the network's own layers; leave the block that changes them."
             )
@@ -99,7 +99,7 @@ def _hooks(body: nn.Module) -> frozenset[int]:
         for module in body.modules()
         for hooks in (module._forward_pre_hooks, module._forward_hooks)
         for number, hook in hooks.items()
-        if not isinstance(hook, Board) and not (isinstance(hook, Site) and not hook.edits)
+        if not isinstance(hook, SiteTable) and not (isinstance(hook, Site) and not hook.edits)
     )
 
 

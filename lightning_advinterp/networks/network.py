@@ -10,13 +10,13 @@ from lightning_advinterp.networks.inplace import make_out_of_place
 from lightning_advinterp.networks.logits import logits_of
 from lightning_advinterp.networks.origin import Origin
 from lightning_advinterp.networks.sites import (
-    Board,
     Reader,
     Record,
-    board_of,
+    SiteTable,
     check_layers,
     parse_layer,
     select,
+    site_table_of,
 )
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -167,9 +167,9 @@ class Network(nn.Module):
         if not new:
             return
         readers = [(self._resolve(layer), self._reader(layer)) for layer in new if layer != "logits"]
-        board: Board = board_of(self.backbone)
+        site_table: SiteTable = site_table_of(self.backbone)
         for path, reader in readers:
-            board.site(self.backbone, path).readers.append(reader)
+            site_table.site(self.backbone, path).readers.append(reader)
         self._prepared.update(new)
 
     def check(self, layers: Iterable[str]) -> None:

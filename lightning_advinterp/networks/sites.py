@@ -1,6 +1,6 @@
 """Hooks on named layers: what passes a layer can be changed, then read, at one place per module.
 
-A :class:`Board` belongs to one root module (a backbone). It owns at most one :class:`Site` per layer, and a
+A :class:`SiteTable` belongs to one root module (a backbone). It owns at most one :class:`Site` per layer, and a
 site applies its edits in the order in which they came before its readers see the result, whoever registered
 first. All of them are plain objects, so a network that carries them can be deep-copied and pickled, and the
 copy's sites write into the copy's records. They keep no state between forwards except how often a layer was
@@ -147,7 +147,7 @@ def _as_tensor(value: Any, layer: str) -> Tensor:
 
 
 @dataclass
-class Board:
+class SiteTable:
     """The sites of one root module; its forward pre-hook starts the call counts anew."""
 
     sites: dict[str, Site] = field(default_factory=dict)
@@ -186,14 +186,14 @@ class Board:
             self.handle = None
 
 
-def board_of(root: nn.Module) -> Board:
-    """Return the root's board, pinned to it where it has none."""
+def site_table_of(root: nn.Module) -> SiteTable:
+    """Return the root's site_table, pinned to it where it has none."""
     for hook in root._forward_pre_hooks.values():
-        if isinstance(hook, Board):
+        if isinstance(hook, SiteTable):
             return hook
-    board = Board()
-    board.handle = root.register_forward_pre_hook(board)
-    return board
+    site_table = SiteTable()
+    site_table.handle = root.register_forward_pre_hook(site_table)
+    return site_table
 
 
 def select(record: Record, layers: Sequence[str]) -> dict[str, Tensor]:

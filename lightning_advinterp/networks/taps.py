@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.networks.sites import Edit, Reader, Record, board_of, check_layers, parse_layer
+from lightning_advinterp.networks.sites import Edit, Reader, Record, check_layers, parse_layer, site_table_of
 
 Replacement: TypeAlias = Callable[[Tensor], Tensor] | Tensor
 """A function of what the layer returned, or a tensor that can be expanded to its shape."""
@@ -53,16 +53,16 @@ def taps(
     edits = [_edit(names[layer], _replacing(layer, change)) for layer, change in (replace or {}).items()]
     edits += [_edit(names[layer], _ablating(layer, channels)) for layer, channels in (ablate or {}).items()]
     readers = [Reader(layer, parse_layer(names[layer]).call, record) for layer in dict.fromkeys(layers)]
-    board = board_of(backbone)
-    board.records.append(record)
+    site_table = site_table_of(backbone)
+    site_table.records.append(record)
     try:
         for edit in edits:
-            board.site(backbone, parse_layer(edit.layer).path).edits.append(edit)
+            site_table.site(backbone, parse_layer(edit.layer).path).edits.append(edit)
         for reader in readers:
-            board.site(backbone, parse_layer(names[reader.layer]).path).readers.append(reader)
+            site_table.site(backbone, parse_layer(names[reader.layer]).path).readers.append(reader)
         yield record.values if record.values is not None else {}
     finally:
-        board.remove(edits, readers, record)
+        site_table.remove(edits, readers, record)
 
 
 def backbone_of(network: nn.Module) -> nn.Module:

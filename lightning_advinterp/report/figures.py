@@ -52,12 +52,16 @@ def radii_of(rows: Sequence[Row]) -> dict[str, list[Row]]:
     Args:
         rows: the table ``accuracy``.
     """
-    found: dict[str, list[Row]] = {}
+    rows_by_attack: dict[str, list[Row]] = {}
     for row in rows:
         if row["images"] != REAL and row["eps"] is not None:
             shared = re.sub(r"[-_ ]?[\d.]+$", "", row["images"])
-            found.setdefault(f"{shared} (L2)" if row.get("norm") == "l2" else shared, []).append(row)
-    return {name: own for name, own in found.items() if len({row["eps"] for row in own}) == len(own) > 1}
+            rows_by_attack.setdefault(f"{shared} (L2)" if row.get("norm") == "l2" else shared, []).append(row)
+    return {
+        name: rows_of_attack
+        for name, rows_of_attack in rows_by_attack.items()
+        if len({row["eps"] for row in rows_of_attack}) == len(rows_of_attack) > 1
+    }
 
 
 def robustness_curve(rows: Sequence[Row], title: str = "") -> Figure:
@@ -68,14 +72,14 @@ def robustness_curve(rows: Sequence[Row], title: str = "") -> Figure:
         title: above the figure.
     """
     curves, real = radii_of(rows), [row for row in rows if row["images"] == REAL]
-    norms = list(dict.fromkeys(own[0].get("norm") for own in curves.values()))
+    norms = list(dict.fromkeys(rows_of_attack[0].get("norm") for rows_of_attack in curves.values()))
     figure = Figure(figsize=(1 + 4.2 * len(norms), 3.6), layout="constrained")
     for axes, norm in zip(figure.subplots(1, len(norms), squeeze=False)[0], norms, strict=True):
         unit = 1 if norm == "l2" else 255
-        for name, own in curves.items():
-            if own[0].get("norm") != norm:
+        for name, rows_of_attack in curves.items():
+            if rows_of_attack[0].get("norm") != norm:
                 continue
-            points = [row | {"eps": row["eps"] or 0.0} for row in (*real, *own)]
+            points = [row | {"eps": row["eps"] or 0.0} for row in (*real, *rows_of_attack)]
             points.sort(key=lambda row: row["eps"])
             radii = [unit * row["eps"] for row in points]
             low, mid, high = ([100 * row[key] for row in points] for key in ("top1_low", "top1", "top1_high"))

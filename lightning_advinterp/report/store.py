@@ -53,8 +53,8 @@ def read_record(folder: Path) -> dict[str, Any] | None:
     if not isinstance(record, dict) or not is_sealed(record):
         return {}
     files = record.get("files")
-    whole = isinstance(files, dict) and all(_inside(name) for name in files)
-    return record if whole else {key: value for key, value in record.items() if key != "files"}
+    complete = isinstance(files, dict) and all(_inside(name) for name in files)
+    return record if complete else {key: value for key, value in record.items() if key != "files"}
 
 
 def differing(folder: Path, record: Mapping[str, Any] | None) -> list[str]:
@@ -129,12 +129,12 @@ def belongings(folder: Path) -> list[str]:
 
 def journals(folder: Path) -> dict[str, list[str]]:
     """Return what unfinished evaluations left, by the key in the names."""
-    found: dict[str, list[str]] = {}
+    names_by_key: dict[str, list[str]] = {}
     for start in (JOURNALS, STARTED):
         for path in sorted(folder.glob(f"{start}*")):
             key = path.name.removeprefix(start).partition(".")[0].partition("-")[0]
-            found.setdefault(key, []).append(path.name)
-    return found
+            names_by_key.setdefault(key, []).append(path.name)
+    return names_by_key
 
 
 def clear(folder: Path) -> None:
@@ -190,18 +190,18 @@ def _publish(folder: Path) -> None:
     stage = folder / _STAGE
     record = read_record(stage)
     if record:
-        wanted = record["files"]
+        files = record["files"]
         ours = belongings(folder)
-        foreign = [name for name in wanted if name not in ours and (stage / name).exists() and (folder / name).exists()]
+        foreign = [name for name in files if name not in ours and (stage / name).exists() and (folder / name).exists()]
         if foreign:
             place = new_place(folder)
             move_aside(folder, foreign, place)
             _log.warning("%s held %s, which no evaluation wrote: moved to %s", folder, ", ".join(foreign), place)
-        gone = set(ours) - {*wanted, RECORD}
+        gone = set(ours) - {*files, RECORD}
         for name in gone:
             (folder / name).unlink(missing_ok=True)
         _remove_empty(folder, gone)
-        for name in [*sorted(wanted), RECORD]:
+        for name in [*sorted(files), RECORD]:
             if (stage / name).is_file():
                 (folder / name).parent.mkdir(parents=True, exist_ok=True)
                 (stage / name).replace(folder / name)

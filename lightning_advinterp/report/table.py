@@ -91,21 +91,21 @@ def dissection_table(
         title: above the table.
         printed: kind of images to category to a paper's value, shown in a row below the measured ones.
     """
-    own = summary_of(rows)
-    categories = list(dict.fromkeys(row["category"] for row in own))
+    summary = summary_of(rows)
+    categories = list(dict.fromkeys(row["category"] for row in summary))
     table = Table(title=title, title_justify="left", caption=SAME_IMAGES, box=SIMPLE_HEAD, pad_edge=False)
     table.caption_justify = "left"
     table.add_column("images")
     for category in categories:
         table.add_column(category, justify="right")
-    for kind in dict.fromkeys(row["images"] for row in own):
-        found = {row["category"]: row for row in own if row["images"] == kind}
-        table.add_row(kind, *(percent(found[category]["ratio"]) for category in categories))
+    for kind in dict.fromkeys(row["images"] for row in summary):
+        by_category = {row["category"]: row for row in summary if row["images"] == kind}
+        table.add_row(kind, *(percent(by_category[category]["ratio"]) for category in categories))
         values = (printed or {}).get(kind, {})
         if values:
             shown = [percent(values[category]) if category in values else "" for category in categories]
             table.add_row(f"{kind}, printed", *shown, style="italic")
-    real = {row["category"]: row for row in own if row["images"] == REAL}
+    real = {row["category"]: row for row in summary if row["images"] == REAL}
     for control in ("shuffled", "rotated", "random"):
         shares = [real[category].get(control) for category in categories]
         if None not in shares:

@@ -20,7 +20,7 @@ from lightning_advinterp.attacks.loop.goal import (
 from lightning_advinterp.attacks.prediction import square
 from lightning_advinterp.attacks.prediction.hyperplane import project_onto_hyperplane
 from lightning_advinterp.attacks.prediction.squares import share_of_pixels, side, square_pattern
-from lightning_advinterp.attacks.prediction.untargeted import Catch, target_classes
+from lightning_advinterp.attacks.prediction.untargeted import AdversarialImages, target_classes
 
 PARTS = ("apgd", "apgd_t", "fab_t", "square")
 
@@ -308,8 +308,10 @@ def test_autoattack_believes_only_a_second_look(trained, images):
     attack = create_attack(AttackConfig("autoattack", "1/255"))
 
     class Liar:
-        def hunt(self, network, prey):
-            return Catch(prey.x * 0.5, torch.ones_like(prey.label, dtype=torch.bool), torch.ones(len(prey.x)))
+        def hunt(self, network, attacked):
+            return AdversarialImages(
+                attacked.x * 0.5, torch.ones_like(attacked.label, dtype=torch.bool), torch.ones(len(attacked.x))
+            )
 
         def check_classes(self, num_classes):
             pass

@@ -41,20 +41,20 @@ class AccuracyAnalysis(Summed):
         """One sweep over real images and every attack's."""
         return Needs((Sweep(kinds=(REAL, *self.attacks)),))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Count the hits of one batch."""
-        real = seen.logits[REAL].argmax(dim=1)
+        real = observation.logits[REAL].argmax(dim=1)
         for kind, counts in self.counts.items():
-            logits = seen.logits[kind]
-            attacked = seen.attacked.get(kind, torch.ones_like(seen.label, dtype=torch.bool))
+            logits = observation.logits[kind]
+            attacked = observation.attacked.get(kind, torch.ones_like(observation.label, dtype=torch.bool))
             counts["n"] += int(attacked.sum())
             for k in (1, 5):
-                counts[f"top{k}"] += int((top_k_hits(logits, seen.label, k) & attacked).sum())
+                counts[f"top{k}"] += int((top_k_hits(logits, observation.label, k) & attacked).sum())
             if kind == REAL:
                 continue
-            counts["success"] += int(seen.success[kind].sum())
+            counts["success"] += int(observation.success[kind].sum())
             counts["label_kept"] += int(((logits.argmax(dim=1) == real) & attacked).sum())
-            delta = (seen.images[kind] - seen.images[REAL]).flatten(1).double()  # 0 where not attacked
+            delta = (observation.images[kind] - observation.images[REAL]).flatten(1).double()  # 0 where not attacked
             self.sums[kind]["linf"] += float(delta.abs().amax(dim=1).sum())
             self.sums[kind]["l2"] += float(delta.norm(dim=1).sum())
 

@@ -31,10 +31,12 @@ class PredictionsAnalysis(Summed):
         """One sweep over real images and every attack's."""
         return Needs((Sweep(kinds=self.kinds),))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Note the predictions of one batch."""
-        predicted = [seen.logits[kind].argmax(dim=1).tolist() for kind in self.kinds]
-        for index, label, *classes in zip(seen.index.tolist(), seen.label.tolist(), *predicted, strict=True):
+        predicted = [observation.logits[kind].argmax(dim=1).tolist() for kind in self.kinds]
+        for index, label, *classes in zip(
+            observation.index.tolist(), observation.label.tolist(), *predicted, strict=True
+        ):
             self.seen[index] = [label, *classes]
 
     def result(self) -> Result:

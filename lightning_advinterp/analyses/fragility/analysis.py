@@ -108,20 +108,20 @@ class FragilityAnalysis(Summed):
                 probe.explain(network, x, torch.zeros(1, dtype=torch.int64, device=x.device), create_graph=True)
             except ValueError as error:
                 learnt = isinstance(method, PatternAttribution) and self.config.patterns is not None
-                asked = "patterns" if learnt else "methods"
-                if getattr(self.config, asked) is not None:
-                    raise ValueError(f"fragility.{asked}: {name}: {error}") from None
+                setting = "patterns" if learnt else "methods"
+                if getattr(self.config, setting) is not None:
+                    raise ValueError(f"fragility.{setting}: {name}: {error}") from None
                 self.refused[name] = str(error)
                 del self.methods[name]
         self.cases = [case for case in self.cases if {case.method, case.attacked} <= set(self.methods)]
         self._drawn = set(largest(self.cases))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Choose other images, or measure."""
-        images = seen.images[REAL]
-        correct = seen.logits[REAL].argmax(1) == seen.label
-        self.state.skipped |= set(seen.index[~correct].tolist())
-        index, x, y = seen.index[correct], images[correct], seen.label[correct]
+        images = observation.images[REAL]
+        correct = observation.logits[REAL].argmax(1) == observation.label
+        self.state.skipped |= set(observation.index[~correct].tolist())
+        index, x, y = observation.index[correct], images[correct], observation.label[correct]
         if sweep == 0:
             for number, label, image in zip(index.tolist(), y.tolist(), x, strict=True):
                 self.state.offer(number, mixed_seed(self.config.seed, number, _POOL), label, image)
@@ -170,7 +170,7 @@ class FragilityAnalysis(Summed):
                     state.others.setdefault(number, {})[name] = similar
             self._judge(name, numbers, x, y, maps)
             self._smooth(name, method, numbers, x, y)
-            for case in (case for case, one in enumerate(self.cases) if one.method == name):
+            for case in (case for case, candidate in enumerate(self.cases) if candidate.method == name):
                 self._attack(case, numbers, x, y, keys, maps, logits)
         self._judge("random", numbers, x, y, uniform(keys, x.shape[2:]))
 
@@ -181,15 +181,15 @@ class FragilityAnalysis(Summed):
         assert network is not None
         if attack is None:
             return
-        found = attack.run(network, x, y, keys=keys)
+        result = attack.run(network, x, y, keys=keys)
         with torch.no_grad():
-            after = network(found.x_adv)
-        moved = self.methods[case.method].map(network, found.x_adv, y, keys=keys)
+            after = network(result.x_adv)
+        moved = self.methods[case.method].map(network, result.x_adv, y, keys=keys)
         columns = compare_maps(maps, moved, k=self.config.k)
         columns = {name: columns[name] for name in FIRST} | columns
-        inputs = compare_inputs(x, found.x_adv, logits, after, y)
-        columns |= {name: inputs[name] for name in INPUTS} | {"success": found.success}
-        columns |= compare_images(x, found.x_adv)
+        inputs = compare_inputs(x, result.x_adv, logits, after, y)
+        columns |= {name: inputs[name] for name in INPUTS} | {"success": result.success}
+        columns |= compare_images(x, result.x_adv)
         columns |= _towards(attack.dissimilarity, maps, moved)
         values = {name: column.tolist() for name, column in columns.items()}
         no_map = silent_when(maps, moved)
@@ -198,9 +198,9 @@ class FragilityAnalysis(Summed):
             row = head | {name: column[place] for name, column in values.items()}
             self.state.rows[image][number] = row | {"no_map": no_map[place]}
             if not isinstance(attack.dissimilarity, Undirected):
-                self.state.courses.setdefault(image, {})[number] = found.trace[:, place].float().cpu().clone()
+                self.state.courses.setdefault(image, {})[number] = result.trace[:, place].float().cpu().clone()
             if image in self.state.pictures and number in self._drawn:
-                pair = (as_image(found.x_adv[place]), as_grey(moved[place]))
+                pair = (as_image(result.x_adv[place]), as_grey(moved[place]))
                 self.state.pictures[image].cases[number] = pair
 
     def _attack_of(self, number: int) -> ExplanationAttack | None:
@@ -221,9 +221,9 @@ class FragilityAnalysis(Summed):
             return
         assert self._network is not None
         with torch.no_grad(), smoothed_relu(method.softplus):
-            kept = self._network(x).argmax(1) == y
-        for number, one in zip(numbers, kept.tolist(), strict=True):
-            self.state.smooth_kept.setdefault(number, {})[name] = one
+            class_kept = self._network(x).argmax(1) == y
+        for number, same in zip(numbers, class_kept.tolist(), strict=True):
+            self.state.smooth_kept.setdefault(number, {})[name] = same
 
     def _judge(self, method: str, numbers: list[int], x: Tensor, y: Tensor, maps: Tensor) -> None:
         """Note the areas under the deletion and insertion curves of the class' probability."""
@@ -239,8 +239,8 @@ class FragilityAnalysis(Summed):
         mean = torch.tensor(network.mean, device=x.device, dtype=x.dtype)[:, None, None]
         areas = deletion_insertion(score, x, maps, mean, self.config.faithfulness)
         for number, deletion, insertion in zip(numbers, *(values.tolist() for values in areas), strict=True):
-            found = {"deletion": deletion, "insertion": insertion}
-            self.state.faithfulness.setdefault(number, {})[method] = found
+            curves = {"deletion": deletion, "insertion": insertion}
+            self.state.faithfulness.setdefault(number, {})[method] = curves
 
     def settle(self, sweep: int) -> None:
         """The choice of other images is final."""

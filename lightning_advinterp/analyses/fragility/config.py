@@ -152,18 +152,18 @@ class FragilityConfig:
         """Return the attacks; their ``eps`` is None where the sweep holds."""
         if self.attacks is not None:
             return typed_list(ExplanationAttackConfig, self.attacks, "attacks")
-        found = ATTACKS[self.preset]
+        attacks = ATTACKS[self.preset]
         if self.eps is None:
-            return found
-        return tuple(attack if attack.type == "target_map" else replace(attack, eps=None) for attack in found)
+            return attacks
+        return tuple(attack if attack.type == "target_map" else replace(attack, eps=None) for attack in attacks)
 
     def cases(self) -> list[Case]:
         """Return every attack on every method at every radius, in the order of the table."""
         return [
-            Case(method.label_name, one, parse_budget(_radius(one)).high)
+            Case(method.label_name, adapted, parse_budget(_radius(adapted)).high)
             for method in self.chosen_methods()
             for attack in self.chosen_attacks()
-            for one in self._at_radii(self._adapted(attack, method))
+            for adapted in self._at_radii(self._adapted(attack, method))
         ]
 
     def _at_radii(self, attack: ExplanationAttackConfig) -> list[ExplanationAttackConfig]:

@@ -68,15 +68,15 @@ def fragility_curves(summary: Sequence[Row], title: str = "") -> Figure:
     grid = figure.subplots(len(_SHOWN), max(1, len(methods)), squeeze=False, sharex=True, sharey="row")
     for axes_of, (measure, name) in zip(grid, _SHOWN.items(), strict=True):
         for axes, method in zip(axes_of, methods, strict=False):
-            own = [row for row in summary if row["method"] == method and row[measure] is not None]
+            rows_of_method = [row for row in summary if row["method"] == method and row[measure] is not None]
             for number, attack in enumerate(attacks):
-                rows = sorted((row for row in own if row["attack"] == attack), key=lambda row: row["eps"])
+                rows = sorted((row for row in rows_of_method if row["attack"] == attack), key=lambda row: row["eps"])
                 offset = 0.1 * (number - (len(attacks) - 1) / 2)
                 x = np.array([radii.index(row["eps"]) + offset for row in rows])
                 low, middle, high = _values(rows, measure)
                 options = {"color": _COLOURS[number % len(_COLOURS)], "capsize": 2, "elinewidth": 0.8, "label": attack}
                 axes.errorbar(x, middle, [middle - low, high - middle], fmt="o-", ms=3, lw=1.0, **options)
-            level = own[0].get(f"{measure}_other") if own else None
+            level = rows_of_method[0].get(f"{measure}_other") if rows_of_method else None
             if level is not None:
                 axes.axhline(level, color="#888888", lw=0.9, ls=":", label="another image's map")
             axes.spines[["top", "right"]].set_visible(False)
@@ -108,16 +108,16 @@ def fragility_convergence(rows: Sequence[Row], title: str = "") -> Figure:
     grid = figure.subplots(1, max(1, len(attacks)), squeeze=False, sharey=True)
     for axes, attack in zip(grid[0], attacks, strict=False):
         for number, method in enumerate(methods):
-            own = [
+            courses = [
                 row for row in rows if (row["attack"], row["method"]) == (attack, method) and row["gain"] is not None
             ]
-            own = [row for row in own if row["eps"] == max(one["eps"] for one in own)]
-            most = max((abs(row["gain"]) for row in own), default=0.0)
+            courses = [row for row in courses if row["eps"] == max(row_of_course["eps"] for row_of_course in courses)]
+            most = max((abs(row["gain"]) for row in courses), default=0.0)
             if most == 0:
                 continue
             colour = _COLOURS[number % len(_COLOURS)]
-            low, middle, high = (values / most for values in _values(own, "gain"))
-            steps = [row["step"] for row in own]
+            low, middle, high = (values / most for values in _values(courses, "gain"))
+            steps = [row["step"] for row in courses]
             axes.plot(steps, middle, lw=1.2, color=colour, label=method)
             axes.fill_between(steps, low, high, color=colour, alpha=0.12, lw=0)
         axes.set(xlabel="step", title=attack, ylim=(-1.1, 2))

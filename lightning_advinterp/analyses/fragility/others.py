@@ -36,20 +36,20 @@ class OtherImages:
     def maps(self, method: str) -> Tensor:
         """Return their maps, ``[R, H, W]``, in the order of their numbers."""
         if method not in self._maps:
-            device, found = next(self._network.parameters()).device, []
+            device, maps = next(self._network.parameters()).device, []
             for number in self._numbers:  # one at a time: the same maps whatever else is in a batch
                 _, label, image = self._pool[number]
                 index, target = (torch.tensor([value], device=device) for value in (number, label))
                 keys = sample_keys(index, seed=self._seed)
-                found.append(self._methods[method].map(self._network, image[None].to(device), target, keys=keys))
-            self._maps[method] = torch.cat(found)
+                maps.append(self._methods[method].map(self._network, image[None].to(device), target, keys=keys))
+            self._maps[method] = torch.cat(maps)
         return self._maps[method]
 
     def similarity(self, method: str, number: int, heatmap: Tensor, k: int | None) -> dict[str, float] | None:
         """Compare the map ``[H, W]`` of an image with that of one other image; None where there is no other."""
-        others = [place for place, other in enumerate(self._numbers) if other != number]
-        if not others:
+        places = [place for place, other_place in enumerate(self._numbers) if other_place != number]
+        if not places:
             return None
-        place = others[mixed_seed(self._seed, number, _PARTNER) % len(others)]
-        found = compare_maps(heatmap[None], self.maps(method)[place][None], k=k)
-        return {name: float(value) for name, value in found.items()}
+        place = places[mixed_seed(self._seed, number, _PARTNER) % len(places)]
+        similarities = compare_maps(heatmap[None], self.maps(method)[place][None], k=k)
+        return {name: float(value) for name, value in similarities.items()}

@@ -21,14 +21,14 @@ def warn(state: FragilityState, methods: Mapping[str, Method], rows: Sequence[Ro
     """
     _warn_of_few(state)
     for row in rows:
-        kept = row.get("smooth_kept")
-        if kept is not None and kept < ENOUGH_KEPT:
+        share = row.get("smooth_kept")
+        if share is not None and share < ENOUGH_KEPT:
             logger.warning(
                 "fragility: with softplus of beta = %g, of method %s, the network keeps the class of %.0f%% of %d "
                 "images only; its maps are then of another prediction. Take a larger beta.",
                 methods[row["method"]].softplus,
                 row["method"],
-                100 * kept,
+                100 * share,
                 row["n"],
             )
         if row["no_map"]:
@@ -45,13 +45,13 @@ def warn(state: FragilityState, methods: Mapping[str, Method], rows: Sequence[Ro
 
 def _warn_of_few(state: FragilityState) -> None:
     """Say how few images were taken, where the network is wrong about half of those looked at, or more."""
-    taken, wrong = len(state.rows), len(state.skipped)
-    seen = taken + wrong + len(state.left)
-    if wrong and 2 * wrong >= seen:
+    measured, wrong = len(state.rows), len(state.skipped)
+    total = measured + wrong + len(state.left)
+    if wrong and 2 * wrong >= total:
         logger.warning(
             "fragility: %d of %d images were taken; %d are classified wrongly and left out. Raise limit, or measure a "
             "network that is right more often.",
-            taken,
-            seen,
+            measured,
+            total,
             wrong,
         )

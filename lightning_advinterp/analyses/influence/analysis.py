@@ -92,13 +92,15 @@ class InfluenceAnalysis(Summed):
         attacked = Sweep(batch=2 * self.config.batch_size)  # training images among them fall out
         return Needs((Sweep(layers=("penultimate",)), attacked), passes=(steps + 7, steps))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Collect features, or attack."""
-        wanted = self.task.training if sweep == 0 else self.task.test
-        chosen = torch.tensor([number in wanted for number in seen.index.tolist()], device=seen.index.device)
-        index, x, labels = seen.index[chosen], seen.images[REAL][chosen], seen.label[chosen]
+        numbers = self.task.training if sweep == 0 else self.task.test
+        chosen = torch.tensor(
+            [number in numbers for number in observation.index.tolist()], device=observation.index.device
+        )
+        index, x, labels = observation.index[chosen], observation.images[REAL][chosen], observation.label[chosen]
         if sweep == 0:
-            features = pooled(seen.activations[REAL]["penultimate"])[chosen].cpu()
+            features = pooled(observation.activations[REAL]["penultimate"])[chosen].cpu()
             for number, label, feature in zip(index.tolist(), labels.tolist(), features, strict=True):
                 self._features[number] = (label, feature)
             return
@@ -159,19 +161,19 @@ class InfluenceAnalysis(Summed):
             silent = silent_when(before[:, None], after[:, None])
             head: Row = {"attack": name, "eps": attack.eps}
             for place, number in enumerate(index.tolist()):
-                own = self._rows.setdefault(number, {})
-                own[name] = head | {key: column[place] for key, column in values.items()}
-                own[name]["no_influence"] = silent[place]
+                rows = self._rows.setdefault(number, {})
+                rows[name] = head | {key: column[place] for key, column in values.items()}
+                rows[name]["no_influence"] = silent[place]
                 if number in self.exemplars:
                     self.exemplars[number].after[name] = (as_image(x_adv[place]), self._strongest(after[place]))
 
     def _attacks(self, influence: LastLayerInfluence) -> dict[str, InfluenceAttack]:
         budget, steps = parse_budget(self.config.eps), self.config.steps
-        given: dict[str, Any] = {"influence": influence, "top": self.config.top}
+        settings: dict[str, Any] = {"influence": influence, "top": self.config.top}
         return {
-            "sign": InfluenceAttack(Linf(budget), SignStep(1.0, relative=True), **given),
-            "iterated": InfluenceAttack(Linf(budget), SignStep(2.5 / steps, relative=True), steps=steps, **given),
-            "random_sign": InfluenceAttack(Linf(budget), RandomSignStep(1.0, relative=True), **given),
+            "sign": InfluenceAttack(Linf(budget), SignStep(1.0, relative=True), **settings),
+            "iterated": InfluenceAttack(Linf(budget), SignStep(2.5 / steps, relative=True), steps=steps, **settings),
+            "random_sign": InfluenceAttack(Linf(budget), RandomSignStep(1.0, relative=True), **settings),
         }
 
     def _overlap(self, before: Tensor, after: Tensor) -> Tensor:
@@ -202,7 +204,9 @@ class InfluenceAnalysis(Summed):
     def result(self) -> Result:
         """Return the tables, and the medians as scalars."""
         rows: list[Row] = [
-            {"image": number} | row for number, own in sorted(self._rows.items()) for row in own.values()
+            {"image": number} | row
+            for number, rows_of_image in sorted(self._rows.items())
+            for row in rows_of_image.values()
         ]
         counts = {"training": len(self._features), "skipped": len(self._skipped)}
         level = reference_level(self._vectors[number] for number in sorted(self._vectors))

@@ -19,14 +19,14 @@ def summary_of(rows: Sequence[Row]) -> Row:
     Args:
         rows: all of the attack, at least one.
     """
-    kept = [row for row in rows if row["label_kept"]]
-    low, high = wilson_interval(len(kept), len(rows))
+    kept_rows = [row for row in rows if row["label_kept"]]
+    low, high = wilson_interval(len(kept_rows), len(rows))
     summary: Row = {"attack": rows[0]["attack"], "eps": rows[0]["eps"], "n": len(rows)}
     for name in MEASURES:
         summary |= summarised(name, (row[name] for row in rows))
         if name in ("spearman", "overlap"):
-            summary[f"{name}_kept"] = spread(row[name] for row in kept)[1]
-    summary |= {"label_kept": len(kept) / len(rows), "label_kept_low": low, "label_kept_high": high}
+            summary[f"{name}_kept"] = spread(row[name] for row in kept_rows)[1]
+    summary |= {"label_kept": len(kept_rows) / len(rows), "label_kept_low": low, "label_kept_high": high}
     return summary | {"no_influence": sum(row["no_influence"] is not None for row in rows)}
 
 
@@ -40,8 +40,8 @@ def reference_level(vectors: Iterable[tuple[int, Tensor]]) -> float | None:
     for place, vector in vectors:
         by_class.setdefault(place, []).append(vector)
     values: list[float] = []
-    for own in by_class.values():
-        if len(own) > 1:
-            stacked = torch.stack(own)[:, None]
+    for numbers in by_class.values():
+        if len(numbers) > 1:
+            stacked = torch.stack(numbers)[:, None]
             values += spearman(stacked, stacked.roll(1, 0)).tolist()
     return spread(values)[1]

@@ -198,8 +198,10 @@ class TargetMap(Dissimilarity):
                     f"{tuple(self.target.shape)}."
                 )
             pool = self.target.to(maps)
-            own, other = (values - values.mean(1, keepdim=True) for values in (maps.flatten(1), pool.flatten(1)))
-            alike = own @ other.T / other.norm(dim=1)
+            centred, centred_pool = (
+                values - values.mean(1, keepdim=True) for values in (maps.flatten(1), pool.flatten(1))
+            )
+            alike = centred @ centred_pool.T / centred_pool.norm(dim=1)
             target = pool[alike.nan_to_num(nan=torch.inf).argmin(1)]  # a constant map is like no other: the last choice
         elif self.target == "inverted":
             target = maps.amax((1, 2), keepdim=True) - maps

@@ -140,7 +140,7 @@ class ExplanationAttack(GradientAttack):
             size: the image's side in pixels.
         """
         undirected = isinstance(self.dissimilarity, Undirected)
-        one, climbing = self.explanation.passes(size), self.explanation.passes(size, derivative=True)
+        plain, climbing = self.explanation.passes(size), self.explanation.passes(size, derivative=True)
         checks = (self.steps - 1) // self.check_every + 1
         alone = self.softplus is not None or undirected  # what is climbed are not the network's own maps
         check = self.explanation.look_passes(size) if alone else (1, 0)
@@ -149,9 +149,9 @@ class ExplanationAttack(GradientAttack):
         climbs = 0 if undirected else self.steps
         constraint = (1 + HALVINGS) * self.steps if self.keep == "constraint" else 0
         forward = (
-            1 + constraint + maps * one[0] + climbs * climbing[0] + penalties + (penalties > 0) + checks * check[0]
+            1 + constraint + maps * plain[0] + climbs * climbing[0] + penalties + (penalties > 0) + checks * check[0]
         )
-        return forward, maps * one[1] + climbs * climbing[1] + penalties + checks * check[1]
+        return forward, maps * plain[1] + climbs * climbing[1] + penalties + checks * check[1]
 
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the question of one batch."""

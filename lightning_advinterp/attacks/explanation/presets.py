@@ -137,13 +137,13 @@ def _step(config: ExplanationAttackConfig) -> Step:
 
 
 def _dissimilarity(config: ExplanationAttackConfig, target: Tensor | None = None) -> Dissimilarity:
-    build, own = AIMS[config.type]
-    given: dict[str, Any] = {name: getattr(config, name) for name in own if getattr(config, name) is not None}
+    build, names = AIMS[config.type]
+    settings: dict[str, Any] = {name: getattr(config, name) for name in names if getattr(config, name) is not None}
     if target is not None:
         if config.type != "target_map" or config.target is not None:
             raise ValueError("target maps are for attacks of type target_map without a target of their own.")
-        given["target"] = target
-    return build(**given)
+        settings["target"] = target
+    return build(**settings)
 
 
 def create_explanation_attack(
@@ -161,9 +161,9 @@ def create_explanation_attack(
     """
     softplus: Softplus = config.softplus
     if softplus is None:
-        own = isinstance(explanation, LRP | DeepLift) or getattr(explanation, "softplus", None) is not None
-        softplus = 0.0 if own else (10.0, 100.0) if config.type == "target_map" else 10.0
-    given = {
+        has_softplus = isinstance(explanation, LRP | DeepLift) or getattr(explanation, "softplus", None) is not None
+        softplus = 0.0 if has_softplus else (10.0, 100.0) if config.type == "target_map" else 10.0
+    settings = {
         name: value
         for name in ("criterion", "most_delta_p", "keep", "check_every")
         if (value := getattr(config, name)) is not None
@@ -179,7 +179,7 @@ def create_explanation_attack(
         penalty=default_penalty if config.penalty is None else config.penalty,
         label=config.label,
         name=config.label_name,
-        **given,
+        **settings,
     )
 
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.attacks.loop.threat import ThreatModel, l2_norm
-from lightning_advinterp.attacks.prediction.untargeted import Prey, Samples
+from lightning_advinterp.attacks.prediction.untargeted import AttackedImages, Samples
 from lightning_advinterp.core.randomness import normal, uniform
 
 RHO = 0.75
@@ -90,11 +90,11 @@ class Ascent(Samples):
     index: Tensor
 
     @classmethod
-    def at(cls, start: Tensor, prey: Prey, target: Tensor) -> "Ascent":
+    def at(cls, start: Tensor, attacked: AttackedImages, target: Tensor) -> "Ascent":
         """Return the state before the first evaluation, at ``start``; η = 2ε."""
         lowest = torch.full_like(start[:, 0, 0, 0], -torch.inf)
         return cls(
-            x=prey.x,
+            x=attacked.x,
             x_adv=start,
             previous=start,
             gradient=start,
@@ -103,14 +103,14 @@ class Ascent(Samples):
             best_value=lowest,
             best_margin=lowest,
             value=lowest,
-            step_size=2 * prey.radius,
-            rises=torch.zeros_like(prey.label),
+            step_size=2 * attacked.radius,
+            rises=torch.zeros_like(attacked.label),
             value_then=lowest,
-            halved_then=torch.zeros_like(prey.label, dtype=torch.bool),
-            radius=prey.radius,
-            label=prey.label,
+            halved_then=torch.zeros_like(attacked.label, dtype=torch.bool),
+            radius=attacked.radius,
+            label=attacked.label,
             target=target,
-            keys=prey.keys,
+            keys=attacked.keys,
             index=torch.arange(len(start), device=start.device),
         )
 

@@ -31,9 +31,9 @@ def cross_entropy(logits: Tensor, label: Tensor) -> Tensor:
 def margin(logits: Tensor, label: Tensor) -> Tensor:
     """max_{j≠y} z_j − z_y of every sample: positive where the label is lost (Carlini & Wagner 2017)."""
     logits = full_precision(logits)
-    own = logits.gather(1, label[:, None]).squeeze(1)
-    others = logits.scatter(1, label[:, None], -torch.inf).amax(dim=1)
-    return others - own
+    logit = logits.gather(1, label[:, None]).squeeze(1)
+    rivals = logits.scatter(1, label[:, None], -torch.inf).amax(dim=1)
+    return rivals - logit
 
 
 def difference_of_logits_ratio(logits: Tensor, label: Tensor) -> Tensor:
@@ -59,8 +59,8 @@ def targeted_difference_of_logits_ratio(logits: Tensor, label: Tensor, target: T
     logits = full_precision(logits)
     check_least_classes(logits, 4, "targeted DLR")
     top = logits.topk(4, dim=1).values
-    own, other = (logits.gather(1, index[:, None]).squeeze(1) for index in (label, target))
-    return (other - own) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
+    true_logit, target_logit = (logits.gather(1, index[:, None]).squeeze(1) for index in (label, target))
+    return (target_logit - true_logit) / (top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + 1e-12)
 
 
 def check_least_classes(logits: Tensor, least: int, loss: str) -> None:
@@ -94,8 +94,8 @@ def random_targets(label: Tensor, num_classes: int, keys: Tensor) -> Tensor:
     if num_classes < 2:
         return label.clone()  # there is no other
     draw = uniform(keys, (), stream=_TARGET_STREAM).double() * (num_classes - 1)
-    other = draw.long().clamp(max=num_classes - 2)
-    return other + (other >= label).long()
+    target = draw.long().clamp(max=num_classes - 2)
+    return target + (target >= label).long()
 
 
 def least_likely(logits: Tensor, y: Tensor | None, classes: Tensor | None = None) -> Tensor:

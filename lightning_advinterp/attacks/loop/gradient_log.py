@@ -61,8 +61,8 @@ class GradientLog:
         """Note where ``[b]`` is not finite."""
         self._note(self._nonfinite, ~value.detach().isfinite())
 
-    def _note(self, notes: Tensor, here: Tensor) -> None:
-        notes[self._places] = notes[self._places] | here
+    def _note(self, notes: Tensor, places: Tensor) -> None:
+        notes[self._places] = notes[self._places] | places
 
     @property
     def zero(self) -> Tensor:

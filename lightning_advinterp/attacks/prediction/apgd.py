@@ -12,8 +12,8 @@ from lightning_advinterp.attacks.loop.goal import LOSSES, margin, targeted_diffe
 from lightning_advinterp.attacks.loop.gradient_log import input_gradient
 from lightning_advinterp.attacks.loop.step import NormalisedStep, SignStep
 from lightning_advinterp.attacks.prediction.untargeted import (
-    Catch,
-    Prey,
+    AdversarialImages,
+    AttackedImages,
     UntargetedAttack,
     misclassified,
     remaining,
@@ -78,33 +78,37 @@ class APGD(UntargetedAttack):
         if num_classes < least:
             raise ValueError(f"{self.name} with loss={self.loss} needs {least} classes or more, got {num_classes}.")
 
-    def hunt(self, network: nn.Module, prey: Prey) -> Catch:
+    def hunt(self, network: nn.Module, attacked: AttackedImages) -> AdversarialImages:
         """Climb once, or once towards every target; of the survivors' points, the one nearest to another class."""
         if self.loss != "dlr_targeted":
             loss = LOSSES[self.loss]
-            return self._climb(network, prey, prey.label, lambda logits, label, _: loss(logits, label))
-        found = Catch.nothing(prey)
-        targets = target_classes(prey.logits, prey.label, self.targets)
+            return self._climb(network, attacked, attacked.label, lambda logits, label, _: loss(logits, label))
+        adversarial = AdversarialImages.nothing(attacked)
+        targets = target_classes(attacked.logits, attacked.label, self.targets)
         for rank in range(targets.shape[1]):
-            todo = remaining(found.success)
+            todo = remaining(adversarial.success)
             if len(todo) == 0:
                 break
-            part = prey.take(todo)
+            part = attacked.take(todo)
             part = part._replace(keys=mix(part.keys, rank))
             again = self._climb(network, part, targets[todo, rank], targeted_difference_of_logits_ratio)
-            better = again.success | (again.margin > found.margin[todo])
-            found.put(todo[better], Catch(*(field[better] for field in again)))
-        return found
+            better = again.success | (again.margin > adversarial.margin[todo])
+            adversarial.put(todo[better], AdversarialImages(*(field[better] for field in again)))
+        return adversarial
 
-    def _climb(self, network: nn.Module, prey: Prey, target: Tensor, objective: Objective) -> Catch:
+    def _climb(
+        self, network: nn.Module, attacked: AttackedImages, target: Tensor, objective: Objective
+    ) -> AdversarialImages:
         """One run; ``objective`` of logits, label and target is maximised."""
-        found = Catch.nothing(prey)
-        state = Ascent.at(random_start(self.threat, self.norm, prey.x, prey.radius, prey.keys), prey, target)
+        adversarial = AdversarialImages.nothing(attacked)
+        state = Ascent.at(
+            random_start(self.threat, self.norm, attacked.x, attacked.radius, attacked.keys), attacked, target
+        )
         marks, last = checkpoints(self.steps), 0
         for step in range(self.steps + 1):
-            state = self._evaluate(network, state, objective, prey, found, gradient=step < self.steps)
+            state = self._evaluate(network, state, objective, attacked, adversarial, gradient=step < self.steps)
             if len(state.index) == 0:
-                return found
+                return adversarial
             if step == 0:
                 state.rises, state.value_then = torch.zeros_like(state.rises), state.best_value
             if step in marks:
@@ -112,13 +116,22 @@ class APGD(UntargetedAttack):
                 last = step
             if step < self.steps:
                 self._move(state, step)
-        found.put(state.index, Catch(state.best, torch.zeros_like(state.halved_then), state.best_margin))
-        return found
+        adversarial.put(
+            state.index, AdversarialImages(state.best, torch.zeros_like(state.halved_then), state.best_margin)
+        )
+        return adversarial
 
     def _evaluate(
-        self, network: nn.Module, state: Ascent, objective: Objective, prey: Prey, found: Catch, *, gradient: bool
+        self,
+        network: nn.Module,
+        state: Ascent,
+        objective: Objective,
+        attacked: AttackedImages,
+        adversarial: AdversarialImages,
+        *,
+        gradient: bool,
     ) -> Ascent:
-        """Return the samples that go on, with f and ∇f at their points; put the others into ``found``."""
+        """Return the samples that go on, with f and ∇f at their points; put the others into ``adversarial``."""
         with torch.set_grad_enabled(gradient):
             x_adv = state.x_adv.detach().requires_grad_(gradient)
             logits = network(x_adv)
@@ -126,12 +139,15 @@ class APGD(UntargetedAttack):
         lost = misclassified(logits.detach(), state.label)
         stay, margins = remaining(lost), margin(logits.detach(), state.label)
         if len(stay) < len(lost):
-            found.put(state.index[lost], Catch(state.x_adv[lost], lost[lost], margins[lost].to(found.margin)))
+            adversarial.put(
+                state.index[lost],
+                AdversarialImages(state.x_adv[lost], lost[lost], margins[lost].to(adversarial.margin)),
+            )
         if len(stay) == 0:
             return state.take(stay)
         slope = state.gradient
         if gradient:
-            slope = prey.log[state.index].note(value.detach(), input_gradient(value, x_adv))
+            slope = attacked.log[state.index].note(value.detach(), input_gradient(value, x_adv))
         values = value.detach().to(state.value)
         if len(stay) < len(lost):
             state, values, margins, slope = state.take(stay), values[stay], margins[stay], slope[stay]

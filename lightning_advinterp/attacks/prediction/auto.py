@@ -10,7 +10,13 @@ from lightning_advinterp.attacks.loop.goal import margin
 from lightning_advinterp.attacks.prediction.apgd import APGD
 from lightning_advinterp.attacks.prediction.fab import FAB
 from lightning_advinterp.attacks.prediction.square import Square
-from lightning_advinterp.attacks.prediction.untargeted import Catch, Prey, UntargetedAttack, misclassified, remaining
+from lightning_advinterp.attacks.prediction.untargeted import (
+    AdversarialImages,
+    AttackedImages,
+    UntargetedAttack,
+    misclassified,
+    remaining,
+)
 
 
 class AutoAttack(UntargetedAttack):
@@ -53,29 +59,29 @@ class AutoAttack(UntargetedAttack):
         for attack in self.attacks:
             attack.check_classes(num_classes)
 
-    def hunt(self, network: nn.Module, prey: Prey) -> Catch:
+    def hunt(self, network: nn.Module, attacked: AttackedImages) -> AdversarialImages:
         """One attack after the other, each on the survivors."""
-        found = Catch.nothing(prey)
+        adversarial = AdversarialImages.nothing(attacked)
         for attack in self.attacks:
-            todo = remaining(found.success)
+            todo = remaining(adversarial.success)
             if len(todo) == 0:
                 break
-            again = attack.hunt(network, prey.take(todo))
+            again = attack.hunt(network, attacked.take(todo))
             (claimed,) = again.success.nonzero(as_tuple=True)
             if len(claimed) > 0:
                 broken = todo[claimed]
-                found.put(broken, _seen_again(network, again.x_adv[claimed], prey.take(broken)))
-        return found
+                adversarial.put(broken, _seen_again(network, again.x_adv[claimed], attacked.take(broken)))
+        return adversarial
 
 
 @torch.no_grad()
-def _seen_again(network: nn.Module, x_adv: Tensor, prey: Prey) -> Catch:
+def _seen_again(network: nn.Module, x_adv: Tensor, attacked: AttackedImages) -> AdversarialImages:
     """Return the points that a second forward pass finds misclassified too, and the images instead of the others."""
     logits = network(x_adv)
-    lost = misclassified(logits, prey.label)
+    lost = misclassified(logits, attacked.label)
     wide = lost[:, None, None, None]
-    return Catch(
-        torch.where(wide, x_adv, prey.x),
+    return AdversarialImages(
+        torch.where(wide, x_adv, attacked.x),
         lost,
-        torch.where(lost, margin(logits, prey.label), margin(prey.logits, prey.label)),
+        torch.where(lost, margin(logits, attacked.label), margin(attacked.logits, attacked.label)),
     )

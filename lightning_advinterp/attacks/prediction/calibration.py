@@ -151,8 +151,8 @@ def _try(
     for first in range(0, len(x), batch_size):
         part = slice(first, first + batch_size)
         y, target = (None if each is None else each[part] for each in classes)
-        found = attack.run(network, x[part], y, target=target, keys=keys[part])
-        success += float(found.success.sum())
-        l2 += 255 * float(found.l2.double().sum())
-        linf += 255 * float(found.linf.double().sum())
+        result = attack.run(network, x[part], y, target=target, keys=keys[part])
+        success += float(result.success.sum())
+        l2 += 255 * float(result.l2.double().sum())
+        linf += 255 * float(result.linf.double().sum())
     return Trial(weight, success / len(x), l2 / len(x), linf / len(x))

@@ -89,8 +89,8 @@ class CarliniWagnerAttack(Attack):
         for step in range(self.search_steps):
             if step == self.search_steps - 1 and self.search_steps >= 10:
                 weight = high.clamp(max=_MOST)
-            found = self._descend(network, image, weight, goal, best, best_l2, log)
-            high, low = torch.where(found, weight, high), torch.where(found, low, weight)
+            succeeded = self._descend(network, image, weight, goal, best, best_l2, log)
+            high, low = torch.where(succeeded, weight, high), torch.where(succeeded, low, weight)
             weight = torch.where(high.isinf(), 10 * weight, (low + high) / 2)
             trace.append(best_l2.clone())
         best = best.to(x.dtype)
@@ -114,7 +114,7 @@ class CarliniWagnerAttack(Attack):
         log: GradientLog,
     ) -> Tensor:
         """Run Adam once, writing nearer successes into ``best`` and ``best_l2``; return who had any, bool ``[B]``."""
-        found = torch.zeros_like(best_l2, dtype=torch.bool)
+        succeeded = torch.zeros_like(best_l2, dtype=torch.bool)
         at = torch.arange(len(x), device=x.device)  # the samples still descending
         w = ((2 * x - 1) * _INSIDE).atanh()
         start = (w.tanh() + 1) / 2
@@ -138,9 +138,9 @@ class CarliniWagnerAttack(Attack):
                     move.take(stay)
                     if len(at) == 0:
                         break
-            self._keep_nearer(x_adv, x, reached, at, found, best, best_l2)
+            self._keep_nearer(x_adv, x, reached, at, succeeded, best, best_l2)
             w = w + move(-gradient, torch.ones_like(w[:, :1, :1, :1]), at)
-        return found
+        return succeeded
 
     def _reached(self, logits: Tensor, goal: Goal) -> Tensor:
         """Whether the goal is exceeded by κ, bool ``[B]``: the class's logit is moved by κ against the attack."""
@@ -150,9 +150,9 @@ class CarliniWagnerAttack(Attack):
 
     @staticmethod
     def _keep_nearer(
-        x_adv: Tensor, x: Tensor, reached: Tensor, at: Tensor, found: Tensor, best: Tensor, best_l2: Tensor
+        x_adv: Tensor, x: Tensor, reached: Tensor, at: Tensor, succeeded: Tensor, best: Tensor, best_l2: Tensor
     ) -> None:
-        found[at[reached]] = True
+        succeeded[at[reached]] = True
         l2 = (x_adv - x).flatten(1).norm(dim=1)
         nearer = reached & (l2 < best_l2[at])
         best[at[nearer]], best_l2[at[nearer]] = x_adv[nearer], l2[nearer]

@@ -52,10 +52,10 @@ def spelt_out(args: Sequence[str], parse: Callable[[list[str]], Namespace]) -> l
 
 
 def _check_key(parent: str, key: str) -> None:
-    known = [field.name for field in fields(AttackConfig)]
-    if key not in known:
-        near = get_close_matches(key, known, 1)
-        hint = f"did you mean {parent}.{near[0]}?" if near else f"an attack has {', '.join(known)}."
+    names = [field.name for field in fields(AttackConfig)]
+    if key not in names:
+        near = get_close_matches(key, names, 1)
+        hint = f"did you mean {parent}.{near[0]}?" if near else f"an attack has {', '.join(names)}."
         raise ValueError(f"there is no key {parent}.{key}; {hint}")
 
 

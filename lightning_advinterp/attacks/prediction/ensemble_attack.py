@@ -67,9 +67,9 @@ class EnsembleAttack(TransferAttack):
     def weighted(self, weight: float) -> "EnsembleAttack":
         """Return the same attack with another λ; the members are shared."""
         members = self.ensemble  # loaded here, so that all copies share them
-        other = copy.copy(self)
-        other._ensemble, other.inner = members, self.inner.weighted(weight)
-        return other
+        copied = copy.copy(self)
+        copied._ensemble, copied.inner = members, self.inner.weighted(weight)
+        return copied
 
     def aim(self, x: Tensor, logits: Tensor, y: Tensor | None, keys: Tensor) -> Goal:
         """Return the class question as the ensemble answers it; the other network's ``logits`` do not matter."""
@@ -92,8 +92,8 @@ class EnsembleAttack(TransferAttack):
                 goal.resolve(self.ensemble(x))
             return goal
         if self.rank is None:
-            known = self.ensemble.num_classes if self.classes is None else len(self.classes)
-            count = max(1, min(self.targets, known - 1))
+            num_classes = self.ensemble.num_classes if self.classes is None else len(self.classes)
+            count = max(1, min(self.targets, num_classes - 1))
             place = (uniform(keys, (), stream=_RANK_STREAM).double() * count).long()
         else:
             count, place = self.rank, torch.full_like(keys, self.rank - 1)

@@ -13,8 +13,8 @@ from lightning_advinterp.attacks.loop.threat import Norm
 from lightning_advinterp.attacks.prediction.apgd import TARGETS
 from lightning_advinterp.attacks.prediction.hyperplane import project_onto_hyperplane
 from lightning_advinterp.attacks.prediction.untargeted import (
-    Catch,
-    Prey,
+    AdversarialImages,
+    AttackedImages,
     Samples,
     UntargetedAttack,
     misclassified,
@@ -97,26 +97,26 @@ class FAB(UntargetedAttack):
         """Iterations towards one target."""
         return self.steps
 
-    def hunt(self, network: nn.Module, prey: Prey) -> Catch:
+    def hunt(self, network: nn.Module, attacked: AttackedImages) -> AdversarialImages:
         """Walk towards every target in turn; one run each, from the image itself (so without any random draw)."""
-        found = Catch.nothing(prey)
-        targets = target_classes(prey.logits, prey.label, self.targets)
+        adversarial = AdversarialImages.nothing(attacked)
+        targets = target_classes(attacked.logits, attacked.label, self.targets)
         for rank in range(targets.shape[1]):
-            todo = remaining(found.success)
+            todo = remaining(adversarial.success)
             if len(todo) == 0:
                 break
-            found.put(todo, self._walk(network, prey.take(todo), targets[todo, rank]))
-        return found
+            adversarial.put(todo, self._walk(network, attacked.take(todo), targets[todo, rank]))
+        return adversarial
 
-    def _walk(self, network: nn.Module, prey: Prey, target: Tensor) -> Catch:
-        found = Catch.nothing(prey)
-        index = torch.arange(len(prey.x), device=prey.x.device)
-        path = _Path(prey.x, prey.x, prey.label, target, prey.radius, index)
+    def _walk(self, network: nn.Module, attacked: AttackedImages, target: Tensor) -> AdversarialImages:
+        adversarial = AdversarialImages.nothing(attacked)
+        index = torch.arange(len(attacked.x), device=attacked.x.device)
+        path = _Path(attacked.x, attacked.x, attacked.label, target, attacked.radius, index)
         point = path.point.detach().requires_grad_()
         logits = network(point)
         for step in range(self.steps):
             difference, gradient = _difference(logits, point, path)
-            gradient = prey.log[path.index].note(difference, gradient)
+            gradient = attacked.log[path.index].note(difference, gradient)
             path.point = boundary_step(path.x, path.point, difference, gradient, self.norm)
             with torch.set_grad_enabled(step < self.steps - 1):
                 point = path.point.detach().requires_grad_(step < self.steps - 1)
@@ -124,7 +124,7 @@ class FAB(UntargetedAttack):
             lost = misclassified(logits.detach(), path.label)
             near = lost & (self._distance(path.point - path.x) <= path.radius.flatten())
             margins = margin(logits.detach(), path.label)
-            found.put(path.index[near], Catch(path.point[near], near[near], margins[near]))
+            adversarial.put(path.index[near], AdversarialImages(path.point[near], near[near], margins[near]))
             if step == self.steps - 1 or bool(near.all()):
                 break
             if bool(lost.any()):  # other points than those that the graph is of
@@ -132,7 +132,7 @@ class FAB(UntargetedAttack):
                 path = replace(path, point=back).take(remaining(near))
                 point = path.point.detach().requires_grad_()
                 logits = network(point)
-        return found
+        return adversarial
 
     def _distance(self, delta: Tensor) -> Tensor:
         flat = delta.flatten(1)

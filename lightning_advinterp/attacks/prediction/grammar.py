@@ -42,10 +42,10 @@ def attack_list(attacks: object, argument: str = "attack") -> tuple[AttackConfig
             return attack_list(_read(attacks, argument), argument)
         return tuple(AttackConfig(name.strip()) for name in attacks.split(",") if name.strip())
     if isinstance(attacks, Sequence):
-        found: tuple[AttackConfig, ...] = ()
+        configs: tuple[AttackConfig, ...] = ()
         for attack in attacks:
-            found += attack_list(attack, argument)
-        return found
+            configs += attack_list(attack, argument)
+        return configs
     raise ValueError(
         f"{argument} must be an attack's name, its settings such as {{type: pgd, eps: 4/255}}, or a list of these, "
         f"got {attacks!r}."
@@ -58,11 +58,11 @@ def one_attack(attack: object, argument: str = "attack") -> AttackConfig:
     Raises:
         ValueError: if there are none or several.
     """
-    found = attack_list(attack, argument)
-    if len(found) != 1:
-        names = ", ".join(config.label_name for config in found) or "none"
+    configs = attack_list(attack, argument)
+    if len(configs) != 1:
+        names = ", ".join(config.label_name for config in configs) or "none"
         raise ValueError(f"{argument} must be one attack, got {names}; name one, or give its settings.")
-    return found[0]
+    return configs[0]
 
 
 def _read(text: str, argument: str) -> Any:
@@ -73,13 +73,15 @@ def _read(text: str, argument: str) -> Any:
 
 
 def _from_mapping(settings: Mapping[Any, Any], argument: str) -> AttackConfig:
-    known = [field.name for field in fields(AttackConfig)]
+    names = [field.name for field in fields(AttackConfig)]
     for key in settings:
-        if key not in known:
-            near = get_close_matches(str(key), known, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}."
+        if key not in names:
+            near = get_close_matches(str(key), names, 1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
             raise ValueError(f"{argument}: an attack has no key {key}; {hint}")
-    given = dict(settings)
-    if given.get("members") is not None:
-        given["members"] = tuple(Member(**one) if isinstance(one, Mapping) else one for one in given["members"])
-    return AttackConfig(**given)
+    entries = dict(settings)
+    if entries.get("members") is not None:
+        entries["members"] = tuple(
+            Member(**member) if isinstance(member, Mapping) else member for member in entries["members"]
+        )
+    return AttackConfig(**entries)

@@ -24,8 +24,8 @@ class Member(NetworkChoice):
 
     def __repr__(self) -> str:
         """Name the network and what is said of it; sets of adversarial images are told apart by it."""
-        said = {"network": self.network, "weights": self.weights, "checkpoint": self.checkpoint, **self.settings}
-        return f"Member({', '.join(f'{name}={value!r}' for name, value in said.items())})"
+        settings = {"network": self.network, "weights": self.weights, "checkpoint": self.checkpoint, **self.settings}
+        return f"Member({', '.join(f'{name}={value!r}' for name, value in settings.items())})"
 
     def load(self) -> Network:
         """Return the network."""

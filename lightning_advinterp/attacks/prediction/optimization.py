@@ -55,9 +55,9 @@ class OptimizationAttack(GradientAttack):
 
     def weighted(self, weight: float) -> "OptimizationAttack":
         """Return the same attack with another λ."""
-        other = copy.copy(self)
-        other.weight = check_weight(weight)
-        return other
+        copied = copy.copy(self)
+        copied.weight = check_weight(weight)
+        return copied
 
     def gain(self, logits: Tensor, goal: Goal) -> Tensor:
         """Return λ times the class's part of the objective, ``[B]``; at x itself there is no other part."""

@@ -29,8 +29,8 @@ def create_attack(attack: OneAttack | Mapping[str, Any], *, bn: BatchNormMode = 
 def named_attacks(configs: Sequence[AttackConfig]) -> dict[str, AttackConfig]:
     """Return several attacks by their names, which must differ from each other and from "real"."""
     names = [config.label_name for config in configs]
-    taken = sorted({name for name in names if names.count(name) > 1 or name == "real"})
-    if taken:
+    repeated = sorted({name for name in names if names.count(name) > 1 or name == "real"})
+    if repeated:
         raise ValueError(f'Every attack needs a name of its own other than "real", got {names}; set name: in each.')
     return {config.label_name: config for config in configs}
 

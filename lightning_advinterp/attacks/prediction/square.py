@@ -17,8 +17,8 @@ from lightning_advinterp.attacks.prediction.squares import (
     tiles,
 )
 from lightning_advinterp.attacks.prediction.untargeted import (
-    Catch,
-    Prey,
+    AdversarialImages,
+    AttackedImages,
     Samples,
     UntargetedAttack,
     misclassified,
@@ -75,13 +75,13 @@ class Square(UntargetedAttack):
         return self.queries
 
     @torch.no_grad()
-    def hunt(self, network: nn.Module, prey: Prey) -> Catch:
+    def hunt(self, network: nn.Module, attacked: AttackedImages) -> AdversarialImages:
         """Search; the first query's point is the best whatever its margin."""
         start, propose = (stripes, linf_proposal) if self.norm == "linf" else (tiles, l2_proposal)
-        found = Catch.nothing(prey)
-        index = torch.arange(len(prey.x), device=prey.x.device)
-        lowest = torch.full_like(found.margin, -torch.inf)
-        state = _Search(prey.x, prey.x, lowest, prey.label, prey.radius, prey.keys, index)
+        adversarial = AdversarialImages.nothing(attacked)
+        index = torch.arange(len(attacked.x), device=attacked.x.device)
+        lowest = torch.full_like(adversarial.margin, -torch.inf)
+        state = _Search(attacked.x, attacked.x, lowest, attacked.label, attacked.radius, attacked.keys, index)
         for query in range(self.queries):
             if query == 0:
                 point = start(state.x, state.radius, state.keys)
@@ -90,14 +90,16 @@ class Square(UntargetedAttack):
                 point = propose(state.x, state.best, state.radius, mix(state.keys, query), share)
             logits = network(point)
             margins, lost = margin(logits, state.label).to(lowest.dtype), misclassified(logits, state.label)
-            prey.log[state.index].note_value(margins)
+            attacked.log[state.index].note_value(margins)
             better = (margins > state.margin) | lost
             state.best = torch.where(better[:, None, None, None], point, state.best)
             state.margin = torch.where(better, margins, state.margin)
             if bool(lost.any()):
-                found.put(state.index[lost], Catch(state.best[lost], lost[lost], state.margin[lost]))
+                adversarial.put(state.index[lost], AdversarialImages(state.best[lost], lost[lost], state.margin[lost]))
                 state = state.take(remaining(lost))
                 if len(state.index) == 0:
-                    return found
-        found.put(state.index, Catch(state.best, torch.zeros_like(state.label, dtype=torch.bool), state.margin))
-        return found
+                    return adversarial
+        adversarial.put(
+            state.index, AdversarialImages(state.best, torch.zeros_like(state.label, dtype=torch.bool), state.margin)
+        )
+        return adversarial

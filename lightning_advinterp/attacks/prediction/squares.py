@@ -87,8 +87,8 @@ def square_pattern(length: int) -> Tensor:
 
     upper = length // 2
     halves = [hill(upper, length)] if upper else []
-    whole = torch.cat([*halves, -hill(length - upper, length)])
-    return whole / l2_norm(whole[None]).view(())
+    pattern = torch.cat([*halves, -hill(length - upper, length)])
+    return pattern / l2_norm(pattern[None]).view(())
 
 
 def stamped(corner: Tensor, flipped: Tensor, length: int, height: int, width: int, dtype: torch.dtype) -> Tensor:
@@ -133,15 +133,15 @@ def l2_proposal(x: Tensor, best: Tensor, radius: Tensor, keys: Tensor, share: fl
     draw = uniform(keys, (5 + channels,), stream=_STREAM)
     length = side(share, height, width, odd=True)
     corner, second = (place(draw[:, i : i + 2], length, height, width) for i in (0, 2))
-    here, there = (inside(at, length, height, width) for at in (corner, second))
+    first_window, second_window = (inside(at, length, height, width) for at in (corner, second))
     delta = best - x
-    held = delta * here
+    changed = delta * first_window
     unspent = (radius.square() - l2_norm(delta).square()).clamp(min=0) / channels
-    both = _channel_norm(delta * (here | there))
+    both = _channel_norm(delta * (first_window | second_window))
     eta = stamped(corner, draw[:, 4] > 0.5, length, height, width, x.dtype)
-    new = eta * signs(draw[:, 5:, None, None], x.dtype) + held / _channel_norm(held).clamp(min=1e-12)
+    new = eta * signs(draw[:, 5:, None, None], x.dtype) + changed / _channel_norm(changed).clamp(min=1e-12)
     new = new / _channel_norm(new).clamp(min=1e-12) * (unspent + both.square()).sqrt()
-    delta = torch.where(here, new, torch.where(there, 0, delta))
+    delta = torch.where(first_window, new, torch.where(second_window, 0, delta))
     return (x + radius * delta / l2_norm(delta).clamp(min=1e-12)).clamp(0, 1)
 
 

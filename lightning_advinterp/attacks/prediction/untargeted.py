@@ -23,7 +23,7 @@ class Samples:
         return replace(self, **{field.name: getattr(self, field.name)[indices] for field in fields(self)})
 
 
-class Prey(NamedTuple):
+class AttackedImages(NamedTuple):
     """Images of which all are classified as their label, and what an attack may know about them.
 
     Attributes:
@@ -42,9 +42,9 @@ class Prey(NamedTuple):
     keys: Tensor
     log: GradientLog
 
-    def take(self, indices: Tensor) -> "Prey":
+    def take(self, indices: Tensor) -> "AttackedImages":
         """Return some of the images, int64 ``[b]``."""
-        return Prey(
+        return AttackedImages(
             self.x[indices],
             self.label[indices],
             self.logits[indices],
@@ -54,7 +54,7 @@ class Prey(NamedTuple):
         )
 
 
-class Catch(NamedTuple):
+class AdversarialImages(NamedTuple):
     """What an attack made of its images.
 
     Attributes:
@@ -68,13 +68,15 @@ class Catch(NamedTuple):
     margin: Tensor
 
     @classmethod
-    def nothing(cls, prey: Prey) -> "Catch":
+    def nothing(cls, attacked: AttackedImages) -> "AdversarialImages":
         """Return the images themselves, as the state that an attack begins with."""
         return cls(
-            prey.x.clone(), torch.zeros_like(prey.label, dtype=torch.bool), margin(prey.logits, prey.label).clone()
+            attacked.x.clone(),
+            torch.zeros_like(attacked.label, dtype=torch.bool),
+            margin(attacked.logits, attacked.label).clone(),
         )
 
-    def put(self, indices: Tensor, part: "Catch") -> None:
+    def put(self, indices: Tensor, part: "AdversarialImages") -> None:
         """Overwrite the samples ``indices``, int64 ``[b]``, with what became of them."""
         for whole, new in zip(self, part, strict=True):
             whole[indices] = new.to(whole.dtype)
@@ -130,7 +132,7 @@ class UntargetedAttack(Attack):
         return self.norm
 
     @abstractmethod
-    def hunt(self, network: nn.Module, prey: Prey) -> Catch:
+    def hunt(self, network: nn.Module, attacked: AttackedImages) -> AdversarialImages:
         """Attack images that are classified correctly, one or more."""
 
     def check_classes(self, num_classes: int) -> None:
@@ -148,18 +150,18 @@ class UntargetedAttack(Attack):
         label = goal.resolve(logits)
         lost = goal.reached(logits)
         log = GradientLog(len(x), x.device)
-        prey = Prey(x, label, logits, self.threat.budget.radius(keys, x.dtype), keys, log)
+        attacked = AttackedImages(x, label, logits, self.threat.budget.radius(keys, x.dtype), keys, log)
         log.note_value(margin(logits, label))
-        found = Catch.nothing(prey)
-        before, success = found.margin.clone(), lost.clone()
+        adversarial = AdversarialImages.nothing(attacked)
+        before, success = adversarial.margin.clone(), lost.clone()
         todo = remaining(lost)
         if len(todo) > 0:
-            found.put(todo, self.hunt(network, prey.take(todo)))
-            success |= found.success
-        trace = torch.stack([before, found.margin])
+            adversarial.put(todo, self.hunt(network, attacked.take(todo)))
+            success |= adversarial.success
+        trace = torch.stack([before, adversarial.margin])
         every = torch.ones_like(success)
         return AttackResult(
-            found.x_adv, label, success, *distances(found.x_adv, x), trace, log.zero, log.nonfinite, every
+            adversarial.x_adv, label, success, *distances(adversarial.x_adv, x), trace, log.zero, log.nonfinite, every
         )
 
 
@@ -170,5 +172,5 @@ def misclassified(logits: Tensor, label: Tensor) -> Tensor:
 
 def target_classes(logits: Tensor, label: Tensor, most: int) -> Tensor:
     """Return the most likely classes other than the label, int64 ``[B, min(most, K − 1)]``, likeliest first."""
-    others = logits.scatter(1, label[:, None], -torch.inf)
-    return others.topk(min(most, logits.shape[1] - 1), dim=1).indices
+    rivals = logits.scatter(1, label[:, None], -torch.inf)
+    return rivals.topk(min(most, logits.shape[1] - 1), dim=1).indices

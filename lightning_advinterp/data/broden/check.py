@@ -77,8 +77,8 @@ def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]
         yield "image", unreadable(row.image, error)
     else:
         if (height, width) != row.size:
-            wanted = f"expected {row.size[0]} x {row.size[1]} (columns ih, iw)"
-            yield "image", f"'images/{row.image}' is {height} x {width}, {wanted}"
+            expected = f"expected {row.size[0]} x {row.size[1]} (columns ih, iw)"
+            yield "image", f"'images/{row.image}' is {height} x {width}, {expected}"
     for number, category, path in map_places(row, dataset.categories):
         try:
             problem = dataset.map_problem(read_map(dataset.file(path)), number)

@@ -48,10 +48,10 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: the command line, ``sys.argv`` if left out.
     """
-    given = parser().parse_args(args)
+    arguments = parser().parse_args(args)
     start = time.perf_counter()
     try:
-        data = _run(given)
+        data = _run(arguments)
     except (ValueError, OSError) as error:
         _fail(error)
     height, width = data.label_size
@@ -64,13 +64,15 @@ def main(args: Sequence[str] | None = None) -> None:
     print(f"no findings in {time.perf_counter() - start:.1f} s; fingerprint {data.fingerprint}")
 
 
-def _run(given: argparse.Namespace) -> BrodenDataset:
-    if given.command == "check":
-        return BrodenDataset(given.folder, size=1) if given.quick else check_set(given.folder, progress=True)
-    if given.command == "build":
-        return build_set(given.recipe, given.folder, progress=True)
-    world = ConceptWorldConcepts(given.n, size=given.size, label_size=given.label_size, seed=given.seed)
-    return BrodenDataset(write_concept_world(given.parent, world, progress=True))
+def _run(arguments: argparse.Namespace) -> BrodenDataset:
+    if arguments.command == "check":
+        return (
+            BrodenDataset(arguments.folder, size=1) if arguments.quick else check_set(arguments.folder, progress=True)
+        )
+    if arguments.command == "build":
+        return build_set(arguments.recipe, arguments.folder, progress=True)
+    world = ConceptWorldConcepts(arguments.n, size=arguments.size, label_size=arguments.label_size, seed=arguments.seed)
+    return BrodenDataset(write_concept_world(arguments.parent, world, progress=True))
 
 
 def _fail(error: Exception) -> NoReturn:

@@ -73,8 +73,8 @@ class BrodenDataset(ImageSetDefaults):
         self._digest = reader.digest.hexdigest()
         self._allowed = np.zeros((len(self.categories), LARGEST + 1), bool)
         self._allowed[:, 0] = True
-        for number, own in vocabulary.allowed.items():
-            self._allowed[[self.categories.index(name) for name in own], number] = True
+        for number, names in vocabulary.allowed.items():
+            self._allowed[[self.categories.index(name) for name in names], number] = True
         self.indices: list[int] = [i for i, row in enumerate(self.rows) if split in (None, row.split)]
         if not self.indices:
             have = ", ".join(sorted({row.split for row in self.rows}))
@@ -179,7 +179,11 @@ class BrodenDataset(ImageSetDefaults):
     def stamp(self) -> str:
         """Short hash that changes whenever an image or a map of these is written again; looks at every file."""
         rows = [self.rows[number] for number in self.indices]
-        paths = [path for row in rows for path in (row.image, *(one for *_, one in map_places(row, self.categories)))]
+        paths = [
+            path
+            for row in rows
+            for path in (row.image, *(map_path for *_, map_path in map_places(row, self.categories)))
+        ]
         return stamp_of(map(self.file, paths))
 
 
@@ -190,9 +194,9 @@ def require_set(root: Path) -> None:
         FileNotFoundError: no folder, or no index.csv in it.
     """
     if not root.is_dir():
-        found = "a file" if root.exists() else "nothing"
+        shown = "a file" if root.exists() else "nothing"
         raise FileNotFoundError(
-            f"expected the folder of a set in Broden's format, found {found} at {str(root)!r}. {HELP}"
+            f"expected the folder of a set in Broden's format, found {shown} at {str(root)!r}. {HELP}"
         )
     if not (root / INDEX).exists():
         below = sorted(path.parent.name for path in root.glob(f"*/{INDEX}"))

@@ -42,7 +42,7 @@ def build_set(recipe: str | Path, root: str | Path, *, progress: bool = False) -
     images = [path for path in _files(plan.images) if os.path.splitext(path)[1].lower() in EXTENSIONS]
     if not images:
         findings.add(str(plan.images), None, None, f"holds no image ({', '.join(sorted(EXTENSIONS))})")
-    whole = {name: _whole(plan, category, set(images), findings) for name, category in plan.categories.items()}
+    whole_labels = {name: _whole(plan, category, set(images), findings) for name, category in plan.categories.items()}
     for category in plan.categories.values():
         _check_masks(category, images, findings)
     findings.check(f"{str(recipe)!r} cannot be built")
@@ -50,7 +50,7 @@ def build_set(recipe: str | Path, root: str | Path, *, progress: bool = False) -
     with BrodenWriter(root, names, plan.labels, (plan.label_size, plan.label_size)) as writer:
         for path in track(images, "building the set", disable=not progress, transient=True):
             try:
-                numbers = {name: labels[path] for name, labels in whole.items() if path in labels}
+                numbers = {name: labels[path] for name, labels in whole_labels.items() if path in labels}
                 _add(writer, plan, path, numbers, findings)
             except ValueError as error:  # an unreadable image, or a name that is taken
                 findings.add(str(plan.images / path), None, None, str(error))
@@ -58,7 +58,7 @@ def build_set(recipe: str | Path, root: str | Path, *, progress: bool = False) -
     return BrodenDataset(root, size=1)  # no image is resized here; a size lets sets of mixed sizes pass
 
 
-def _add(writer: BrodenWriter, plan: Recipe, path: str, whole: dict[str, list[int]], findings: Findings) -> None:
+def _add(writer: BrodenWriter, plan: Recipe, path: str, whole_labels: dict[str, list[int]], findings: Findings) -> None:
     """Write one image; what is wrong with its masks goes to the findings."""
     with open_image(plan.images / path) as opened:
         image = to_rgb(opened)
@@ -74,9 +74,9 @@ def _add(writer: BrodenWriter, plan: Recipe, path: str, whole: dict[str, list[in
     if plan.size is not None and image.size != (plan.size, plan.size):
         image = image.resize((plan.size, plan.size), Image.Resampling.BILINEAR)
     elif ending.lower() in _COPIED:
-        return writer.add(path, plan.images / path, maps, whole, split=split)
+        return writer.add(path, plan.images / path, maps, whole_labels, split=split)
     path = path if ending.lower() in _COPIED else f"{stem}.png"
-    return writer.add(path, image, maps, whole, split=split)
+    return writer.add(path, image, maps, whole_labels, split=split)
 
 
 def _read_mask(path: Path, category: CategoryRecipe, size: tuple[int, int], side: int, findings: Findings) -> Labels:
@@ -86,8 +86,8 @@ def _read_mask(path: Path, category: CategoryRecipe, size: tuple[int, int], side
         with open_image(path) as mask:
             mask.load()
             if mask.size not in (size, (side, side)):
-                wanted = f"expected the image's {size[0]} x {size[1]} pixels, or {side} x {side}"
-                findings.add(str(path), None, None, f"{wanted}, got {mask.size[0]} x {mask.size[1]}")
+                expected = f"expected the image's {size[0]} x {size[1]} pixels, or {side} x {side}"
+                findings.add(str(path), None, None, f"{expected}, got {mask.size[0]} x {mask.size[1]}")
                 return nothing
             if mask.mode not in (*_GREY, "RGB", "RGBA"):
                 findings.add(str(path), None, None, f"expected a grey, palette or RGB image, got mode {mask.mode}")
@@ -132,17 +132,17 @@ def _whole(plan: Recipe, category: CategoryRecipe, images: set[str], findings: F
 
 def _check_masks(category: CategoryRecipe, images: list[str], findings: Findings) -> None:
     """Report masks that belong to no image: a name that is misspelt loses its labels silently otherwise."""
-    wanted = {_mask_name(path) for path in images}
+    names = {_mask_name(path) for path in images}
     for folder in category.masks:
         for path in _files(folder):
-            if path not in wanted:
+            if path not in names:
                 findings.add(str(folder / path), None, None, "belongs to no image; expected PATH.png for PATH.jpg")
 
 
 def _files(folder: Path) -> Iterator[str]:
     """Yield the paths of all files below a folder, in a fixed order, without hidden ones."""
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
-    yield from sorted(path.as_posix() for path in found if not any(part.startswith(".") for part in path.parts))
+    paths = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    yield from sorted(path.as_posix() for path in paths if not any(part.startswith(".") for part in path.parts))
 
 
 def _mask_name(path: str) -> str:

@@ -122,8 +122,8 @@ def read_index(reader: TableReader, vocabulary: Vocabulary) -> Index:
         ih, iw, sh, sw = _sizes(findings, line, numbers)
         if sh and sw and sizes.setdefault((sh, sw), line) == line and len(sizes) > 1:
             first = next(iter(sizes))
-            wanted = f"got {sh} x {sw}, but row {sizes[first]} has {first[0]} x {first[1]}; all maps have one size"
-            findings.add(INDEX, line, "sh, sw", wanted)
+            shown = f"got {sh} x {sw}, but row {sizes[first]} has {first[0]} x {first[1]}; all maps have one size"
+            findings.add(INDEX, line, "sh, sw", shown)
         cells = tuple(fields[place] for place in cells_at)
         for category, cell in zip(vocabulary.categories, cells, strict=True):
             if cell:
@@ -157,8 +157,8 @@ def _check_cell(
     for value in values:
         number = whole_number(value)
         if number is None and not value.lower().endswith(".png"):
-            wanted = "expected label numbers and paths of .png maps, separated by ';'"
-            findings.add(INDEX, line, category, f"{wanted}, got {value!r} in {cell!r}")
+            expected = "expected label numbers and paths of .png maps, separated by ';'"
+            findings.add(INDEX, line, category, f"{expected}, got {value!r} in {cell!r}")
         elif number is None:
             if values.count(value) > 1:
                 findings.add(INDEX, line, category, f"{value!r} stands in the cell twice")
@@ -166,9 +166,9 @@ def _check_cell(
         elif number and vocabulary.concepts and number not in vocabulary.concepts:
             findings.add(INDEX, line, category, f"label {number} is not in label.csv")
         elif number and vocabulary.concepts and category not in vocabulary.allowed[number]:
-            own = ", ".join(sorted(vocabulary.allowed[number]))
+            categories = ", ".join(sorted(vocabulary.allowed[number]))
             findings.add(
-                INDEX, line, category, f"label {number} is no {category} by label.csv, which names {own} for it"
+                INDEX, line, category, f"label {number} is no {category} by label.csv, which names {categories} for it"
             )
 
 

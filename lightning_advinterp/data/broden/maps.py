@@ -44,8 +44,8 @@ def read_map(path: str | Path) -> Labels:
     """
     with open_image(path) as image:
         if image.format != "PNG" or image.mode not in _MODES:
-            wanted = "expected a label map, an 8-bit RGB PNG (number = red + 256 · green)"
-            raise BadImageError(f"{wanted}, got {image.format} of mode {image.mode}")
+            expected = "expected a label map, an 8-bit RGB PNG (number = red + 256 · green)"
+            raise BadImageError(f"{expected}, got {image.format} of mode {image.mode}")
         if "16" in str(
             [tile[3] for tile in getattr(image, "tile", ())]
         ):  # opened as RGB all the same, by its upper bytes

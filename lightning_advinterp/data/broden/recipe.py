@@ -92,10 +92,10 @@ def read_recipe(path: str | Path) -> Recipe:
     """
     path = Path(path)
     try:
-        given = load_yaml(path, _UniqueKeys)
+        content = load_yaml(path, _UniqueKeys)
     except FileNotFoundError:
         raise FileNotFoundError(f"no recipe at {str(path)!r}; it is a YAML file such as\n{EXAMPLE}") from None
-    return _Reader(path).recipe(given)
+    return _Reader(path).recipe(content)
 
 
 class _UniqueKeys(yaml.SafeLoader):
@@ -117,78 +117,78 @@ class _Reader:
         self.path = path
         self.categories_of: dict[str, list[str]] = {}
 
-    def error(self, key: str, wanted: str, value: object) -> ValueError:
-        return ValueError(f"{self.path}: {key}: expected {wanted}, got {value!r}")
+    def error(self, key: str, expected: str, value: object) -> ValueError:
+        return ValueError(f"{self.path}: {key}: expected {expected}, got {value!r}")
 
-    def recipe(self, given: Any) -> Recipe:
-        if not isinstance(given, dict) or not isinstance(given.get("categories"), dict) or "images" not in given:
+    def recipe(self, content: Any) -> Recipe:
+        if not isinstance(content, dict) or not isinstance(content.get("categories"), dict) or "images" not in content:
             raise ValueError(f"{self.path}: expected a mapping with images and categories, for instance\n{EXAMPLE}")
-        if unknown := set(given) - _KEYS:
-            raise self.error(", ".join(map(str, unknown)), f"only the keys {', '.join(sorted(_KEYS))}", given)
-        size = None if given.get("size") is None else self._pixels("size", given["size"])
-        share = given.get("val_share", 0.3)
+        if unknown := set(content) - _KEYS:
+            raise self.error(", ".join(map(str, unknown)), f"only the keys {', '.join(sorted(_KEYS))}", content)
+        size = None if content.get("size") is None else self._pixels("size", content["size"])
+        share = content.get("val_share", 0.3)
         if isinstance(share, bool) or not isinstance(share, int | float) or not 0 <= share <= 1:
             raise self.error("val_share", "a share from 0 to 1", share)
-        colors = given.get("colors", False)
+        colors = content.get("colors", False)
         if not isinstance(colors, bool):
             raise self.error("colors", "true or false", colors)
         if colors:
             self.categories_of = {f"{name}-c": [COLOR] for name in COLOR_NAMES}
-        if colors and COLOR in given["categories"]:
+        if colors and COLOR in content["categories"]:
             raise self.error("categories", "no category color beside colors: true", COLOR)
-        for name, category in given["categories"].items():
+        for name, category in content["categories"].items():
             self._name_labels(name, category)
         if not self.categories_of:
-            raise self.error("categories", "labels or image-level labels", given["categories"])
+            raise self.error("categories", "labels or image-level labels", content["categories"])
         if len(self.categories_of) > LARGEST:
             raise self.error("categories", f"at most {LARGEST} labels", len(self.categories_of))
         numbers = {name: number for number, name in enumerate(self.categories_of, start=1)}
         return Recipe(
-            self._folder("images", given["images"]),
+            self._folder("images", content["images"]),
             size,
-            self._pixels("label_size", given.get("label_size", 112)),
+            self._pixels("label_size", content.get("label_size", 112)),
             float(share),
             colors,
-            {name: self._category(name, category, numbers) for name, category in given["categories"].items()},
-            tuple(Label(numbers[name], name, tuple(own)) for name, own in self.categories_of.items()),
+            {name: self._category(name, category, numbers) for name, category in content["categories"].items()},
+            tuple(Label(numbers[name], name, tuple(categories)) for name, categories in self.categories_of.items()),
         )
 
-    def _name_labels(self, category: Any, given: Any) -> None:
+    def _name_labels(self, category: Any, content: Any) -> None:
         """Collect the label names of one category."""
         if not isinstance(category, str) or not re.fullmatch(r"[\w-]+", category):
             raise self.error("categories", "names of letters, digits, - and _", category)
         key = f"categories.{category}"
-        if not isinstance(given, dict) or not given or set(given) - {"masks", "labels", "whole"}:
-            raise self.error(key, "masks and labels, or whole, or all three", given)
-        if ("masks" in given) != ("labels" in given):
-            raise self.error(key, "masks and labels together", given)
-        if not isinstance(given.get("labels", {}), dict):
-            raise self.error(f"{key}.labels", "a mapping of mask values to names", given["labels"])
-        names = [name for name in given.get("labels", {}).values() if name is not None]
-        if "whole" in given:
-            table = self._existing(f"{key}.whole", given["whole"])
-            names += [name for _, _, own in read_whole(table) for name in own]
+        if not isinstance(content, dict) or not content or set(content) - {"masks", "labels", "whole"}:
+            raise self.error(key, "masks and labels, or whole, or all three", content)
+        if ("masks" in content) != ("labels" in content):
+            raise self.error(key, "masks and labels together", content)
+        if not isinstance(content.get("labels", {}), dict):
+            raise self.error(f"{key}.labels", "a mapping of mask values to names", content["labels"])
+        names = [name for name in content.get("labels", {}).values() if name is not None]
+        if "whole" in content:
+            table = self._existing(f"{key}.whole", content["whole"])
+            names += [name for _, _, names_of_image in read_whole(table) for name in names_of_image]
         for name in names:
             if not isinstance(name, str) or not name:
                 raise self.error(f"{key}.labels", "names (quote yes, no, on, off and numbers) or null", name)
-            own = self.categories_of.setdefault(name, [])
-            if category not in own:
-                own.append(category)
+            names_of_image = self.categories_of.setdefault(name, [])
+            if category not in names_of_image:
+                names_of_image.append(category)
 
-    def _category(self, name: str, given: dict[str, Any], numbers: dict[str, int]) -> CategoryRecipe:
+    def _category(self, name: str, content: dict[str, Any], numbers: dict[str, int]) -> CategoryRecipe:
         key = f"categories.{name}"
-        folders = given.get("masks", [])
+        folders = content.get("masks", [])
         folders = folders if isinstance(folders, list) else [folders]
         labels = {
             self._value(f"{key}.labels", value): 0 if label is None else numbers[label]
-            for value, label in given.get("labels", {}).items()
+            for value, label in content.get("labels", {}).items()
         }
-        if len(labels) < len(given.get("labels", {})):
-            raise self.error(f"{key}.labels", "different mask values", list(given["labels"]))
+        if len(labels) < len(content.get("labels", {})):
+            raise self.error(f"{key}.labels", "different mask values", list(content["labels"]))
         return CategoryRecipe(
             tuple(self._folder(f"{key}.masks", folder) for folder in folders),
             {0: 0} | labels,
-            self._existing(f"{key}.whole", given["whole"]) if "whole" in given else None,
+            self._existing(f"{key}.whole", content["whole"]) if "whole" in content else None,
         )
 
     def _value(self, key: str, value: Any) -> int:
@@ -232,8 +232,8 @@ def read_whole(path: Path) -> list[tuple[int, str, list[str]]]:
         for row in reader:
             image, labels = row["image"], row["labels"]
             if None in row or not image or not labels or not all(labels.split(";")):
-                wanted = "expected an image and label names separated by ;"
-                raise ValueError(f"{path}, row {reader.line_num}: {wanted}, got {list(row.values())}")
+                expected = "expected an image and label names separated by ;"
+                raise ValueError(f"{path}, row {reader.line_num}: {expected}, got {list(row.values())}")
             rows.append((reader.line_num, image, labels.split(";")))
     except csv.Error as error:
         raise ValueError(f"{path}, row {reader.line_num}: is not CSV: {error}") from None

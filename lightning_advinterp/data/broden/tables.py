@@ -75,8 +75,8 @@ class TableReader:
                 if len(fields) == len(columns):
                     rows.append((reader.line_num, fields))
                 elif fields:  # an empty line is no row
-                    wanted = f"expected {len(columns)} fields as in the header, got {len(fields)}"
-                    self.findings.add(name, reader.line_num, None, wanted)
+                    expected = f"expected {len(columns)} fields as in the header, got {len(fields)}"
+                    self.findings.add(name, reader.line_num, None, expected)
         except csv.Error as error:
             self.findings.add(name, reader.line_num, None, f"is not CSV: {error}")
             return None

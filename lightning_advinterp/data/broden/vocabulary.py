@@ -67,8 +67,8 @@ def read_vocabulary(reader: TableReader) -> Vocabulary:
         text, name, mentions = (fields[place] for place in table.places(("number", "name", "category")))
         number = whole_number(text)
         if number is None or not 1 <= number <= LARGEST:
-            wanted = f"expected a label number from 1 to {LARGEST}, got {text!r}"
-            reader.findings.add(table.name, line, "number", wanted)
+            expected = f"expected a label number from 1 to {LARGEST}, got {text!r}"
+            reader.findings.add(table.name, line, "number", expected)
             continue
         if number in lines:
             also = f"label {number} stands in row {lines[number]} already; label numbers must be unique"
@@ -77,10 +77,10 @@ def read_vocabulary(reader: TableReader) -> Vocabulary:
         lines[number] = line
         if not name:
             reader.findings.add(table.name, line, "name", f"label {number} has no name")
-        own, sound = _own_categories(reader, categories, line, mentions)
-        allowed[number] = frozenset(own if sound else categories)
+        names, sound = _own_categories(reader, categories, line, mentions)
+        allowed[number] = frozenset(names if sound else categories)
         covered = []
-        for one in own:
+        for one in names:
             rows = coverage[one]
             if rows and number not in rows:  # a table that is missing or empty altogether is one finding
                 lacking = f"names {one!r}, but c_{one}.csv does not list label {number}"
@@ -100,9 +100,9 @@ def _check_names(reader: TableReader, vocabulary: Vocabulary, lines: dict[int, i
     first: dict[tuple[str, str], int] = {}
     for number, concept in vocabulary.concepts.items():
         for category in sorted(vocabulary.allowed[number]) if concept.name else ():
-            other = first.setdefault((category, concept.name), number)
-            if other != number:
-                also = f"{concept.name!r} is label {other} of {category!r} in row {lines[other]} already"
+            earlier = first.setdefault((category, concept.name), number)
+            if earlier != number:
+                also = f"{concept.name!r} is label {earlier} of {category!r} in row {lines[earlier]} already"
                 reader.findings.add("label.csv", lines[number], "name", f"{also}; give label {number} another name")
                 break
 
@@ -111,7 +111,7 @@ def _check_coverage(
     reader: TableReader, vocabulary: Vocabulary, category: str, rows: dict[int, "_Coverage"] | None
 ) -> None:
     """Hold a table c_<category>.csv against label.csv."""
-    named = [number for number, own in vocabulary.allowed.items() if category in own]
+    named = [number for number, categories in vocabulary.allowed.items() if category in categories]
     if rows == {} and named:
         lacking = f"lists no label, but label.csv names {category!r} for label {named[0]}"
         reader.findings.add(f"c_{category}.csv", None, None, lacking)
@@ -143,8 +143,8 @@ def _read_categories(reader: TableReader) -> tuple[str, ...]:
     for line, fields in table.rows:
         name = fields[place]
         if not re.fullmatch(r"[\w-]+", name):
-            wanted = f"expected a name of letters, digits, - and _, got {name!r}"
-            reader.findings.add(table.name, line, "name", wanted)
+            expected = f"expected a name of letters, digits, - and _, got {name!r}"
+            reader.findings.add(table.name, line, "name", expected)
         elif name in names:
             reader.findings.add(table.name, line, "name", f"{name!r} stands in row {names[name]} already")
         else:
@@ -195,15 +195,15 @@ def _own_categories(
     reader: TableReader, categories: tuple[str, ...], line: int, mentions: str
 ) -> tuple[list[str], bool]:
     """Return the categories of a cell such as ``material(36);object(3)``, and whether nothing is wrong with it."""
-    own: list[str] = []
+    names: list[str] = []
     values = mentions.split(";")
     for mention in values:
         if (match := _MENTION.fullmatch(mention)) is None:
-            wanted = f"expected category(images), several separated by ';', got {mentions!r}"
-            reader.findings.add("label.csv", line, "category", wanted)
+            expected = f"expected category(images), several separated by ';', got {mentions!r}"
+            reader.findings.add("label.csv", line, "category", expected)
         elif match["name"] not in categories:
-            known = ", ".join(categories) or "none"
-            reader.findings.add("label.csv", line, "category", f"{match['name']!r} is not in category.csv ({known})")
+            listed = ", ".join(categories) or "none"
+            reader.findings.add("label.csv", line, "category", f"{match['name']!r} is not in category.csv ({listed})")
         else:
-            own.append(match["name"])
-    return own, len(own) == len(values)
+            names.append(match["name"])
+    return names, len(names) == len(values)

@@ -138,7 +138,7 @@ class BrodenWriter:
         if split not in SPLITS:
             raise ValueError(f"split of {path!r} must be one of {', '.join(SPLITS)}, got {split!r}")
         layers = {name: self._layers(path, name, numbers) for name, numbers in (maps or {}).items()}
-        numbers = {name: self._whole(path, name, given) for name, given in (whole or {}).items()}
+        numbers = {name: self._whole(path, name, labels) for name, labels in (whole or {}).items()}
         height, width = self._write_image(path, image)
         cells = []
         for category in self.categories:
@@ -222,16 +222,16 @@ class BrodenWriter:
         rows: list[list[Any]] = []
         for name, labels in of.items():
             numbers = [label.number for label in labels] or [0]
-            seen = sum(self._images[name, label.number] for label in labels)
-            rows.append([name, min(numbers), max(numbers), len(labels), seen])
+            images = sum(self._images[name, label.number] for label in labels)
+            rows.append([name, min(numbers), max(numbers), len(labels), images])
         self._write("category.csv", ["name", "first", "last", "count", "frequency"], rows)
         rows = []
         for number, label in sorted(self.labels.items()):
-            own = sorted(label.categories, key=lambda name: -self._images[name, number])
-            mentions = ";".join(f"{name}({self._images[name, number]})" for name in own)
-            seen = sum(self._images[name, number] for name in own)
+            names = sorted(label.categories, key=lambda name: -self._images[name, number])
+            mentions = ";".join(f"{name}({self._images[name, number]})" for name in names)
+            images = sum(self._images[name, number] for name in names)
             rows.append(
-                [number, label.name, mentions, seen, f"{sum(self._pixels[name, number] for name in own):.6f}", ""]
+                [number, label.name, mentions, images, f"{sum(self._pixels[name, number] for name in names):.6f}", ""]
             )
         self._write("label.csv", ["number", "name", "category", "frequency", "coverage", "syns"], rows)
         for name, labels in of.items():
@@ -256,16 +256,18 @@ def _unwritable(path: str) -> str | None:
     return None
 
 
-def _check_label(label: Label, categories: tuple[str, ...], others: Mapping[int, Label]) -> None:
+def _check_label(label: Label, categories: tuple[str, ...], earlier: Mapping[int, Label]) -> None:
     if not 1 <= label.number <= LARGEST:
         raise ValueError(f"labels: numbers must be from 1 to {LARGEST}, got {label.number} ({label.name!r})")
-    if label.number in others:
-        raise ValueError(f"labels: {label.number} is both {others[label.number].name!r} and {label.name!r}")
+    if label.number in earlier:
+        raise ValueError(f"labels: {label.number} is both {earlier[label.number].name!r} and {label.name!r}")
     if not label.name or not label.categories or not set(label.categories) <= set(categories):
         raise ValueError(
             f"labels: {label.number} needs a name and categories among {', '.join(categories)}, got {label.name!r} and "
             f"{label.categories}"
         )
-    for other in others.values():
-        if other.name == label.name and (shared := set(other.categories) & set(label.categories)):
-            raise ValueError(f"labels: {other.number} and {label.number} are both {label.name!r} in {min(shared)!r}")
+    for earlier_label in earlier.values():
+        if earlier_label.name == label.name and (shared := set(earlier_label.categories) & set(label.categories)):
+            raise ValueError(
+                f"labels: {earlier_label.number} and {label.number} are both {label.name!r} in {min(shared)!r}"
+            )

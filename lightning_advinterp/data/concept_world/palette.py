@@ -95,7 +95,7 @@ def draw_swatch(dice: Dice, against: tuple[RGB, ...], least: float = 0.3, tries:
     for _ in range(tries):
         name = dice.choice(_PAINT_NAMES)
         rgb = jitter(PAINTS[name], dice)
-        worst = min((contrast(rgb, other) for other in against), default=1.0)
+        worst = min((contrast(rgb, colour) for colour in against), default=1.0)
         if worst > best_contrast:
             best, best_contrast = Swatch(name, rgb), worst
         if worst >= least:
