@@ -11,14 +11,13 @@ from torch import Tensor
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.sensitivity.interpretability import UnitConcept
 from lightning_advinterp.analyses.sensitivity.noise import NOISES, noise_kind, noisy_images
-from lightning_advinterp.analyses.sensitivity.relations import ClassMeanings, image_means, relation_codes
+from lightning_advinterp.analyses.sensitivity.relations import ClassMeanings, Relations
 from lightning_advinterp.analyses.sensitivity.result import build_result
 from lightning_advinterp.analyses.sensitivity.state import HALVES, READINGS, Changes, RealUnits
 from lightning_advinterp.analyses.sensitivity.tables import Found, LayerWidth
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result
-from lightning_advinterp.metrics.moments import Moments
 from lightning_advinterp.metrics.semantics import class_shares
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.spaces import UnitLayer, reduce_maps, unit_layers
@@ -84,8 +83,7 @@ class SensitivityAnalysis:
         self._real: RealUnits | None = None
         self._settled: dict[str, Tensor] = {}
         self._changes = {kind: Changes() for kind in self.kinds}
-        self._relations: dict[str, dict[str, Moments]] = {kind: {} for kind in self.kinds}
-        self._concept_near: tuple[Tensor, Tensor] | None = None
+        self._relations = None if meanings is None else Relations(meanings, list(self.kinds))
         self._network: Network | None = None
 
     def expect(self, images: int) -> None:
@@ -159,37 +157,16 @@ class SensitivityAnalysis:
         """Note how units change whose class or concept is near the images' classes."""
         true, target = classes
         rows = ((true >= 0) & (true != target)).nonzero().squeeze(1)
-        if self.meanings is None or not len(rows):
+        if self._relations is None or not len(rows):
             return
         true, target, half = true[rows], target[rows], group[rows] % len(HALVES)
         units = sum(self._widths)
         scale = self._settled["deviation"][:units]
         scaled = change[rows, :units] / scale.masked_fill(scale == 0, torch.nan)
-        modal = self._settled["modal"][1 - half]  # of the other half, int64 [B, U]
-        near, place = self.meanings.near, modal.clamp(min=0)
-        codes = relation_codes(near[place, true[:, None]], near[place, target[:, None]])
-        self._note(kind, "class", image_means(scaled, codes.masked_fill(modal < 0, -1), self._widths))
-        table, known = self._concepts_near()
-        if bool(known.any()):
-            codes = relation_codes(table[:, true].T, table[:, target].T).masked_fill(~known, -1)
-            self._note(kind, "concept", image_means(scaled, codes, self._widths))
-
-    def _note(self, kind: str, meaning: str, values: Tensor) -> None:
-        self._relations[kind].setdefault(meaning, Moments(values.shape[1])).update(values)
-
-    def _concepts_near(self) -> tuple[Tensor, Tensor]:
-        """Return which classes are near every detector's concept, bool ``[U, K]``, and which units have one."""
-        if self._concept_near is None:
-            assert self.meanings is not None
-            table = torch.zeros(sum(self._widths), len(self.meanings.near), dtype=torch.bool)
-            known = torch.zeros(len(table), dtype=torch.bool)
-            for number, unit in enumerate(self._names()):
-                concept = (self.concepts or {}).get(unit)
-                near = self.meanings.concepts.get(concept.label or "") if concept and concept.detects else None
-                if near is not None:
-                    table[number], known[number] = near, True
-            self._concept_near = table, known
-        return self._concept_near
+        if not self._relations.knows_concepts:
+            self._relations.know_concepts([(self.concepts or {}).get(unit) for unit in self._names()])
+        other_half = self._settled["modal"][1 - half]
+        self._relations.update(kind, scaled, other_half, true, target, self._widths)
 
     def _names(self) -> list[tuple[str, int]]:
         """Return every unit's layer and number."""
@@ -232,9 +209,8 @@ class SensitivityAnalysis:
             self._real.merge(state["real"])
         for kind, changes in state["changes"].items():
             self._changes[kind].merge(changes)
-        for kind, meanings in state["relations"].items():
-            for meaning, moments in meanings.items():
-                self._relations[kind].setdefault(meaning, Moments(len(moments["count"]))).merge(moments)
+        if self._relations is not None:
+            self._relations.merge(state["relations"])
 
     def _empty(self) -> RealUnits:
         return RealUnits(len(READINGS) * sum(self._widths), self._keep)
@@ -246,10 +222,7 @@ class SensitivityAnalysis:
             "real": None if self._real is None else self._real.state_dict(),
             "settled": {name: values.clone() for name, values in self._settled.items()},
             "changes": {kind: changes.state_dict() for kind, changes in self._changes.items()},
-            "relations": {
-                kind: {meaning: moments.state_dict() for meaning, moments in meanings.items()}
-                for kind, meanings in self._relations.items()
-            },
+            "relations": {} if self._relations is None else self._relations.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -257,7 +230,8 @@ class SensitivityAnalysis:
         self._widths, self._real = list(state["widths"]), None
         self._settled = {name: values.clone() for name, values in state["settled"].items()}
         self._changes = {kind: Changes() for kind in self.kinds}
-        self._relations = {kind: {} for kind in self.kinds}
+        if self._relations is not None:
+            self._relations.load_state_dict({})
         self.merge(state)
 
     def ranking(self, half: int) -> list[tuple[str, int]]:
@@ -279,7 +253,7 @@ class SensitivityAnalysis:
             layers=tuple(LayerWidth(unit.layer, unit.tap, width) for unit, width in units),
             settled=self._settled,
             changes=self._changes,
-            relations=self._relations,
+            relations={} if self._relations is None else self._relations.moments,
             eps={kind: self.attacks[name].eps for kind, name in self.kinds.items()},
             concepts=self.concepts,
             names=() if self.meanings is None else self.meanings.names,

@@ -2,9 +2,13 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
+
+from lightning_advinterp.analyses.sensitivity.interpretability import UnitConcept
+from lightning_advinterp.metrics.moments import Moments
 
 RELATIONS = ("target", "true", "both", "neither")
 """What a unit's meaning is near to: the target class, the true class, both, or neither."""
@@ -67,3 +71,77 @@ def image_means(change: Tensor, codes: Tensor, widths: Sequence[int]) -> Tensor:
             found += [mean.masked_fill(absent, torch.nan), rising.masked_fill(absent, torch.nan), count.double()]
     columns = torch.stack(found, dim=1).view(len(change), len(widths), len(RELATIONS), len(MEASURES))
     return columns.permute(0, 3, 1, 2).flatten(1)
+
+
+class Relations:
+    """Moments over images of how their units of one relation change, by kind of images and by meaning.
+
+    Args:
+        meanings: which meanings are near which classes.
+        kinds: of images.
+
+    Attributes:
+        moments: kind to meaning, ``class`` or ``concept``, to moments of :func:`image_means`.
+    """
+
+    def __init__(self, meanings: ClassMeanings, kinds: Sequence[str]) -> None:
+        self.meanings = meanings
+        self.moments: dict[str, dict[str, Moments]] = {kind: {} for kind in kinds}
+        self._concepts: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def knows_concepts(self) -> bool:
+        """Whether it has been told what units detect."""
+        return self._concepts is not None
+
+    def know_concepts(self, concepts: Sequence[UnitConcept | None]) -> None:
+        """Learn what every unit detects."""
+        table = torch.zeros(len(concepts), len(self.meanings.near), dtype=torch.bool)
+        known = torch.zeros(len(concepts), dtype=torch.bool)
+        for number, concept in enumerate(concepts):
+            near = self.meanings.concepts.get(concept.label or "") if concept and concept.detects else None
+            if near is not None:
+                table[number], known[number] = near, True
+        self._concepts = table, known
+
+    def update(
+        self, kind: str, change: Tensor, classes: Tensor, true: Tensor, target: Tensor, widths: Sequence[int]
+    ) -> None:
+        """Take in one batch.
+
+        Args:
+            kind: of images.
+            change: ``[B, U]``, in standard deviations; NaN for a unit without any.
+            classes: int64 ``[B, U]``, the units' classes, from other images; −1 for none.
+            true: int64 ``[B]``.
+            target: int64 ``[B]``.
+            widths: units of each layer.
+        """
+        near, place = self.meanings.near, classes.clamp(min=0)
+        codes = relation_codes(near[place, true[:, None]], near[place, target[:, None]])
+        self._note(kind, "class", image_means(change, codes.masked_fill(classes < 0, -1), widths))
+        if self._concepts is not None and bool(self._concepts[1].any()):
+            table, known = self._concepts
+            codes = relation_codes(table[:, true].T, table[:, target].T).masked_fill(~known, -1)
+            self._note(kind, "concept", image_means(change, codes, widths))
+
+    def _note(self, kind: str, meaning: str, values: Tensor) -> None:
+        self.moments[kind].setdefault(meaning, Moments(values.shape[1])).update(values)
+
+    def merge(self, state: dict[str, Any]) -> None:
+        """Add another process's :meth:`state_dict`."""
+        for kind, meanings in state.items():
+            for meaning, moments in meanings.items():
+                self.moments[kind].setdefault(meaning, Moments(len(moments["count"]))).merge(moments)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the moments as tensors."""
+        return {
+            kind: {meaning: moments.state_dict() for meaning, moments in meanings.items()}
+            for kind, meanings in self.moments.items()
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace the moments."""
+        self.moments = {kind: {} for kind in self.moments}
+        self.merge(state)
