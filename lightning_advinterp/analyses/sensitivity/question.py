@@ -21,10 +21,7 @@ from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.report.brief import brief_table
 
 _WITHOUT = "no dissection: --concepts DIR or --sensitivity.dissection FOLDER adds the test of detectors"
-_CLAIM = (
-    *("layer", "images", "eps", "pairs", "sensitivity", "matched", "effect", "effect_low", "effect_high"),
-    *("p_holm", "p_permutation_holm"),
-)
+_CLAIM = ("layer", "images", "pairs", "effect", "effect_low", "effect_high", "p_holm")
 _CHANGES = ("layer", "images", "eps", "units", "change_sd", "sensitivity", "promoted", "suppressed", "n")
 
 
