@@ -32,6 +32,11 @@ def _plain(axes: Axes, **settings: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
 
 
+def _legend_below(axes: Axes) -> None:
+    """Put the legend where it hides nothing."""
+    axes.legend(frameon=False, fontsize=7, loc="upper center", bbox_to_anchor=(0.5, -0.14), ncols=2)
+
+
 def change_figure(rows: Sequence[Row], layers: Sequence[Row], title: str = "") -> Figure:
     """Draw how units of the last layer change, and how much units of every layer do.
 
@@ -40,7 +45,7 @@ def change_figure(rows: Sequence[Row], layers: Sequence[Row], title: str = "") -
         layers: the table ``sensitivity_layers``.
         title: above the figure.
     """
-    figure = Figure(figsize=(10, 4), layout="constrained")
+    figure = Figure(figsize=(10, 4.6), layout="constrained")
     changes, sizes = figure.subplots(1, 2, width_ratios=(1.2, 1))
     last = [row["layer"] for row in layers if row["layer"] != ALL][-1]
     of_last = [row for row in rows if row["layer"] == last]
@@ -58,7 +63,8 @@ def change_figure(rows: Sequence[Row], layers: Sequence[Row], title: str = "") -
     changes.axvline(0, color=_GREY, lw=0.6)
     _plain(changes, xlabel="mean change, standard deviations over real images", ylabel="units", yscale="log")
     changes.set_title(f"{last}: change of units", fontsize=9)
-    changes.legend(frameon=False, fontsize=7, loc="upper left")
+    changes.yaxis.set_major_formatter("{x:g}")
+    _legend_below(changes)
     _depth(sizes, [row for row in layers if row["layer"] != ALL or len({row["layer"] for row in layers}) == 1])
     figure.suptitle(title, fontsize=10)
     return figure
@@ -75,7 +81,7 @@ def _depth(axes: Axes, layers: Sequence[Row]) -> None:
     axes.margins(x=0.15)
     _plain(axes, ylabel="mean |change|, standard deviations", ylim=(0, None))
     axes.set_title("sensitivity, mean over units", fontsize=9)
-    axes.legend(frameon=False, fontsize=7)
+    _legend_below(axes)
 
 
 def claim_figure(rows: Sequence[Row], tests: Sequence[Row], title: str = "") -> Figure:
@@ -89,7 +95,7 @@ def claim_figure(rows: Sequence[Row], tests: Sequence[Row], title: str = "") -> 
     shown = [row for row in tests if row["category"] == ALL and row["reading"] == tests[0]["reading"]]
     layers = list(dict.fromkeys(row["layer"] for row in shown))
     kinds = _kinds(shown)
-    figure = Figure(figsize=(10, max(4.0, 1.6 + 0.16 * len(layers) * len(kinds))), layout="constrained")
+    figure = Figure(figsize=(10, max(4.6, 2.2 + 0.16 * len(layers) * len(kinds))), layout="constrained")
     scatter, forest = figure.subplots(1, 2)
     last = [layer for layer in layers if layer != ALL][-1]
     attack = next(iter(kinds))
@@ -128,7 +134,7 @@ def _forest(axes: Axes, rows: Sequence[Row], layers: Sequence[str], kinds: dict[
     _plain(axes, xlabel="Cliff's δ, 95 % interval: > 0, detectors are more sensitive")
     axes.set_title("detectors beside matched units (filled: p < 0.05 by Holm)", fontsize=9)
     if any(row["effect"] is not None for row in rows):
-        axes.legend(frameon=False, fontsize=7)
+        _legend_below(axes)
 
 
 def masking_figure(rows: Sequence[Row], title: str = "") -> Figure:
