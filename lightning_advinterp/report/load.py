@@ -95,8 +95,7 @@ def _load(folder: Path, name: str, record: Mapping[str, Any]) -> Result:
     stored = record["results"][name]
     listed_columns: Mapping[str, Mapping[str, Mapping[str, str]]] = stored["tables"]
     scalars = {key: float("nan") if value is None else value for key, value in record["scalars"].get(name, {}).items()}
-    kinds = {table: {key: entry["kind"] for key, entry in columns.items()} for table, columns in listed_columns.items()}
-    tables = {table: _rows(folder, table, own) for table, own in kinds.items()}
+    tables = {table: _rows(folder, table, columns) for table, columns in listed_columns.items()}
     declared = {table: _declared(columns) for table, columns in listed_columns.items()}
     arrays = {key: _array(folder, key, kind) for key, kind in stored["arrays"].items()}
     return Result(name, scalars, tables, arrays, record["provenance"].get("analyses", {}).get(name, {}), declared)
@@ -111,9 +110,11 @@ def _declared(columns: Mapping[str, Mapping[str, str]]) -> dict[str, Column]:
     }
 
 
-def _rows(folder: Path, table: str, kinds: Mapping[str, str]) -> list[Row]:
-    if not kinds:
+def _rows(folder: Path, table: str, columns: Mapping[str, Mapping[str, str]]) -> list[Row]:
+    if not columns:
         return []
+    # A record of the version before has the kind alone.
+    kinds = {name: entry if isinstance(entry, str) else entry["kind"] for name, entry in columns.items()}
     rows = read_rows(folder / f"{file_name(table)}.csv", kinds, _REMEDY)
     return [{column: _value(row[column], kind) for column, kind in kinds.items()} for row in rows]
 

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+from declared import undeclared
 from unit_evaluations import rows, tables, write_checkpoint
 
 from lightning_advinterp.cli import evaluate
@@ -38,6 +39,7 @@ def test_writes_tables_and_figures(checkpoint, tmp_path, capsys):
     assert set(TRUST) <= set(errors[0])
     for figure in ("detection", "risk_coverage"):
         assert (tmp_path / "out" / "figures" / f"{figure}.png").stat().st_size > 10_000
+    assert undeclared(tmp_path / "out", "detection") == []
     record = json.loads((tmp_path / "out" / "results.json").read_text())
     assert record
 

@@ -4,6 +4,7 @@ import csv
 import json
 
 import pytest
+from declared import undeclared
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_advinterp import load_results
@@ -92,6 +93,7 @@ def test_files_and_columns(folder, tmp_path, capsys):
     assert figures == {f"{name}.png" for name in names}
     printed = capsys.readouterr().out
     assert "have one type under all nine forms" in printed
+    assert undeclared(tmp_path / "out", "promotion") == []
     settings = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]["settings"]
     assert settings["promotion"]["cell"] == 6
     result = load_results(tmp_path / "out")["promotion"]

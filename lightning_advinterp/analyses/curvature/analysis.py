@@ -12,7 +12,7 @@ from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, ending_with, named, summarised
 from lightning_advinterp.core.randomness import normal, sample_keys
-from lightning_advinterp.core.result import REAL, Result, Row
+from lightning_advinterp.core.result import REAL, Result, Row, is_missing
 from lightning_advinterp.explanations.explanation import Explanation
 from lightning_advinterp.explanations.gradients import Gradient
 from lightning_advinterp.metrics.heatmaps import says_nothing, spearman, top_k_intersection
@@ -174,7 +174,7 @@ class CurvatureAnalysis(Summed):
         summary: list[Row] = []
         for key in [key for key in (rows[0] if rows else {}) if key not in ("image", "class", "beta", "class_kept")]:
             signed = key in ("lambda_max", "principal")
-            values = [float(abs(row[key]) if signed else row[key]) for row in rows if row[key] == row[key]]
+            values = [float(abs(row[key]) if signed else row[key]) for row in rows if not is_missing(row[key])]
             found = summarised("median", values)
             row = {"measure": key, "median": found["median"], "low": found["median_q10"], "high": found["median_q90"]}
             row |= {"n": len(values)} | {name: found[name] for name in ("median_low", "median_high")}

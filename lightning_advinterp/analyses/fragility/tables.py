@@ -9,7 +9,7 @@ import torch
 
 from lightning_advinterp.analyses.fragility.config import Case
 from lightning_advinterp.analyses.fragility.state import FragilityState
-from lightning_advinterp.core.result import Row
+from lightning_advinterp.core.result import Row, is_missing
 from lightning_advinterp.metrics.intervals import median_interval, wilson_interval
 
 MEASURES = (
@@ -25,7 +25,7 @@ LOGGED = ("topk", "spearman", "center_shift")
 
 def spread(values: Iterable[Any]) -> tuple[float | None, float | None, float | None]:
     """Return the 10 % quantile, the median and the 90 % quantile of what is no NaN; None of nothing."""
-    numbers = [float(value) for value in values if value is not None and not math.isnan(value)]
+    numbers = [float(value) for value in values if not is_missing(value)]
     if not numbers:
         return None, None, None
     low, middle, high = np.quantile(numbers, (0.1, 0.5, 0.9)).tolist()
@@ -34,7 +34,7 @@ def spread(values: Iterable[Any]) -> tuple[float | None, float | None, float | N
 
 def summarised(name: str, values: Iterable[Any]) -> Row:
     """Return the median of what is no NaN, 10 and 90 % quantiles ``_q…``, and its 95 % interval ``_low``, ``_high``."""
-    numbers = [float(value) for value in values if value is not None and not math.isnan(value)]
+    numbers = [float(value) for value in values if not is_missing(value)]
     q10, middle, q90 = spread(numbers)
     low, high = (None if math.isnan(bound) else bound for bound in median_interval(numbers))
     return {name: middle, f"{name}_q10": q10, f"{name}_q90": q90, f"{name}_low": low, f"{name}_high": high}
