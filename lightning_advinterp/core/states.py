@@ -1,6 +1,6 @@
 """States that merge: what an analysis gathers is declared, not written out as three methods."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import fields, is_dataclass
 from typing import Any, ClassVar, Protocol, runtime_checkable
@@ -31,6 +31,8 @@ class Summed:
     - ``united``: dictionaries, nested or not, and sets. What both processes have under a key is one and the same thing
       and counts once: entries by image number, and what an earlier sweep has left in every process.
     - ``settled``: what all processes agree on. One that has nothing yet, since it saw no image, takes another's.
+    - ``grown``: dictionaries of parts that come as images need them, and how many levels of keys these have;
+      :meth:`part` makes an empty one.
 
     Example:
         >>> class Count(Summed):
@@ -47,6 +49,7 @@ class Summed:
     summed: ClassVar[tuple[str, ...]] = ()
     united: ClassVar[tuple[str, ...]] = ()
     settled: ClassVar[tuple[str, ...]] = ()
+    grown: ClassVar[Mapping[str, int]] = {}
     records: ClassVar[Mapping[str, type]] = {}
     """Names above to the dataclass of their entries (the values of a dictionary, the items of a list)."""
 
@@ -59,15 +62,35 @@ class Summed:
         for name in self.settled:
             if not getattr(self, name):
                 setattr(self, name, _entries(self, name, state))
+        for name, levels in self.grown.items():
+            for parts, key, other in _leaves(getattr(self, name), state[name], levels):
+                if key not in parts:
+                    parts[key] = self.part(name, other)
+                parts[key].merge(other)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was gathered so far, as plain types and tensors of this process's own."""
-        return {name: _plain(getattr(self, name)) for name in (*self.summed, *self.united, *self.settled)}
+        names = (*self.summed, *self.united, *self.settled, *self.grown)
+        return {name: _plain(getattr(self, name)) for name in names}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace what was gathered."""
         for name in (*self.summed, *self.united, *self.settled):
             setattr(self, name, _loaded(getattr(self, name), _entries(self, name, state)))
+        for name, levels in self.grown.items():
+            setattr(self, name, {})
+            for parts, key, loaded in _leaves(getattr(self, name), state[name], levels):
+                parts[key] = self.part(name, loaded)
+                parts[key].load_state_dict(loaded)
+
+    def part(self, name: str, state: Any) -> Part:
+        """Return an empty part of what is ``grown`` under a name.
+
+        Args:
+            name: of the attribute.
+            state: of the part that it is for.
+        """
+        raise NotImplementedError(f"{type(self).__name__} must say what the parts of {name} are.")
 
 
 def _entries(owner: Summed, name: str, state: Mapping[str, Any]) -> Any:
@@ -78,6 +101,15 @@ def _entries(owner: Summed, name: str, state: Mapping[str, Any]) -> Any:
     if isinstance(values, dict):
         return {key: kind(*record) for key, record in values.items()}
     return [kind(*record) for record in values]
+
+
+def _leaves(own: dict[Any, Any], state: Mapping[Any, Any], levels: int) -> Iterator[tuple[dict[Any, Any], Any, Any]]:
+    """Yield for every part of a state the dictionary that it belongs into, its key there, and its own state."""
+    for key, value in state.items():
+        if levels == 1:
+            yield own, key, value
+        else:
+            yield from _leaves(own.setdefault(key, {}), value, levels - 1)
 
 
 def _added(own: Any, other: Any) -> Any:
@@ -117,6 +149,8 @@ def _plain(value: Any) -> Any:
         return tuple(_plain(item) for item in value)
     if is_dataclass(value) and not isinstance(value, type):
         return tuple(_plain(getattr(value, field.name)) for field in fields(value))
+    if isinstance(value, Tensor):  # in main memory, wherever another process's device may be
+        return value.detach().to("cpu", copy=True)
     return value.state_dict() if isinstance(value, Part) else deepcopy(value)
 
 
@@ -126,7 +160,9 @@ def _loaded(own: Any, state: Any) -> Any:
         return {key: _loaded(own.get(key), value) for key, value in state.items()}
     if isinstance(own, list) and len(own) == len(state):
         return [_loaded(value, item) for value, item in zip(own, state, strict=True)]
-    if own is None or isinstance(own, int | float | str | Tensor) or not isinstance(own, Part):
+    if isinstance(own, Tensor) and isinstance(state, Tensor):
+        return state.to(own.device, copy=True)
+    if own is None or isinstance(own, int | float | str) or not isinstance(own, Part):
         return deepcopy(state)
     own.load_state_dict(state)
     return own

@@ -11,17 +11,19 @@ Here y is the true class, y* the target class, μ the mean over real images. Cen
 itself: with few images per class it would decide the result.
 """
 
-from typing import Any, NamedTuple
+from collections.abc import Mapping
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor
 
+from lightning_advinterp.core.states import Summed
 from lightning_advinterp.metrics.sample import ImageSample
 
 RATIOS = ("r_ctr", "r_src", "r_tgt")
 
 
-class ClassFeatures:
+class ClassFeatures(Summed):
     """What is kept of real images' features: each class's sum, and a sample of its images.
 
     Memory is classes × (sum + sampled images), whatever the number of images. The sums are in float64, so that they
@@ -32,6 +34,9 @@ class ClassFeatures:
             exact where a class has no more.
         seed: of the sample.
     """
+
+    summed = ("_sums", "_counts")
+    grown: ClassVar[Mapping[str, int]] = {"_samples": 1}
 
     def __init__(self, per_class: int, seed: int = 0) -> None:
         self.per_class, self.seed = per_class, seed
@@ -48,10 +53,9 @@ class ClassFeatures:
             self._sample(number).update(index[of_class], {"features": features[of_class].float()})
 
     def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's :meth:`state_dict`."""
-        for number, total in state["sums"].items():
-            self._add(number, total, state["counts"][number])
-            self._sample(number).merge(state["samples"][number])
+        """Add another process's sums, counts and samples."""
+        super().merge(state)
+        self._ready = {}
 
     @property
     def images_per_class(self) -> float:
@@ -88,15 +92,14 @@ class ClassFeatures:
             return None
         return torch.stack([(neighbours - point).norm(dim=1).mean() for point in points])
 
-    def state_dict(self) -> dict[str, Any]:
-        """Return sums, counts and samples."""
-        samples = {number: sample.state_dict() for number, sample in self._samples.items()}
-        return {"sums": {n: s.cpu() for n, s in self._sums.items()}, "counts": dict(self._counts), "samples": samples}
+    def part(self, name: str, state: Any) -> ImageSample:
+        """Return an empty sample of a class."""
+        return ImageSample(self.per_class, self.seed)
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace sums, counts and samples."""
-        self._sums, self._counts, self._samples, self._ready = {}, {}, {}, {}
-        self.merge(state)
+        super().load_state_dict(state)
+        self._ready = {}
 
     def _add(self, number: int, total: Tensor, count: int) -> None:
         sums = self._sums.get(number)

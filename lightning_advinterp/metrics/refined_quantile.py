@@ -52,10 +52,8 @@ class RefinedQuantile:
         bounds = {"low": self.low.cpu(), "high": self.high.cpu(), "above": self.above.cpu()}
         return bounds | {"ranks": list(self._ranks), "bins": [column.cpu() for column in self._bins]}
 
-    @classmethod
-    def from_state(cls, state: dict[str, Any]) -> "RefinedQuantile":
-        """Return what :meth:`state_dict` was taken of."""
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Replace bounds and counts."""
+        self.low, self.high, self.above = state["low"], state["high"], state["above"]
         below, over, share = state["ranks"]
-        refined = cls(state["low"], state["high"], state["above"], (below, over, share))
-        refined._bins = Bins(*state["bins"])
-        return refined
+        self._ranks, self._bins = (below, over, share), Bins(*state["bins"])

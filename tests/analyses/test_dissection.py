@@ -22,9 +22,11 @@ from lightning_advinterp.analyses import (
     Runner,
     Sweep,
 )
+from lightning_advinterp.analyses.dissection.columns import DISSECTION
 from lightning_advinterp.analyses.dissection.views import partners, random_twin, rotation, sign_noise
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
+from lightning_advinterp.core.columns import columns_of
 from lightning_advinterp.data.broden import ConceptWorldConcepts, Segmentation
 from lightning_advinterp.networks import Network
 from lightning_advinterp.report.save import to_csv
@@ -70,7 +72,7 @@ def test_equals_a_literal_loop(rule):
         for unit, threshold in enumerate(thresholds):
             row = rows[layer, unit]
             assert row["threshold"] == threshold
-            (written,) = csv.DictReader(to_csv([row]).splitlines())
+            (written,) = csv.DictReader(to_csv([row], columns_of([row], DISSECTION[0].columns)).splitlines())
             assert np.float32(written["threshold"]) == threshold  # often an activation, which then does not exceed it
             assert row["iou"] == iou[unit].max()
             for number, name in enumerate(CATEGORIES):

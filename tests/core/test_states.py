@@ -28,6 +28,7 @@ class Gathered(Summed):
     summed = ("counts", "halves", "top", "seen")
     united = ("predicted", "rows", "notes", "skipped")
     settled = ("widths", "requests")
+    grown: ClassVar = {"samples": 1, "ranked": 2}
     records: ClassVar = {"notes": Note, "requests": Note}
 
     def __init__(self):
@@ -35,6 +36,11 @@ class Gathered(Summed):
         self.top, self.seen = {"real": [TopImages(2), TopImages(2)]}, set()
         self.predicted, self.rows, self.notes, self.skipped = {}, {}, {}, set()
         self.widths, self.requests = [], []
+        self.samples, self.ranked = {}, {}
+
+    def part(self, name, state):
+        """An empty list of top images."""
+        return TopImages(2 if name == "samples" else 1)
 
     def look(self, number):
         """Take an image in."""
@@ -50,6 +56,10 @@ class Gathered(Summed):
         self.notes[number] = Note(torch.full((2,), number), (number, 1), {"iou": 0.25})
         self.skipped.add(f"{number}.jpg")
         self.widths, self.requests = [2, 4], [Note(torch.ones(1), (), {})]
+        sample = self.samples.setdefault(number % 2, self.part("samples", None))
+        sample.update(values, torch.tensor([number]), torch.zeros(1, 0))
+        ranked = self.ranked.setdefault("real", {}).setdefault(f"layer{number % 3}", self.part("ranked", None))
+        ranked.update(values, torch.tensor([number]), torch.zeros(1, 0))
 
 
 def looked(numbers):
@@ -100,6 +110,8 @@ def test_what_is_saved_is_plain_and_comes_back():
     assert isinstance(loaded.notes[1], Note)
     assert isinstance(loaded.requests[0], Note)
     assert isinstance(loaded.top["real"][0], TopImages)
+    assert list(loaded.samples) == list(gathered.samples)
+    assert isinstance(loaded.ranked["real"]["layer1"], TopImages)
     loaded.look(3)
     gathered.look(3)
     assert plain(loaded.state_dict()) == plain(gathered.state_dict())

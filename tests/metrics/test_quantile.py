@@ -9,7 +9,6 @@ from reference.dissection import top_quantile
 
 from lightning_advinterp.metrics.quantile import TopQuantile
 from lightning_advinterp.metrics.quantile_ranks import OFFICIAL, as_quantile, hazen_ranks
-from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
 
 
 def stream(maps, quantile=0.995, images=None, batch=7, order=None):
@@ -101,7 +100,8 @@ def test_refinements_merge():
     parts = [sketch.refined(), sketch.refined()]
     for part, half in zip(parts, maps.split(31), strict=True):
         part.update(half)
-    loaded = RefinedQuantile.from_state(parts[0].state_dict())
+    loaded = sketch.refined()
+    loaded.load_state_dict(parts[0].state_dict())
     loaded.merge(parts[1].state_dict())
     np.testing.assert_array_equal(loaded.compute().numpy(), sorted_quantile(maps, 0.99).astype(np.float32))
 

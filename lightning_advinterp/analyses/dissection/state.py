@@ -2,11 +2,12 @@
 
 import logging
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Observation
+from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.dissection.config import DissectionConfig
 from lightning_advinterp.analyses.dissection.views import View
 from lightning_advinterp.core.result import REAL
@@ -18,7 +19,7 @@ from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
 logger = logging.getLogger(__name__)
 
 
-class DissectionState:
+class DissectionState(Summed):
     """Quantiles, then thresholds, then counts, by view and layer.
 
     Args:
@@ -34,6 +35,10 @@ class DissectionState:
         counts: of the last sweep.
         reached: attack to number of images ``n``, of successes ``success``, and the sum of ``linf``.
     """
+
+    summed = ("reached",)
+    settled = ("thresholds",)
+    grown: ClassVar[Mapping[str, int]] = {"quantiles": 2, "refined": 2, "counts": 2}
 
     def __init__(self, config: DissectionConfig, vocabulary: Vocabulary, images: int, attacks: tuple[str, ...]) -> None:
         self.config, self.vocabulary, self.images = config, vocabulary, images
@@ -111,50 +116,14 @@ class DissectionState:
         if unresolved and not self.config.exact:
             logger.info("dissection: the thresholds of %d units need one more sweep over the images.", unresolved)
 
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's :meth:`state_dict` of the sweep under way."""
-        for view, layer, one in _entries(state["quantiles"]):
-            self.quantile(view, layer).merge(one)
-        for view, layer, one in _entries(state["refined"]):
-            self.refined[view][layer].merge(one)
-        for view, layer, one in _entries(state["counts"]):
-            if layer in self.counts.get(view, {}):
-                self.counts[view][layer].merge(one)
-            else:
-                self._load_counts(view, layer, one)
-        self.note(state["reached"])
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return everything as plain types and tensors in main memory, wherever another process' device may be."""
-        parts: Mapping[str, Mapping[str, Mapping[str, Any]]]
-        parts = {"quantiles": self.quantiles, "refined": self.refined, "counts": self.counts}
-        states = {
-            part: {view: {layer: one.state_dict() for layer, one in layers.items()} for view, layers in found.items()}
-            for part, found in parts.items()
-        }
-        reached = {name: dict(values) for name, values in self.reached.items()}
-        thresholds = {
-            view: {layer: one.cpu() for layer, one in found.items()} for view, found in self.thresholds.items()
-        }
-        return states | {"thresholds": thresholds, "reached": reached}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace everything."""
-        self.quantiles, self.refined, self.counts = {}, {}, {}
-        self.thresholds = {view: dict(layers) for view, layers in state["thresholds"].items()}
-        self.reached = {name: dict(values) for name, values in state["reached"].items()}
-        for view, layer, one in _entries(state["quantiles"]):
-            self.quantile(view, layer).load_state_dict(one)
-        for view, layer, one in _entries(state["refined"]):
-            self.refined.setdefault(view, {})[layer] = RefinedQuantile.from_state(one)
-        for view, layer, one in _entries(state["counts"]):
-            self._load_counts(view, layer, one)
-
-    def _load_counts(self, view: str, layer: str, state: dict[str, Tensor]) -> None:
+    def part(self, name: str, state: dict[str, Any]) -> TopQuantile | RefinedQuantile | ConceptCounts:
+        """Return an empty part for a state."""
+        if name == "quantiles":
+            return TopQuantile(self.config.quantile, self.images)
+        if name == "refined":
+            return RefinedQuantile(state["low"], state["high"], state["above"], state["ranks"])
         groups, units, _ = state["intersection"].shape
-        counts = self._zeros(units, groups, state["intersection"])
-        counts.load_state_dict(state)
-        self.counts.setdefault(view, {})[layer] = counts
+        return self._zeros(units, groups, state["intersection"])
 
 
 def _entries(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
