@@ -93,7 +93,7 @@ def load_results(folder: str | Path) -> dict[str, Result]:
 
 def _load(folder: Path, name: str, record: Mapping[str, Any]) -> Result:
     stored = record["results"][name]
-    listed_columns: Mapping[str, Mapping[str, Mapping[str, str]]] = stored["tables"]
+    listed_columns: Mapping[str, Mapping[str, Any]] = stored["tables"]
     scalars = {key: float("nan") if value is None else value for key, value in record["scalars"].get(name, {}).items()}
     tables = {table: _rows(folder, table, columns) for table, columns in listed_columns.items()}
     declared = {table: _declared(columns) for table, columns in listed_columns.items()}
@@ -101,7 +101,7 @@ def _load(folder: Path, name: str, record: Mapping[str, Any]) -> Result:
     return Result(name, scalars, tables, arrays, record["provenance"].get("analyses", {}).get(name, {}), declared)
 
 
-def _declared(columns: Mapping[str, Mapping[str, str]]) -> dict[str, Column]:
+def _declared(columns: Mapping[str, Any]) -> dict[str, Column]:
     """Return the columns of which a record says more than their kind."""
     return {
         name: Column(name, entry["meaning"], entry["unit"], entry["format"])
@@ -110,7 +110,7 @@ def _declared(columns: Mapping[str, Mapping[str, str]]) -> dict[str, Column]:
     }
 
 
-def _rows(folder: Path, table: str, columns: Mapping[str, Mapping[str, str]]) -> list[Row]:
+def _rows(folder: Path, table: str, columns: Mapping[str, Any]) -> list[Row]:
     if not columns:
         return []
     # A record of the version before has the kind alone.
