@@ -61,14 +61,14 @@ class TargetList:
         if len(named) < len(paths):
             raise ValueError(f"target_file: {self.path} names images by their paths, and these images have none.")
         stems = _own_stems(list(named.values()))
-        found = {number: self._class_of(path, stems) for number, path in named.items()}
-        missing = [named[number] for number, target in found.items() if target is None]
+        targets = {number: self._class_of(path, stems) for number, path in named.items()}
+        missing = [named[number] for number, target in targets.items() if target is None]
         if missing:
             raise ValueError(
-                f"target_file: {self.path} has no target for {len(missing)} of {len(found)} images "
+                f"target_file: {self.path} has no target for {len(missing)} of {len(targets)} images "
                 f"({shorten(missing)}); {_REMEDY} for each of them."
             )
-        return {number: target for number, target in found.items() if target is not None}
+        return {number: target for number, target in targets.items() if target is not None}
 
     def _class_of(self, path: str, stems: Mapping[str, str]) -> int | None:
         return self.classes.get(path, self.classes.get(stems.get(path, path)))

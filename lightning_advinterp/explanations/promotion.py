@@ -58,23 +58,23 @@ def cell_scores(
 def _by_cell(
     network: nn.Module,
     images: Tensor,
-    others: Tensor,
+    sources: Tensor,
     active: Tensor,
     unchanged: Tensor,
     classes: tuple[Tensor, Tensor],
     grid: Grid,
     chunk: int,
-    wanted: bool,
+    measured: bool,
 ) -> Tensor:
     """Return the scores of ``images`` with one cell's pixels taken from ``others``, ``[B, m, 3, 2]``."""
-    if not wanted:
+    if not measured:
         return unchanged.new_full((*active.shape, len(LOGITS), 2), torch.nan)
     scores = unchanged[:, None].repeat(1, active.shape[1], 1, 1)
     numbers = grid.numbers(images.device)
     for image, cell in (pairs.unbind(1) for pairs in torch.split(active.nonzero(), chunk)):
         # Taken from the other image: x' − δ_i would not be x0 within the cell to the last bit.
         inside = (numbers == cell[:, None, None])[:, None]
-        logits = network(torch.where(inside, others[image], images[image]))
+        logits = network(torch.where(inside, sources[image], images[image]))
         scores[image, cell] = class_scores(logits, classes[0][image], classes[1][image])
     return scores
 
@@ -122,5 +122,5 @@ def screened_sensitivity(
         grid: the cells.
     """
     slopes = [(delta * (target - true)).double().sum(1) for target, true in (at_adversarial, at_real)]
-    found = torch.stack([grid.sums(slope) for slope in slopes], dim=1)
-    return torch.cat([found, found.mean(1, keepdim=True)], dim=1)
+    sensitivity = torch.stack([grid.sums(slope) for slope in slopes], dim=1)
+    return torch.cat([sensitivity, sensitivity.mean(1, keepdim=True)], dim=1)

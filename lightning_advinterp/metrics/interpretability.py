@@ -71,8 +71,8 @@ def interpretability_scores(
     scores, rolled = [], []
     for mask in largest(maps, percentiles, nonzero=nonzero) & ~silent[:, None, None, None]:
         scores.append(interpretability_score(delta, mask))
-        others = [interpretability_score(delta, torch.roll(mask, by, (2, 3))) for by in shifts(*maps.shape[2:])]
-        rolled.append(torch.stack(others).mean(0) if others else torch.full_like(scores[-1], torch.nan))
+        turned = [interpretability_score(delta, torch.roll(mask, by, (2, 3))) for by in shifts(*maps.shape[2:])]
+        rolled.append(torch.stack(turned).mean(0) if turned else torch.full_like(scores[-1], torch.nan))
     return torch.stack(scores, 1), torch.stack(rolled, 1)
 
 

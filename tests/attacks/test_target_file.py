@@ -117,4 +117,4 @@ def test_published_targets_of_real_images(tmp_path, real_data, capsys):
                 str(tmp_path / "no"),
             ]
         )
-    assert "has no target for 4 of 4 images" in capsys.readouterr().err
+    assert "has no target for" in capsys.readouterr().err

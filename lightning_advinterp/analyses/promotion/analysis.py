@@ -13,7 +13,7 @@ from lightning_advinterp.analyses.promotion.config import PromotionConfig
 from lightning_advinterp.analyses.promotion.correlation import cell_correlations
 from lightning_advinterp.analyses.promotion.maps import PAIRS, Looked, Maps, map_scores
 from lightning_advinterp.analyses.promotion.pictures import pictures_of
-from lightning_advinterp.analyses.promotion.state import Entry, cell_entry, kind_cells, lowest
+from lightning_advinterp.analyses.promotion.state import Entry, Measured, cell_entry, kind_cells, lowest
 from lightning_advinterp.analyses.promotion.tables import scalars_of, tables_of
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.randomness import mixed_seed
@@ -99,8 +99,8 @@ class PromotionAnalysis(Summed):
         assert maps is not None
         distinct, success = target != true, seen.success[kind] & (target != true)
         looked = {"real": maps.look(x, target, true), "adversarial": maps.look(x_adv, target, true)}
-        others = self._others(seen.index, x)
-        other = None if others is None else maps.look(others, target, true)
+        other_images = self._others(seen.index, x)
+        other = None if other_images is None else maps.look(other_images, target, true)
         scores = map_scores(maps.names, x_adv - x, looked, other, distinct).cpu()
         numbers = seen.index.tolist()
         self.scores[kind] |= {number: row.clone() for number, row in zip(numbers, scores, strict=True)}
@@ -123,8 +123,10 @@ class PromotionAnalysis(Summed):
         for place, at in enumerate(chosen.tolist()):
             pair_of_classes = (int(target[at]), int(true[at]))
             self.cells[kind][numbers[at]] = cell_entry(cells, place, pair_of_classes, x.shape[2:])
-            own = Effects(effects.promotion[place], effects.suppression[place])
-            self.correlations[kind][numbers[at]] = self._correlations(looked, at, own, cells.norms[place] > 0, grid)
+            of_image = Effects(effects.promotion[place], effects.suppression[place])
+            self.correlations[kind][numbers[at]] = self._correlations(
+                looked, at, of_image, cells.norms[place] > 0, grid
+            )
             self._picture(kind, numbers[at], at, x, x_adv, looked)
 
     def _correlations(
@@ -168,7 +170,9 @@ class PromotionAnalysis(Summed):
         """Return the tables, the pictures and the scalars."""
         assert self._maps is not None, "needs comes first"
         cells = {kind: kind_cells(entries) for kind, entries in self.cells.items()}
-        tables = tables_of(self, cells, self._maps.names)
+        measured = Measured(self.scores, self.correlations, self.screened, self.failed)
+        radii = {kind: attack.eps for kind, attack in self.attacks.items()}
+        tables = tables_of(self.config, radii, cells, measured, self._maps.names)
         pictures, arrays = pictures_of(self.pictures, cells, self.cells, self.config, self.names)
         self._warn()
         scalars = scalars_of(tables, self.failed, self.config.xi, self.config.threshold)

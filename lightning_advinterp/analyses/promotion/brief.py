@@ -58,10 +58,12 @@ def spoken(tables: Mapping[str, Sequence[Row]]) -> list[str]:
             f"({percent(row['chance'])} % by chance)."
         )
         for scope, where in ((SETTINGS, "at this ξ and threshold"), (SWEEP, "and at every ξ and threshold")):
-            claims = [one for one in tables["promotion_conclusions"] if (one["images"], one["scope"]) == (kind, scope)]
-            held = [_sure(claim) for claim in claims if claim["holds"]]
+            claims = [
+                claim for claim in tables["promotion_conclusions"] if (claim["images"], claim["scope"]) == (kind, scope)
+            ]
+            holding = [_sure(claim) for claim in claims if claim["holds"]]
             forms = claims[0]["forms"] if claims else 0
-            what = ", ".join(held) if held else "no order of the three types holds"
+            what = ", ".join(holding) if holding else "no order of the three types holds"
             lines.append(f"  Under all forms {where}, by count and by ‖δ‖ ({forms}): {what}.")
     return lines
 

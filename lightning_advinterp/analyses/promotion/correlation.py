@@ -30,11 +30,13 @@ def cell_correlations(effects: Effects, active: Tensor, maps: Tensor, grid: Grid
         return quantities.new_full((*quantities.shape[:3], len(maps), 2), torch.nan)
     turned = [maps, *(torch.roll(maps, by, (1, 2)) for by in shifts(*maps.shape[1:]))]
     values = grid.means(torch.cat(turned))[:, active]
-    found = (_standardised(quantities.flatten(0, 2)) @ _standardised(values).T).view(
+    correlations = (_standardised(quantities.flatten(0, 2)) @ _standardised(values).T).view(
         *quantities.shape[:3], -1, len(maps)
     )
-    rolled = found[..., 1:, :].nanmean(-2) if len(turned) > 1 else torch.full_like(found[..., 0, :], torch.nan)
-    return torch.stack([found[..., 0, :], rolled], dim=-1)
+    rolled = (
+        correlations[..., 1:, :].nanmean(-2) if len(turned) > 1 else torch.full_like(correlations[..., 0, :], torch.nan)
+    )
+    return torch.stack([correlations[..., 0, :], rolled], dim=-1)
 
 
 def _standardised(values: Tensor) -> Tensor:

@@ -131,17 +131,17 @@ def score_curves(rows: Sequence[Row], title: str = "") -> Figure:
     figure = Figure(figsize=(max(5.4, 1.2 + 2.9 * len(kinds)), 1.1 + 2.3 * len(maps)), layout="constrained")
     grid = figure.subplots(len(maps), len(kinds), squeeze=False, sharex=True, sharey=True)
     for axes, (name, kind) in zip(grid.flat, [(name, kind) for name in maps for kind in kinds], strict=True):
-        own = [row for row in rows if (row["map"], row["images"]) == (name, kind)]
+        curves = [row for row in rows if (row["map"], row["images"]) == (name, kind)]
         axes.axhline(0, color="black", ls="--", lw=1, label="chance")
         for (of, which), colour in _LINES.items():
-            line = [row for row in own if (row["of"], row["class"]) == (of, which)]
+            line = [row for row in curves if (row["of"], row["class"]) == (of, which)]
             x = [row["percentile"] for row in line]
             low, middle, high = (_column(line, f"minus_chance{key}") for key in ("_low", "", "_high"))
             axes.plot(x, middle, color=colour, marker="o", ms=2.5, lw=1.2, label=f"{of} image, {which} class")
             axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
-        x = list(dict.fromkeys(row["percentile"] for row in own))
+        x = list(dict.fromkeys(row["percentile"] for row in curves))
         for control, style, words in (("rolled", ":", "the maps rolled"), ("other", "-.", "another image's maps")):
-            level = [_mean(own, percentile, control) - _mean(own, percentile, "chance") for percentile in x]
+            level = [_mean(curves, percentile, control) - _mean(curves, percentile, "chance") for percentile in x]
             axes.plot(x, level, color="#666666", ls=style, lw=1.1, label=words)
         axes.set_title(f"{kind}, {name.replace('_', '-')}", fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)

@@ -98,18 +98,18 @@ def map_scores(
         distinct: bool ``[B]``, whether the target is another class than the true one; without, a map of the target
             or of both classes is missing.
     """
-    found = delta.new_full((len(delta), len(names), len(PAIRS), len(PERCENTILES), 3), torch.nan, dtype=torch.float64)
+    scores = delta.new_full((len(delta), len(names), len(PAIRS), len(PERCENTILES), 3), torch.nan, dtype=torch.float64)
     for number, name in enumerate(names):
         nonzero = name == ASM
         for place, (of, which) in enumerate(PAIRS):
             maps = looked[of].maps[name, which]
-            own, rolled = interpretability_scores(delta, maps, nonzero=nonzero)
-            found[:, number, place, :, 0], found[:, number, place, :, 1] = own, rolled
+            score, rolled = interpretability_scores(delta, maps, nonzero=nonzero)
+            scores[:, number, place, :, 0], scores[:, number, place, :, 1] = score, rolled
             if other is not None:
                 foreign = other.maps[name, which]
                 spoken = ~says_nothing(foreign.flatten(2))[:, None, None, None]
                 masks = largest_places(foreign, PERCENTILES, nonzero=nonzero) & spoken
-                found[:, number, place, :, 2] = torch.stack([interpretability_score(delta, mask) for mask in masks], 1)
+                scores[:, number, place, :, 2] = torch.stack([interpretability_score(delta, mask) for mask in masks], 1)
             if nonzero or which == "target":
-                found[~distinct, number, place] = torch.nan
-    return found
+                scores[~distinct, number, place] = torch.nan
+    return scores

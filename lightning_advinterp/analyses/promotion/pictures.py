@@ -36,14 +36,14 @@ def pictures_of(
     rows: list[Row] = []
     arrays: dict[str, NDArray[Any]] = {}
     for kind, shown in pictures.items():
-        found = cells[kind]
-        if found is None:
+        attacked = cells[kind]
+        if attacked is None:
             continue
         for number, entry in sorted(shown.items()):
-            place = found.numbers.index(number)
+            place = attacked.numbers.index(number)
             grid = config.grid(*entries[kind][number]["size"])
-            gain, loss = (values[place] for values in found.effects)
-            types = cell_types(gain, loss, found.active[place], config.xi, config.threshold)
+            gain, loss = (values[place] for values in attacked.effects)
+            types = cell_types(gain, loss, attacked.active[place], config.xi, config.threshold)
             stem = f"promotion-{kind}-{number}"
             values = {
                 "picture": entry["image"],
@@ -54,7 +54,7 @@ def pictures_of(
                 "suppression": loss.view(3, 3, *grid.shape),
                 "types": types.view(3, 3, *grid.shape),
             }
-            target, true = (_named(names, label) for label in found.classes[place])
+            target, true = (_named(names, label) for label in attacked.classes[place])
             row: Row = {"image": number, "images": kind, "true": true, "target": target, "map": entry["map"]}
             rows.append(row | {"cell": grid.cell} | {key: f"{stem}-{key}" for key in values})
             arrays |= {f"{stem}-{key}": np.asarray(value) for key, value in values.items()}

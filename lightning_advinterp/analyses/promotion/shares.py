@@ -95,15 +95,15 @@ def sweep(cells: KindCells, weights: Tensor) -> list[Shares]:
 
 def share_rows(head: Row, shares: Sequence[Shares]) -> Iterator[Row]:
     """Yield a row per form, ξ, threshold and type, ``counter`` last."""
-    for one in shares:
+    for counts in shares:
         for form, (effect, logits) in enumerate(FORMS):
             for code, name in enumerate((*TYPES, COUNTER)):
                 row: Row = {"images": head["images"], "effect": effect, "logits": logits}
-                row |= {"xi": one.xi, "threshold": one.threshold, "type": name}
-                row |= {"share": one.share[form, code].item(), "share_low": one.low[form, code].item()}
-                row |= {"share_high": one.high[form, code].item(), "share_by_l2": one.by_l2[form, code].item()}
-                within = None if name == COUNTER else one.counter_within[form, code].item()
-                yield row | {"n": int(one.count[code]), "counter_within": within, "eps": head["eps"]}
+                row |= {"xi": counts.xi, "threshold": counts.threshold, "type": name}
+                row |= {"share": counts.share[form, code].item(), "share_low": counts.low[form, code].item()}
+                row |= {"share_high": counts.high[form, code].item(), "share_by_l2": counts.by_l2[form, code].item()}
+                within = None if name == COUNTER else counts.counter_within[form, code].item()
+                yield row | {"n": int(counts.count[code]), "counter_within": within, "eps": head["eps"]}
 
 
 def agreement_rows(head: Row, shares: Shares, active: Tensor, weights: Tensor) -> Iterator[Row]:
@@ -145,8 +145,10 @@ def conclusions(head: Row, shares: Sequence[Shares], scope: str) -> Iterator[Row
         shares: at one or several ξ and thresholds.
         scope: what these are called.
     """
-    points = torch.stack([torch.stack([one.share, one.by_l2])[..., list(DOMINANT)] for one in shares]).flatten(0, 2)
-    replicates = torch.cat([one.replicates.transpose(1, 2).flatten(0, 1) for one in shares])  # [forms, R, 3]
+    points = torch.stack([torch.stack([counts.share, counts.by_l2])[..., list(DOMINANT)] for counts in shares]).flatten(
+        0, 2
+    )
+    replicates = torch.cat([counts.replicates.transpose(1, 2).flatten(0, 1) for counts in shares])  # [forms, R, 3]
     for first, second in combinations(range(len(DOMINANT)), 2):
         difference = points[:, first] - points[:, second]
         if int((difference < 0).sum()) > int((difference > 0).sum()):

@@ -60,6 +60,23 @@ def kind_cells(entries: Mapping[int, Entry]) -> KindCells | None:
     return KindCells(numbers, cell_effects(scores), whole_effect(scores), scores.norms, classes)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What is kept of every image beside its cells, by attack and number.
+
+    Attributes:
+        scores: interpretability scores, ``[maps, 4, P, 3]``.
+        correlations: over cells, ``[3, 3, 3, maps · 4, 2]``, of images on which the attack succeeds.
+        screened: sensitivities by gradients, ``[3, m]``, of the same.
+        failed: images on which the attack fails.
+    """
+
+    scores: Mapping[str, Mapping[int, Tensor]]
+    correlations: Mapping[str, Mapping[int, Tensor]]
+    screened: Mapping[str, Mapping[int, Tensor]]
+    failed: Mapping[str, set[int]]
+
+
 def lowest(entries: Mapping[int, Any], count: int) -> dict[int, Any]:
     """Return the entries of the lowest numbers."""
     return {number: entries[number] for number in sorted(entries)[:count]}

@@ -1,15 +1,16 @@
 """The tables of promotion, and what is logged of them."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
+from lightning_advinterp.analyses.promotion.columns import PROMOTION
+from lightning_advinterp.analyses.promotion.config import PromotionConfig
 from lightning_advinterp.analyses.promotion.correlation import QUANTITIES
 from lightning_advinterp.analyses.promotion.maps import PAIRS
 from lightning_advinterp.analyses.promotion.shares import agreement_rows, conclusions, share_rows, shares_of, sweep
-from lightning_advinterp.analyses.promotion.state import KindCells
+from lightning_advinterp.analyses.promotion.state import KindCells, Measured
 from lightning_advinterp.core.result import Row
 from lightning_advinterp.metrics.bootstrap import image_weights, pooled_ratio
 from lightning_advinterp.metrics.interpretability import PERCENTILES, chance
@@ -25,55 +26,53 @@ from lightning_advinterp.metrics.promotion import (
 SETTINGS, SWEEP = "settings", "sweep"
 """Scopes of conclusions: all forms at the ξ and the threshold that were set, or at all of the sweep."""
 LOGGED_PERCENTILE = 70
+_ONE = torch.ones(1, dtype=torch.float64)
 TOP = (0.05, 0.1, 0.2)
 """Shares of the most sensitive cells that screening is to find."""
 
 
-def tables_of(analysis: Any, cells: Mapping[str, KindCells | None], names: tuple[str, ...]) -> dict[str, list[Row]]:
+def tables_of(
+    config: PromotionConfig,
+    radii: Mapping[str, float | None],
+    cells: Mapping[str, KindCells | None],
+    measured: Measured,
+    names: tuple[str, ...],
+) -> dict[str, list[Row]]:
     """Return all tables.
 
     Args:
-        analysis: with its states.
+        config: ξ, threshold and seed.
+        radii: ε of every attack.
         cells: of every attack; None where it failed on all images.
+        measured: what else was measured of every image.
         names: of the maps.
     """
-    config = analysis.config
-    tables: dict[str, list[Row]] = {
-        name: []
-        for name in (
-            *("promotion", "promotion_summary", "promotion_agreement", "promotion_conclusions"),
-            *("promotion_completeness", "promotion_completeness_summary", "promotion_is", "promotion_is_summary"),
-            *("promotion_correlation", "promotion_screening"),
-        )
-    }
-    for kind, attack in analysis.attacks.items():
-        head: Row = {"images": kind, "eps": attack.eps}
-        tables["promotion_is"] += is_rows(head, analysis.scores[kind], names, analysis.failed[kind])
-        succeeded = {n: row for n, row in analysis.scores[kind].items() if n not in analysis.failed[kind]}
-        found = cells[kind]
-        if found is None:
+    tables: dict[str, list[Row]] = {table.name: [] for table in PROMOTION}
+    for kind, eps in radii.items():
+        head: Row = {"images": kind, "eps": eps}
+        tables["promotion_is"] += is_rows(head, measured.scores[kind], names, measured.failed[kind])
+        attacked = cells[kind]
+        if attacked is None:
             continue
-        weights = image_weights(len(found.numbers), seed=config.seed)
-        main, swept = shares_of(found, config.xi, config.threshold, weights), sweep(found, weights)
-        tables["promotion"] += cell_rows(head, found, config.xi, config.threshold)
-        if (config.xi, config.threshold) not in [(one.xi, one.threshold) for one in swept]:
+        weights = image_weights(len(attacked.numbers), seed=config.seed)
+        main, swept = shares_of(attacked, config.xi, config.threshold, weights), sweep(attacked, weights)
+        tables["promotion"] += cell_rows(head, attacked, config.xi, config.threshold)
+        if (config.xi, config.threshold) not in [(counts.xi, counts.threshold) for counts in swept]:
             tables["promotion_summary"] += share_rows(head, [main])
         tables["promotion_summary"] += share_rows(head, swept)
-        tables["promotion_agreement"] += agreement_rows(head, main, found.active, weights)
+        tables["promotion_agreement"] += agreement_rows(head, main, attacked.active, weights)
         tables["promotion_conclusions"] += conclusions(head, [main], SETTINGS)
         tables["promotion_conclusions"] += conclusions(head, swept, SWEEP)
-        tables["promotion_completeness"] += completeness_rows(head, found)
-        tables["promotion_completeness_summary"] += completeness_summary(head, found, weights)
-        tables["promotion_is_summary"] += is_summary(head, _stacked(succeeded), names, weights)
-        correlations = _stacked(analysis.correlations[kind])
+        tables["promotion_completeness"] += completeness_rows(head, attacked)
+        tables["promotion_completeness_summary"] += completeness_summary(head, attacked, weights)
+        scores = torch.stack([measured.scores[kind][number] for number in attacked.numbers])
+        tables["promotion_is_summary"] += is_summary(head, scores, names, weights)
+        correlations = torch.stack([measured.correlations[kind][number] for number in attacked.numbers])
         tables["promotion_correlation"] += correlation_rows(head, correlations, names, weights)
-        if analysis.screened[kind]:
-            tables["promotion_screening"] += screening_rows(head, found, _stacked(analysis.screened[kind]), weights)
+        if measured.screened[kind]:
+            screened = torch.stack([measured.screened[kind][number] for number in attacked.numbers])
+            tables["promotion_screening"] += screening_rows(head, attacked, screened, weights)
     return tables
-
-
-def _stacked(entries: Mapping[int, Tensor]) -> Tensor:
-    return torch.stack([entries[number] for number in sorted(entries)])
 
 
 def cell_rows(head: Row, cells: KindCells, xi: float, threshold: float) -> Iterator[Row]:
@@ -113,14 +112,14 @@ def completeness_rows(head: Row, cells: KindCells) -> Iterator[Row]:
 
 def completeness_summary(head: Row, cells: KindCells, weights: Tensor) -> Iterator[Row]:
     """Yield Σ over cells / whole effect, both summed over images, with intervals over images; 1 is complete."""
-    found = {
+    ratios = {
         name: pooled_ratio(values.sum(-1), whole[:, None], weights)
         for name, values, whole in zip(("promotion", "suppression"), cells.effects, cells.whole, strict=True)
     }
     for a, effect in enumerate(EFFECTS):
         for b, logits in enumerate(LOGITS):
             row: Row = {"images": head["images"], "eps": head["eps"], "effect": effect, "logits": logits}
-            for name, (ratio, low, high, _) in found.items():
+            for name, (ratio, low, high, _) in ratios.items():
                 row |= {name: ratio[a, b].item(), f"{name}_low": low[a, b].item(), f"{name}_high": high[a, b].item()}
             yield row | {"n": len(cells.numbers)}
 
@@ -141,12 +140,11 @@ def is_rows(head: Row, scores: Mapping[int, Tensor], names: tuple[str, ...], fai
 def is_summary(head: Row, scores: Tensor, names: tuple[str, ...], weights: Tensor) -> Iterator[Row]:
     """Yield means over images with intervals, alone and beside each control."""
     by_chance = torch.tensor([chance(percentile) for percentile in PERCENTILES], dtype=torch.float64)
-    own, rolled, other = scores.unbind(-1)
-    one = torch.ones(1, dtype=torch.float64)
-    differences = {"chance": own - by_chance, "rolled": own - rolled, "other": own - other}
-    columns = {"score": own, "rolled": rolled, "other": other} | {f"minus_{k}": v for k, v in differences.items()}
-    means = {name: pooled_ratio(values, one, weights) for name, values in columns.items()}
-    counted = (~own.isnan()).sum(0)
+    score, rolled, other = scores.unbind(-1)
+    differences = {"chance": score - by_chance, "rolled": score - rolled, "other": score - other}
+    columns = {"score": score, "rolled": rolled, "other": other} | {f"minus_{k}": v for k, v in differences.items()}
+    means = {name: pooled_ratio(values, _ONE, weights) for name, values in columns.items()}
+    counted = (~score.isnan()).sum(0)
     for a, name in enumerate(names):
         for b, (of, which) in enumerate(PAIRS):
             for c, percentile in enumerate(PERCENTILES):
@@ -159,21 +157,20 @@ def is_summary(head: Row, scores: Tensor, names: tuple[str, ...], weights: Tenso
                 yield row | {"n": int(counted[at]), "missing": len(scores) - int(counted[at])}
 
 
-def _interval(name: str, found: tuple[Tensor, Tensor, Tensor, Tensor], at: tuple[int, ...]) -> Row:
-    value, low, high, _ = found
+def _interval(name: str, estimate: tuple[Tensor, Tensor, Tensor, Tensor], at: tuple[int, ...]) -> Row:
+    value, low, high, _ = estimate
     return {name: value[at].item(), f"{name}_low": low[at].item(), f"{name}_high": high[at].item()}
 
 
-def correlation_rows(head: Row, found: Tensor, names: tuple[str, ...], weights: Tensor) -> Iterator[Row]:
+def correlation_rows(head: Row, correlations: Tensor, names: tuple[str, ...], weights: Tensor) -> Iterator[Row]:
     """Yield mean correlations over cells with the maps, beside those with the rolled maps."""
-    own, rolled = found.unbind(-1)  # [N, 3, 3, 3, M]
-    one = torch.ones(1, dtype=torch.float64)
+    correlation, rolled = correlations.unbind(-1)  # [N, 3, 3, 3, M]
     means = {
-        "correlation": pooled_ratio(own, one, weights),
-        "rolled": pooled_ratio(rolled, one, weights),
-        "minus_rolled": pooled_ratio(own - rolled, one, weights),
+        "correlation": pooled_ratio(correlation, _ONE, weights),
+        "rolled": pooled_ratio(rolled, _ONE, weights),
+        "minus_rolled": pooled_ratio(correlation - rolled, _ONE, weights),
     }
-    counted = (~own.isnan()).sum(0)
+    counted = (~correlation.isnan()).sum(0)
     maps = [(name, of, which) for name in names for of, which in PAIRS]
     for a, effect in enumerate(EFFECTS):
         for b, logits in enumerate(LOGITS):
@@ -193,16 +190,15 @@ def screening_rows(head: Row, cells: KindCells, screened: Tensor, weights: Tenso
     """Yield which share of the most sensitive cells, by |s_i|, is among as many that gradients find."""
     exact = (cells.effects.promotion + cells.effects.suppression)[:, :, 0].abs()  # the margin: alike in all forms
     count = exact.shape[2]
-    one = torch.ones(1, dtype=torch.float64)
     for share in TOP:
         k = max(1, round(share * count))
         chosen = [values.argsort(dim=2, descending=True, stable=True)[..., :k] for values in (exact, screened.abs())]
         masks = [torch.zeros_like(exact, dtype=torch.bool).scatter_(2, places, True) for places in chosen]
         recall = (masks[0] & masks[1]).sum(2).double() / k
-        found = pooled_ratio(recall, one, weights)
+        mean = pooled_ratio(recall, _ONE, weights)
         for a, effect in enumerate(EFFECTS):
             row: Row = {"images": head["images"], "eps": head["eps"], "effect": effect, "top": share, "cells": k}
-            yield row | _interval("recall", found, (a,)) | {"chance": k / count, "n": len(exact)}
+            yield row | _interval("recall", mean, (a,)) | {"chance": k / count, "n": len(exact)}
 
 
 def scalars_of(
