@@ -1,5 +1,6 @@
 """Where in an image a unit looks: the discrepancy map of Zhou et al. 2015."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import torch
@@ -54,6 +55,7 @@ def discrepancy_map(
     fill: Fill = "random",
     position: Position = "argmax",
     batch_size: int = 128,
+    maps: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """Return how much a unit's activation changes when a small patch around each pixel is hidden.
 
@@ -66,7 +68,7 @@ def discrepancy_map(
     Args:
         network: seen in evaluation mode; comes back as it was.
         x: images ``[B, 3, H, W]`` in [0, 1].
-        layer: a path in the backbone whose activation is ``[B, U, h, w]``.
+        layer: a path in the backbone.
         units: int64 ``[B]``, the unit that is asked about in each image.
         keys: int64 ``[B]``, where the random pixels come from.
         size: side of an occluder in pixels.
@@ -74,6 +76,7 @@ def discrepancy_map(
         fill: ``random``, ``mean`` (of the image, per channel) or ``grey`` (0.5).
         position: where the activation is read.
         batch_size: occluded copies at a time, which bounds memory.
+        maps: from what the layer returns to ``[B, U, h, w]``; None where it returns that.
 
     Returns:
         float32 ``[B, H, W]``, in the activation's unit, 0 or more.
@@ -83,16 +86,21 @@ def discrepancy_map(
     """
     if fill not in ("random", "mean", "grey") or position not in ("argmax", "max"):
         raise ValueError(f"fill must be random, mean or grey and position argmax or max, got {fill!r}, {position!r}.")
+
+    def read(images: Tensor) -> Tensor:
+        output = forward_until(network, images, layer)
+        return output if maps is None else maps(output)
+
     with frozen_eval(network):
-        maps = [
-            _one_map(network, image, layer, int(unit), key, size, stride, fill, position, batch_size)
+        found = [
+            _one_map(read, image, layer, int(unit), key, size, stride, fill, position, batch_size)
             for image, unit, key in zip(x, units, torch.split(keys, 1), strict=True)
         ]
-    return torch.stack(maps)
+    return torch.stack(found)
 
 
 def _one_map(
-    network: Network,
+    read: Callable[[Tensor], Tensor],
     image: Tensor,
     layer: str,
     unit: int,
@@ -106,7 +114,7 @@ def _one_map(
     height, width = image.shape[1:]
     tops = occluder_positions(height, size, stride)
     lefts = occluder_positions(width, size, stride)
-    reference = forward_until(network, image[None], layer)
+    reference = read(image[None])
     if reference.dim() != 4 or not 0 <= unit < reference.shape[1]:
         raise ValueError(
             f"layer {layer!r} returns {tuple(reference.shape[1:])}: a discrepancy map needs maps and a unit in range, "
@@ -128,7 +136,7 @@ def _one_map(
             (columns[numbers, None] + offsets)[:, None, None, :],
         )
         copies[where] = _pixels(image, numbers, key, size, fill)
-        activation = forward_until(network, copies, layer)[:, unit].flatten(1)
+        activation = read(copies)[:, unit].flatten(1)
         now = activation[:, place] if position == "argmax" else activation.amax(dim=1)
         changes.append((flat[place] - now).abs().double())
     grid = torch.cat(changes).view(len(tops), len(lefts)).cpu()

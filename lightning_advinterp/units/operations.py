@@ -62,7 +62,7 @@ def classify(node: fx.Node, module: nn.Module | None) -> Kind:
     if node.op == "get_attr":
         return Kind.CONSTANT
     if module is not None:
-        return _classify_module(module)
+        return classify_module(module)
     if node.op == "call_method":
         return _classify_function(
             str(node.target), node, {"add": Kind.ADD, "add_": Kind.ADD, "mul": Kind.MUL, "mul_": Kind.MUL}
@@ -76,7 +76,8 @@ def classify(node: fx.Node, module: nn.Module | None) -> Kind:
     return Kind.OTHER
 
 
-def _classify_module(module: nn.Module) -> Kind:
+def classify_module(module: nn.Module) -> Kind:
+    """Return the kind of a module that computes one thing; ``OTHER`` for blocks, too."""
     name = type(module).__name__
     if isinstance(module, nn.Conv2d):
         return Kind.CONV

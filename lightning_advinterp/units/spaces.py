@@ -1,73 +1,258 @@
-"""Which units an analysis looks at, and one number per image and unit."""
+"""The units that an analysis looks at: which there are, where they are read, and how they become maps."""
 
-from collections.abc import Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from torch import Tensor
+import torch
+from torch import Tensor, nn
 
+from lightning_advinterp.networks.dry import dry_forward
+from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import ALIASES, Network
-from lightning_advinterp.networks.sites import check_layers
-from lightning_advinterp.units.conv_layers import conv_taps
+from lightning_advinterp.networks.sites import check_layers, parse_layer
+from lightning_advinterp.units.blocks import block_paths, mlp_activations
+from lightning_advinterp.units.conv_layers import ConvTap, conv_taps
+from lightning_advinterp.units.maps import Layout, Reduce, reduced
+from lightning_advinterp.units.operations import classify_module
 
-Reduce = Literal["max", "mean"]
+logger = logging.getLogger(__name__)
+
+WORDS = ("all_conv", "all_mlp", "all_blocks", "last")
+"""What stands for layers beside their paths."""
 
 
 @dataclass(frozen=True)
 class UnitLayer:
-    """A layer whose channels are units.
+    """A layer that has units.
 
     Attributes:
         layer: what tables call it, the path of the convolution or module.
-        tap: what is read.
+        tap: what is read, a layer name for ``forward_features``.
         signed: whether activations below zero are possible there; None where that is not known beforehand.
+        reads: kind of the module that is read: ``conv``, ``norm``, ``activation``, ``max_pool``, ``block``, …
+        side: whether its output or its input is read.
+        layout: how the output holds the units; None where the network does not take an image of its own size, so that
+            the first output will say.
     """
 
     layer: str
     tap: str
     signed: bool | None
+    reads: str = "other"
+    side: Literal["output", "input"] = "output"
+    layout: Layout | None = None
+
+    @property
+    def has_places(self) -> bool:
+        """Whether a unit has a map."""
+        return self.layout is None or self.layout.has_places
+
+    def maps(self, output: Tensor) -> Tensor:
+        """Return what the tap returned as maps of units, ``[B, U, H, W]``; of vectors H = W = 1.
+
+        Raises:
+            ValueError: if it is of another form than the layer's.
+        """
+        layout = self.layout
+        if layout is None:
+            layout = _known(Layout.of(tuple(output.shape[1:]), None, []), self.layer, (1, *output.shape[1:]))
+        try:
+            return layout.maps(output)
+        except ValueError as error:
+            raise ValueError(f"layers: {self.layer!r}: {error}") from None
+
+    def reduced(self, output: Tensor, reduce: Reduce) -> Tensor:
+        """Return one number per image and unit, ``[B, U]``: the maximum or mean over all places."""
+        return reduced(self.maps(output), reduce)
 
 
-def unit_layers(network: Network, layers: str | Sequence[str]) -> tuple[UnitLayer, ...]:
-    """Return the layers that ``all_conv``, ``last`` or names stand for.
+@dataclass(frozen=True)
+class UnitSpace:
+    """Layers with units, in order.
+
+    Attributes:
+        layers: the layers.
+    """
+
+    layers: tuple[UnitLayer, ...]
+
+    @property
+    def taps(self) -> tuple[str, ...]:
+        """What is read, each once."""
+        return tuple(dict.fromkeys(layer.tap for layer in self.layers))
+
+    def __iter__(self) -> Iterator[UnitLayer]:
+        return iter(self.layers)
+
+    def __len__(self) -> int:
+        return len(self.layers)
+
+    def require_places(self, what: str) -> None:
+        """Refuse layers whose units have no maps.
+
+        Raises:
+            ValueError: naming the layer and its shape.
+        """
+        for layer in self.layers:
+            if not layer.has_places:
+                raise ValueError(
+                    f"layers: {what} needs maps of units, {layer.layer!r} gives {layer.layout}; name a layer that has "
+                    "places."
+                )
+
+
+def layer_words(layers: str | Sequence[str]) -> tuple[str, ...]:
+    """Return what a user says of layers as a list: words and paths, given as such or separated by commas."""
+    names = layers.split(",") if isinstance(layers, str) else layers
+    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
+
+
+def check_words(network: Network, layers: str | Sequence[str]) -> None:
+    """Refuse paths that a network lacks, with the nearest that it has.
+
+    Raises:
+        ValueError: naming the first.
+    """
+    names = layer_words(layers)
+    if not names:
+        raise ValueError(f"layers must be {', '.join(WORDS)}, or names of layers, got none.")
+    check_layers(network.backbone, [name for name in names if name not in (*WORDS, *ALIASES)])
+
+
+def unit_space(network: Network, layers: str | Sequence[str]) -> UnitSpace:
+    """Return the units of the layers that words or paths stand for.
+
+    A black image passes the network once, so that what cannot be read is refused before any work.
 
     Args:
         network: with the layers.
-        layers: ``all_conv``: every convolution of the main path, read where its response is used; ``last``: the
-            family's φ; or module paths, in a list or separated by commas, read as they return.
+        layers: ``all_conv``: every convolution of the main path, read where its response is used; ``all_mlp``: the
+            neurons of all blocks' MLPs; ``all_blocks``: what all blocks return; ``last``: the family's φ; or module
+            paths, read as they return; in a list or separated by commas.
 
     Raises:
-        ValueError: if a layer is unknown, or the network has no known φ.
+        ValueError: if a layer is unknown, there are none of a kind, or a layer returns nothing that has units; names
+            the layer and its shape.
     """
-    names = [name.strip() for name in layers.split(",")] if isinstance(layers, str) else list(layers)
+    check_words(network, layers)
     convolutions = conv_taps(network)
-    if names == ["all_conv"]:
-        return tuple(UnitLayer(one.layer, one.tap, one.signed) for one in convolutions)
-    if names == ["last"]:
+    found: dict[tuple[str, str], bool | None] = {}
+    for name in layer_words(layers):
+        found |= _named(network, name, convolutions)
+    shapes = _shapes(network, list(dict.fromkeys(tap for _, tap in found)))
+    grids: list[tuple[int, int]] | None = None
+    units = []
+    for (layer, tap), signed in found.items():
+        module = _module(network, tap)
+        layout = None
+        if shapes is not None:
+            images, *shape = shapes[tap]
+            if len(shape) == 2 and grids is None:
+                grids = _patch_grids(network)
+            told = Layout.of(tuple(shape), module, grids or []) if images == 1 else None  # windows count as images
+            layout = _known(told, layer, shapes[tap])
+        side: Literal["output", "input"] = "input" if tap == "penultimate" else "output"
+        units.append(UnitLayer(layer, tap, signed, _kind(module), side, layout))
+    return UnitSpace(tuple(units))
+
+
+def unit_layers(network: Network, layers: str | Sequence[str]) -> tuple[UnitLayer, ...]:
+    """Return the layers of :func:`unit_space`."""
+    return unit_space(network, layers).layers
+
+
+def _named(network: Network, name: str, convolutions: list[ConvTap]) -> dict[tuple[str, str], bool | None]:
+    """Return layers and what is read of them, for one word or path, with the sign of what is read."""
+    if name == "all_conv":
+        _refuse_patch_embedding(network, convolutions)
+        return {(conv.layer, conv.tap): conv.signed for conv in convolutions}
+    signs = {conv.tap: conv.signed for conv in convolutions}
+    if name == "last":
         if network.phi is None:
-            raise ValueError(f"layers: {network.name} has no known last layer; name module paths instead.")
-        names = [network.phi]
-    check_layers(network.backbone, [name for name in names if name not in ALIASES])
-    known = {one.tap: one.signed for one in convolutions}
-    return tuple(UnitLayer(name, name, known.get(name)) for name in names)
+            raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
+        paths = [network.phi]
+    elif name == "all_mlp":
+        paths = mlp_activations(network.backbone)
+    elif name == "all_blocks":
+        paths = block_paths(network.backbone, convolutions)
+    else:
+        paths = [name]
+    if not paths:
+        what = "MLPs in blocks" if name == "all_mlp" else "blocks"
+        raise ValueError(f"layers: {network.name} has no {what} that {name} could stand for; name the layers.")
+    return {(path, path): signs.get(path) for path in paths}
 
 
-def reduce_maps(activation: Tensor, reduce: Reduce, layer: str) -> Tensor:
-    """Return one number per image and unit: the maximum or mean over all places.
+def _refuse_patch_embedding(network: Network, convolutions: list[ConvTap]) -> None:
+    """Refuse ``all_conv`` where there are no convolutions, or none but the one that cuts an image into patches."""
+    blocks = mlp_activations(network.backbone)
+    if convolutions and not (blocks and all(_cuts_patches(network.backbone, conv.layer) for conv in convolutions)):
+        return
+    if blocks:
+        embedding = f" but its patch embedding {convolutions[0].layer!r}" if convolutions else ""
+        raise ValueError(f"layers: {network.name} has no convolutions{embedding}; say all_mlp, all_blocks, or last.")
+    raise ValueError(f"layers: {network.name} has no convolutions; name the layers.")
 
-    Args:
-        activation: ``[B, C, H, W]``, or ``[B, C]`` as it is.
-        reduce: ``max`` or ``mean``.
-        layer: for the message.
 
-    Returns:
-        ``[B, C]``.
-    """
-    if activation.dim() == 2:
-        return activation
-    if activation.dim() != 4:
+def _cuts_patches(backbone: nn.Module, path: str) -> bool:
+    conv = backbone.get_submodule(path)
+    return isinstance(conv, nn.Conv2d) and conv.kernel_size == conv.stride and max(conv.stride) > 1
+
+
+def _shapes(network: Network, taps: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
+    """Return what every tap returns for an image of the network's own size; None where it does not take that."""
+    parameter = next(network.parameters(), torch.zeros(()))
+    side = network.input_size
+    image = torch.zeros(1, len(network.mean), side, side, device=parameter.device)
+    network.prepare(taps)
+    devices = [parameter.device] if parameter.device.type == "cuda" else []
+    with torch.no_grad(), frozen_eval(network), torch.random.fork_rng(devices=devices):
+        try:
+            features = network.eager_features(image, tuple(taps))[1]
+        except Exception:
+            try:
+                network.eager_logits(image)
+            except Exception as error:  # it takes images of another size alone
+                logger.debug("%s takes no image of its own size, %d pixels: %s", network.name, side, error)
+                return None
+            raise  # it does, so it is a layer that cannot be read
+    return {tap: tuple(values.shape) for tap, values in features.items()}
+
+
+def _patch_grids(network: Network) -> list[tuple[int, int]]:
+    """Return the grids of patches into which convolutions cut an image of the network's own size."""
+    grids: list[tuple[int, int]] = []
+
+    def note(path: str, output: object) -> None:
+        if _cuts_patches(network.backbone, path) and isinstance(output, Tensor):
+            grids.append((output.shape[-2], output.shape[-1]))
+
+    dry_forward(network.backbone, len(network.mean), network.input_size, note)
+    return grids
+
+
+def _module(network: Network, tap: str) -> nn.Module | None:
+    aliases: Mapping[str, str | None] = {"phi": network.phi, "penultimate": network.head, "logits": None}
+    path = aliases.get(tap, tap)
+    return None if path is None else network.backbone.get_submodule(parse_layer(path).path)
+
+
+def _kind(module: nn.Module | None) -> str:
+    if module is None:
+        return "other"
+    if any(True for _ in module.children()):
+        return "block"
+    return "linear" if isinstance(module, nn.Linear) else classify_module(module).name.lower()
+
+
+def _known(layout: Layout | None, layer: str, shape: Sequence[int]) -> Layout:
+    if layout is None:
+        first = "B" if shape[0] == 1 else f"{shape[0]} B"
         raise ValueError(
-            f"layers: {layer!r} returns shape {tuple(activation.shape)}; units are the channels of maps [B, C, H, W] "
-            "or of vectors [B, C]."
+            f"layers: {layer!r} returns shape [{first}, {', '.join(map(str, shape[1:]))}]; units are the channels of "
+            "maps [B, U, H, W] or [B, H, W, U], of tokens [B, T, U] on a grid of patches, or of vectors [B, U]: name "
+            "such a layer."
         )
-    return activation.amax(dim=(2, 3)) if reduce == "max" else activation.mean(dim=(2, 3))
+    return layout

@@ -15,7 +15,7 @@ from lightning_advinterp.analyses.base.classes import aim_within, semantic_class
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
-from lightning_advinterp.units.spaces import reduce_maps, unit_layers
+from lightning_advinterp.units.spaces import unit_layers
 
 ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")]
 DISTANCES = (torch.arange(5.0)[:, None] - torch.arange(5.0)).abs()
@@ -381,9 +381,6 @@ def test_layers():
     assert [(one.tap, one.signed) for one in unit_layers(network, "relu1, bn2")] == [("relu1", False), ("bn2", None)]
     with pytest.raises(ValueError, match="layer must be a module path"):
         unit_layers(network, ["relu9"])
-    with pytest.raises(ValueError, match=r"returns shape \(2, 3, 4\)"):
-        reduce_maps(torch.zeros(2, 3, 4), "max", "tokens")
-    assert torch.equal(reduce_maps(torch.eye(3), "max", "fc"), torch.eye(3))
 
 
 def test_signed_layers_count_every_activation(data):

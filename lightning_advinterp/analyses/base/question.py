@@ -16,6 +16,7 @@ from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.spaces import WORDS, layer_words
 
 Data = Literal["data", "concepts"]
 """What a question looks at: labelled images, or images with labels of concepts in every pixel."""
@@ -66,10 +67,8 @@ class Scene:
 
     def layers_or(self, default: str | Sequence[str]) -> str | tuple[str, ...]:
         """Return the layers that the user named, or a question's own."""
-        layers = default if self.layers is None else self.layers
-        names = layers.split(",") if isinstance(layers, str) else layers
-        stripped = tuple(name.strip() for name in names)
-        return stripped[0] if stripped in (("all_conv",), ("last",)) else stripped
+        names = layer_words(default if self.layers is None else self.layers)
+        return names[0] if len(names) == 1 and names[0] in WORDS else names
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import UnitLayer, reduce_maps, unit_layers
+from lightning_advinterp.units.spaces import UnitSpace, unit_space
 from lightning_advinterp.units.top_images import TopImages
 
 
@@ -18,7 +18,7 @@ class UnitImages(Summed):
 
     Args:
         attacks: name to attack.
-        layers: see :func:`~lightning_advinterp.units.spaces.unit_layers`.
+        layers: see :func:`~lightning_advinterp.units.spaces.unit_space`.
         count: images per unit and kind.
         name: what the analysis is called beside others.
     """
@@ -34,19 +34,19 @@ class UnitImages(Summed):
         name: str = "unit_images",
     ) -> None:
         self.kinds, self.layers, self.count, self.name = (REAL, *(attacks or {})), layers, count, name
-        self.units: tuple[UnitLayer, ...] = ()
+        self.units = UnitSpace(())
         self._widths: list[int] = []
         self._top = {kind: TopImages(count) for kind in self.kinds}
 
     def needs(self, network: Network) -> Needs:
         """One sweep over all kinds of images."""
-        self.units = unit_layers(network, self.layers)
-        return Needs((Sweep(tuple(dict.fromkeys(one.tap for one in self.units)), self.kinds, labels=False),))
+        self.units = unit_space(network, self.layers)
+        return Needs((Sweep(self.units.taps, self.kinds, labels=False),))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch among the images so far."""
         for kind in self.kinds:
-            parts = [reduce_maps(seen.activations[kind][one.tap], "max", one.layer) for one in self.units]
+            parts = [unit.reduced(seen.activations[kind][unit.tap], "max") for unit in self.units]
             self._widths = [part.shape[1] for part in parts]
             notes = torch.zeros(len(seen.index), 0, dtype=torch.int32, device=seen.index.device)
             self._top[kind].update(torch.cat(parts, dim=1), seen.index, notes)

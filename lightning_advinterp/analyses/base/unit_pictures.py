@@ -16,7 +16,7 @@ from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.explanations.discrepancy import discrepancy_map
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import unit_layers
+from lightning_advinterp.units.spaces import UnitLayer, unit_space
 
 Highlight = Literal["activation", "discrepancy"]
 _SHARE = 0.5
@@ -70,7 +70,7 @@ class UnitPictures(Summed):
 
     Args:
         name: of the analysis and its table.
-        layers: see :func:`~lightning_advinterp.units.spaces.unit_layers`.
+        layers: see :func:`~lightning_advinterp.units.spaces.unit_space`.
         kinds: ``real`` and names of attacks.
         choose: from the other analyses' results to the units that are wanted.
         most: images that these units have at most.
@@ -100,6 +100,7 @@ class UnitPictures(Summed):
         self._choose, self._most, self._highlight, self._seed = choose, most, highlight, seed
         self._describe = describe
         self._network: Network | None = None
+        self._units: dict[str, UnitLayer] = {}
         self._requests: list[UnitRequest] = []
         self._images: dict[str, dict[int, Tensor]] = {kind: {} for kind in self.kinds}
         self._predicted: dict[str, dict[int, int]] = {kind: {} for kind in self.kinds}
@@ -108,8 +109,9 @@ class UnitPictures(Summed):
     def needs(self, network: Network) -> Needs:
         """One sweep over chosen images."""
         self._network = network
-        taps = tuple(dict.fromkeys(unit.tap for unit in unit_layers(network, self.layers)))
-        return Needs((Sweep(taps, self.kinds, labels=False, chosen=self._most),))
+        space = unit_space(network, self.layers)
+        self._units = {unit.tap: unit for unit in space}
+        return Needs((Sweep(space.taps, self.kinds, labels=False, chosen=self._most),))
 
     def choose(self, results: Mapping[str, Result]) -> Collection[int]:
         """Ask for the pictures of units that the results name."""
@@ -126,20 +128,22 @@ class UnitPictures(Summed):
                 if number not in self._images[request.kind]:
                     self._images[request.kind][number] = (255 * image).round().clamp(0, 255).byte().cpu()
                     self._predicted[request.kind][number] = int(seen.logits[request.kind][place].argmax())
-                activation = seen.activations[request.kind][request.tap][place, request.unit]
-                mask = self._mask(request, image, activation, number)
+                output = seen.activations[request.kind][request.tap][place : place + 1]
+                mask = self._mask(request, image, output, number)
                 self._masks.setdefault(request_number, {})[number] = mask
 
-    def _mask(self, request: UnitRequest, image: Tensor, activation: Tensor, number: int) -> Tensor:
+    def _mask(self, request: UnitRequest, image: Tensor, output: Tensor, number: int) -> Tensor:
+        unit_layer = self._units[request.tap]
         if self._highlight == "discrepancy":
             assert self._network is not None
             keys = sample_keys(torch.tensor([number], device=image.device), seed=self._seed)
             unit = torch.tensor([request.unit])
-            values = discrepancy_map(self._network, image[None], request.tap, unit, keys)[0]
+            values = discrepancy_map(self._network, image[None], request.tap, unit, keys, maps=unit_layer.maps)[0]
             return (values > _SHARE * values.max()).cpu()
-        if activation.dim() != 2:  # a vector has no places
+        if not unit_layer.has_places:
             return torch.ones(image.shape[1:], dtype=torch.bool)
-        enlarged = F.interpolate(activation[None, None].float(), image.shape[1:], mode="bilinear", align_corners=False)
+        activation = unit_layer.maps(output)[:, request.unit : request.unit + 1]
+        enlarged = F.interpolate(activation.float(), image.shape[1:], mode="bilinear", align_corners=False)
         threshold = request.threshold if request.threshold is not None else _SHARE * float(enlarged.max())
         return (enlarged[0, 0] > threshold).cpu()
 

@@ -18,9 +18,8 @@ from lightning_advinterp.analyses.dissection.views import ViewReader, partners, 
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.metrics.label_maps import BatchLabels, ImageLabels, Vocabulary, batch_labels, image_labels
-from lightning_advinterp.networks.network import ALIASES, Network
-from lightning_advinterp.networks.sites import check_layers
-from lightning_advinterp.units.conv_layers import conv_taps
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.spaces import UnitSpace, unit_space
 
 if TYPE_CHECKING:
     from lightning_advinterp.data.broden import ConceptSet
@@ -65,7 +64,7 @@ class DissectionAnalysis(Summed):
             {number: concept.category for number, concept in dataset.concepts.items()}, dataset.categories
         )
         self.views = views_of(config, list(self.attacks))
-        self.taps: dict[str, str] = {}
+        self.space = UnitSpace(())
         self._partners = partners(dataset.indices, config.seed)
         self._reader: ViewReader | None = None
         self._state = DissectionState(config, self.vocabulary, len(dataset), tuple(self.attacks))
@@ -73,8 +72,9 @@ class DissectionAnalysis(Summed):
 
     def needs(self, network: Network) -> Needs:
         """Thresholds, their refinement if asked for, counts."""
-        self.taps = read_at(network, self.config.layers)
-        self._reader = ViewReader(network, self.taps, self.config.seed)
+        self.space = unit_space(network, self.config.layers)
+        self.space.require_places("dissection")
+        self._reader = ViewReader(network, self.space, self.config.seed)
         every = list(self.views)
         if self.config.keep:
             return Needs((self._sweep(every), Sweep(kinds=(), labels=False)))
@@ -87,7 +87,7 @@ class DissectionAnalysis(Summed):
 
     def _sweep(self, views: Sequence[str]) -> Sweep:
         return Sweep(
-            layers=tuple(dict.fromkeys(self.taps.values())),
+            layers=self.space.taps,
             kinds=tuple(dict.fromkeys(self.views[name].kind for name in views)),
             labels=False,
             resumable=not self.config.keep,
@@ -168,7 +168,7 @@ class DissectionAnalysis(Summed):
             self.config,
             names={number: concept.name for number, concept in self.dataset.concepts.items()},
             categories=self.dataset.categories,
-            taps=self.taps,
+            taps={unit.layer: unit.tap for unit in self.space},
             eps={name: attack.eps for name, attack in self.attacks.items()},
             reached=self._state.reached,
             thresholds={kind: self._thresholds(kind) for kind in (REAL, *self.attacks)},
@@ -181,29 +181,3 @@ class DissectionAnalysis(Summed):
             "upsampling": "bilinear at half-pixel centres, antialiased when shrinking",
         }
         return Result(self.name, scalars=tables.scalars(), tables=tables.tables(), provenance=origin)
-
-
-def read_at(network: Network, layers: str | Sequence[str]) -> dict[str, str]:
-    """Return for every layer asked for what is read of it.
-
-    Args:
-        network: whose layers are meant.
-        layers: ``last``, ``all_conv``, or names, in a list or separated by commas.
-
-    Raises:
-        ValueError: if the network has no φ, no convolutions, or no such layer.
-    """
-    names = [name.strip() for name in layers.split(",")] if isinstance(layers, str) else list(layers)
-    if names == ["all_conv"]:
-        taps = {one.layer: one.tap for one in conv_taps(network)}
-        if not taps:
-            raise ValueError(f"layers: {network.name} has no convolutions; name the layers to be dissected.")
-        return taps
-    if names == ["last"]:
-        if network.phi is None:
-            raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
-        return {network.phi: network.phi}
-    if not names:
-        raise ValueError("layers must be last, all_conv, or names of layers, got none.")
-    check_layers(network.backbone, [name for name in names if name not in ALIASES])
-    return {name: name for name in names}

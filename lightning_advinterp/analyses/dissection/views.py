@@ -12,6 +12,7 @@ from lightning_advinterp.analyses.dissection.config import NOISE, PAIRED, Dissec
 from lightning_advinterp.core.randomness import mix, mixed_seed, normal, sample_keys
 from lightning_advinterp.core.result import REAL
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.spaces import UnitSpace
 
 _NOISE_STREAM = 0x6E6F697365  # "noise"
 _BAG, _PARTNER, _ROTATION, _WEIGHTS = range(1, 5)
@@ -131,33 +132,22 @@ class ViewReader:
 
     Args:
         network: the network looked at.
-        taps: layer to what is read of it.
+        space: the layers.
         seed: draws rotations, random weights and noise.
     """
 
-    def __init__(self, network: Network, taps: Mapping[str, str], seed: int) -> None:
-        self.network, self.taps, self.seed = network, taps, seed
-        self._read = tuple(dict.fromkeys(taps.values()))
+    def __init__(self, network: Network, space: UnitSpace, seed: int) -> None:
+        self.network, self.space, self.seed = network, space, seed
         self._twin: Network | None = None
         self._turns: dict[str, Tensor] = {}
 
     def maps(self, view: View, seen: Observation) -> dict[str, Tensor]:
-        """Return activations by layer, ``[B, U, H, W]``.
-
-        Raises:
-            ValueError: if a layer has no places, as the tokens of a transformer.
-        """
+        """Return activations by layer, ``[B, U, H, W]``."""
         values = self._activations(view, seen)
-        found = {layer: values[tap] for layer, tap in self.taps.items()}
-        for layer, maps in found.items():
-            if maps.dim() != 4:
-                raise ValueError(
-                    f"layers: dissection needs maps [B, units, H, W], {layer!r} gives {tuple(maps.shape)}; "
-                    "name a layer whose output has its units on axis 1 and two axes of places after it."
-                )
+        maps = {unit.layer: unit.maps(values[unit.tap]) for unit in self.space}
         if view.name == "rotated":
-            return {layer: self._rotated(layer, maps) for layer, maps in found.items()}
-        return found
+            return {layer: self._rotated(layer, layer_maps) for layer, layer_maps in maps.items()}
+        return maps
 
     def _activations(self, view: View, seen: Observation) -> Mapping[str, Tensor]:
         real = seen.images[REAL]
@@ -172,9 +162,10 @@ class ViewReader:
 
     def _forward(self, network: Network, x: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():
-            return network.forward_features(x, self._read)[1]
+            return network.forward_features(x, self.space.taps)[1]
 
     def _rotated(self, layer: str, maps: Tensor) -> Tensor:
         if layer not in self._turns:
-            self._turns[layer] = rotation(maps.shape[1], self.seed, list(self.taps).index(layer), maps)
-        return (self._turns[layer] @ maps.flatten(2)).view_as(maps)
+            place = [unit.layer for unit in self.space].index(layer)
+            self._turns[layer] = rotation(maps.shape[1], self.seed, place, maps)
+        return (self._turns[layer] @ maps.flatten(2)).reshape(maps.shape)

@@ -13,6 +13,7 @@ from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.metrics.distance_ratio import RATIOS, ClassFeatures, distance_ratios, histogram, summarise
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.spaces import UnitLayer, unit_space
 
 Pool = Literal["none", "mean", "max"]
 
@@ -54,6 +55,7 @@ class DistancesAnalysis(Summed):
         if pool not in ("none", "mean", "max"):
             raise ValueError(f"pool must be none, mean or max, got {pool!r}.")
         self.attacks, self.classes, self.layer, self.pool = dict(attacks or {}), classes, layer, pool
+        self._unit: UnitLayer | None = None
         self._per_class, self._seed = max(2, references // classes.size), seed
         self._real, self._everyone = (ClassFeatures(self._per_class, seed) for _ in range(2))
         self._found: dict[str, dict[int, tuple[float, ...]]] = {kind: {} for kind in self.attacks}
@@ -69,6 +71,8 @@ class DistancesAnalysis(Summed):
                 f"distances: {network.name} has no known last feature layer, in which distances are taken; "
                 "give it one, create_network(..., phi=PATH)."
             )
+        if self.pool != "none":
+            (self._unit,) = unit_space(network, self.layer)
         return Needs((Sweep((self.layer,)), Sweep((self.layer,), (REAL, *self.attacks))))
 
     def update(self, sweep: int, seen: Observation) -> None:
@@ -99,8 +103,9 @@ class DistancesAnalysis(Summed):
 
     def _features(self, seen: Observation, kind: str) -> Tensor:
         maps = seen.activations[kind][self.layer]
-        if self.pool != "none" and maps.dim() == 4:
-            maps = maps.mean(dim=(2, 3)) if self.pool == "mean" else maps.amax(dim=(2, 3))
+        if self.pool != "none":
+            assert self._unit is not None
+            maps = self._unit.reduced(maps, self.pool)
         return maps.flatten(1).float()
 
     def settle(self, sweep: int) -> None:

@@ -15,7 +15,8 @@ from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.until import forward_until
-from lightning_advinterp.units.spaces import UnitLayer, reduce_maps, unit_layers
+from lightning_advinterp.units.maps import reduced
+from lightning_advinterp.units.spaces import UnitSpace, unit_space
 from lightning_advinterp.units.top_images import TopImages
 
 _MOVE, _SHUFFLE = 0x6D6F7665, 0x73687566  # "move", "shuf"
@@ -82,7 +83,7 @@ class PatchesAnalysis(Summed):
 
     Args:
         dataset: the images that the runner shows.
-        layers: see :func:`~lightning_advinterp.units.spaces.unit_layers`; those that return vectors have no patches.
+        layers: see :func:`~lightning_advinterp.units.spaces.unit_space`; those that return vectors have no patches.
         config: which units, which patch.
         seed: of places and shuffles.
     """
@@ -103,7 +104,7 @@ class PatchesAnalysis(Summed):
         self.images, self.layers, self.config = as_image_set(dataset), layers, config or PatchesConfig()
         self.seed = seed
         self._network: Network | None = None
-        self._units: tuple[UnitLayer, ...] = ()
+        self._units = UnitSpace(())
         self._top: list[TopImages] = []
         self._sizes: list[tuple[int, int]] = []
         self._patches: list[Patch] = []
@@ -112,9 +113,9 @@ class PatchesAnalysis(Summed):
 
     def needs(self, network: Network) -> Needs:
         """One sweep for the patches, one to paste them."""
-        self._network, self._units = network, unit_layers(network, self.layers)
+        self._network, self._units = network, unit_space(network, self.layers)
         self._top = [TopImages(1, 1) for _ in self._units]
-        taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
+        taps = self._units.taps
         count = len(self.config.units) or self.config.count
         pastes = (len(WAYS) - 1) * count * len(self._units) * min(1, (self.config.limit + 1) / len(self.images))
         return Needs((Sweep(taps, labels=False), Sweep(taps, labels=False)), passes=(pastes, 0))
@@ -131,24 +132,24 @@ class PatchesAnalysis(Summed):
         index, x = seen.index[at], seen.images[REAL][at]
         for place, patch in enumerate(self._patches):
             found = self._sums.setdefault(place, {})
-            plain = seen.activations[REAL][patch.tap][at]
+            plain = self._maps(patch, seen.activations[REAL][patch.tap][at])
             for number, values in zip(index.tolist(), self._responses(patch, index, x, plain).tolist(), strict=True):
                 if number != patch.image:
                     found[number] = values
 
     def _rank(self, seen: Observation) -> None:
-        self._sizes = [tuple(seen.activations[REAL][unit.tap].shape[2:]) for unit in self._units]  # type: ignore[misc]
+        every = [unit.maps(seen.activations[REAL][unit.tap]) for unit in self._units]
+        self._sizes = [(maps.shape[2], maps.shape[3]) for maps in every]
         notes = torch.zeros(len(seen.index), 0, dtype=torch.int32, device=seen.index.device)
-        for unit, top in zip(self._units, self._top, strict=True):
-            maps = seen.activations[REAL][unit.tap]
-            if maps.dim() == 2:  # a vector has no places to paste at; panels of it have no patches
+        for unit, top, maps in zip(self._units, self._top, every, strict=True):
+            if not unit.has_places:  # there is no place to paste at; panels of it have no patches
                 continue
 
             def locate(image: Tensor, channel: Tensor, maps: Tensor = maps) -> Tensor:
                 flat = maps[image, channel].flatten(1).argmax(1)
                 return torch.stack([flat // maps.shape[3], flat % maps.shape[3]], 1)
 
-            top.update(reduce_maps(maps, "max", unit.layer), seen.index, notes, locate)
+            top.update(reduced(maps, "max"), seen.index, notes, locate)
 
     def settle(self, sweep: int) -> None:
         """Cut the patches out, once all processes agree on the strongest images."""
@@ -195,8 +196,11 @@ class PatchesAnalysis(Summed):
         maps = [plain]
         with torch.no_grad():
             for corner, content in ((own, pixels), (moved, pixels), (own, shuffled)):
-                maps.append(forward_until(network, _paste(x, content, corner), patch.tap))
+                maps.append(self._maps(patch, forward_until(network, _paste(x, content, corner), patch.tap)))
         return torch.stack([one[:, patch.unit].flatten(1).amax(1) for one in maps], 1).float().cpu()
+
+    def _maps(self, patch: Patch, output: Tensor) -> Tensor:
+        return next(unit for unit in self._units if unit.layer == patch.layer).maps(output)
 
     def result(self) -> Result:
         """Return a row per unit, and the mean recurrence of every layer."""

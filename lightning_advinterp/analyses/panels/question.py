@@ -17,7 +17,7 @@ from lightning_advinterp.analyses.panels.units import check_units, chosen_units,
 from lightning_advinterp.analyses.semantics.question import class_space
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.metrics.semantics import ClassSpace
-from lightning_advinterp.units.spaces import unit_layers
+from lightning_advinterp.units.spaces import unit_space
 
 _SHOWN = (
     *("layer", "eps", "lc", "cs1", "cs2", "mode_class", "mode_index", "dead", "signed"),
@@ -55,7 +55,7 @@ class Panels(PanelsConfig, Question):
 
     def pictures(self, scene: Scene, layers: str | tuple[str, ...]) -> UnitPictures:
         """Return what keeps the pictures of the units that are shown."""
-        shown = unit_layers(scene.network, layers)[-self.layers :]
+        shown = unit_space(scene.network, layers).layers[-self.layers :]
         kinds = (REAL, *scene.attacks)
         names, space = scene.class_names, class_space(scene.questions["semantics"], scene)
         units = len(self.units) or 2 * self.count

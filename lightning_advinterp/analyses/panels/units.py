@@ -2,14 +2,11 @@
 
 from collections.abc import Sequence
 
-import torch
-
 from lightning_advinterp.analyses.panels.config import PanelsConfig
 from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.metrics.semantics import ClassSpace
-from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import unit_layers
+from lightning_advinterp.units.spaces import unit_space
 
 _NEAR = 2
 """A predicted class within so many WordNet edges of a unit's own counts as its concept."""
@@ -20,21 +17,15 @@ def check_units(network: Network, layers: str | Sequence[str], config: PanelsCon
 
     Args:
         network: with the layers.
-        layers: see :func:`~lightning_advinterp.units.spaces.unit_layers`.
+        layers: see :func:`~lightning_advinterp.units.spaces.unit_space`.
         config: which units are asked for.
 
     Raises:
         ValueError: naming the layer and its units.
     """
-    shown = unit_layers(network, layers)[-config.layers :]
-    if not config.units:
-        return
-    parameter = next(network.parameters())
-    image = parameter.new_zeros(1, 3, network.input_size, network.input_size)
-    with torch.no_grad(), frozen_eval(network):
-        _, maps = network.forward_features(image, [one.tap for one in shown])
-    for one in shown:
-        _check_units(one.layer, maps[one.tap].shape[1], config.units)
+    for layer in unit_space(network, layers).layers[-config.layers :]:
+        if config.units and layer.layout is not None:
+            _check_units(layer.layer, layer.layout.units, config.units)
 
 
 def _check_units(layer: str, width: int, units: Sequence[int]) -> None:

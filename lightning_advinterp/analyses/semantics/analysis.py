@@ -20,7 +20,8 @@ from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.metrics.sample import ImageSample
 from lightning_advinterp.metrics.semantics import ClassSpace, class_shares
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import Reduce, UnitLayer, reduce_maps, unit_layers
+from lightning_advinterp.units.maps import Reduce, reduced
+from lightning_advinterp.units.spaces import UnitSpace, unit_space
 from lightning_advinterp.units.top_images import Ranking, TopImages, kept_count
 
 logger = logging.getLogger(__name__)
@@ -42,7 +43,7 @@ class SemanticsAnalysis(Summed):
         classes: the classes over which distributions are taken, with their similarity C. Labels, targets and
             predictions outside it do not count; the share of targets inside is reported. An attack that chooses its
             own targets should choose them inside it (:attr:`~lightning_advinterp.attacks.loop.attack.Attack.classes`).
-        layers: see :func:`~lightning_advinterp.units.spaces.unit_layers`.
+        layers: see :func:`~lightning_advinterp.units.spaces.unit_space`.
         share: of the images that count as a unit's top images.
         reduce: an image's activation of a unit is the ``max`` or ``mean`` over all places.
         show: of so many top images per unit and kind the positions are kept, for panels.
@@ -80,7 +81,7 @@ class SemanticsAnalysis(Summed):
         self.share, self.reduce, self.seed = share, reduce, seed
         self.kinds = (REAL, *self.attacks)
         self._show, self._by_success = show, by_success
-        self._units: tuple[UnitLayer, ...] = ()
+        self._units = UnitSpace(())
         self._widths: list[int] = []
         self._lowest: list[float] = []
         self._reserve(None)
@@ -102,8 +103,8 @@ class SemanticsAnalysis(Summed):
 
     def needs(self, network: Network) -> Needs:
         """One sweep over all kinds of images, with all layers."""
-        self._units = unit_layers(network, self.layers)
-        return Needs((Sweep(tuple(dict.fromkeys(unit.tap for unit in self._units)), self.kinds),))
+        self._units = unit_space(network, self.layers)
+        return Needs((Sweep(self._units.taps, self.kinds),))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch among the images so far."""
@@ -113,8 +114,8 @@ class SemanticsAnalysis(Summed):
         fields = {"true": true}
         noted: dict[str, tuple[Tensor, Tensor]] = {}
         for kind in self.kinds:
-            maps = [seen.activations[kind][unit.tap] for unit in self._units]
-            parts = [reduce_maps(a, self.reduce, unit.layer) for a, unit in zip(maps, self._units, strict=True)]
+            maps = [unit.maps(seen.activations[kind][unit.tap]) for unit in self._units]
+            parts = [reduced(layer_maps, self.reduce) for layer_maps in maps]
             self._look_at(parts, maps)
             values = torch.cat(parts, dim=1)
             predicted = self.classes.predicted(seen.logits[kind])
@@ -243,12 +244,12 @@ class _Finder:
         self.maps, self.widths, self.own = maps, widths, own
 
     def __call__(self, image: Tensor, unit: Tensor) -> Tensor:
-        """Return rows and columns ``[n, 2]`` (of equals the first); zeros for vectors."""
+        """Return rows and columns ``[n, 2]`` (of equals the first)."""
         places = torch.zeros(len(image), 2, dtype=torch.int32, device=image.device)
         first = 0
         for maps, width in zip(self.maps, self.widths, strict=True):
             mine = ((unit >= first) & (unit < first + width)).nonzero().squeeze(1)
-            if len(mine) and maps.dim() == 4:
+            if len(mine):
                 flat = maps[self.own[image[mine]], unit[mine] - first].flatten(1)
                 # argmax may return any of equals; the first is the same on every device
                 found = (flat == flat.amax(dim=1, keepdim=True)).int().argmax(dim=1)

@@ -9,7 +9,7 @@ from lightning_advinterp.analyses.distances.analysis import Pool
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.taxonomy.wordnet import Tree, UnconfirmedGuess
-from lightning_advinterp.units.spaces import Reduce
+from lightning_advinterp.units.maps import Reduce
 
 
 @dataclass(frozen=True)
@@ -17,7 +17,7 @@ class SemanticsConfig:
     """How units get a meaning.
 
     Attributes:
-        layers: ``all_conv``, ``last``, or names.
+        layers: ``all_conv``, ``all_mlp``, ``all_blocks``, ``last``, or names.
         share: of the images that count as a unit's top images; 1 % in the paper.
         reduce: an image's activation of a unit is the ``max`` or the ``mean`` over all places.
         target_classes: ``dataset``: distributions, targets and predictions are taken over the classes of the images,

@@ -11,7 +11,7 @@ from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.semantics.analysis import SemanticsAnalysis
 from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.metrics.semantics import nearness
-from lightning_advinterp.units.spaces import UnitLayer, reduce_maps
+from lightning_advinterp.units.spaces import UnitLayer
 
 SHOWN = ("lc", "cs1", "mode_class", "mode_index", "floor")
 """What is known of a unit; ``floor`` is the LC of a unit whose top images are all of different classes."""
@@ -101,9 +101,9 @@ class Learning(Summed):
         self.notes |= dict(zip(seen.index.tolist(), torch.stack(columns, 1).tolist(), strict=True))
         for layer in self.layers:
             maps = seen.activations[REAL][layer.tap]
-            total = reduce_maps(maps, "mean", layer.layer).double().sum(0).cpu()
+            total = layer.reduced(maps, "mean").double().sum(0).cpu()
             self.sums[layer.layer] = self.sums.get(layer.layer, 0) + total
-        self._add_features(reduce_maps(maps, "mean", layer.layer).double().cpu(), seen.label.tolist())
+        self._add_features(layer.reduced(maps, "mean").double().cpu(), seen.label.tolist())
         for place, number in enumerate(seen.index.tolist()):
             if number in self.sampled:
                 outputs = {layer.layer: seen.activations[REAL][layer.tap][place].cpu() for layer in self.layers}

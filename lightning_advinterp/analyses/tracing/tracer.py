@@ -14,7 +14,7 @@ from lightning_advinterp.metrics.prediction_difference import evidence, predicti
 from lightning_advinterp.networks.behind import Begun, Behind
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.ablation import Ablation
-from lightning_advinterp.units.spaces import UnitLayer, reduce_maps
+from lightning_advinterp.units.spaces import UnitLayer
 
 TOP = 5
 """So many of the most likely classes are noted."""
@@ -199,4 +199,4 @@ def _prediction(logits: Tensor) -> dict[str, Any]:
 
 
 def _activation(begun: Begun, place: int, layer: UnitLayer) -> Tensor:
-    return reduce_maps(begun.activation[place : place + 1], "mean", layer.layer)[0].double().cpu()
+    return layer.reduced(begun.activation[place : place + 1], "mean")[0].double().cpu()

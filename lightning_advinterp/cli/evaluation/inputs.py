@@ -19,11 +19,10 @@ from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.transforms import EvalTransform, Interpolation
 from lightning_advinterp.networks import Network, preprocessing
 from lightning_advinterp.networks.choice import with_outputs
-from lightning_advinterp.networks.network import ALIASES
 from lightning_advinterp.networks.recipes import Recipe
-from lightning_advinterp.networks.sites import check_layers
 from lightning_advinterp.networks.sources import is_class_path
 from lightning_advinterp.networks.trial import RGB, try_network
+from lightning_advinterp.units.spaces import check_words
 
 CONCEPT_WORLD = "concept_world"
 
@@ -74,7 +73,8 @@ def load_subject(evaluation: Evaluation) -> Subject:
             recorded = Outputs((), ())
     outputs = name_outputs(evaluation, recorded, network.num_classes)
     network.origin = with_outputs(network.origin, outputs.classes, outputs.names)
-    _check_layers(evaluation, network)
+    if evaluation.layers is not None:
+        check_words(network, evaluation.layers)
     recipe = preprocessing(network.name, evaluation.weights).at(evaluation.crop or network.input_size)
     resize = evaluation.resize or (loaded.resize if evaluation.crop is None else None) or recipe.resize
     return Subject(network, title, outputs, replace(recipe, resize=resize, mean=network.mean, std=network.std))
@@ -109,13 +109,6 @@ def check_subject(
     )
     for attack in attacks_made:
         attack.check_network(network)
-
-
-def _check_layers(evaluation: Evaluation, network: Network) -> None:
-    """Refuse layers that the network lacks, with the nearest that it has."""
-    layers = evaluation.layers.split(",") if isinstance(evaluation.layers, str) else evaluation.layers or []
-    names = [name.strip() for name in layers]
-    check_layers(network.backbone, [name for name in names if name not in ("all_conv", "last", *ALIASES)])
 
 
 @dataclass(frozen=True)

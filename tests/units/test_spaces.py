@@ -1,0 +1,290 @@
+"""Units of every family: which there are, where they are read, and how they become maps; against hooks read by hand."""
+
+import pytest
+import timm
+import torch
+import torchvision
+from helpers import small_network
+from torch import nn
+
+from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
+from lightning_advinterp.analyses.dissection.config import DissectionConfig
+from lightning_advinterp.core.result import REAL
+from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.broden import Concept, Segmentation
+from lightning_advinterp.data.images import ImageSetDefaults
+from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.families import default_phi
+from lightning_advinterp.units.spaces import layer_words, unit_space
+
+SMALL = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "num_heads": 2}
+SWIN = {"img_size": 64, "window_size": 4, "depths": (1, 1, 2), "embed_dim": 12, "num_heads": (1, 2, 2)}
+BUILD = {
+    "vit": (lambda: timm.create_model("vit_tiny_patch16_224", num_classes=5, **SMALL), 32),
+    "registers": (lambda: timm.create_model("vit_small_patch14_reg4_dinov2", num_classes=5, **SMALL), 32),
+    "distilled": (lambda: timm.create_model("deit_tiny_distilled_patch16_224", num_classes=5, **SMALL), 32),
+    "swin": (lambda: timm.create_model("swin_tiny_patch4_window7_224", num_classes=5, **SWIN), 64),
+    "convnext": (
+        lambda: timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 12, 16, 20), num_classes=5),
+        64,
+    ),
+    "torchvision's vit": (lambda: torchvision.models.VisionTransformer(32, 8, 2, 2, 24, 48, num_classes=5), 32),
+    "torchvision's swin": (
+        lambda: torchvision.models.SwinTransformer([4, 4], 12, [1, 1], [1, 2], [4, 4], num_classes=5),
+        64,
+    ),
+    "torchvision's convnext": (
+        lambda: torchvision.models.ConvNeXt(
+            [
+                torchvision.models.convnext.CNBlockConfig(8, 12, 1),
+                torchvision.models.convnext.CNBlockConfig(12, None, 2),
+            ],
+            num_classes=5,
+        ),
+        64,
+    ),
+    "resnet": (
+        lambda: torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=5),
+        64,
+    ),
+}
+APART = {"vit": 1, "registers": 5, "distilled": 2, "torchvision's vit": 1}
+LAST = {
+    "vit": ("blocks", (24, 4, 4)),
+    "registers": ("blocks", (24, 4, 4)),
+    "distilled": ("blocks", (24, 4, 4)),
+    "swin": ("layers.2", (48, 4, 4)),
+    "convnext": ("stages.3", (20, 2, 2)),
+    "torchvision's vit": ("encoder.layers", (24, 4, 4)),
+    "torchvision's swin": ("permute", (24, 8, 8)),
+    "torchvision's convnext": ("features.3", (12, 8, 8)),
+    "resnet": ("layer4", (2048, 2, 2)),
+}
+
+
+def network_of(name):
+    torch.manual_seed(0)
+    build, size = BUILD[name]
+    backbone = build().eval()
+    phi = default_phi(backbone, input_size=size)
+    return Network(backbone, name=name, num_classes=5, input_size=size, phi=phi)
+
+
+def literal(output, tokens_first, images):
+    """Maps value by value: what a hook caught, as ``[B, U, H, W]``."""
+    if output.dim() == 3:  # tokens, row by row
+        side = round((output.shape[1] - tokens_first) ** 0.5)
+        maps = torch.empty(images, output.shape[2], side, side)
+        for row in range(side):
+            for column in range(side):
+                maps[:, :, row, column] = output[:, tokens_first + row * side + column]
+        return maps
+    if output.shape[1] == output.shape[2] != output.shape[3]:
+        return torch.stack([output[..., unit] for unit in range(output.shape[3])], 1)
+    return output
+
+
+WORDS = [
+    (name, word)
+    for name in BUILD
+    for word in ("all_mlp", "all_blocks", "last")
+    if (name, word) != ("resnet", "all_mlp")
+]
+
+
+@pytest.mark.parametrize(("name", "word"), WORDS)
+def test_maps_equal_what_hooks_catch(name, word):
+    network = network_of(name)
+    space = unit_space(network, word)
+    x = torch.rand(2, 3, network.input_size, network.input_size, generator=torch.Generator().manual_seed(1))
+    caught = {}
+    handles = [
+        network.backbone.get_submodule(unit.tap).register_forward_hook(
+            lambda module, inputs, output, tap=unit.tap: caught.update({tap: output.clone()})
+        )
+        for unit in space
+    ]
+    with torch.no_grad():
+        _, features = network.forward_features(x, space.taps)
+    for handle in handles:
+        handle.remove()
+    for unit in space:
+        maps = unit.maps(features[unit.tap])
+        expected = literal(caught[unit.tap], APART.get(name, 0), len(x))
+        assert torch.equal(maps, expected), unit
+        assert maps.shape[1] == unit.layout.units
+        assert torch.equal(unit.reduced(features[unit.tap], "max"), expected.flatten(2).max(2).values)
+        assert torch.allclose(unit.reduced(features[unit.tap], "mean"), expected.flatten(2).mean(2), atol=1e-6)
+
+
+@pytest.mark.parametrize("name", BUILD)
+def test_last_is_right(name):
+    network = network_of(name)
+    (unit,) = unit_space(network, "last")
+    _, features = network.forward_features(torch.rand(1, 3, network.input_size, network.input_size), (unit.tap,))
+    assert (unit.tap, tuple(unit.maps(features[unit.tap]).shape[1:])) == LAST[name]
+
+
+def test_names_of_mlps_and_blocks():
+    def taps(name, word):
+        return [unit.tap for unit in unit_space(network_of(name), word)]
+
+    assert taps("vit", "all_mlp") == ["blocks.0.mlp.act", "blocks.1.mlp.act"]
+    assert taps("vit", "all_blocks") == ["blocks.0", "blocks.1"]
+    assert taps("swin", "all_blocks") == [
+        f"layers.{path}" for path in ("0.blocks.0", "1.blocks.0", "2.blocks.0", "2.blocks.1")
+    ]
+    assert taps("convnext", "all_mlp")[0] == "stages.0.blocks.0.mlp.act"
+    assert taps("torchvision's vit", "all_mlp")[1] == "encoder.layers.encoder_layer_1.mlp.1"
+    assert taps("torchvision's convnext", "all_blocks") == ["features.1.0", "features.3.0", "features.3.1"]
+    assert taps("resnet", "all_blocks") == ["layer1.0", "layer2.0", "layer3.0", "layer4.0"]
+
+
+def test_words_and_names_may_stand_together():
+    network = small_network()
+    space = unit_space(network, "bn1, all_conv, last, fc, penultimate")
+    assert [(unit.layer, unit.tap) for unit in space] == [
+        ("bn1", "bn1"), ("conv1", "relu1"), ("conv2", "relu2"), ("relu2", "relu2"), ("fc", "fc"),
+        ("penultimate", "penultimate"),
+    ]  # fmt: skip
+    assert space.taps == ("bn1", "relu1", "relu2", "fc", "penultimate")
+    told = [(unit.reads, unit.side, str(unit.layout), unit.signed) for unit in space]
+    assert told[0] == ("norm", "output", "maps [B, 6, 16, 16]", None)
+    assert told[1] == ("activation", "output", "maps [B, 6, 16, 16]", False)
+    assert told[4:] == [
+        ("linear", "output", "vectors [B, 5]", None),
+        ("linear", "input", "vectors [B, 8]", None),
+    ]
+    assert layer_words(["last"]) == layer_words(" last,") == ("last",)
+
+
+class Odd(nn.Module):
+    """Outputs of all kinds that units cannot be told in."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.pairs, self.sequence, self.windows = nn.Conv2d(3, 4, 3), Pair(), Rows(), Windows()
+        self.fc = nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.conv(x)
+        self.pairs(x), self.sequence(x), self.windows(x)
+        return self.fc(x.mean((2, 3)))
+
+
+class Pair(nn.Module):
+    def forward(self, x):
+        return x, x
+
+
+class Rows(nn.Module):
+    def forward(self, x):
+        return x.flatten(2)
+
+
+class Windows(nn.Module):
+    def forward(self, x):
+        return x.unfold(2, 7, 7).unfold(3, 7, 7).flatten(2, 3).transpose(1, 2).flatten(0, 1)
+
+
+def test_what_cannot_be_read_is_refused_with_its_shape():
+    network = Network(Odd(), name="odd", num_classes=2, input_size=16)
+    with pytest.raises(ValueError, match=r"layers: 'sequence' returns shape \[B, 4, 196\]; units are"):
+        unit_space(network, "sequence")
+    with pytest.raises(ValueError, match=r"layers: 'windows' returns shape \[4 B, 4, 7, 7\]"):
+        unit_space(network, ["windows"])
+    with pytest.raises(ValueError, match="layer 'pairs' must return one tensor"):
+        unit_space(network, "pairs")
+    with pytest.raises(ValueError, match="odd has no known last feature layer"):
+        unit_space(network, "last")
+    with pytest.raises(ValueError, match="odd has no MLPs in blocks that all_mlp could stand for"):
+        unit_space(network, "all_mlp")
+    with pytest.raises(ValueError, match="odd has no blocks that all_blocks"):
+        unit_space(network, "all_blocks")
+    with pytest.raises(ValueError, match="got none"):
+        unit_space(network, " , ")
+    with pytest.raises(ValueError, match="layer must be a module path of Odd, got 'conf'"):
+        unit_space(network, "conf")
+    with pytest.raises(ValueError, match=r"dissection needs maps of units, 'fc' gives vectors \[B, 2\]"):
+        unit_space(network, "conv,fc").require_places("dissection")
+
+
+@pytest.mark.parametrize("name", ["vit", "swin", "torchvision's vit", "torchvision's swin"])
+def test_all_conv_of_a_transformer_names_what_to_say(name):
+    with pytest.raises(
+        ValueError, match=r"no convolutions but its patch embedding '.*'; say all_mlp, all_blocks, or last"
+    ):
+        unit_space(network_of(name), "all_conv")
+
+
+def test_a_network_for_images_of_another_size_is_read_as_it_returns():
+    network = Network(
+        nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 2)), name="n", num_classes=2
+    )
+    conv, fc = unit_space(network, "1,3")  # it is built for 8 pixels, and says 224
+    _, features = network.forward_features(torch.rand(2, 3, 8, 8), ("1", "3"))
+    assert conv.layout is None
+    assert torch.equal(conv.maps(features["1"]), features["1"])
+    assert torch.equal(fc.maps(features["3"])[..., 0, 0], features["3"])
+
+
+def test_nothing_of_the_look_stays():
+    network = small_network(dropout=0.5).train()
+    before, state = {key: value.clone() for key, value in network.state_dict().items()}, torch.get_rng_state()
+    unit_space(network, "all_conv")
+    assert network.training
+    assert all(torch.equal(before[key], value) for key, value in network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+class Patches(nn.Module):
+    """A transformer of one layer: unit 0 is the red of a patch; a class token and a register come first."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.read, self.head = nn.Conv2d(3, 2, 4, stride=4, bias=False), nn.Identity(), nn.Linear(2, 2)
+        with torch.no_grad():
+            self.embed.weight.zero_()
+            self.embed.weight[0, 0] = 1 / 16
+            self.embed.weight[1, 1] = 1 / 16
+
+    def forward(self, x):
+        tokens = self.embed(x).flatten(2).transpose(1, 2)
+        return self.head(self.read(torch.cat([tokens.new_full((len(x), 2, 2), 7.0), tokens], 1)).mean(1))
+
+
+class Planted(ImageSetDefaults):
+    """Black images of 4 x 4 patches, two of which are red: the concept."""
+
+    categories, concepts, label_size = ("object",), {1: Concept(1, "red patch", 0)}, (4, 4)
+    labels, classes, class_names, fingerprint = None, (), (), "planted"
+    indices = range(9)
+
+    def __len__(self):
+        return 9
+
+    def mask(self, number):
+        mask = torch.zeros(16, dtype=torch.int32)
+        mask[torch.randperm(16, generator=torch.Generator().manual_seed(number))[:2]] = 1
+        return mask.view(4, 4)
+
+    def __getitem__(self, place):
+        red = self.mask(place).float().repeat_interleave(4, 0).repeat_interleave(4, 1)
+        return Batch(
+            torch.stack([red, torch.zeros(16, 16), torch.zeros(16, 16)]), torch.tensor(-1), torch.tensor(place)
+        )
+
+    def segmentation(self, number):
+        return Segmentation({0: self.mask(number)[None].numpy()}, {})
+
+
+def test_a_planted_patch_detector_has_iou_one_on_the_patch_grid():
+    network = Network(Patches(), name="p", num_classes=2, mean=(0.0,) * 3, std=(1.0,) * 3, input_size=16).eval()
+    (unit,) = unit_space(network, "read")
+    assert (unit.layout.apart, unit.layout.grid) == (2, (4, 4))
+    config = DissectionConfig(layers=("read",), quantile=0.8, controls=("rotated",), groups=2, replicates=5)
+    result = Runner(network, Planted(), batch_size=4).run([DissectionAnalysis(Planted(), config=config)])["dissection"]
+    rows = {row["unit"]: row for row in result.tables["dissection"] if row["images"] == REAL}
+    assert (rows[0]["label"], rows[0]["iou"]) == ("red patch", 1.0)
+    assert rows[1]["iou"] == 0
