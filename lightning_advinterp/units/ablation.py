@@ -9,6 +9,7 @@ from lightning_advinterp.metrics.prediction_difference import Form, evidence
 from lightning_advinterp.networks.behind import Begun, Behind
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.spaces import unit_space
 
 _BYTES = 1 << 25
 """Of all copies of a layer's output that pass the rest of a network together."""
@@ -131,12 +132,12 @@ def check_unit_layers(network: Network, taps: Sequence[str]) -> None:
     Raises:
         ValueError: naming the layer and its shape.
     """
-    parameter = next(network.parameters())
-    image = parameter.new_zeros(1, len(network.mean), network.input_size, network.input_size).float()
-    with torch.no_grad(), frozen_eval(network):
-        _, maps = network.forward_features(image, list(taps))
-    for tap in taps:
-        check_units(tap, maps[tap][0])
+    for unit in unit_space(network, taps):
+        if unit.layout is not None and unit.layout.form not in ("maps", "vectors"):
+            raise ValueError(
+                f"layers: {unit.layer!r} gives {unit.layout}; units are exchanged in maps [B, C, H, W] or in vectors "
+                "[B, C]: name such a layer."
+            )
 
 
 def _mean(values: Tensor) -> Tensor:
