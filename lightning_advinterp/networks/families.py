@@ -68,7 +68,7 @@ def default_phi(network: nn.Module, *, channels: int = 3, input_size: int | None
     if phi is not None:
         return phi
     maps = _last_maps(backbone, channels, int(size) if isinstance(size, int) else 224)
-    declared = _declared(backbone)
+    declared = declared_features(backbone)
     if declared is not None:
         return declared if declared in maps else None
     return next(reversed(maps), None)
@@ -99,8 +99,8 @@ def _last_feature(features: nn.Sequential) -> str | None:
     return f"features.{blocks[-1]}" if blocks else None
 
 
-def _declared(backbone: nn.Module) -> str | None:
-    """Return the last feature layer that a timm network declares."""
+def declared_features(backbone: nn.Module) -> str | None:
+    """Return the last feature layer that a timm network declares, whatever the order of its axes."""
     info: Any = getattr(backbone, "feature_info", None)
     entries = list(info) if isinstance(info, list | tuple) else []
     last = entries[-1] if entries else None

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.networks.dry import dry_forward
+from lightning_advinterp.networks.families import declared_features
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import ALIASES, Network
 from lightning_advinterp.networks.sites import check_layers, parse_layer
@@ -129,8 +130,9 @@ def unit_space(network: Network, layers: str | Sequence[str]) -> UnitSpace:
     Args:
         network: with the layers.
         layers: ``all_conv``: every convolution of the main path, read where its response is used; ``all_mlp``: the
-            neurons of all blocks' MLPs; ``all_blocks``: what all blocks return; ``last``: the family's φ; or module
-            paths, read as they return; in a list or separated by commas.
+            neurons of all blocks' MLPs; ``all_blocks``: what all blocks return; ``last``: the family's φ, or
+            the last features that a timm network declares; or module paths, read as they return; in a list or separated
+            by commas.
 
     Raises:
         ValueError: if a layer is unknown, there are none of a kind, or a layer returns nothing that has units; names
@@ -170,9 +172,10 @@ def _named(network: Network, name: str, convolutions: list[ConvTap]) -> dict[tup
         return {(conv.layer, conv.tap): conv.signed for conv in convolutions}
     signs = {conv.tap: conv.signed for conv in convolutions}
     if name == "last":
-        if network.phi is None:
+        last = network.phi or declared_features(network.backbone)  # timm's Swin has no φ: its channels come last
+        if last is None:
             raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
-        paths = [network.phi]
+        paths = [last]
     elif name == "all_mlp":
         paths = mlp_activations(network.backbone)
     elif name == "all_blocks":

@@ -500,7 +500,7 @@ def test_layers_may_be_separated_by_commas():
 
 def test_layers_that_cannot_be_dissected():
     data = FakeConcepts(3)
-    with pytest.raises(ValueError, match=r"'fc' gives \(3, 5\)"):
+    with pytest.raises(ValueError, match=r"'fc' gives vectors \[B, 5\]"):
         run(data, layers=("fc",))
     with pytest.raises(ValueError, match=r"got 'relu3'.*relu2"):
         run(data, layers=("relu3",))
