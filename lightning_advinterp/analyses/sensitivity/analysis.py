@@ -20,7 +20,7 @@ from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.metrics.semantics import class_shares
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import UnitLayer, reduce_maps, unit_layers
+from lightning_advinterp.units.spaces import UnitLayer, unit_layers
 from lightning_advinterp.units.top_images import TopImages, kept_count
 
 _HALF_SEED = 0x73656E73  # "sens"
@@ -133,7 +133,7 @@ class SensitivityAnalysis:
         """Return ``[B, readings · U]`` in float64, in main memory."""
         readings: list[Tensor] = []
         for reading in READINGS:
-            readings += [reduce_maps(activations[unit.tap], reading, unit.layer) for unit in self._units]
+            readings += [unit.reduced(activations[unit.tap], reading) for unit in self._units]
         return torch.cat(readings, dim=1).double().cpu()
 
     def _look_at(self, seen: Observation) -> None:

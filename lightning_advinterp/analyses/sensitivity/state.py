@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.metrics.moments import Moments, merged
-from lightning_advinterp.units.spaces import Reduce
+from lightning_advinterp.units.maps import Reduce
 from lightning_advinterp.units.top_images import TopImages
 
 HALVES = (0, 1)
