@@ -149,8 +149,7 @@ class AnalysisCallback(pl.Callback):
     def _set_scene(self, module: RobustClassifier, said: Described, images: ImageSet) -> Scene:
         classes = module.classes if said.classes is None else said.classes
         names = module.class_names if said.class_names is None else said.class_names
-        attacks = {name: attack.for_images(images) for name, attack in self._attacks.items()}
-        labels = images.labels
+        attacks, labels = self._attacks, images.labels
         if labels is not None and any(question.chooses_targets_among_images for question in self.questions):
             attacks = aim_within(attacks, labels, module.network.num_classes)
         together = tuple(question.name for question in self.questions)
