@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 from helpers import linear_network, small_batch, small_network
+from PIL import Image
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.attacks import AttackConfig, create_attack, sample_keys
@@ -22,6 +23,25 @@ class Paths(ImageSetDefaults):
 
     def path_of(self, number):
         return f"folder/{number}.png"
+
+
+class Flat(Paths):
+    """The same in one folder, as a complete image set."""
+
+    def __len__(self):
+        return len(self.indices)
+
+    def __getitem__(self, place):
+        return type(self.batch)(*(field[place] for field in self.batch))
+
+    @property
+    def labels(self):
+        return self.batch.label.tolist()
+
+    classes, class_names, fingerprint = (), (), "flat"
+
+    def path_of(self, number):
+        return f"{number}.png"
 
 
 @pytest.fixture
@@ -62,6 +82,31 @@ def test_every_image_is_moved_towards_its_own_target(settings, target_file):
     assert torch.equal(made.target, target)
     again = bound.on(batch.index[2:])(network, batch.image[2:], batch.label[2:], keys=keys[2:])
     assert torch.equal(again, made.x_adv[2:])
+
+
+def test_a_folder_of_stored_images_has_the_targets_of_a_list(tmp_path):
+    """Such as another library's images towards the published targets."""
+    (tmp_path / "stored").mkdir()
+    batch, network = small_batch(n=4), small_network()
+    attack = create_attack(AttackConfig("bim", "64/255", steps=5))
+    target = (batch.label + 1) % 5
+    x_adv = attack(network, batch.image, batch.label, target=target).mul(255).round().byte()
+    rows = ["image,target"]
+    for number, pixels, t in zip(batch.index.tolist(), x_adv, target.tolist(), strict=True):
+        Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(tmp_path / "stored" / f"{number}.png")
+        rows.append(f"{number},{t}")
+    (tmp_path / "list.csv").write_text("\n".join(rows))
+    images = Flat(batch)
+    config = AttackConfig("stored", path=str(tmp_path / "stored"), target_file=str(tmp_path / "list.csv"))
+    bound = create_attack(config).for_images(images)
+    assert bound.targeted
+    counts = AttackCounts({"stored": bound})
+    with torch.no_grad():
+        made = counts.make("stored", network, batch, network(batch.image), sample_keys(batch.index))
+        success = counts.note(made, batch.index, network(made.x_adv))
+    assert torch.equal(made.x_adv.mul(255).round().byte(), x_adv)
+    assert torch.equal(made.target, target)
+    assert torch.equal(success, network(made.x_adv).argmax(1) == target)
 
 
 def test_what_contradicts_a_list_is_refused(target_file):

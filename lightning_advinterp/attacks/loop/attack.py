@@ -118,6 +118,11 @@ class Attack(PerImage, ABC):
         """Whether a call may name the classes to aim at."""
         return True
 
+    @property
+    def takes_target_list(self) -> bool:
+        """Whether a file may name them."""
+        return self.takes_target
+
     def check_network(self, network: Network) -> None:
         """Refuse, before any work, a network that the attack cannot be made for.
 

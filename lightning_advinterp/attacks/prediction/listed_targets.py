@@ -21,7 +21,7 @@ def with_listed_targets(
         ValueError: if the attack takes no targets, or has another rule.
         FileNotFoundError: if there is no such list.
     """
-    if not attack.takes_target:
+    if not attack.takes_target_list:
         raise ValueError(f"target_file is no setting of a {kind} attack, which takes no targets.")
     if kind == "optimization":
         raise ValueError("optimization has no target, got a target_file; use targeted_optimization.")

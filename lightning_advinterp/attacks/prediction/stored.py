@@ -75,7 +75,7 @@ class StoredAttack(Attack):
         images = as_image_set(images)
         if self._images is not None and not self._images.missing(images):
             return self
-        opened = copy(self)
+        opened = copy(super().for_images(images, data))
         opened._images = open_stored(self.folder(data), images, self.rank)
         opened._check_settings()
         opened._images.require_all(
@@ -98,7 +98,7 @@ class StoredAttack(Attack):
 
     def on(self, index: Tensor) -> Self:
         """Return this attack for the images of these numbers."""
-        shown = copy(self)
+        shown = copy(super().on(index))
         shown._index = index
         return shown
 
@@ -111,6 +111,7 @@ class StoredAttack(Attack):
         if self.set is None:
             return
         stated = {"label": self.label != "true", "target": self.target is not None, "eps": self._eps is not None}
+        stated["target_file"] = self.target_list is not None
         wrong = [name for name, said in stated.items() if said]
         if wrong:
             raise ValueError(
@@ -140,6 +141,11 @@ class StoredAttack(Attack):
     def takes_target(self) -> bool:
         """No: what is stored had its targets."""
         return False
+
+    @property
+    def takes_target_list(self) -> bool:
+        """Yes: a list may say at what a plain folder's images were aimed."""
+        return True
 
     @property
     def eps(self) -> float | None:
