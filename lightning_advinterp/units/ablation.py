@@ -67,7 +67,7 @@ class Ablation:
     ) -> Tensor:
         """Run the ablations in chunks of copies; from one chunk to the next only what was replaced is put back."""
         values = _as_maps(sample, activation).expand_as(activation)
-        size = max(1, min(_MOST, len(units), _BYTES // (activation.numel() * activation.element_size())))
+        size = chunk_size(activation, len(units))
         copies, version = activation.new_empty(0), -1
         replaced: tuple[Tensor, Tensor] | None = None
         parts = []
@@ -107,6 +107,11 @@ class Ablation:
         lost = activation - _as_maps(baseline.to(activation).mean(dim=0), activation)
         estimate: Tensor = (gradient * lost).flatten(2).sum(dim=2) if activation.dim() == 3 else gradient * lost
         return estimate.T
+
+
+def chunk_size(activation: Tensor, count: int) -> int:
+    """Return how many copies of one image's activation pass the rest of a network together, of so many in all."""
+    return max(1, min(_MOST, count, _BYTES // (activation.numel() * activation.element_size())))
 
 
 def check_units(layer: str, activation: Tensor) -> None:
