@@ -248,6 +248,18 @@ def test_samples_are_taken_from_the_data():
         assert row["difference"] == pytest.approx(expected, abs=1e-5)
 
 
+def test_an_image_without_a_label_has_no_true_class():
+    data = MemoryDataset(images().images, [-1] * 24)
+    question = Tracing(classes=["true", "2"], layers="relu2")
+    network = varied_network()
+    asked = scene(network, data, question, files=data)
+    (analysis,) = question.build(asked)
+    result = Runner(network, data).run([analysis])["tracing"]
+    assert {row["class"] for row in result.tables["tracing"]} == {"2"}
+    (analysis,) = Tracing(classes=["true"], layers="relu2").build(asked)
+    assert Runner(network, data).run([analysis])["tracing"].tables["tracing"] == []
+
+
 @pytest.mark.parametrize("batch_size", [1, 24])
 def test_batches_change_nothing(batch_size):
     question = Tracing(layers="relu2", baselines=["zero", "sampled"], show=2)

@@ -58,29 +58,32 @@ class Tracer:
         begun = {layer.layer: self._ablations[layer.layer].behind.begin(x) for layer in self.layers}
         traced = []
         for place, label in enumerate(labels):
-            logits = begun[self.layers[0].layer].logits[place]
-            image = _prediction(logits)
+            image = _prediction(begun[self.layers[0].layer].logits[place]) | {"rows": [], "recall": [], "removed": []}
             classes = self._classes(int(image["predicted"]), label)
-            image |= {"rows": [], "recall": []}
-            for layer in self.layers:
-                baselines = self._baselines(knowledge, layer, begun[layer.layer].activation.shape[1])
-                for name, baseline in baselines.items():
-                    differences = self._trace_layer(layer, begun[layer.layer], place, classes, baseline)
-                    activation = _activation(begun[layer.layer], place, layer)
-                    image["rows"] += self._rows(layer, name, classes, differences, activation)
-                    if name != self.config.baselines[0]:
-                        continue
-                    main = differences[self.config.forms[0]]
-                    if recalled[place] and self.config.screen is not None:
-                        image["recall"] += self._recall(layer, begun[layer.layer], place, classes, baseline, main)
-            layer, baseline = self.layers[-1], next(iter(baselines.values()))
-            predicted = list(classes).index("predicted") if "predicted" in classes else None
-            image["activation"] = activation.float().cpu()
-            if predicted is not None:
-                image["differences"] = main[:, predicted].cpu()
-            image["removed"] = self._remove(layer, begun[layer.layer], place, classes, main, baseline, keys[place])
+            views = [_View(layer, begun[layer.layer], place, classes) for layer in self.layers]
+            image["activation"] = views[-1].activation.float()
+            for view in views if classes else ():
+                self._trace_units(image, view, knowledge, recalled[place], keys[place])
             traced.append(image)
         return traced
+
+    def _trace_units(
+        self, image: dict[str, Any], view: "_View", knowledge: Knowledge, recalled: bool, key: Tensor
+    ) -> None:
+        """Add what the units of a layer contribute; the first baseline and form decide what is removed together."""
+        for number, name in enumerate(self.config.baselines):
+            baseline = knowledge.baseline(name, view.layer.layer, view.width)
+            differences = self._differences(view, baseline)
+            image["rows"] += self._rows(view, name, differences)
+            if number > 0:
+                continue
+            main = differences[self.config.forms[0]]
+            if recalled and self.config.screen is not None:
+                image["recall"] += self._recall(view, baseline, main)
+            if view.layer is self.layers[-1]:
+                image["removed"] = self._remove(view, main, baseline, key)
+                if "predicted" in view.classes:
+                    image["differences"] = main[:, list(view.classes).index("predicted")]
 
     def _classes(self, predicted: int, label: int) -> dict[str, int]:
         """Return which outputs are asked for, by what they are called."""
@@ -88,105 +91,85 @@ class Tracer:
         asked = {name: numbers.get(name, int(name) if name.isdecimal() else -1) for name in self.config.classes}
         return {name: number for name, number in asked.items() if number >= 0}
 
-    def _baselines(self, knowledge: Knowledge, layer: UnitLayer, width: int) -> dict[str, Tensor]:
-        return {name: knowledge.baseline(name, layer.layer, width) for name in self.config.baselines}
-
-    def _trace_layer(
-        self, layer: UnitLayer, begun: Begun, place: int, classes: Mapping[str, int], baseline: Tensor
-    ) -> dict[str, Tensor]:
+    def _differences(self, view: "_View", baseline: Tensor) -> dict[str, Tensor]:
         """Return every form's differences, ``[U, M]``, NaN where a screening left a unit out."""
-        units = self._screened(layer, begun, place, classes, baseline)
-        ablated = self._ablations[layer.layer].logits(begun, place, [[unit] for unit in units], baseline)
-        numbers = torch.tensor(list(classes.values()), device=ablated.device)
-        width = begun.activation.shape[1]
+        units = self._screened(view, baseline)
+        ablated = self._ablated(view, [[unit] for unit in units], baseline)
         found: dict[str, Tensor] = {}
         for form in self.config.forms:
-            values = torch.full((width, len(numbers)), torch.nan, dtype=torch.float64)
-            values[units] = prediction_differences(begun.logits[place], ablated, numbers, form).cpu()
+            values = torch.full((view.width, len(view.classes)), torch.nan, dtype=torch.float64)
+            values[units] = prediction_differences(view.logits, ablated, view.numbers, form).cpu()
             found[form] = values
         return found
 
-    def _screened(
-        self, layer: UnitLayer, begun: Begun, place: int, classes: Mapping[str, int], baseline: Tensor
-    ) -> list[int]:
+    def _ablated(self, view: "_View", units: Sequence[Sequence[int]], baseline: Tensor) -> Tensor:
+        return self._ablations[view.layer.layer].logits(view.begun, view.place, units, baseline)
+
+    def _screened(self, view: "_View", baseline: Tensor) -> list[int]:
         """Return the units that are traced exactly: all, or the strongest by first order of any of the classes."""
-        width = begun.activation.shape[1]
         screen = self.config.screen
-        if screen is None or screen >= width:
-            return list(range(width))
-        numbers = torch.tensor(list(classes.values()), device=begun.logits.device)
-        estimate = self._ablations[layer.layer].first_order(begun, place, numbers, baseline, self.config.forms[0])
+        if screen is None or screen >= view.width:
+            return list(range(view.width))
+        ablation = self._ablations[view.layer.layer]
+        estimate = ablation.first_order(view.begun, view.place, view.numbers, baseline, self.config.forms[0])
         return sorted(set(strongest(estimate.cpu(), screen).flatten().tolist()))
 
-    def _recall(
-        self,
-        layer: UnitLayer,
-        begun: Begun,
-        place: int,
-        classes: Mapping[str, int],
-        baseline: Tensor,
-        screened: Tensor,
-    ) -> list[float]:
-        units = [[unit] for unit in range(begun.activation.shape[1])]
-        ablated = self._ablations[layer.layer].logits(begun, place, units, baseline)
-        numbers = torch.tensor(list(classes.values()), device=ablated.device)
-        exact = prediction_differences(begun.logits[place], ablated, numbers, self.config.forms[0]).cpu()
+    def _recall(self, view: "_View", baseline: Tensor, screened: Tensor) -> list[float]:
+        """Return for every class which share of its strongest units a screening kept."""
+        ablated = self._ablated(view, [[unit] for unit in range(view.width)], baseline)
+        exact = prediction_differences(view.logits, ablated, view.numbers, self.config.forms[0]).cpu()
         kept = (~screened.isnan().any(dim=1)).nonzero().flatten()
-        return [recall(exact[:, number], kept, self.config.units) for number in range(len(numbers))]
+        return [recall(exact[:, column], kept, self.config.units) for column in range(exact.shape[1])]
 
-    def _rows(
-        self,
-        layer: UnitLayer,
-        baseline: str,
-        classes: Mapping[str, int],
-        differences: Mapping[str, Tensor],
-        activation: Tensor,
-    ) -> list[Row]:
+    def _rows(self, view: "_View", baseline: str, differences: Mapping[str, Tensor]) -> list[Row]:
         rows: list[Row] = []
-        values = activation.tolist()
+        values = view.activation.tolist()
         for form, table in differences.items():
             order = strongest(table, self.config.units).tolist()
-            for place, (name, number) in enumerate(classes.items()):
-                for rank, unit in enumerate(order[place]):
-                    difference = float(table[unit, place])
-                    if difference != difference and form != "log_odds":
-                        break  # a screening kept fewer units
-                    row: Row = {"class": name, "class_index": number, "layer": layer.layer, "unit": unit, "form": form}
-                    row |= {"baseline": baseline, "difference": difference, "rank": rank, "activation": values[unit]}
-                    rows.append(row)
+            for column, (name, number) in enumerate(view.classes.items()):
+                for rank, unit in enumerate(order[column]):
+                    row: Row = {"class": name, "class_index": number, "layer": view.layer.layer, "unit": unit}
+                    row |= {"form": form, "baseline": baseline, "difference": float(table[unit, column])}
+                    rows.append(row | {"rank": rank, "activation": values[unit]})
         return rows
 
-    def _remove(
-        self,
-        layer: UnitLayer,
-        begun: Begun,
-        place: int,
-        classes: Mapping[str, int],
-        differences: Tensor,
-        baseline: Tensor,
-        key: Tensor,
-    ) -> list[Row]:
+    def _remove(self, view: "_View", differences: Tensor, baseline: Tensor, key: Tensor) -> list[Row]:
         """Remove the strongest units of every class together, and units as active that nobody named instead."""
-        activation = _activation(begun, place, layer)
         rows: list[Row] = []
-        for column, (name, number) in enumerate(classes.items()):
+        for column, (name, number) in enumerate(view.classes.items()):
             order = strongest(differences, self.config.together)[column].tolist()
             named = [unit for unit in order if float(differences[unit, column]) > 0]
-            control = alike_units(activation, named, key)
+            control = alike_units(view.activation, named, key)
             sets = [("named", named[:count]) for count in range(1, len(named) + 1)]
             sets += [("control", control)] if control else []
             if not sets:
                 continue
-            ablated = self._ablations[layer.layer].logits(begun, place, [units for _, units in sets], baseline)
-            numbers = torch.arange(ablated.shape[-1], device=ablated.device)
-            probabilities = evidence(ablated, numbers, "probability")
-            for (which, units), after in zip(sets, probabilities, strict=True):
-                row: Row = {"class": name, "class_index": number, "layer": layer.layer, "which": which}
+            ablated = self._ablated(view, [units for _, units in sets], baseline)
+            every = torch.arange(ablated.shape[-1], device=ablated.device)
+            for (which, units), after in zip(sets, evidence(ablated, every, "probability"), strict=True):
+                row: Row = {"class": name, "class_index": number, "layer": view.layer.layer, "which": which}
                 row |= {"count": len(units), "units": " ".join(map(str, units))}
-                row |= {"mean_activation": float(activation[units].mean())}
+                row |= {"mean_activation": float(view.activation[units].mean())}
                 row |= {"probability": float(after[number]), "predicted": int(after.argmax())}
                 rows.append(row | {"predicted_probability": float(after.max())})
         return rows
+
+
+class _View:
+    """One image at one layer, and the classes that are asked for.
+
+    Args:
+        layer: whose units are traced.
+        begun: the batch that has passed the layer.
+        place: of the image in it.
+        classes: outputs, by what they are called.
+    """
+
+    def __init__(self, layer: UnitLayer, begun: Begun, place: int, classes: Mapping[str, int]) -> None:
+        self.layer, self.begun, self.place, self.classes = layer, begun, place, classes
+        self.width, self.logits = begun.activation.shape[1], begun.logits[place]
+        self.numbers = torch.tensor(list(classes.values()), dtype=torch.int64, device=begun.logits.device)
+        self.activation = layer.reduced(begun.activation[place : place + 1], "mean")[0].double().cpu()
 
 
 def _prediction(logits: Tensor) -> dict[str, Any]:
@@ -196,7 +179,3 @@ def _prediction(logits: Tensor) -> dict[str, Any]:
     # argmax as everywhere else: of equal logits topk may name another
     predicted = int(logits.argmax())
     return {"predicted": predicted, "confidence": float(probabilities[predicted]), "top": top}
-
-
-def _activation(begun: Begun, place: int, layer: UnitLayer) -> Tensor:
-    return layer.reduced(begun.activation[place : place + 1], "mean")[0].double().cpu()
