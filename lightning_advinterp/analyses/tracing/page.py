@@ -13,7 +13,13 @@ from markupsafe import Markup
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_advinterp.analyses.tracing.sentences import column_heading, percent, sentence, units_with_meaning
+from lightning_advinterp.analyses.tracing.sentences import (
+    column_heading,
+    percent,
+    sentence,
+    too_few,
+    units_with_meaning,
+)
 from lightning_advinterp.analyses.tracing.strips import strips_of
 from lightning_advinterp.core.names import printable
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -165,7 +171,8 @@ def _difference(row: Row) -> str:
 
 
 def _unit(row: Row, value: str, share: float | None, strips: Mapping[int, str]) -> dict[str, Any]:
-    measures = [f"{name.upper()} {row[name]:.2f}" for name in ("lc", "cs1") if row.get(name) is not None]
+    named = () if too_few(row) else ("lc", "cs1")
+    measures = [f"{name.upper()} {row[name]:.2f}" for name in named if row[name] is not None]
     return {
         "number": row["unit"],
         "value": value,

@@ -6,6 +6,8 @@ from lightning_advinterp.core.result import Row
 
 _NAMED = 3
 """So many units are named in a sentence."""
+_FEW = 1 / 3
+"""A floor of LC above which there are fewer than three top images: too few to say of which class they are."""
 _NUMBERS = {1: "the strongest", 2: "the two strongest", 3: "the three strongest", 4: "the four strongest"}
 _NUMBERS |= {5: "the five strongest"}
 
@@ -13,10 +15,10 @@ _NUMBERS |= {5: "the five strongest"}
 def percent(share: float) -> str:
     """Return a probability for people: 0 % and 100 % only where six digits, which are stored, say so."""
     if 0 < share < 0.001:
-        return "< 0.1 %"
+        return "< 0.1\u00a0%"
     if share > 0.999:
-        return "100 %" if share > 1 - 5e-7 else "> 99.9 %"
-    return f"{100 * share:.1f} %" if share < 0.1 or share > 0.95 else f"{100 * share:.0f} %"
+        return "100\u00a0%" if share > 1 - 5e-7 else "> 99.9\u00a0%"
+    return f"{100 * share:.1f}\u00a0%" if share < 0.1 or share > 0.95 else f"{100 * share:.0f}\u00a0%"
 
 
 def sentence(
@@ -57,7 +59,7 @@ def _units(rows: Sequence[Row]) -> str:
 
 
 def _meaning(rows: Sequence[Row]) -> str:
-    known = [row for row in rows if row["mode_class"] is not None]
+    known = [row for row in rows if row["mode_class"] is not None and not too_few(row)]
     meanings = _classes(known)
     if meanings:
         return f", driven most by images of {_listed(meanings)}"
@@ -75,7 +77,12 @@ def of_one_class(row: Row) -> bool:
     At the floor all top images are of different classes, and the modal one is the first of them.
     """
     known = row["mode_class"] is not None and row["lc"] is not None
-    return bool(known and row["lc"] > 2 * row["floor"])
+    return bool(known and not too_few(row) and row["lc"] > 2 * row["floor"])
+
+
+def too_few(row: Row) -> bool:
+    """Whether there are too few images for a unit to have a meaning."""
+    return bool(row["floor"] is not None and row["floor"] > _FEW)
 
 
 def _without(page: Row, removed: Sequence[Row]) -> str:
@@ -110,7 +117,7 @@ def column_heading(page: Row, which: str, class_name: str) -> str:
 def units_with_meaning(row: Row) -> str:
     """Return what a unit means, as far as that is known: modal class and concept."""
     parts = []
-    if row["mode_class"] is not None:
+    if row["mode_class"] is not None and not too_few(row):
         parts.append(f"mostly {row['mode_class']}" if of_one_class(row) else "images of many classes")
     if row["label"] is not None:
         iou = "" if row["iou"] is None else f", IoU {row['iou']:.2f}"
