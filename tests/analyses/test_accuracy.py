@@ -242,6 +242,9 @@ def test_images_are_attacked_once_for_analyses_of_one_and_of_two_sweeps():
         def __getattr__(self, name):
             return getattr(attack, name)
 
+        def on(self, index):
+            return self
+
         def perturb(self, network, x, y, **options):
             made.extend(y.tolist())
             return attack.perturb(network, x, y, **options)

@@ -86,7 +86,7 @@ def test_images_to_paste_into_are_not_the_first_ones(built):
         (row,) = Runner(network, more).run([analysis])["patches"].tables["patches"]
         assert Runner(network, more).passes([analysis])["forward_passes"] == 36 * 2 + 8 * 3
         assert row["n"] in (7, 8)  # one more is chosen, in case the patch is from one of them
-        chosen.append(sorted(analysis.state_dict()["others"]))
+        chosen.append(sorted(analysis.state_dict()["_others"]))
     assert len(chosen[0]) == 8
     assert chosen[0][-1] >= 18
     assert chosen[0] == chosen[1] != chosen[2]
