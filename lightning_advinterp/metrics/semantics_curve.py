@@ -1,12 +1,14 @@
 """CS against LC: the curve of Fig. 10 of Dong et al. 2022, and rank correlations that do not mix layers."""
 
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
+Binning = Literal["equal", "quantile"]
+"""Bins of equal width on [0, 1], or of equal numbers of units."""
 
 
 class CurvePoint(NamedTuple):
@@ -29,21 +31,42 @@ class CurvePoint(NamedTuple):
     mean_high: float
 
 
+def bin_edges(lc: Values, bins: int = 20, binning: Binning = "equal") -> Values:
+    """Return the edges of bins of LC, ``[N + 1]``, rising.
+
+    Args:
+        lc: ``[U]`` in [0, 1]; NaN is left out.
+        bins: their number. Quantiles that coincide make fewer.
+        binning: ``equal`` or ``quantile``.
+    """
+    if binning == "equal":
+        return np.arange(bins + 1) / bins
+    living = lc[~np.isnan(lc)]
+    if not len(living):
+        return np.array([0.0, 1.0])
+    edges = np.unique(np.quantile(living, np.linspace(0, 1, bins + 1)))
+    return edges if len(edges) > 1 else np.array([edges[0], edges[0]])
+
+
 def binned_curve(
-    lc: Values, cs: Values, *, bins: int = 20, least: int = 5, replicates: int = 1000, seed: int = 0
+    lc: Values, cs: Values, edges: Values | None = None, *, least: int = 5, replicates: int = 1000, seed: int = 0
 ) -> list[CurvePoint]:
-    """Average CS over the units in equal bins of LC.
+    """Average CS over the units in bins of LC.
 
     Args:
         lc: ``[U]`` in [0, 1].
         cs: ``[U]``; units where either is NaN are left out.
-        bins: number of bins of [0, 1]; the last includes 1.
+        edges: of the bins, as :func:`bin_edges` returns them, by default 20 of equal width; a unit at an inner edge
+            belongs to the bin above, the last bin includes its upper edge.
         least: with fewer units a bin has no mean.
         replicates: bootstrap replicates, over the bin's units.
         seed: of the bootstrap.
     """
     lc, cs = _living(lc, cs)
-    place = np.minimum((lc * bins + 1e-9).astype(int), bins - 1)
+    edges = bin_edges(lc) if edges is None else edges
+    bins = len(edges) - 1
+    # The small share is for values such as 0.15, which lie a rounding below the edge that they stand for.
+    place = (np.searchsorted(edges, lc + 1e-9 / 20, side="right") - 1).clip(0, bins - 1)
     generator = np.random.default_rng(seed)
     points = []
     for number in range(bins):
@@ -53,7 +76,8 @@ def binned_curve(
             draws = generator.multinomial(len(values), np.full(len(values), 1 / len(values)), size=replicates)
             low, high = np.percentile(draws @ values / len(values), (2.5, 97.5))
             mean = float(values.mean())
-        points.append(CurvePoint(number / bins, (number + 1) / bins, len(values), mean, float(low), float(high)))
+        ends = float(edges[number]), float(edges[number + 1])
+        points.append(CurvePoint(*ends, len(values), mean, float(low), float(high)))
     return points
 
 

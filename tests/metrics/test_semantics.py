@@ -20,7 +20,13 @@ from lightning_advinterp.metrics.semantics import (
     level_of_consistency,
     whole_space,
 )
-from lightning_advinterp.metrics.semantics_curve import binned_curve, bootstrap_mean, smooth_curve, spearman_within
+from lightning_advinterp.metrics.semantics_curve import (
+    bin_edges,
+    binned_curve,
+    bootstrap_mean,
+    smooth_curve,
+    spearman_within,
+)
 from lightning_advinterp.taxonomy.wordnet import class_distances, class_similarity
 
 # Two siblings (distance 2) and a stranger.
@@ -134,6 +140,27 @@ def test_binned_curve_by_hand():
     assert points[19].units == 1
     assert math.isnan(points[19].mean)
     assert (points[0].mean_low, points[0].mean_high) == (pytest.approx(0.2), pytest.approx(0.4))
+
+
+def test_quantile_bins_hold_equal_numbers_of_units():
+    generator = np.random.default_rng(0)
+    lc, cs = generator.uniform(0, 0.1, 120) ** 2, generator.uniform(size=120)
+    lc[7] = np.nan
+    edges = bin_edges(lc, 12, "quantile")
+    points = binned_curve(lc, cs, edges)
+    assert [point.units for point in points] == pytest.approx([119 / 12] * 12, abs=1)
+    assert sum(point.units for point in points) == 119
+    inside = (lc >= points[3].low) & (lc < points[3].high)
+    assert points[3].mean == pytest.approx(cs[inside].mean())
+    assert (edges[0], edges[-1]) == (np.nanmin(lc), np.nanmax(lc))
+    assert sum(point.units > 1 for point in binned_curve(lc, cs)) == 1, "equal bins hold them all in one"
+
+
+def test_quantiles_that_coincide_make_fewer_bins():
+    lc = np.array([0.1] * 9 + [0.3])
+    assert [point.units for point in binned_curve(lc, lc, bin_edges(lc, 4, "quantile"), least=1)] == [10]
+    assert [point.units for point in binned_curve(lc[:9], lc[:9], bin_edges(lc[:9], 4, "quantile"))] == [9]
+    assert binned_curve(lc[:0], lc[:0], bin_edges(lc[:0], 4, "quantile"))[0].units == 0
 
 
 def test_intervals_cover_the_mean():

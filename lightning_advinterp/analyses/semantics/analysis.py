@@ -19,6 +19,7 @@ from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.metrics.sample import ImageSample
 from lightning_advinterp.metrics.semantics import ClassSpace, class_shares
+from lightning_advinterp.metrics.semantics_curve import Binning
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.maps import Reduce, reduced
 from lightning_advinterp.units.spaces import UnitSpace, unit_space
@@ -72,6 +73,8 @@ class SemanticsAnalysis(Summed):
         sample: int = 2000,
         images: int | None = None,
         by_success: bool = False,
+        bins: int = 20,
+        binning: Binning = "equal",
         seed: int = 0,
     ) -> None:
         if reduce not in ("max", "mean"):
@@ -80,8 +83,8 @@ class SemanticsAnalysis(Summed):
         self.attacks, self.classes, self.layers = dict(attacks or {}), classes, layers
         self.share, self.reduce, self.seed = share, reduce, seed
         self.kinds = (REAL, *self.attacks)
-        self._show, self._by_success = show, by_success
         self._units = UnitSpace(())
+        self._show, self._by_success, self._bins = show, by_success, (bins, binning)
         self._widths: list[int] = []
         self._lowest: list[float] = []
         self._reserve(None)
@@ -198,7 +201,7 @@ class SemanticsAnalysis(Summed):
                 mass = self._inside[kind] / sum(half.seen for half in lists)
                 seen[kind] = KindSeen(top, halves, self._targets[kind], mass, self.attacks[kind].eps)
         layers = self._seen_layers()
-        setting = Setting(self.classes, self.share, self.seed, layers, self._true, images)
+        setting = Setting(self.classes, self.share, self.seed, layers, self._true, images, *self._bins)
         result = build_result(self.name, setting, seen, self._sample)
         result.arrays.update({f"{self.name}_top-{kind}": self._driving(kind, layers) for kind in self.kinds})
         for number, (kind, split) in enumerate(self._split.items()):

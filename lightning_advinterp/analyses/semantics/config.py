@@ -8,6 +8,7 @@ from lightning_advinterp.analyses.base.classes import TargetClasses, semantic_cl
 from lightning_advinterp.analyses.distances.analysis import Pool
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
+from lightning_advinterp.metrics.semantics_curve import Binning
 from lightning_advinterp.taxonomy.wordnet import Tree, UnconfirmedGuess
 from lightning_advinterp.units.maps import Reduce
 
@@ -30,6 +31,9 @@ class SemanticsConfig:
         accept_guesses: take WordNet's first sense of other class names; the guesses are printed.
         sample: at most so many images decide whether units follow content or prediction.
         by_success: measure the images on which an attack succeeds apart from those on which it fails too.
+        bins: of LC in the curve of CS against LC.
+        binning: ``equal`` widths on [0, 1], or ``quantile``: equal numbers of units, for units that lie close together
+            (Dong et al. 2017 have 10 to 12 such points).
         pool: distances compare φ whole (``none``), or each channel's ``mean`` or ``max`` over all places, which takes
             that much less memory.
     """
@@ -47,12 +51,16 @@ class SemanticsConfig:
     sample: int = 2000
     by_success: bool = False
     pool: Pool = "none"
+    bins: int = 20
+    binning: Binning = "equal"
 
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1:
             raise ValueError(f"share must lie in (0, 1], got {self.share}.")
         if not self.sigma > 0:
             raise ValueError(f"sigma must be above 0, got {self.sigma}.")
+        if self.bins < 1:
+            raise ValueError(f"bins must be 1 or more, got {self.bins}.")
         if self.sample < 1:
             raise ValueError(f"sample must be 1 or more images, got {self.sample}.")
 

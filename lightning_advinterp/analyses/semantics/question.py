@@ -39,6 +39,8 @@ class Semantics(SemanticsConfig, Question):
                 show=scene.questions["panels"].images,
                 sample=self.sample,
                 by_success=self.by_success,
+                bins=self.bins,
+                binning=self.binning,
                 seed=scene.seed,
             )
         ]

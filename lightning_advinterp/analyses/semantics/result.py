@@ -14,7 +14,14 @@ from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.metrics.following import follows
 from lightning_advinterp.metrics.sample import ImageSample
 from lightning_advinterp.metrics.semantics import Chance, ClassSpace, chance_level
-from lightning_advinterp.metrics.semantics_curve import binned_curve, bootstrap_mean, smooth_curve, spearman_within
+from lightning_advinterp.metrics.semantics_curve import (
+    Binning,
+    bin_edges,
+    binned_curve,
+    bootstrap_mean,
+    smooth_curve,
+    spearman_within,
+)
 from lightning_advinterp.units.top_images import kept_count
 
 Values = NDArray[np.float64]
@@ -36,6 +43,8 @@ class Setting:
         layers: which units there are.
         true: int64 ``[K]``, images of each true class.
         images: number of images seen, those of other classes included.
+        bins: of LC in the curve.
+        binning: of equal width, or of equal numbers of units.
     """
 
     classes: ClassSpace
@@ -44,6 +53,8 @@ class Setting:
     layers: Layers
     true: Tensor
     images: int
+    bins: int = 20
+    binning: Binning = "equal"
 
     @property
     def kept(self) -> int:
@@ -174,7 +185,8 @@ def _layer_rows(setting: Setting, columns: Columns, first: Row, levels: Row) -> 
 
 
 def _curve_rows(setting: Setting, columns: Columns, first: Row, levels: Row) -> list[Row]:
-    curves = {name: binned_curve(columns["lc"], columns[name], seed=setting.seed) for name in ("cs1", "cs2")}
+    edges = bin_edges(columns["lc"], setting.bins, setting.binning)
+    curves = {name: binned_curve(columns["lc"], columns[name], edges, seed=setting.seed) for name in ("cs1", "cs2")}
     rows: list[Row] = []
     for cs1, cs2 in zip(curves["cs1"], curves["cs2"], strict=True):
         row: Row = {"images": first["images"], "lc_low": cs1.low, "lc_high": cs1.high, "units": int(cs1.units)}
