@@ -30,7 +30,8 @@ class PlainData(pl.LightningDataModule):
         return DataLoader(TensorDataset(self.images[16:], self.labels[16:]), batch_size=8)
 
 
-@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*logging interval", "ignore:You have overridden")
+@pytest.mark.filterwarnings("ignore:.*does not have many workers", "ignore:.*logging interval")
+@pytest.mark.filterwarnings("ignore:You have overridden")
 def test_a_plain_data_module_is_watched(tmp_path):
     torch.manual_seed(0)
     module = RobustClassifier("helpers.SmallBackbone", num_classes=5, image_size=16)
