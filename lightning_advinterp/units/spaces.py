@@ -1,24 +1,18 @@
 """The units that an analysis looks at: which there are, where they are read, and how they become maps."""
 
-import logging
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from lightning_advinterp.networks.dry import dry_forward
 from lightning_advinterp.networks.families import declared_features
-from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import ALIASES, Network
-from lightning_advinterp.networks.sites import check_layers, parse_layer
+from lightning_advinterp.networks.sites import check_layers
 from lightning_advinterp.units.blocks import block_paths, mlp_activations
 from lightning_advinterp.units.conv_layers import ConvTap, conv_taps
 from lightning_advinterp.units.maps import Layout, Reduce, reduced
-from lightning_advinterp.units.operations import classify_module
-
-logger = logging.getLogger(__name__)
+from lightning_advinterp.units.outputs import cuts_patches, kind_of, module_at, output_shapes, patch_grids
 
 WORDS = ("all_conv", "all_mlp", "all_blocks", "last")
 """What stands for layers beside their paths."""
@@ -143,26 +137,38 @@ def unit_space(network: Network, layers: str | Sequence[str]) -> UnitSpace:
     found: dict[tuple[str, str], bool | None] = {}
     for name in layer_words(layers):
         found |= _named(network, name, convolutions)
-    shapes = _shapes(network, list(dict.fromkeys(tap for _, tap in found)))
+    _refuse_two_readings(found)
+    shapes = output_shapes(network, list(dict.fromkeys(tap for _, tap in found)))
     grids: list[tuple[int, int]] | None = None
     units = []
     for (layer, tap), signed in found.items():
-        module = _module(network, tap)
+        module = module_at(network, tap)
         layout = None
         if shapes is not None:
             images, *shape = shapes[tap]
             if len(shape) == 2 and grids is None:
-                grids = _patch_grids(network)
+                grids = patch_grids(network)
             told = Layout.of(tuple(shape), module, grids or []) if images == 1 else None  # windows count as images
             layout = _known(told, layer, shapes[tap])
         side: Literal["output", "input"] = "input" if tap == "penultimate" else "output"
-        units.append(UnitLayer(layer, tap, signed, _kind(module), side, layout))
+        units.append(UnitLayer(layer, tap, signed, kind_of(module), side, layout))
     return UnitSpace(tuple(units))
 
 
 def unit_layers(network: Network, layers: str | Sequence[str]) -> tuple[UnitLayer, ...]:
     """Return the layers of :func:`unit_space`."""
     return unit_space(network, layers).layers
+
+
+def _refuse_two_readings(found: Mapping[tuple[str, str], bool | None]) -> None:
+    """Refuse a layer that is read in two places, whose rows nobody could tell apart."""
+    taps: dict[str, str] = {}
+    for layer, tap in found:
+        if taps.setdefault(layer, tap) != tap:
+            raise ValueError(
+                f"layers: {layer!r} would be read twice, at {taps[layer]!r} as one of all_conv and at {tap!r} by its "
+                "name; leave one of the two out."
+            )
 
 
 def _named(network: Network, name: str, convolutions: list[ConvTap]) -> dict[tuple[str, str], bool | None]:
@@ -191,63 +197,12 @@ def _named(network: Network, name: str, convolutions: list[ConvTap]) -> dict[tup
 def _refuse_patch_embedding(network: Network, convolutions: list[ConvTap]) -> None:
     """Refuse ``all_conv`` where there are no convolutions, or none but the one that cuts an image into patches."""
     blocks = mlp_activations(network.backbone)
-    if convolutions and not (blocks and all(_cuts_patches(network.backbone, conv.layer) for conv in convolutions)):
+    if convolutions and not (blocks and all(cuts_patches(network.backbone, conv.layer) for conv in convolutions)):
         return
     if blocks:
         embedding = f" but its patch embedding {convolutions[0].layer!r}" if convolutions else ""
         raise ValueError(f"layers: {network.name} has no convolutions{embedding}; say all_mlp, all_blocks, or last.")
     raise ValueError(f"layers: {network.name} has no convolutions; name the layers.")
-
-
-def _cuts_patches(backbone: nn.Module, path: str) -> bool:
-    conv = backbone.get_submodule(path)
-    return isinstance(conv, nn.Conv2d) and conv.kernel_size == conv.stride and max(conv.stride) > 1
-
-
-def _shapes(network: Network, taps: Sequence[str]) -> dict[str, tuple[int, ...]] | None:
-    """Return what every tap returns for an image of the network's own size; None where it does not take that."""
-    parameter = next(network.parameters(), torch.zeros(()))
-    side = network.input_size
-    image = torch.zeros(1, len(network.mean), side, side, device=parameter.device)
-    network.prepare(taps)
-    devices = [parameter.device] if parameter.device.type == "cuda" else []
-    with torch.no_grad(), frozen_eval(network), torch.random.fork_rng(devices=devices):
-        try:
-            features = network.eager_features(image, tuple(taps))[1]
-        except Exception:
-            try:
-                network.eager_logits(image)
-            except Exception as error:  # it takes images of another size alone
-                logger.debug("%s takes no image of its own size, %d pixels: %s", network.name, side, error)
-                return None
-            raise  # it does, so it is a layer that cannot be read
-    return {tap: tuple(values.shape) for tap, values in features.items()}
-
-
-def _patch_grids(network: Network) -> list[tuple[int, int]]:
-    """Return the grids of patches into which convolutions cut an image of the network's own size."""
-    grids: list[tuple[int, int]] = []
-
-    def note(path: str, output: object) -> None:
-        if _cuts_patches(network.backbone, path) and isinstance(output, Tensor):
-            grids.append((output.shape[-2], output.shape[-1]))
-
-    dry_forward(network.backbone, len(network.mean), network.input_size, note)
-    return grids
-
-
-def _module(network: Network, tap: str) -> nn.Module | None:
-    aliases: Mapping[str, str | None] = {"phi": network.phi, "penultimate": network.head, "logits": None}
-    path = aliases.get(tap, tap)
-    return None if path is None else network.backbone.get_submodule(parse_layer(path).path)
-
-
-def _kind(module: nn.Module | None) -> str:
-    if module is None:
-        return "other"
-    if any(True for _ in module.children()):
-        return "block"
-    return "linear" if isinstance(module, nn.Linear) else classify_module(module).name.lower()
 
 
 def _known(layout: Layout | None, layer: str, shape: Sequence[int]) -> Layout:

@@ -204,6 +204,8 @@ def test_what_cannot_be_read_is_refused_with_its_shape():
         unit_space(network, "all_blocks")
     with pytest.raises(ValueError, match="got none"):
         unit_space(network, " , ")
+    with pytest.raises(ValueError, match="'conv1' would be read twice, at 'relu1' as one of all_conv and at 'conv1'"):
+        unit_space(small_network(), "all_conv,conv1")
     with pytest.raises(ValueError, match="layer must be a module path of Odd, got 'conf'"):
         unit_space(network, "conf")
     with pytest.raises(ValueError, match=r"dissection needs maps of units, 'fc' gives vectors \[B, 2\]"):
