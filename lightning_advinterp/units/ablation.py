@@ -8,8 +8,7 @@ from torch import Tensor
 from lightning_advinterp.metrics.prediction_difference import Form, evidence
 from lightning_advinterp.networks.behind import Begun, Behind
 from lightning_advinterp.networks.modes import frozen_eval
-from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import unit_space
+from lightning_advinterp.units.maps import Layout
 
 _BYTES = 1 << 25
 """Of all copies of a layer's output that pass the rest of a network together."""
@@ -24,12 +23,14 @@ class Ablation:
 
     Args:
         behind: the rest of the network.
+        layout: how the layer's output holds its units; None: as maps ``[B, U, H, W]`` or vectors ``[B, U]`` do.
         closed: take the closed form where there is one.
     """
 
-    def __init__(self, behind: Behind, *, closed: bool = True) -> None:
+    def __init__(self, behind: Behind, layout: Layout | None = None, *, closed: bool = True) -> None:
         self.behind = behind
-        self.linear = behind.linear if closed else None
+        self._axis = 0 if layout is None or layout.form in ("maps", "vectors") else -1  # of units, without the batch
+        self.linear = behind.linear if closed and self._axis == 0 else None
 
     @property
     def rest_passes(self) -> int:
@@ -43,13 +44,12 @@ class Ablation:
             begun: of the batch.
             image: place in it.
             units: of every ablation the units that are replaced together.
-            baseline: ``[S, U]`` or ``[S, U, H, W]``, S samples of what replaces them.
+            baseline: ``[S, U]``, or ``[S, ...]`` like the layer's output: S samples of what replaces them.
 
         Returns:
             ``[len(units), S, K]``.
         """
         activation = begun.activation[image]
-        check_units(self.behind.layer, activation)
         if self.linear is not None:
             return self._closed(activation, begun.logits[image], units, baseline)
         samples = [self._run(begun, image, activation, units, sample) for sample in baseline.to(activation)]
@@ -66,7 +66,8 @@ class Ablation:
         self, begun: Begun, image: int, activation: Tensor, units: Sequence[Sequence[int]], sample: Tensor
     ) -> Tensor:
         """Run the ablations in chunks of copies; from one chunk to the next only what was replaced is put back."""
-        values = _as_maps(sample, activation).expand_as(activation)
+        values = self._units_first(self._spread(sample, activation))
+        own = self._units_first(activation)
         size = chunk_size(activation, len(units))
         copies, version = activation.new_empty(0), -1
         replaced: tuple[Tensor, Tensor] | None = None
@@ -77,9 +78,9 @@ class Ablation:
                 if len(copies) < len(chunk) or copies._version != version:  # the network works in place
                     copies = activation[None].repeat(len(chunk), *[1] * activation.dim())
                 elif replaced is not None:
-                    copies[replaced] = activation[replaced[1]]
+                    copies.movedim(self._axis % activation.dim() + 1, 1)[replaced] = own[replaced[1]]
                 row, unit = _places(chunk, activation.device)
-                copies[row, unit] = values[unit]
+                copies.movedim(self._axis % activation.dim() + 1, 1)[row, unit] = values[unit]
                 replaced, version = (row, unit), copies._version
                 parts.append(self.behind.logits(begun, image, copies[: len(chunk)]))
         return torch.cat(parts) if parts else begun.logits.new_zeros(0, begun.logits.shape[1])
@@ -104,9 +105,25 @@ class Ablation:
             ordered: Form = "logit" if form == "logit" or logits.shape[1] == 1 else "log_odds"
             score = evidence(logits[:, None], classes, ordered).diagonal().sum()
             (gradient,) = torch.autograd.grad(score, leaf)
-        lost = activation - _as_maps(baseline.to(activation).mean(dim=0), activation)
-        estimate: Tensor = (gradient * lost).flatten(2).sum(dim=2) if activation.dim() == 3 else gradient * lost
+        lost = activation - self._spread(baseline.to(activation).mean(dim=0), activation)
+        products = (gradient * lost).movedim(self._axis % activation.dim() + 1, 1)
+        estimate: Tensor = products.flatten(2).sum(dim=2) if products.dim() > 2 else products
         return estimate.T
+
+    def width(self, activation: Tensor) -> int:
+        """Return how many units an image's activation has."""
+        return activation.shape[self._axis]
+
+    def _units_first(self, activation: Tensor) -> Tensor:
+        return activation.movedim(self._axis, 0)
+
+    def _spread(self, sample: Tensor, activation: Tensor) -> Tensor:
+        """Return a sample in the form of the layer's output: one value for each unit is spread over all places."""
+        if sample.dim() == activation.dim():
+            return sample
+        shape = [1] * activation.dim()
+        shape[self._axis] = len(sample)
+        return sample.view(shape).expand_as(activation)
 
 
 def chunk_size(activation: Tensor, count: int) -> int:
@@ -114,44 +131,9 @@ def chunk_size(activation: Tensor, count: int) -> int:
     return max(1, min(_MOST, count, _BYTES // (activation.numel() * activation.element_size())))
 
 
-def check_units(layer: str, activation: Tensor) -> None:
-    """Refuse a layer whose output is neither maps nor a vector of units.
-
-    Args:
-        layer: for the message.
-        activation: of one image.
-
-    Raises:
-        ValueError: naming the shape.
-    """
-    if activation.dim() not in (1, 3):
-        raise ValueError(
-            f"layers: {layer!r} returns shape [B, {', '.join(map(str, activation.shape))}]; units are the channels of "
-            "maps [B, C, H, W] or of vectors [B, C]: name such a layer."
-        )
-
-
-def check_unit_layers(network: Network, taps: Sequence[str]) -> None:
-    """Refuse layers whose output is neither maps nor a vector, before any work.
-
-    Raises:
-        ValueError: naming the layer and its shape.
-    """
-    for unit in unit_space(network, taps):
-        if unit.layout is not None and unit.layout.form not in ("maps", "vectors"):
-            raise ValueError(
-                f"layers: {unit.layer!r} gives {unit.layout}; units are exchanged in maps [B, C, H, W] or in vectors "
-                "[B, C]: name such a layer."
-            )
-
-
 def _mean(values: Tensor) -> Tensor:
     """Return means over places of ``[..., H, W]`` maps; vectors as they are."""
     return values.mean(dim=(-2, -1)) if values.dim() >= 3 else values
-
-
-def _as_maps(sample: Tensor, activation: Tensor) -> Tensor:
-    return sample[:, None, None] if sample.dim() == 1 and activation.dim() == 3 else sample
 
 
 def _places(units: Sequence[Sequence[int]], device: torch.device) -> tuple[Tensor, Tensor]:

@@ -10,6 +10,7 @@ from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.networks.behind import Behind
 from lightning_advinterp.networks.taps import taps
 from lightning_advinterp.units.ablation import Ablation
+from lightning_advinterp.units.maps import Layout
 
 
 def ablation(network, layer, x, *, closed=True):
@@ -107,16 +108,35 @@ def test_a_planted_network_is_traced_to_its_unit():
     assert change.nonzero().tolist() == [[2, 1]]
 
 
-def test_what_has_no_units_is_refused():
-    class Tokens(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.mix, self.fc = nn.Linear(3, 4), nn.Linear(4, 2)
+class Tokens(nn.Module):
+    """Units are the last axis of tokens, and a class token comes first."""
 
-        def forward(self, x):
-            return self.fc(self.mix(x.flatten(2).transpose(1, 2)).mean(1))
+    def __init__(self):
+        super().__init__()
+        self.mix, self.act, self.fc = nn.Linear(3, 4), nn.GELU(), nn.Linear(4, 2)
 
-    network = Network(Tokens(), name="tokens", num_classes=2, input_size=4).eval()
-    remove, begun = ablation(network, "mix", torch.rand(1, 3, 4, 4))
-    with pytest.raises(ValueError, match=r"layers: 'mix' returns shape \[B, 16, 4\]"):
-        remove.logits(begun, 0, [[0]], torch.zeros(1, 4))
+    def forward(self, x):
+        return self.fc(self.act(self.mix(x.flatten(2).transpose(1, 2)))[:, 0])
+
+
+@pytest.mark.parametrize("shape", [(2, 4), (3, 16, 4)])
+def test_units_of_tokens(shape):
+    network = Network(Tokens(), name="tokens", num_classes=2, input_size=4).eval().double()
+    x, baseline = torch.rand(2, 3, 4, 4).double(), torch.rand(shape).double()
+    behind = Behind(network, "mix")
+    remove, begun = Ablation(behind, Layout("tokens", (16, 4), 0, (4, 4))), behind.begin(x)
+    assert remove.width(begun.activation[0]) == 4
+    units = [[0], [3], [1, 2], []]
+    ablated = remove.logits(begun, 1, units, baseline)
+    for number, together in enumerate(units):
+        for sample in range(len(baseline)):
+            changed = begun.activation[1:].clone()
+            changed[..., together] = baseline[sample][..., together]
+            with torch.no_grad():
+                expected = network.backbone.fc(network.backbone.act(changed)[:, 0])[0]
+            assert torch.allclose(ablated[number, sample], expected, atol=1e-12)
+    small = torch.zeros(1, 4).double()
+    estimate = remove.first_order(begun, 1, torch.tensor([1]), small)
+    leaf = begun.activation[1:].clone().requires_grad_()
+    (gradient,) = torch.autograd.grad(network.backbone.fc(network.backbone.act(leaf)[:, 0])[0, 1], leaf)
+    assert torch.allclose(estimate[:, 0], (gradient * leaf).sum((0, 1)), atol=1e-12)

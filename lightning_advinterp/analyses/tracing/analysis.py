@@ -20,7 +20,6 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.ablation import check_unit_layers
 from lightning_advinterp.units.spaces import unit_layers
 
 _PAGES = 5
@@ -75,7 +74,6 @@ class TracingAnalysis:
         """
         if self._network is not network:
             self._network, self._units = network, unit_layers(network, self.layers)
-            check_unit_layers(network, [unit.tap for unit in self._units])
             if self._meaning is not None:
                 self._meaning.needs(network)
             self._tracer = Tracer(network, self._units, self.config)

@@ -31,7 +31,7 @@ class Tracer:
 
     def __init__(self, network: Network, layers: Sequence[UnitLayer], config: TracingConfig) -> None:
         self.network, self.layers, self.config = network, tuple(layers), config
-        self._ablations = {layer.layer: Ablation(Behind(network, layer.tap)) for layer in layers}
+        self._ablations = {layer.layer: Ablation(Behind(network, layer.tap), layer.layout) for layer in layers}
         for name in config.classes:
             if name.isdecimal() and int(name) >= network.num_classes:
                 raise ValueError(
@@ -167,9 +167,10 @@ class _View:
 
     def __init__(self, layer: UnitLayer, begun: Begun, place: int, classes: Mapping[str, int]) -> None:
         self.layer, self.begun, self.place, self.classes = layer, begun, place, classes
-        self.width, self.logits = begun.activation.shape[1], begun.logits[place]
+        self.logits = begun.logits[place]
         self.numbers = torch.tensor(list(classes.values()), dtype=torch.int64, device=begun.logits.device)
         self.activation = layer.reduced(begun.activation[place : place + 1], "mean")[0].double().cpu()
+        self.width = len(self.activation)
 
 
 def _prediction(logits: Tensor) -> dict[str, Any]:
