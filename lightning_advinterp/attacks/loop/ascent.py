@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_advinterp.attacks.loop.mask import within_mask
 from lightning_advinterp.attacks.loop.threat import ThreatModel, l2_norm
 from lightning_advinterp.attacks.prediction.untargeted import AttackedImages, Samples
 from lightning_advinterp.core.randomness import normal, uniform
@@ -37,11 +38,11 @@ def random_start(threat: ThreatModel, norm: str, x: Tensor, radius: Tensor, keys
     L∞: uniform noise scaled to a largest entry of ε. L2: a random direction of length ε.
     """
     if norm == "linf":
-        noise = uniform(keys, x.shape[1:], stream=_START_STREAM).to(x.dtype) * 2 - 1
+        noise = within_mask(uniform(keys, x.shape[1:], stream=_START_STREAM).to(x.dtype) * 2 - 1, radius)
         noise = noise / noise.abs().amax(dim=(1, 2, 3), keepdim=True).clamp(min=1e-12)
     else:
-        noise = normal(keys, x.shape[1:], stream=_START_STREAM).to(x.dtype)
-        noise = noise / l2_norm(noise)
+        noise = within_mask(normal(keys, x.shape[1:], stream=_START_STREAM).to(x.dtype), radius)
+        noise = noise / l2_norm(noise).clamp(min=1e-12)
     return threat.project(x + radius * noise, x, radius)
 
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.profiler import record_function
 
 from lightning_advinterp.attacks.loop.goal import Goal, LabelRule, TargetRule
+from lightning_advinterp.attacks.loop.mask import Masked, pixels_of
 from lightning_advinterp.attacks.loop.per_image import PerImage
 from lightning_advinterp.core.inputs import checked_batch, outside_inference_mode, recordable
 from lightning_advinterp.core.randomness import sample_keys
@@ -47,7 +48,7 @@ class AttackResult(NamedTuple):
     attacked: Tensor
 
 
-class Attack(PerImage, ABC):
+class Attack(PerImage, Masked, ABC):
     """An attack on predictions.
 
     Gradients come from ``torch.autograd.grad``, so parameters collect none, and the network's modes and statistics
@@ -247,6 +248,11 @@ class Attack(PerImage, ABC):
             goal = self.goal(classes["y"], classes["target"], keys)
             goal.checked = num_classes is not None
             with attack_mode(network, self.bn), torch.enable_grad():
+                if self.mask is not None:
+                    with torch.no_grad():
+                        logits = network(x)
+                    goal = goal if goal.resolved else self.aim(x, logits, classes["y"], keys)
+                    goal.mask = pixels_of(self.mask, network, x, logits, goal)
                 result = self.search(network, x, goal, keys, finish=finish)
             return left_out(result, x, goal)
 

@@ -138,10 +138,12 @@ class Goal:
     Attributes:
         clean: logits ``[B, K]`` of the clean images, for losses that compare with them instead of with a class.
         checked: whether given classes are known to be outputs of the network.
+        mask: bool ``[B, 1, H, W]``, the pixels that may change; None: all.
     """
 
     clean: Tensor | None = None
     checked: bool = False
+    mask: Tensor | None = None
 
     def __init__(
         self,
@@ -171,6 +173,10 @@ class Goal:
     def resolved(self) -> bool:
         """Whether the class is known already, so that no clean logits are needed."""
         return self._label is not None
+
+    def reach(self, radius: Tensor) -> Tensor:
+        """Return how far each pixel may move: ``[B, 1, 1, 1]`` radii, or ``[B, 1, H, W]`` where some must stay."""
+        return radius if self.mask is None else radius * self.mask
 
     @property
     def true_class(self) -> Tensor | None:
@@ -227,6 +233,7 @@ class Goal:
         part._y = None if self._y is None else self._y[indices]
         part._label = None if self._label is None else self._label[indices]
         part.clean = None if self.clean is None else self.clean[indices]
+        part.mask = None if self.mask is None else self.mask[indices]
         return part
 
     def _choose(self, logits: Tensor) -> Tensor:
@@ -259,6 +266,12 @@ class Goal:
         """Whether the prediction is what the attack wanted, bool ``[B]``; NaN predicts nothing."""
         hit = logits.argmax(dim=1) == self.resolve(logits)
         return (hit if self.targeted else ~hit) & ~logits.isnan().any(dim=1)
+
+    def exceeded(self, logits: Tensor, confidence: float) -> Tensor:
+        """Whether the goal is exceeded by κ, bool ``[B]``: the class's logit is moved by κ against the attack."""
+        label = self.resolve(logits)[:, None]
+        handicap = logits.new_full(label.shape, -confidence if self.targeted else confidence)
+        return self.reached(logits.scatter_add(1, label, handicap))
 
     def gain(self, logits: Tensor, loss: ClassLoss) -> Tensor:
         """What the attack maximises, ``[B]``: the loss of the class, or its negative towards a target."""

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult, distances, unnoted
 from lightning_advinterp.attacks.loop.goal import LOSSES, Goal
 from lightning_advinterp.attacks.loop.gradient_log import GradientLog, input_gradient
+from lightning_advinterp.attacks.loop.mask import within_mask
 from lightning_advinterp.attacks.loop.step import Step
 from lightning_advinterp.attacks.loop.threat import L2, ThreatModel
 from lightning_advinterp.core.randomness import mix
@@ -55,6 +56,11 @@ class GradientAttack(Attack):
             raise ValueError(f"loss must be one of {sorted(LOSSES)}, got {loss!r}.")
         self.threat, self.step, self.steps, self.loss = threat, step, steps, loss
         self.random_start, self.restarts, self.stop_after = random_start, restarts, stop_after
+
+    @property
+    def takes_mask(self) -> bool:
+        """Yes."""
+        return True
 
     @property
     def eps(self) -> float | None:
@@ -116,7 +122,7 @@ class GradientAttack(Attack):
                 clean = network(x)
             goal.resolve(clean)
             goal.clean = clean if self.loss == "kl" else None
-        radius, log = self.threat.budget.radius(keys, x.dtype), GradientLog(len(x), x.device)
+        radius, log = goal.reach(self.threat.budget.radius(keys, x.dtype)), GradientLog(len(x), x.device)
         result = self._climb(network, x, radius, goal, keys, log, finish=finish or self.restarts > 1)
         for restart in range(1, self.restarts):
             todo = (~result.success).nonzero().squeeze(1)
@@ -142,6 +148,7 @@ class GradientAttack(Attack):
             gain, logits = self.objective(network, point, x, goal)
             trace.append(gain.detach() if len(at) == len(image) else trace[-1].index_copy(0, at, gain.detach()))
             gradient = input_gradient(gain, point)
+            gradient = within_mask(gradient, radius)
             gradient = log.note(gain.detach(), gradient, where=None if self.step.climbs else torch.zeros_like(at) > 0)
             x_adv = x_adv.detach()
             if self.stop_after is not None and step >= self.stop_after:

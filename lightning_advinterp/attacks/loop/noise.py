@@ -26,6 +26,11 @@ class RandomSign(Attack):
         self.threat = SignNoiseLinf(budget, share=1.0)
 
     @property
+    def takes_mask(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def eps(self) -> float | None:
         """The largest radius."""
         return self.threat.budget.high
@@ -47,7 +52,7 @@ class RandomSign(Attack):
 
     def search(self, network: nn.Module, x: Tensor, goal: Goal, keys: Tensor, *, finish: bool) -> AttackResult:
         """Draw once; a finished result costs two forward passes, whose cross-entropies are its ``trace``."""
-        x_adv = self.threat.random_start(x, self.threat.budget.radius(keys, x.dtype), keys)
+        x_adv = self.threat.random_start(x, goal.reach(self.threat.budget.radius(keys, x.dtype)), keys)
         success = torch.zeros(len(x), dtype=torch.bool, device=x.device)
         target, trace = torch.zeros(len(x), dtype=torch.int64, device=x.device), x.new_zeros(2, len(x))
         if finish:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.attacks.loop.budget import Budget
+from lightning_advinterp.attacks.loop.mask import within_mask
 from lightning_advinterp.core.randomness import normal, uniform
 
 Norm = Literal["linf", "l2"]
@@ -33,7 +34,10 @@ class ThreatModel(ABC):
 
     @abstractmethod
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
-        """Return the point of S(x) nearest to ``x_adv`` (``[B, C, H, W]``); ``radius`` is ``[B, 1, 1, 1]``."""
+        """Return the point of S(x) nearest to ``x_adv`` (``[B, C, H, W]``).
+
+        ``radius`` is ``[B, 1, 1, 1]``, or ``[B, 1, H, W]`` with 0 at the pixels that a mask holds.
+        """
 
     @abstractmethod
     def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
@@ -97,7 +101,7 @@ class NoisyLinf(ThreatModel):
 
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
         """Clamp to [0, 1]."""
-        return x_adv.clamp(0, 1)
+        return (x + within_mask(x_adv - x, radius)).clamp(0, 1) if radius.shape[2:] != (1, 1) else x_adv.clamp(0, 1)
 
     def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
         """Draw every pixel from U(−kε, kε)."""
@@ -111,15 +115,16 @@ class L2(ThreatModel):
 
     def project(self, x_adv: Tensor, x: Tensor, radius: Tensor) -> Tensor:
         """Shrink the perturbation to length ε, then clamp to [0, 1] (which only shortens it)."""
-        delta = x_adv - x
+        delta = within_mask(x_adv - x, radius)
         length = l2_norm(delta).clamp(min=1e-12)
         return (x + delta * (radius / length).clamp(max=1)).clamp_(0, 1)
 
     def random_start(self, x: Tensor, radius: Tensor, keys: Tensor) -> Tensor:
         """Draw uniformly from the ball: a normal direction, and the radius ε·u^(1/d)."""
-        direction = normal(keys, x.shape[1:], stream=_START_STREAM)
-        share = uniform(keys, (1, 1, 1), stream=_RADIUS_STREAM) ** (1 / x[0].numel())
-        delta = direction / l2_norm(direction) * share * radius
+        direction = within_mask(normal(keys, x.shape[1:], stream=_START_STREAM), radius)
+        free = (radius > 0).expand(-1, 1, *x.shape[2:]).flatten(1).sum(1).clamp(min=1)  # dimensions of the ball
+        share = uniform(keys, (1, 1, 1), stream=_RADIUS_STREAM) ** (1 / (x.shape[1] * free))[:, None, None, None]
+        delta = direction / l2_norm(direction).clamp(min=1e-12) * share * radius
         return self.project(x + delta.to(x.dtype), x, radius)
 
 

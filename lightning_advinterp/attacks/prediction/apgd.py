@@ -10,6 +10,7 @@ from lightning_advinterp.attacks.loop.ascent import Ascent, checkpoints, random_
 from lightning_advinterp.attacks.loop.budget import Budget
 from lightning_advinterp.attacks.loop.goal import LOSSES, margin, targeted_difference_of_logits_ratio
 from lightning_advinterp.attacks.loop.gradient_log import input_gradient
+from lightning_advinterp.attacks.loop.mask import within_mask
 from lightning_advinterp.attacks.loop.step import NormalisedStep, SignStep
 from lightning_advinterp.attacks.prediction.untargeted import (
     AdversarialImages,
@@ -61,6 +62,11 @@ class APGD(UntargetedAttack):
         if loss not in ("cross_entropy", "dlr", "dlr_targeted"):
             raise ValueError(f"loss must be cross_entropy, dlr or dlr_targeted, got {loss!r}.")
         self.steps, self.loss, self.targets = steps, loss, targets if loss == "dlr_targeted" else 1
+
+    @property
+    def takes_mask(self) -> bool:
+        """Yes."""
+        return True
 
     @property
     def passes(self) -> tuple[int, int]:
@@ -147,7 +153,8 @@ class APGD(UntargetedAttack):
             return state.take(stay)
         slope = state.gradient
         if gradient:
-            slope = attacked.log[state.index].note(value.detach(), input_gradient(value, x_adv))
+            slope = within_mask(input_gradient(value, x_adv), state.radius)
+            slope = attacked.log[state.index].note(value.detach(), slope)
         values = value.detach().to(state.value)
         if len(stay) < len(lost):
             state, values, margins, slope = state.take(stay), values[stay], margins[stay], slope[stay]

@@ -20,6 +20,7 @@ from lightning_advinterp.attacks.prediction.fab import FAB
 from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.attacks.prediction.optimization_presets import (
     carlini_wagner,
+    elastic_net,
     ensemble,
     optimization,
     targeted_optimization,
@@ -245,6 +246,7 @@ BUILDERS: dict[str, Builder] = {
     "ensemble": Builder(ensemble, 1.0),
     "transfer": Builder(_transfer),
     "cw": Builder(carlini_wagner, None),
+    "ead": Builder(elastic_net, None),
     "apgd": Builder(_apgd),
     "apgd_t": Builder(_apgd_t),
     "fab_t": Builder(_fab_t),

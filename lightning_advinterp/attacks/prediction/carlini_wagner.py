@@ -62,6 +62,11 @@ class CarliniWagnerAttack(Attack):
         self.step_size, self.confidence, self.abort_early = step_size, confidence, abort_early
 
     @property
+    def takes_mask(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def eps(self) -> None:
         """None: the distance is minimised, not bounded."""
 
@@ -117,16 +122,20 @@ class CarliniWagnerAttack(Attack):
         succeeded = torch.zeros_like(best_l2, dtype=torch.bool)
         at = torch.arange(len(x), device=x.device)  # the samples still descending
         w = ((2 * x - 1) * _INSIDE).atanh()
-        start = (w.tanh() + 1) / 2
+        start, held = (w.tanh() + 1) / 2, None if goal.mask is None else ~goal.mask
+        start = start if held is None else torch.where(held, x, start)
         move, before = AdamStep(self.step_size).start(), torch.full_like(best_l2, math.inf)
         for step in range(self.steps):
             w = w.detach().requires_grad_()
             x_adv = (w.tanh() + 1) / 2
+            x_adv = x_adv if held is None else torch.where(held, x, x_adv)  # whose gradient is 0 where x stays
             logits = network(x_adv)
             missing = (self.confidence - goal.gain(logits, margin)).clamp(min=0)
-            loss = (x_adv - start).square().flatten(1).sum(dim=1) + weight * missing
+            loss = (x_adv - (start if held is None else torch.where(held, x, start))).square().flatten(1).sum(
+                dim=1
+            ) + weight * missing
             gradient = input_gradient(loss, w)
-            reached = self._reached(logits.detach(), goal)
+            reached = goal.exceeded(logits.detach(), self.confidence)
             gradient = log[at].note(loss.detach(), gradient, where=~reached)  # beyond the goal it is flat on purpose
             w, x_adv, loss = w.detach(), x_adv.detach(), loss.detach()
             if self.abort_early and step % math.ceil(self.steps / 10) == 0:
@@ -134,6 +143,7 @@ class CarliniWagnerAttack(Attack):
                 before = loss[stay]
                 if len(stay) < len(at):
                     at, x, start, w, x_adv = at[stay], x[stay], start[stay], w[stay], x_adv[stay]
+                    held = None if held is None else held[stay]
                     weight, reached, gradient, goal = weight[stay], reached[stay], gradient[stay], goal.take(stay)
                     move.take(stay)
                     if len(at) == 0:
@@ -141,12 +151,6 @@ class CarliniWagnerAttack(Attack):
             self._keep_nearer(x_adv, x, reached, at, succeeded, best, best_l2)
             w = w + move(-gradient, torch.ones_like(w[:, :1, :1, :1]), at)
         return succeeded
-
-    def _reached(self, logits: Tensor, goal: Goal) -> Tensor:
-        """Whether the goal is exceeded by κ, bool ``[B]``: the class's logit is moved by κ against the attack."""
-        label = goal.resolve(logits)[:, None]
-        handicap = logits.new_full(label.shape, -self.confidence if goal.targeted else self.confidence)
-        return goal.reached(logits.scatter_add(1, label, handicap))
 
     @staticmethod
     def _keep_nearer(

@@ -9,6 +9,7 @@ from lightning_advinterp.attacks.loop.budget import Distribution, Eps, parse_bud
 from lightning_advinterp.attacks.loop.goal import LabelRule, TargetRule
 from lightning_advinterp.attacks.loop.threat import Norm
 from lightning_advinterp.attacks.prediction.builders import COMMON, Builder, builder_of
+from lightning_advinterp.attacks.prediction.cam_mask import MaskConfig
 from lightning_advinterp.attacks.prediction.listed_targets import with_listed_targets
 from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.networks.modes import BatchNormMode
@@ -25,30 +26,31 @@ class AttackConfig:
     """One attack; what is left out is the type's own default, and what the type has no use for is refused.
 
     Attributes:
-        type: ``fgsm`` (one step of length ε; Goodfellow et al. 2015, Dong et al. 2022 Eq. 1), ``bim`` (steps of
-            1/255 from the image itself; Kurakin et al. 2017), ``pgd`` (random start; Madry et al. 2018),
-            ``mifgsm`` (momentum; Dong et al. 2018), ``fgsm_rs`` (one step of 1.25 ε from a random start; Wong et
-            al. 2020), ``nfgsm`` (one step from noise of 2 ε, unclipped; de Jorge et al. 2022), ``rand_fgsm`` (a random
-            step of ε/2, then FGSM with the rest; Tramèr et al. 2018), ``trades`` (climbs the KL divergence from the
-            clean prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization`` (distance and loss in
-            one objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on several networks; Dong
-            et al. 2017), ``transfer`` (PGD on other networks; Papernot et al. 2016), ``cw`` (the nearest adversarial
-            image in L2; Carlini & Wagner 2017), ``autoattack`` (Croce & Hein 2020) and the four that it is made of:
-            ``apgd`` (sets its own step size), ``apgd_t`` (the same towards each of the 9 likeliest other classes, on
-            the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision boundary towards these classes;
-            unchanged where that is farther than ε), ``square`` (random search without gradients). ``random_sign`` is
-            the control: every pixel moves by ε up or down at random. ``stored`` looks images up that are there already.
-            Or the class path of an attack of your own, such as ``mine.Attack``: those of the settings below that its
-            constructor takes are handed to it.
+        type: ``fgsm`` (one step of length ε; Goodfellow et al. 2015, Dong et al. 2022 Eq. 1), ``bim`` (steps of 1/255
+            from the image itself; Kurakin et al. 2017), ``pgd`` (random start; Madry et al. 2018), ``mifgsm``
+            (momentum; Dong et al. 2018), ``fgsm_rs`` (one step of 1.25 ε from a random start; Wong et al. 2020),
+            ``nfgsm`` (one step from noise of 2 ε, unclipped; de Jorge et al. 2022), ``rand_fgsm`` (a random step of
+            ε/2, then FGSM with the rest; Tramèr et al. 2018), ``trades`` (climbs the KL divergence from the clean
+            prediction; Zhang et al. 2019), ``optimization`` and ``targeted_optimization`` (distance and loss in one
+            objective, by Adam; Dong, Su & Zhu 2022 Eq. 2 and Eq. 4), ``ensemble`` (Eq. 4 on several networks; Dong et
+            al. 2017), ``transfer`` (PGD on other networks; Papernot et al. 2016), ``cw`` (the nearest adversarial image
+            in L2; Carlini & Wagner 2017), ``ead`` (few pixels; Chen et al. 2018), ``autoattack`` (Croce & Hein 2020)
+            and the four that it is made of: ``apgd`` (sets its own step size), ``apgd_t`` (the same towards each of the
+            9 likeliest other classes, on the targeted DLR; needs 4 classes), ``fab_t`` (walks along the decision
+            boundary towards these classes; unchanged where that is farther than ε), ``square`` (random search without
+            gradients). ``random_sign`` is the control: every pixel moves by ε up or down at random. ``stored`` looks
+            images up that are there already. Or the class path of an attack of your own, such as ``mine.Attack``: those
+            of the settings below that its constructor takes are handed to it.
         eps: ε, a fraction of the [0, 1] range or a string such as "4/255", which is what left out means for every type
             with an L∞ ball; L2 has no default. [low, high] draws it per sample.
         name: what tables and log keys call it; the type when left out.
         norm: ``linf`` or ``l2``.
         steps: number of steps; left out: 1 for the single-step attacks, min(ε+4, 1.25ε) in 0-255 units for bim, 20 for
-            the optimisation attacks, 1000 for cw, 100 for apgd, apgd_t, fab_t and within autoattack, 10 for the others.
+            the optimisation attacks, 1000 for cw and ead, 100 for apgd, apgd_t, fab_t and within autoattack, 10 for the
+            others.
         step_size: a step's length, in the unit of ε; left out: ε for fgsm and nfgsm, 1.25 ε for fgsm_rs, 1/255 for
             bim, 2.5 ε / steps for pgd, ε / steps for mifgsm, 0.007 for trades, 5/255 for the optimisation attacks;
-            Adam's in tanh space for cw, 0.01 when left out.
+            Adam's in tanh space for cw and the first one of ead, 0.01 when left out.
         random_start: begin at a random point of the ball; left out: yes for pgd, no for fgsm and bim.
         restarts: repeat with new random starts and keep each sample's best.
         loss: what is maximised, ``cross_entropy`` (the default), ``margin`` (not by apgd) or ``dlr`` (the difference
@@ -65,9 +67,12 @@ class AttackConfig:
         weight: λ of the optimisation attacks, before the loss; ``calibrate`` (the default) lets an evaluation find the
             smallest with 95 % success on other images.
         distance: ``mean`` (the default) or ``sum`` of the squared differences in 0-255 units.
-        confidence: by how much cw's logit must win; 0 when left out.
-        search_steps: steps of cw's search over its weight; 9 when left out.
-        initial_weight: cw's first weight; 1e-3 when left out.
+        confidence: by how much the logit of cw and ead must win; 0 when left out.
+        search_steps: steps of their search over the weight of the loss; 9 when left out.
+        initial_weight: the first weight; 1e-3 when left out.
+        regularization: β, the weight of L1 in ead; 0.01 when left out.
+        decision: by what ead takes the nearest image: ``en`` (β L1 + L2², the default) or ``l1``.
+        mask: the pixels that an attack along gradients may change, such as ``{type: cam, percentile: 70}``.
         members: the networks of an ensemble, and of transfer.
         combine: what an ensemble averages: ``loss`` (the default), ``prob`` or ``logit``.
         targets: an ensemble aims at one of so many least likely classes; 10 when left out.
@@ -105,6 +110,9 @@ class AttackConfig:
     targets: int | None = None
     target_rank: int | None = None
     queries: int | None = None
+    regularization: float | None = None
+    decision: Literal["en", "l1"] | None = None
+    mask: MaskConfig | None = None
     path: str | dict[str, str] | None = None
     missing: Literal["error", "drop"] | None = None
     options: dict[str, Any] | None = None
@@ -137,15 +145,15 @@ class AttackConfig:
             eps = builder.eps if self.eps is None else self.eps
             budget = parse_budget(eps, self.eps_distribution, most=None if self.norm == "l2" else 1.0)
             attack = builder.build(budget, **settings, **common)
+        attack = attack if self.mask is None else attack.masked(self.mask.create())
         if self.target_file is None:
             return attack
         return with_listed_targets(attack, self.target_file, kind=self.type, target=self.target, label=self.label)
 
     def _check(self, builder: Builder, given: Mapping[str, Any]) -> None:
         """Refuse what the type has no use for."""
-        known = {"type", "target_file", *COMMON, *builder.settings, *(_RADIUS if builder.eps is not None else ())} - {
-            "bn"
-        }
+        radius = _RADIUS if builder.eps is not None else ()
+        known = {"type", "mask", "target_file", *COMMON, *builder.settings, *radius} - {"bn"}
         for setting in given:
             if setting not in known:
                 others = ", ".join(sorted(known - {"type"}))

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_advinterp.attacks.loop.budget import Budget
 from lightning_advinterp.attacks.loop.goal import full_precision, margin
 from lightning_advinterp.attacks.loop.gradient_log import input_gradient
+from lightning_advinterp.attacks.loop.mask import within_mask
 from lightning_advinterp.attacks.loop.threat import Norm
 from lightning_advinterp.attacks.prediction.apgd import TARGETS
 from lightning_advinterp.attacks.prediction.hyperplane import project_onto_hyperplane
@@ -88,6 +89,11 @@ class FAB(UntargetedAttack):
         self.steps, self.targets = steps, targets
 
     @property
+    def takes_mask(self) -> bool:
+        """Yes."""
+        return True
+
+    @property
     def passes(self) -> tuple[int, int]:
         """Two forward and one backward pass per iteration and target, and the clean forward pass."""
         return 1 + 2 * self.targets * self.steps, self.targets * self.steps
@@ -116,13 +122,14 @@ class FAB(UntargetedAttack):
         logits = network(point)
         for step in range(self.steps):
             difference, gradient = _difference(logits, point, path)
+            gradient = within_mask(gradient, path.radius)
             gradient = attacked.log[path.index].note(difference, gradient)
             path.point = boundary_step(path.x, path.point, difference, gradient, self.norm)
             with torch.set_grad_enabled(step < self.steps - 1):
                 point = path.point.detach().requires_grad_(step < self.steps - 1)
                 logits = network(point)
             lost = misclassified(logits.detach(), path.label)
-            near = lost & (self._distance(path.point - path.x) <= path.radius.flatten())
+            near = lost & (self._distance(path.point - path.x) <= path.radius.amax(dim=(1, 2, 3)))
             margins = margin(logits.detach(), path.label)
             adversarial.put(path.index[near], AdversarialImages(path.point[near], near[near], margins[near]))
             if step == self.steps - 1 or bool(near.all()):

@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lightning_advinterp.attacks.prediction.cam_mask import MaskConfig
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.member import Member
 
@@ -84,4 +85,6 @@ def _from_mapping(settings: Mapping[Any, Any], argument: str) -> AttackConfig:
         entries["members"] = tuple(
             Member(**member) if isinstance(member, Mapping) else member for member in entries["members"]
         )
+    if isinstance(entries.get("mask"), Mapping):
+        entries["mask"] = MaskConfig(**entries["mask"])
     return AttackConfig(**entries)

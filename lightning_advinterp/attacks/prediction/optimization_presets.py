@@ -8,6 +8,7 @@ from lightning_advinterp.attacks.loop.budget import Budget, parse_pixels
 from lightning_advinterp.attacks.loop.step import AdamStep
 from lightning_advinterp.attacks.loop.threat import Linf
 from lightning_advinterp.attacks.prediction.carlini_wagner import CarliniWagnerAttack
+from lightning_advinterp.attacks.prediction.elastic_net import Decision, ElasticNetAttack
 from lightning_advinterp.attacks.prediction.ensemble import Combine
 from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
 from lightning_advinterp.attacks.prediction.member import Member
@@ -100,6 +101,30 @@ def carlini_wagner(
         confidence=confidence,
         search_steps=search_steps,
         initial_weight=initial_weight,
+        **common,
+    )
+
+
+def elastic_net(
+    *,
+    steps: int = 1000,
+    step_size: float | str = 1e-2,
+    confidence: float = 0.0,
+    search_steps: int = 9,
+    initial_weight: float = 1e-3,
+    regularization: float = 1e-2,
+    decision: Decision = "en",
+    **common: Any,
+) -> Attack:
+    """Build the elastic-net attack."""
+    return ElasticNetAttack(
+        steps=steps,
+        step_size=parse_pixels(step_size, "step_size", most=None),
+        confidence=confidence,
+        search_steps=search_steps,
+        initial_weight=initial_weight,
+        regularization=regularization,
+        decision=decision,
         **common,
     )
 

@@ -93,6 +93,11 @@ class TransferAttack(Attack):
         return [source_of(member) for member in self.ensemble.members if isinstance(member, Network)]
 
     @property
+    def takes_mask(self) -> bool:
+        """Whether the attack on the sources does."""
+        return self.inner.takes_mask
+
+    @property
     def eps(self) -> float | None:
         """The radius, where it is smaller than the box."""
         return self.inner.eps

@@ -30,7 +30,7 @@ class AttackedImages(NamedTuple):
         x: images ``[B, C, H, W]``.
         label: int64 ``[B]``, the class to move away from, which is the predicted one.
         logits: ``[B, K]``, the network's output at ``x``.
-        radius: ``[B, 1, 1, 1]``, ε.
+        radius: ``[B, 1, 1, 1]``, ε, or ``[B, 1, H, W]`` with 0 at the pixels that a mask holds.
         keys: int64 ``[B]``, where all random draws come from.
         log: notes what gradients the attack meets.
     """
@@ -150,7 +150,7 @@ class UntargetedAttack(Attack):
         label = goal.resolve(logits)
         lost = goal.reached(logits)
         log = GradientLog(len(x), x.device)
-        attacked = AttackedImages(x, label, logits, self.threat.budget.radius(keys, x.dtype), keys, log)
+        attacked = AttackedImages(x, label, logits, goal.reach(self.threat.budget.radius(keys, x.dtype)), keys, log)
         log.note_value(margin(logits, label))
         adversarial = AdversarialImages.nothing(attacked)
         before, success = adversarial.margin.clone(), lost.clone()

@@ -1,0 +1,168 @@
+"""Masks in the threat model: no attack changes a pixel outside, and what they do inside is what they do without."""
+
+import pytest
+import torch
+from helpers import small_batch, small_network
+
+from lightning_advinterp.attacks import AttackConfig, create_attack
+from lightning_advinterp.attacks.loop.mask import rivals
+from lightning_advinterp.attacks.prediction.builders import BUILDERS
+from lightning_advinterp.attacks.prediction.cam_mask import CamMask, MaskConfig
+from lightning_advinterp.attacks.prediction.transfer import TransferAttack
+from lightning_advinterp.explanations import CAM, GradCAM
+
+WITHOUT_MASK = {"square", "autoattack", "stored"}
+NAMED = {"type": "cam", "percentile": 70}
+MORE = {
+    "optimization": {"weight": 1.0}, "targeted_optimization": {"weight": 1.0}, "cw": {"steps": 20, "search_steps": 2},
+    "ead": {"steps": 20, "search_steps": 2, "initial_weight": 10.0, "regularization": 1e-3}, "apgd": {"steps": 5},
+    "apgd_t": {"steps": 5}, "fab_t": {"steps": 5},
+}  # fmt: skip
+L2 = ("fgsm", "bim", "pgd", "apgd", "apgd_t", "fab_t", "transfer")
+
+
+class Striped:
+    """Every third column may change; counts how often it is asked."""
+
+    passes = (0, 0)
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, network, images, labels, targets):
+        self.asked.append((labels, targets))
+        mask = torch.zeros(len(images), 1, *images.shape[2:], dtype=torch.bool)
+        mask[..., ::3] = True
+        mask[0] = False  # an image of which nothing may change
+        return mask
+
+
+def attacks():
+    for kind in BUILDERS:
+        if kind in WITHOUT_MASK or kind in ("ensemble", "transfer"):
+            continue
+        for norm in ("linf", *(("l2",) if kind in L2 else ())):
+            radius = {} if BUILDERS[kind].eps is None else {"eps": 0.3 if norm == "linf" else 2.0}
+            settings = {"type": kind, **radius, **MORE.get(kind, {})}
+            yield f"{kind} {norm}", settings | ({"norm": norm} if norm == "l2" else {})
+    yield "pgd restarts", {"type": "pgd", "eps": 0.3, "restarts": 3, "steps": 3}
+    yield "pgd stops", {"type": "pgd", "eps": 0.3, "steps": 6, "stop_after": 1}
+    yield "nfgsm step", {"type": "nfgsm", "eps": 0.1, "step_size": 0.5}
+    yield "pgd targeted", {"type": "pgd", "eps": 0.3, "target": 1}
+
+
+@pytest.mark.parametrize("settings", dict(attacks()).values(), ids=dict(attacks()))
+def test_no_pixel_outside_the_mask_changes(settings):
+    network, batch, mask = small_network().double(), small_batch(n=6, dtype=torch.float64), Striped()
+    batch = batch._replace(label=network(batch.image).argmax(1))  # all are attacked, also by those that spare errors
+    attack = create_attack(settings).masked(mask)
+    x_adv = attack(network, batch.image, batch.label)
+    outside = ~mask(network, batch.image, None, None).expand_as(batch.image)
+    assert torch.equal(x_adv[outside], batch.image[outside])
+    assert torch.equal(x_adv[0], batch.image[0])
+    if settings["type"] not in ("fab_t", "ead", "cw"):  # which give images back that they find nothing for
+        assert bool(((x_adv - batch.image)[1:] != 0).flatten(1).any(1).all())
+    if attack.eps is not None and settings["type"] != "nfgsm":
+        delta = (x_adv - batch.image).flatten(1)
+        reached = delta.norm(dim=1) if settings.get("norm") == "l2" else delta.abs().amax(1)
+        assert bool((reached <= attack.eps + 1e-9).all())
+
+
+def test_transferred_and_ensemble_attacks_keep_to_masks():
+    members = (small_network(seed=1).double(), small_network(seed=2).double())
+    batch, mask = small_batch(n=4, dtype=torch.float64), Striped()
+    inner = create_attack({"type": "pgd", "eps": 0.3})
+    attack = TransferAttack(inner, members).masked(mask)
+    x_adv = attack(small_network().double(), batch.image, batch.label)
+    outside = ~mask(None, batch.image, None, None).expand_as(batch.image)
+    assert torch.equal(x_adv[outside], batch.image[outside])
+    assert bool((x_adv != batch.image).any())
+
+
+@pytest.mark.parametrize("kind", sorted({"pgd", "apgd", "cw", "ead", "mifgsm", "fab_t", "targeted_optimization"}))
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_mask_of_all_pixels_is_no_mask(kind, norm):
+    if norm == "l2" and kind not in L2:
+        norm = "linf"
+    network, batch = small_network().double(), small_batch(n=5, dtype=torch.float64)
+    radius = {} if BUILDERS[kind].eps is None else {"eps": 0.2 if norm == "linf" else 1.0}
+    attack = create_attack({"type": kind, **radius, **MORE.get(kind, {})} | ({"norm": norm} if norm == "l2" else {}))
+    all_pixels = attack.masked(lambda network, images, labels, targets: images[:, :1] >= 0)
+    plain = attack(network, batch.image, batch.label)
+    assert torch.allclose(all_pixels(network, batch.image, batch.label), plain, rtol=0, atol=1e-9)
+
+
+def test_masked_fgsm_is_fgsm_inside():
+    network, batch, mask = small_network().double(), small_batch(n=4, dtype=torch.float64), Striped()
+    attack = create_attack({"type": "fgsm", "eps": 0.1})
+    inside = mask(network, batch.image, None, None)
+    expected = torch.where(inside, attack(network, batch.image, batch.label), batch.image)
+    assert torch.equal(attack.masked(mask)(network, batch.image, batch.label), expected)
+
+
+def test_a_mask_is_told_the_true_class_and_the_target():
+    network, batch = small_network(), small_batch(n=5)
+    logits = network(batch.image)
+    for settings, expected in (
+        ({}, rivals(logits, batch.label)),
+        ({"target": 3}, torch.full((5,), 3)),
+        ({"target": "least_likely"}, logits.scatter(1, batch.label[:, None], torch.inf).argmin(1)),
+    ):
+        mask = Striped()
+        create_attack({"type": "fgsm", **settings}).masked(mask)(network, batch.image, batch.label)
+        ((labels, targets),) = mask.asked
+        assert labels.tolist() == batch.label.tolist()
+        assert targets.tolist() == expected.tolist()
+
+
+def test_cam_masks_are_the_union_of_both_regions():
+    network, batch = small_network().double(), small_batch(n=4, dtype=torch.float64)
+    classes = batch.label, (batch.label + 1) % 5
+    found = CamMask(70)(network, batch.image, *classes)
+    expected = torch.zeros_like(found)
+    for target in classes:
+        for place, cam in enumerate(CAM().explain(network, batch.image, target).sum(1)):
+            values = sorted(cam.flatten().tolist())
+            expected[place, 0] |= cam > values[round(0.7 * len(values)) - 1]
+    assert torch.equal(found, expected)
+    share = found.double().mean((1, 2, 3))
+    assert bool(((share >= 0.29) & (share <= 0.61)).all())
+
+
+def test_grad_cam_stands_in_where_the_head_is_no_linear_layer():
+    network, batch = small_network().double(), small_batch(n=2, dtype=torch.float64)
+    network.backbone.fc = torch.nn.Sequential(network.backbone.fc, torch.nn.Tanh())
+    found = CamMask(50)(network, batch.image, batch.label, batch.label)
+    cam = GradCAM().explain(network, batch.image, batch.label).sum(1)
+    assert torch.equal(found[:, 0], cam > cam.flatten(1).kthvalue(128, dim=1).values[:, None, None])
+
+
+def test_configurations_say_masks():
+    attack = create_attack({"type": "pgd", "eps": 0.2, "mask": NAMED})
+    assert attack.mask == CamMask(70)
+    assert "CamMask(percentile=70" in repr(attack)
+    path = f"{CamMask.__module__}.CamMask"
+    assert AttackConfig("cw", mask=MaskConfig(path, percentile=60)).create().mask == CamMask(60)
+    assert create_attack({"type": "pgd", "mask": {"type": path, "options": {"percentile": 50}}}).mask == CamMask(50)
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"type": "square", "mask": NAMED}, "keeps to a mask"),
+        ({"type": "autoattack", "mask": NAMED}, "keeps to a mask"),
+        ({"type": "pgd", "mask": {"type": "cam", "percentile": 100}}, "mask.percentile must be from 0 to below 100"),
+        ({"type": "pgd", "mask": {"type": "grid"}}, "mask.type must be cam"),
+        ({"type": "pgd", "mask": {"type": "cam", "options": {"a": 1}}}, "mask.options belong to"),
+    ],
+)
+def test_what_is_no_mask_is_refused(settings, said):
+    with pytest.raises(ValueError, match=said):
+        create_attack(settings)
+
+
+def test_a_mask_of_another_shape_is_refused():
+    network, batch = small_network(), small_batch(n=2)
+    attack = create_attack("fgsm").masked(lambda network, images, labels, targets: images > 0)
+    with pytest.raises(ValueError, match=r"mask must return bool \[2, 1, 16, 16\]"):
+        attack(network, batch.image, batch.label)
