@@ -1,11 +1,13 @@
-"""Where an adversarial image's representation lies: three candidates for the ratios r1 and r2 of Dong et al. 2017.
+"""Where an adversarial image's representation lies: five candidates for the ratios r1 and r2 of Dong et al. 2017.
 
 The paper's text at hand reports averages and a histogram, but no definitions. So each candidate has a name of its own,
 and none of them is a reproduction of r1 or r2:
 
 - ``r_ctr = ‖φ(x*) − μ_y‖ / ‖φ(x*) − μ_y*‖``: above 1, the representation is nearer the target class's centre;
 - ``r_src = ‖φ(x*) − φ(x)‖ / E_{x'∈y} ‖φ(x) − φ(x')‖``: above 1, it is farther from its own source than classmates are;
-- ``r_tgt = E_{x'∈y*} ‖φ(x*) − φ(x')‖ / E_{x'∈y} ‖φ(x*) − φ(x')‖``: below 1, it is nearer the target class's images.
+- ``r_tgt = E_{x'∈y*} ‖φ(x*) − φ(x')‖ / E_{x'∈y} ‖φ(x*) − φ(x')‖``: below 1, it is nearer the target class's images;
+- ``r_own = ‖φ(x) − μ_y‖ / ‖φ(x*) − μ_y‖``: below 1, the attack moved it away from its own class's centre;
+- ``r_goal = ‖φ(x*) − μ_y*‖ / ‖φ(x) − μ_y*‖``: below 1, the attack moved it towards the target class's centre.
 
 Here y is the true class, y* the target class, μ the mean over real images. Centre and means of y leave out the image
 itself: with few images per class it would decide the result.
@@ -20,7 +22,7 @@ from torch import Tensor
 from lightning_advinterp.core.states import Summed
 from lightning_advinterp.metrics.sample import ImageSample
 
-RATIOS = ("r_ctr", "r_src", "r_tgt")
+RATIOS = ("r_ctr", "r_src", "r_tgt", "r_own", "r_goal")
 
 
 class ClassFeatures(Summed):
@@ -114,10 +116,10 @@ class ClassFeatures(Summed):
 def distance_ratios(
     adversarial: Tensor, source: Tensor, true: int, target: int, index: int, real: ClassFeatures
 ) -> dict[str, float]:
-    """Return the three ratios of one image; those that are not defined are left out.
+    """Return the ratios of one image; those that are not defined are left out.
 
-    Without images of the target class, or where the target is the true class, only r_src is defined; without other
-    images of the true class none is. A ratio over a distance of 0 is not defined.
+    Without images of the target class, or where the target is the true class, only r_src and r_own are defined; without
+    other images of the true class none is. A ratio over a distance of 0 is not defined.
 
     Args:
         adversarial: φ(x*), ``[D]``.
@@ -134,14 +136,22 @@ def distance_ratios(
         return ratios
     source_centre, target_centre = real.centre(true, source), real.centre(target)
     ratios["r_src"] = _ratio((adversarial - source).norm(), classmates[1])
+    if source_centre is not None:
+        moved, unmoved = ((point - source_centre.to(adversarial)).norm() for point in pair)
+        ratios["r_own"] = _ratio(unmoved, moved)
     if target == true or source_centre is None or target_centre is None:
-        return ratios
-    ratios["r_ctr"] = _ratio(
-        (adversarial - source_centre.to(adversarial)).norm(), (adversarial - target_centre.to(adversarial)).norm()
-    )
+        return _defined(ratios)
+    near, far = ((point - target_centre.to(adversarial)).norm() for point in pair)
+    ratios["r_ctr"] = _ratio(moved, near)
+    ratios["r_goal"] = _ratio(near, far)
     strangers = real.mean_distance(target, pair[:1])
     if strangers is not None:
         ratios["r_tgt"] = _ratio(strangers[0], classmates[0])
+    return _defined(ratios)
+
+
+def _defined(ratios: Mapping[str, float]) -> dict[str, float]:
+    """Return the ratios that are numbers."""
     return {name: value for name, value in ratios.items() if value == value}
 
 

@@ -30,9 +30,9 @@ def test_by_hand():
     real.update(torch.tensor([[0.0, 0], [2, 0], [4, 0], [10, 0]]), torch.tensor([0, 0, 0, 1]), torch.arange(4))
     found = distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 1, 0, real)
     # Without the image itself the centre of its class is 3, its classmates lie 2 and 4 away.
-    assert found == pytest.approx({"r_ctr": 3 / 4, "r_src": 6 / 3, "r_tgt": 4 / 3})
-    assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 0, 0, real).keys() == {"r_src"}
-    assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 4, 0, real).keys() == {"r_src"}
+    assert found == pytest.approx({"r_ctr": 3 / 4, "r_src": 6 / 3, "r_tgt": 4 / 3, "r_own": 1, "r_goal": 0.4})
+    assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 0, 0, real).keys() == {"r_src", "r_own"}
+    assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 4, 0, real).keys() == {"r_src", "r_own"}
     assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([10.0, 0]), 1, 0, 3, real) == {}, "it is alone"
 
 
@@ -41,9 +41,13 @@ def test_a_ratio_over_nothing_is_not_defined():
     real = ClassFeatures(10)
     real.update(torch.tensor([[1.0, 0], [1, 0], [3, 0]]), torch.tensor([0, 0, 1]), torch.arange(3))
     copies = distance_ratios(torch.tensor([2.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real)
-    assert copies == pytest.approx({"r_ctr": 1, "r_tgt": 1})
-    assert distance_ratios(torch.tensor([3.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real) == {"r_tgt": 0}
-    assert distance_ratios(torch.tensor([1.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real) == {"r_ctr": 0}
+    assert copies == pytest.approx({"r_ctr": 1, "r_tgt": 1, "r_own": 0, "r_goal": 0.5})
+    assert distance_ratios(torch.tensor([3.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real) == {
+        "r_tgt": 0,
+        "r_own": 0,
+        "r_goal": 0,
+    }
+    assert distance_ratios(torch.tensor([1.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real) == {"r_ctr": 0, "r_goal": 1}
 
 
 @pytest.mark.parametrize("pool", ["none", "mean", "max"])

@@ -74,7 +74,7 @@ def test_the_keys_of_the_log(events):
     expected = {f"dissection/{kind}/{name}" for kind in ("real", "adversarial") for name in (*CATEGORIES, "unique")}
     expected |= {f"dissection/{control}/{name}" for control in ("shuffled", "rotated", "random") for name in CATEGORIES}
     expected |= {f"semantics/{layer}/{key}" for layer in ("all", "conv1", "conv2") for key in ("lc", "cs1", "cs2")}
-    expected |= {f"distances/fgsm/{ratio}" for ratio in ("r_ctr", "r_src", "r_tgt")}
+    expected |= {f"distances/fgsm/{ratio}" for ratio in ("r_ctr", "r_src", "r_tgt", "r_own", "r_goal")}
     expected |= {"dissection/retention", "dissection/retention_noise", "semantics/all/spearman_cs1_lc"}
     expected |= {"time/DissectionCallback", "time/SemanticsCallback"}
     assert expected <= tags

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 import torch
 
+from lightning_advinterp.analyses.accuracy.perturbation import MEASURES, add_changes, change_rows, compared_attacks
 from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
@@ -27,15 +28,19 @@ class AccuracyAnalysis(Summed):
     predicted as the attack wanted: not the label it moved away from, or the target), ``label_kept`` (share whose
     prediction is that of the real image), and the mean distances ``linf`` and ``l2``. A runner adds how the attack was
     set, and how many images had no gradient or were not attacked; the latter count in no share.
+
+    With two attacks or more the table ``perturbation`` has the sizes of their changes where all of them succeed.
     """
 
     name = "accuracy"
-    summed = ("counts", "sums")
+    summed = ("counts", "sums", "changes", "common")
 
     def __init__(self, attacks: Mapping[str, Attack] | None = None) -> None:
         self.attacks = dict(attacks or {})
         self.counts = {kind: dict.fromkeys(_COUNTS, 0) for kind in (REAL, *self.attacks)}
         self.sums = {kind: dict.fromkeys(_MEANS, 0.0) for kind in self.attacks}
+        self.changes = {kind: dict.fromkeys(MEASURES, 0.0) for kind in compared_attacks(self.attacks)}
+        self.common = 0
 
     def needs(self, network: Network) -> Needs:
         """One sweep over real images and every attack's."""
@@ -43,6 +48,7 @@ class AccuracyAnalysis(Summed):
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Count the hits of one batch."""
+        self.common += add_changes(self.changes, observation)
         real = observation.logits[REAL].argmax(dim=1)
         for kind, counts in self.counts.items():
             logits = observation.logits[kind]
@@ -65,7 +71,9 @@ class AccuracyAnalysis(Summed):
         for row in rows:
             prefix = "" if row["images"] == REAL else f"{row['images']}_"
             scalars[f"{prefix}acc"], scalars[f"{prefix}acc5"] = row["top1"], row["top5"]
-        return Result(self.name, scalars=scalars, tables={"accuracy": rows})
+        changes = change_rows(self.changes, self.common, self.attacks)
+        tables = {"accuracy": rows} | ({"perturbation": changes} if changes else {})
+        return Result(self.name, scalars=scalars, tables=tables)
 
     def _row(self, kind: str) -> Row:
         counts = self.counts[kind]

@@ -27,6 +27,20 @@ ACCURACY = (
             Column("not_attacked", "images of the target class; no other column counts them", "images", when=ATTACKED),
         ),
     ),
+    TableSpec(
+        "perturbation",
+        "an attack: its changes of the images on which all attacks succeed",
+        (
+            IMAGES,
+            N,
+            Column("pixels", "mean share of pixels that change by half a grey level or more", "share"),
+            Column("l1", "mean sum of the changes' absolute values", "of the range [0, 1]"),
+            Column("l2", "mean Euclidean distance from the real image", "of the range [0, 1]"),
+            Column("linf", "mean largest change of a pixel value", "of the range [0, 1]"),
+            EPS,
+        ),
+        when="with two attacks or more",
+    ),
 )
 
 PREDICTIONS = (

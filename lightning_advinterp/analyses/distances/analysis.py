@@ -23,7 +23,7 @@ class DistancesAnalysis(Summed):
 
     The first sweep gathers the real images' features, the second attacks them. The class that an attack without a
     target moves to is the one predicted afterwards; where that is the true class there is no second class, and only
-    r_src counts.
+    r_src and r_own count.
 
     Args:
         attacks: name to attack.

@@ -3,7 +3,7 @@
 from lightning_advinterp.analyses.base.columns import EPS, IMAGES
 from lightning_advinterp.core.columns import Column, TableSpec
 
-RATIO = Column("ratio", "which ratio of distances in feature space: `r_ctr`, `r_src` or `r_tgt`")
+RATIO = Column("ratio", "which ratio of distances in feature space: `r_ctr`, `r_src`, `r_tgt`, `r_own` or `r_goal`")
 _PER_CLASS = "mean number of reference images of a class, to which distances are taken"
 
 DISTANCES = (

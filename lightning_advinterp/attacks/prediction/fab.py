@@ -125,6 +125,8 @@ class FAB(UntargetedAttack):
             gradient = within_mask(gradient, path.radius)
             gradient = attacked.log[path.index].note(difference, gradient)
             path.point = boundary_step(path.x, path.point, difference, gradient, self.norm)
+            if path.radius.shape[2:] != (1, 1):  # projections also move values on which the plane does not depend
+                path.point = torch.where(path.radius > 0, path.point, path.x)
             with torch.set_grad_enabled(step < self.steps - 1):
                 point = path.point.detach().requires_grad_(step < self.steps - 1)
                 logits = network(point)
