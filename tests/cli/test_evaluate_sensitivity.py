@@ -4,6 +4,7 @@ import json
 from shutil import copytree
 
 import pytest
+from declared import undeclared
 from unit_evaluations import run, tables, write_inputs
 
 from lightning_advinterp import load_results
@@ -28,6 +29,7 @@ def test_files_and_columns_are_the_contract(dissected):
     header = (folder / "sensitivity.csv").read_text().splitlines()[0]
     assert header.startswith("layer,unit,images,change,change_sd,iou,label,category,")
     assert {"sensitivity", "sensitivity_layers", "sensitivity_classes", "sensitivity_test"} <= set(found)
+    assert undeclared(folder, "sensitivity", "dissection") == []
     assert (folder / "figures" / "sensitivity.png").exists()
     assert (folder / "figures" / "sensitivity_test.png").exists()
     kinds = list(dict.fromkeys(row["images"] for row in rows_of(folder, "sensitivity")))

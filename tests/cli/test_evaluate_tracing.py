@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import pytest
 import torch
+from declared import undeclared
 from PIL import Image
 from unit_evaluations import run, write_checkpoint, write_inputs
 
@@ -105,6 +106,10 @@ def test_pages_are_listed_and_drawn_again_from_the_folder(of_files):
         path = of_files / "tracing" / f"{file_name(name)}.html"
         written = re.sub(r"<title>.*?</h1>", "", path.read_text(), flags=re.DOTALL)
         assert re.sub(r"<title>.*?</h1>", "", text, flags=re.DOTALL) == written
+
+
+def test_every_column_is_declared(of_files):
+    assert undeclared(of_files, "tracing") == []
 
 
 def test_files_alone_need_no_data(inputs, tmp_path, capsys):

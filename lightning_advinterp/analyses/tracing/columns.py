@@ -15,12 +15,12 @@ _MEANING = (
     Column("label", "concept that a dissection found for the unit", when="a dissection of the network is at hand"),
     Column("iou", "its IoU", when="a dissection of the network is at hand"),
     Column("category", "its category", when="a dissection of the network is at hand"),
-    Column("lc", "LC of the unit over the data's images"),
-    Column("mode_class", "most frequent class of its top images"),
-    Column("mode_index", "its output"),
+    Column("lc", "LC of the unit over the data's images", when="classes have names"),
+    Column("mode_class", "most frequent class of its top images", when="classes have names"),
     Column("cs1", "CS1 of the unit under the first attack", when="images are attacked"),
-    Column("floor", "LC of a unit whose top images are all of different classes"),
+    Column("floor", "LC of a unit whose top images are all of different classes", when="classes have names"),
 )
+_MODE_INDEX = Column("mode_index", "output of `mode_class`", when="classes have names")
 _RANK = Column("rank", "place in the order, from 0")
 _SAID = (
     Column("predicted", "class that the network says"),
@@ -28,18 +28,28 @@ _SAID = (
 )
 
 
-def _removed(which: str, what: str) -> tuple[Column, ...]:
-    return (
+_WITHOUT = {"named": "the named units", "control": "as many others, as active"}
+_REMOVED = tuple(
+    column
+    for which, what in _WITHOUT.items()
+    for column in (
         Column(f"{which}_activation", f"mean activation of {what}"),
         Column(f"{which}_predicted", f"class that the network says without {what}"),
-        Column(f"{which}_flips", "whether that is right, of an error", "share"),
+        Column(f"{which}_flips", "whether that is right, of an error"),
+        Column(f"{which}_changes", "whether that is another class"),
+    )
+)
+_REMOVED_SHARES = tuple(
+    column
+    for which, what in _WITHOUT.items()
+    for column in (
+        Column(f"{which}_activation", f"mean activation of {what}"),
+        Column(f"{which}_flips", f"errors that are right without {what}", "share"),
         *interval_columns(f"{which}_flips"),
-        Column(f"{which}_changes", "whether that is another class", "share"),
+        Column(f"{which}_changes", f"predictions that are others without {what}", "share"),
         *interval_columns(f"{which}_changes"),
     )
-
-
-_REMOVED = (*_removed("named", "the named units"), *_removed("control", "as many others, as active"))
+)
 
 TRACING = (
     TableSpec(
@@ -86,7 +96,7 @@ TRACING = (
             Column("near_true", "the same of the true class", "share"),
             *interval_columns("near_true"),
             Column("compared", "images of which named and control units were removed", "images"),
-            *_REMOVED,
+            *_REMOVED_SHARES,
             Column("recall", "mean share of the strongest units that a screening keeps", "share"),
             EPS,
         ),
@@ -105,7 +115,7 @@ TRACING = (
     TableSpec(
         "tracing_classes",
         "an image with a page, an image kind and one of the most likely classes",
-        (_IMAGE, IMAGES, _RANK, *_CLASS, Column("probability", "of the class")),
+        (_IMAGE, IMAGES, _RANK, *_CLASS[1:], Column("probability", "of the class")),
         when="images have pages",
     ),
     TableSpec(
@@ -126,7 +136,7 @@ TRACING = (
     TableSpec(
         "tracing_centres",
         "an image with a page, an image kind and one of the nearest class centres",
-        (_IMAGE, IMAGES, _RANK, *_CLASS, Column("distance", "from the class's mean features, the image left out")),
+        (_IMAGE, IMAGES, _RANK, *_CLASS[1:], Column("distance", "from the class's mean features, the image left out")),
         when="images have pages and the data have labels",
     ),
     TableSpec(
@@ -136,7 +146,7 @@ TRACING = (
             *(_IMAGE, IMAGES, _LAYER, _UNIT, Column("switch", "`on` or `off`")),
             Column("real", "mean activation on the real image"),
             Column("attacked", "on the attacked image"),
-            *(*_MEANING, EPS),
+            *(*_MEANING, _MODE_INDEX, EPS),
         ),
         when="images have pages and are attacked",
     ),
@@ -146,6 +156,7 @@ TRACING = (
         (
             *(Column("tap", "where the unit is read"), _UNIT, IMAGES, _RANK, _IMAGE, _SAID[0]),
             Column("picture", "name in images/ of the unit's images side by side, in this order"),
+            Column("mask", "name of the stored mask: where the unit looks", when="a unit has no picture of its own"),
         ),
         when="images have pages",
     ),
