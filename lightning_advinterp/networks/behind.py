@@ -195,7 +195,13 @@ class _Nodes(fx.Interpreter):
         self.env: dict[fx.Node, Any] = {}
 
     def compute(self, node: fx.Node, start: Tensor | None) -> None:
-        self.env[node] = start if node.op == "placeholder" else self.run_node(node)
+        """Compute a node; of the network's arguments the first is the images, others have their defaults."""
+        if node.op != "placeholder":
+            self.env[node] = self.run_node(node)
+        elif any(earlier.op == "placeholder" for earlier in self.env):
+            self.env[node] = node.args[0] if node.args else None
+        else:
+            self.env[node] = start
 
 
 def tap_node(trace: Trace, network: Network, layer: str) -> fx.Node:

@@ -83,11 +83,13 @@ def wrapped(backbone, classes=2):
         ("resnet18", "layer3.0.downsample.1", False),
         ("alexnet", "features.11", False),
         ("mobilenet_v2", "features.18", True),
+        ("timm/vit_tiny_patch16_224", "blocks.10", False),  # its forward has further arguments
     ],
 )
 def test_the_rest_gives_what_the_whole_gives(name, layer, linear):
     torch.manual_seed(1)
-    network, x = create_network(name).eval(), torch.rand(2, 3, 64, 64)
+    options = {"img_size": 64} if "vit" in name else {}
+    network, x = create_network(name, **options).eval(), torch.rand(2, 3, 64, 64)
     behind = Behind(network, layer)
     begun = behind.begin(x)
     assert behind.traced
