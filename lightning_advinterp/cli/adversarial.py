@@ -5,9 +5,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
+from lightning_advinterp.analyses.base.adversarial_plan import Targets
 from lightning_advinterp.analyses.base.attack_counts import warn_of_few
 from lightning_advinterp.analyses.base.classes import TargetClasses, aim_within
-from lightning_advinterp.analyses.base.make_adversarial import Targets, make_adversarial_set
+from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack

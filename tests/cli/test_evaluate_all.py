@@ -14,7 +14,10 @@ def inputs(tmp_path_factory):
     return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
-FLAGS = ("--attack", "null", "--limit", "6", "--fragility.limit", "1", "--fragility.steps", "1")
+FLAGS = (
+    *("--attack", "null", "--limit", "6", "--fragility.limit", "1", "--fragility.steps", "1"),
+    *("--promotion.limit", "1", "--tracing.limit", "1"),
+)
 
 
 def broken(*_, **__):
