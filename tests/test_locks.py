@@ -149,22 +149,23 @@ def test_who_was_taken_over_stops(tmp_path, monkeypatch):
     assert stopped
 
 
-def contend(folder, results):
+def contend(folder, results, everyone_tried):
     try:
         with held(folder):
             results.put(True)
-            time.sleep(1)
+            everyone_tried.wait(30)
     except FolderInUseError:
         results.put(False)
 
 
 def test_of_many_that_find_a_stale_lock_one_takes_it(tmp_path):
     note(tmp_path, pid=2**22 + 1)
-    results = FORK.Queue()
-    everyone = [FORK.Process(target=contend, args=(tmp_path, results)) for _ in range(6)]
+    results, everyone_tried = FORK.Queue(), FORK.Event()
+    everyone = [FORK.Process(target=contend, args=(tmp_path, results, everyone_tried)) for _ in range(6)]
     for process in everyone:
         process.start()
     assert sorted(results.get(timeout=30) for _ in everyone) == [False] * 5 + [True]
+    everyone_tried.set()
     for process in everyone:
         process.join()
     assert not list(Path(tmp_path).iterdir())
