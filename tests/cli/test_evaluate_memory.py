@@ -14,6 +14,7 @@ from lightning_advinterp import evaluate
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.prediction.presets import create_attacks
+from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.networks import Network, create_network
 
 WNIDS = ["n01503061", "n02084071", "n02121620", "n02691156", "n02958343"]  # sorted, as torchvision sorts folders
@@ -153,6 +154,12 @@ def test_what_does_not_fit_is_refused(module, labels, tmp_path):
     with pytest.raises(ValueError, match="mean, std: a Network normalises by itself"):
         evaluate(network, [(IMAGES[0], 1)], mean=0.5, std=0.5, **options)
     assert not list(tmp_path.rglob("*.csv"))
+
+
+def test_labels_that_only_items_say_are_held_against_the_outputs(module):
+    attacks = create_attacks([AttackConfig("fgsm", "2/255")])
+    with pytest.raises(RunStoppedError, match="labels must be 0 to 4, since the network has 5 outputs"):
+        Runner(module, Pairs(torch.full((12,), 7)), attacks=attacks).run([AccuracyAnalysis(attacks)])
 
 
 def test_labels_of_other_names_are_refused(module, labels, tmp_path):
