@@ -31,10 +31,15 @@ def collate_batch(samples: Sequence[Batch | None]) -> Batch:
 
     Raises:
         ValueError: no sample is left.
+        RunStoppedError: images have several sizes.
     """
     readable = [sample for sample in samples if sample is not None]
     if not readable:
         raise ValueError(f"a batch needs at least one sample, got {len(samples)}, none of them usable")
+    sizes = {tuple(sample.image.shape): int(sample.index) for sample in readable}
+    if len(sizes) > 1:
+        told = ", ".join(f"{'x'.join(map(str, size))} (image {number})" for size, number in list(sizes.items())[:3])
+        raise RunStoppedError(f"images of a batch must have one size, got {told}; resize them as they are read.")
     batch: Batch = default_collate(readable)
     return batch
 

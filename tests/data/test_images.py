@@ -15,6 +15,7 @@ from lightning_advinterp.data.broden import BrodenDataset, ConceptSet, ConceptWo
 from lightning_advinterp.data.concept_world import ConceptWorld
 from lightning_advinterp.data.image_folder import ImageFolderDataset
 from lightning_advinterp.data.images import ImageSet, missing_members
+from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.data.memory_set import MemoryDataset
 from lightning_advinterp.data.transforms import EvalTransform
 from lightning_advinterp.data.user_images import UserImages, as_image_set
@@ -205,6 +206,12 @@ def test_a_normalising_transform_is_refused(split_folder):
     images = as_image_set(ImageFolder(split_folder / "train", transform=transform))
     with pytest.raises(RunStoppedError, match="the network normalises by itself"):
         _ = images[0]
+
+
+def test_images_of_several_sizes_make_no_batch():
+    images = as_image_set([torch.rand(3, 4, 4), torch.rand(3, 4, 5)])
+    with pytest.raises(RunStoppedError, match=r"must have one size, got 3x4x4 \(image 0\), 3x4x5 \(image 1\)"):
+        read_batch(images, [0, 1])
 
 
 def test_labels_that_contradict_the_items_are_refused():
