@@ -55,6 +55,7 @@ def test_monitors_see_the_mean_of_the_epoch():
 
 
 @pytest.mark.ddp
+@pytest.mark.slow
 def test_a_plateau_on_the_training_loss_decides_alike_on_all_processes():
     first, second = on_processes(plateau_on_training_loss, 2)
     assert first["rate"] == second["rate"] == 0.05 / 4  # the mean rises; process 0's own falls

@@ -98,6 +98,7 @@ def cut_at(network, call, backward):
 
 @pytest.mark.parametrize("backward", [False, True])
 @pytest.mark.parametrize("prepare", [attack_on_explanations, attack_on_influence, fragility, influence, curvature])
+@pytest.mark.slow
 def test_the_network_is_as_it_was_after_an_error(prepare, backward):
     network = small_network(dropout=0.3).train()
     network.backbone.bn1.eval()

@@ -218,6 +218,7 @@ def test_a_kill_anywhere_in_a_test_and_other_settings_after_it_never_stand_side_
     }
 
 
+@pytest.mark.slow
 def test_a_damaged_or_half_copied_test_is_done_again(tests_only, tmp_path):
     main(tests_only)
     test = tmp_path / "out" / "standard-0" / "test"

@@ -131,6 +131,7 @@ def dead():
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.slow
 def test_no_method_counts_a_dead_network_as_stable(dead, method):
     _, result, records = dead
     measures = list(compare_maps(*torch.rand(2, 1, 11, 11)))

@@ -136,6 +136,7 @@ def test_only_features_are_kept(monkeypatch):
 
 
 @pytest.mark.ddp
+@pytest.mark.slow
 def test_two_processes_count_like_one():
     """On an odd number of images, in float64, to the last count."""
     expected = dissections_on_a_share(0, 1, 9)

@@ -15,6 +15,7 @@ from lightning_advinterp.taxonomy.wordnet import class_distances, class_similari
 pytestmark = pytest.mark.real
 
 
+@pytest.mark.slow
 def test_deep_units_follow_the_prediction_and_early_ones_the_content(real_data):
     network = create_network("cifar_resnet20", real_data / "weights" / "cifar10_resnet20-12fca82f.th")
     test = read_cifar10(real_data / "cifar10")["test"]

@@ -60,6 +60,7 @@ def test_equals_foolbox(name):
 
 @pytest.mark.real
 @pytest.mark.parametrize("name", ["fgsm", "bim", "pgd"])
+@pytest.mark.slow
 def test_equals_foolbox_on_a_real_network(name, real_data):
     network = create_network("resnet18", real_data / "weights" / "resnet18_pqf.safetensors").double().eval()
     paths = sorted((real_data / "imagenet_1k").glob("*/*"))[::400]

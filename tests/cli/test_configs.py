@@ -93,6 +93,7 @@ def test_table_1_is_the_papers():
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "ablation").glob("*.yaml")), ids=lambda path: path.stem)
+@pytest.mark.slow
 def test_ablation_plans_name_arms_that_parse_over_their_base(path, parser, monkeypatch):
     monkeypatch.chdir(CONFIGS.parent)
     plan = ablation_parser().instantiate(ablation_parser().parse_args(["--config", str(path)]))

@@ -25,6 +25,7 @@ def broken(*_, **__):
 
 
 @pytest.mark.parametrize("moment", ["needs", "update", "result"])
+@pytest.mark.slow
 def test_what_cannot_be_run_is_left_out_with_its_reason(inputs, tmp_path, monkeypatch, capsys, moment):
     monkeypatch.setattr(CurvatureAnalysis, moment, broken)
     found = run(inputs, tmp_path / "out", "all", *FLAGS)

@@ -51,6 +51,7 @@ def unfinished(folder):
     return [path.name for path in sorted(folder.rglob(".unfinished*"), key=str)]
 
 
+@pytest.mark.slow
 def test_a_dissection_goes_on_in_its_second_sweep(inputs, tmp_path, eager, updates):
     flags = ("--concepts", str(inputs / "broden"), "--batch_size", "2", "--layers", "layer1,layer3")
     whole = run(inputs, tmp_path / "whole", "dissection", *flags)
@@ -74,6 +75,7 @@ def test_a_dissection_goes_on_in_its_second_sweep(inputs, tmp_path, eager, updat
         assert first.tobytes() == second.tobytes(), name
 
 
+@pytest.mark.slow
 def test_what_is_complete_is_not_done_again(inputs, tmp_path, monkeypatch, updates):
     """Figures may be interrupted too, and so may a later analysis."""
     flags = ("dissection,accuracy", "--concepts", str(inputs / "broden"))
@@ -94,6 +96,7 @@ def test_what_is_complete_is_not_done_again(inputs, tmp_path, monkeypatch, updat
     assert not unfinished(tmp_path)
 
 
+@pytest.mark.slow
 def test_rows_of_a_table_that_are_complete_are_not_done_again(inputs, tmp_path, updates, capsys):
     second = write_checkpoint(tmp_path / "second.ckpt", seed=1)
     config = f"rows:\n- {{name: a, checkpoint: {inputs / 'last.ckpt'}}}\n- {{name: b, checkpoint: {second}}}\n"

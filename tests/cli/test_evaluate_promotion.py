@@ -55,6 +55,7 @@ def table(folder, name):
         return list(csv.DictReader(file))
 
 
+@pytest.mark.slow
 def test_what_is_logged_and_drawn_in_training(folder):
     events = EventAccumulator(str(folder / "watched")).Reload()
     logged = set(events.Tags()["scalars"])
@@ -68,6 +69,7 @@ def test_what_is_logged_and_drawn_in_training(folder):
     assert {"promotion/shares", "promotion/agreement", "promotion/is", "promotion/pgd"} <= set(events.Tags()["images"])
 
 
+@pytest.mark.slow
 def test_files_and_columns(folder, tmp_path, capsys):
     run(folder, tmp_path / "out", "--promotion.cell", "6", "--promotion.show", "2", "--promotion.screening", "true")
     rows = table(tmp_path / "out", "promotion")
@@ -100,6 +102,7 @@ def test_files_and_columns(folder, tmp_path, capsys):
     assert set(Promotion().figures(result, "again")) == set(names)
 
 
+@pytest.mark.slow
 def test_a_threshold_of_ones_own_stands_beside_the_sweep(folder, tmp_path, capsys):
     run(folder, tmp_path / "out", "--promotion.cell", "8", "--promotion.xi", "0.003", "--promotion.show", "0")
     summary = table(tmp_path / "out", "promotion_summary")

@@ -51,6 +51,7 @@ def everything(inputs):
     return run(inputs, inputs / "all", TOGETHER, "--concepts", str(inputs / "broden"), config=AIMED)
 
 
+@pytest.mark.slow
 def test_every_table_begins_with_the_contracts_columns(everything):
     for name, columns in COLUMNS.items():
         header = everything[name].splitlines()[0].split(",")
@@ -138,6 +139,7 @@ def test_a_bar_runs_over_thresholds_counts_and_pictures(inputs, tmp_path, monkey
     assert moves == [("sweep 1, images", 5), ("sweep 2, images", 5), ("sweep 3, images", 5)]
 
 
+@pytest.mark.slow
 def test_layers(inputs, tmp_path):
     flags = ("--attack", "null", "--concepts", str(inputs / "broden"))
     some = run(inputs, tmp_path / "some", "dissection,semantics", "--layers", "layer1.0.conv1, layer3", *flags)
@@ -268,6 +270,7 @@ def test_a_set_on_disk_is_chosen_from_as_during_training(inputs, limit):
 
 
 @pytest.mark.filterwarnings("ignore:.*no weight")
+@pytest.mark.slow
 def test_each_set_has_a_calibration_of_its_own(inputs, tmp_path):
     """So that a dissection's attack has the same weight alone and beside other analyses."""
     config = "attack: [{name: adversarial, type: targeted_optimization, steps: 1}]\ncalibration_images: 2\n"

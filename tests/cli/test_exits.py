@@ -99,6 +99,7 @@ PLACES = {
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
 @pytest.mark.parametrize("place", PLACES)
+@pytest.mark.slow
 def test_a_fault_ends_the_command_at_once(tmp_path, place):
     code = status(start(tmp_path, PLACES[place]))
     output = (tmp_path / "output").read_text()
@@ -131,6 +132,7 @@ def slow(mark):
         ("worker", signal.SIGKILL, 1, r"is killed by signal: Killed. Mostly the memory did not suffice: set fewer num"),
     ],
 )
+@pytest.mark.slow
 def test_signals_leave_one_line_and_no_process(tmp_path, target, number, code, message):
     pid = start(tmp_path, lambda: slow(tmp_path / "mark"))
     until = time.monotonic() + SECONDS
@@ -150,6 +152,7 @@ def test_signals_leave_one_line_and_no_process(tmp_path, target, number, code, m
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="forks")
+@pytest.mark.slow
 def test_a_second_interrupt_does_not_wait_for_the_step(tmp_path):
     def prepare():
         slow(tmp_path / "mark")

@@ -57,6 +57,7 @@ def test_weights_that_are_no_numbers_never_replace_a_checkpoint(tmp_path, monkey
     assert runs.content("run")["epoch"] == 0
 
 
+@pytest.mark.slow
 def test_a_disk_that_fills_up_keeps_the_checkpoint_before_and_the_run_can_go_on(tmp_path, monkeypatch, capsys):
     runs = Runs(tmp_path, monkeypatch)
     runs.start("whole")

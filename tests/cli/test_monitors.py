@@ -99,6 +99,7 @@ def test_epochs_without_a_validation_are_not_judged(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("step", "action"), [(STEPS + 2, terminate), (STEPS + 2, cut)], ids=["within", "killed"])
+@pytest.mark.slow
 def test_means_of_an_epoch_survive_a_stop_within_it(tmp_path, monkeypatch, step, action):
     flags = (*schedule("train/loss"), "--checkpoint.monitor", "train/loss", "--checkpoint.mode", "min")
     runs = Runs(tmp_path, monkeypatch, *flags, "--checkpoint.every_n_steps", "1")

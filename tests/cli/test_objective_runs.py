@@ -46,6 +46,7 @@ def assert_equal(one, two):
     assert all(torch.equal(one[key], two[key]) for key in one)
 
 
+@pytest.mark.slow
 def test_a_resumed_free_run_equals_an_uninterrupted_one(config, tmp_path):
     whole = run(config, tmp_path / "whole", *FREE)
     half = run(config, tmp_path / "parts", *FREE, "--trainer.max_epochs", "1")
@@ -67,6 +68,7 @@ CONSISTENT = "{class_path: Consistency, init_args: {bn: eval}}"
 
 
 @pytest.mark.parametrize("objective", [HESSIAN, PATH % CONSISTENT], ids=["hessian", "path"])
+@pytest.mark.slow
 def test_a_resumed_run_of_an_extended_objective_equals_an_uninterrupted_one(config, tmp_path, objective):
     """Probes and starting points come from (seed, epoch, image), and the other objective's state is kept."""
     flags = ("--model.objective", objective, "--data.init_args.replays", "2", "--data.init_args.train_size", "16")
@@ -127,6 +129,7 @@ def test_averaged_weights_are_judged_and_kept(config, tmp_path, monkeypatch):
     assert_equal(current, trained.steps[-1])
 
 
+@pytest.mark.slow
 def test_a_resumed_averaged_run_equals_an_uninterrupted_one(config, tmp_path):
     flags = (*FREE, *EMA)
     whole = run(config, tmp_path / "whole", *flags)
@@ -136,6 +139,7 @@ def test_a_resumed_averaged_run_equals_an_uninterrupted_one(config, tmp_path):
         assert_equal(whole[part], resumed[part])
 
 
+@pytest.mark.slow
 def test_sources_are_no_part_of_the_checkpoint(config, tmp_path):
     plain = run(config, tmp_path, "--trainer.max_epochs", "1")
     source = tmp_path / "small" / "last.ckpt"

@@ -27,6 +27,7 @@ WORKERS = ("--data.init_args.num_workers", "2")
     ],
     ids=["first", "second", "replays and average", "workers", "accumulated", "augmented", "validations", "limited"],
 )
+@pytest.mark.slow
 def test_sigterm_within_an_epoch_neither_repeats_nor_skips_a_sample(tmp_path, monkeypatch, caplog, flags, step):
     runs = Runs(tmp_path, monkeypatch, *flags)
     runs.start("whole")
@@ -44,6 +45,7 @@ def test_sigterm_within_an_epoch_neither_repeats_nor_skips_a_sample(tmp_path, mo
 
 @pytest.mark.parametrize("action", [terminate, cut], ids=["SIGTERM", "power cut"])
 @pytest.mark.parametrize("epoch", [0, 1])
+@pytest.mark.slow
 def test_a_validation_that_was_interrupted_is_done_again_and_nothing_else(tmp_path, monkeypatch, action, epoch):
     runs = Runs(tmp_path, monkeypatch, "--ema.decay", "0.5")
     runs.start("whole")

@@ -17,6 +17,7 @@ PLATEAU = "{name: plateau, patience: 0, gamma: 0.5, monitor: val/loss}"  # which
     ],
 )
 @pytest.mark.parametrize(("step", "action"), [(STEPS, cut), (2 * STEPS + 1, terminate)], ids=["epoch", "within"])
+@pytest.mark.slow
 def test_every_course_goes_on(tmp_path, monkeypatch, schedule, step, action):
     """Lightning steps a plateau schedule after the epoch's checkpoint, which then does not know."""
     flags = ("--model.schedule", schedule, "--trainer.max_epochs", "3", "--model.mean", "imagenet")

@@ -117,6 +117,7 @@ def test_what_would_fail_or_hang_later_is_refused(one, capsys, flags, message):
     assert message in " ".join(capsys.readouterr().err.split())
 
 
+@pytest.mark.slow
 def test_synchronised_batch_norm_on_one_process_changes_nothing(one, tmp_path):
     for name, flag in (("with", "true"), ("without", "false")):
         train([*one, "--name", name, "--trainer.sync_batchnorm", flag, "--trainer.max_epochs", "1"])

@@ -198,6 +198,7 @@ def test_bad_arguments_are_named(arguments, match):
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_wnids_are_nouns_of_wordnet(real_data, monkeypatch):
     folder = real_data / "nltk_data"
     if not folder.is_dir():

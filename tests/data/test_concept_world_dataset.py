@@ -50,6 +50,7 @@ def test_prepared_and_lazy_pictures_are_equal_and_safe_from_callers():
     prepared.prepare(progress=True)
 
 
+@pytest.mark.slow
 def test_helpers_render_the_same_bytes():
     alone = np.concatenate([images for _, images in render_spans(5, 30, seed=2, size=16, workers=1)])
     pieces = list(render_spans(5, 30, seed=2, size=16, workers=2))

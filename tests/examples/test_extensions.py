@@ -47,6 +47,7 @@ def folder(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_question_is_watched_beside_others_in_one_run(folder):
     events = EventAccumulator(str(folder / "extended")).Reload()
     assert {"ece/real", "ece/fgsm", "val/fgsm_acc", "time/ece", "time/AccuracyCallback"} <= set(
@@ -139,6 +140,7 @@ def test_integrated_smoothgrad_is_a_mean_of_integrated_gradients():
     assert noisy.passes() == (6, 6)
 
 
+@pytest.mark.slow
 def test_attack_explanation_and_network_through_the_commands(folder):
     wide = ["--model.network", "examples.extensions.wide_resnet.WideResNet", "--model.stem", "null", "--watch", "null"]
     wide += ["--model.network_options", "{depth: 10, width: 1, phi: blocks}"]

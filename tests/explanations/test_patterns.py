@@ -62,6 +62,7 @@ def test_patterns_of_images_alike_are_found_in_float32_too():
         assert (pattern - exact[name]).norm() < 0.02 * exact[name].norm()  # 0.4 with sums in float32
 
 
+@pytest.mark.slow
 def test_patterns_of_alexnet(tmp_path):
     torch.manual_seed(0)
     network = create_network("alexnet", num_classes=5).eval()

@@ -53,6 +53,7 @@ def imagenet(real_data):
     ("depth", "file", "published"),
     [(20, "cifar10_resnet20-12fca82f.th", 0.8103), (56, "cifar10_resnet56-4bfd9763.th", 0.8320)],
 )
+@pytest.mark.slow
 def test_cifar_resnets_classify_the_sample(real_data, cifar, depth, file, published):
     network = create_network(f"cifar_resnet{depth}", real_data / "weights" / file).eval()
     assert accuracy(network, *cifar) == pytest.approx(published, abs=0.03)
@@ -65,6 +66,7 @@ def test_cifar_resnets_classify_the_sample(real_data, cifar, depth, file, publis
         ("squeezenet1_0", "squeezenet1_0_deepcompression.safetensors", 0.50),
     ],
 )
+@pytest.mark.slow
 def test_imagenet_weights_load_strictly_and_classify(real_data, imagenet, name, file, least):
     path = real_data / "weights" / file
     network = create_network(name, path).eval()
@@ -73,6 +75,7 @@ def test_imagenet_weights_load_strictly_and_classify(real_data, imagenet, name, 
     assert accuracy(network, *imagenet) >= least
 
 
+@pytest.mark.slow
 def test_resnet50_after_decompression(real_data, imagenet, tmp_path):
     path = tmp_path / "resnet50.safetensors"
     with lzma.open(real_data / "weights" / "resnet50_pqf_large.safetensors.xz") as compressed:

@@ -110,6 +110,7 @@ def evaluation(tmp_path_factory):
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.slow
 def test_figures_drawn_from_the_folder_are_those_that_were_stored(evaluation):
     results, folder = evaluation
     questions = complete_settings({})

@@ -142,6 +142,7 @@ def test_classes_that_need_no_corpus():
 
 
 @pytest.mark.real
+@pytest.mark.slow
 def test_random_pairs_against_nltk(wordnet):
     generator = random.Random(1)
     outside = [wnid for wnid in ("n02430045", "n07739125", "n04576211", "n09917593", "n11808468")]

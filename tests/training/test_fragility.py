@@ -50,6 +50,7 @@ def config(tmp_path):
     return write
 
 
+@pytest.mark.slow
 def test_scalars_figures_and_an_untouched_training(config, tmp_path):
     train([*config(BASE, FRAGILITY), "--name", "with"])
     train([*config(BASE), "--name", "without"])

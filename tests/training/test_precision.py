@@ -102,6 +102,7 @@ def difference(ours, theirs):
     ("name", "format_"),
     [(name, format_) for name in OBJECTIVES for format_ in FORMATS if name in COMPILED or format_ in EAGER],
 )
+@pytest.mark.slow
 def test_losses_and_features_are_those_of_float32(float32, name, format_):
     trainer, settings, tolerance = FORMATS[format_]
     module, ours = train(name, trainer, **settings)
@@ -138,6 +139,7 @@ def test_images_stay_float32_and_in_the_ball(name):
         assert adversarial.max() <= 1
 
 
+@pytest.mark.slow
 def test_everything_else_stays_eager_and_equal(float32):
     """Callbacks, averaged weights and a copy of the module beside compiled training."""
     torch._dynamo.reset()

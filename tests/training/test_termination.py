@@ -37,6 +37,7 @@ def slurm(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(("array", "job"), [({}, "77"), ({"ARRAY_JOB_ID": "70", "ARRAY_TASK_ID": "3"}, "70_3")])
+@pytest.mark.slow
 def test_slurms_signal_saves_and_queues_again(tmp_path, monkeypatch, slurm, array, job):
     for key, value in array.items():
         monkeypatch.setenv(f"SLURM_{key}", value)

@@ -58,6 +58,7 @@ def hooks(monkeypatch):
 
 
 @pytest.mark.filterwarnings("ignore:.*too few to read LC")
+@pytest.mark.slow
 def test_watching_moves_no_generator_and_no_weight(tmp_path, monkeypatch, hooks):
     moved, _ = hooks
     Runs(tmp_path, monkeypatch, *WATCH, "--trainer.max_epochs", "1").start("run")

@@ -63,6 +63,7 @@ def events(runs):
     return EventAccumulator(str(runs / "watched"), size_guidance={"tensors": 0}).Reload()
 
 
+@pytest.mark.slow
 def test_watching_changes_nothing(runs):
     one, two = (torch.load(runs / name / "last.ckpt", weights_only=True) for name in ("plain", "watched"))
     assert one["state_dict"].keys() == two["state_dict"].keys()
@@ -99,6 +100,7 @@ def test_figures_and_texts(events):
     assert all(line.count("|") == lines[0].count("|") for line in lines)
 
 
+@pytest.mark.slow
 def test_the_last_epoch_is_what_evaluation_finds(runs, events, tmp_path):
     """The same images, numbers and weights: one code path for watching and for reporting."""
     (tmp_path / "same.yaml").write_text(
