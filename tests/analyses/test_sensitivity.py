@@ -1,5 +1,7 @@
 """Sensitivity against literal loops, planted networks, other processes and interruptions."""
 
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
@@ -24,7 +26,11 @@ MEANINGS = ClassMeanings(tuple("abcde"), (torch.arange(5)[:, None] - torch.arang
 
 def run(data, network=None, attacks=ATTACKS, **options):
     attacks = create_attacks(attacks)
-    own = {key: options.pop(key) for key in ("noise", "meanings", "concepts", "dissected", "layers") if key in options}
+    own = {
+        key: options.pop(key)
+        for key in ("noise", "meanings", "concepts", "dissected", "layers", "caliper")
+        if key in options
+    }
     runner = Runner(network or small_network().double(), data, attacks=attacks, seed=4, **({"batch_size": 4} | options))
     return runner.run([SensitivityAnalysis(attacks, seed=4, share=0.2, **({"layers": LAYERS} | own))])["sensitivity"]
 
@@ -248,6 +254,55 @@ def test_the_claim_is_tested_on_images_that_dissection_has_not_seen():
     assert result.tables["sensitivity"][0]["n"] == 30
     assert {row["n"] for row in alone.tables["sensitivity"] if row["images"] == "fgsm"} == {15}
     assert other["relu1", "fgsm", "max", "all"]["n"] == 15
+
+
+def test_the_claim_equals_a_literal_one():
+    """From the columns of the units' table alone: all pairings tried, scipy's tests, Holm by its definition."""
+    detectors = {("relu1", 0), ("relu1", 2), ("relu1", 5), ("relu2", 0), ("relu2", 3), ("relu2", 4), ("relu2", 7)}
+    concepts = {
+        (layer, unit): UnitConcept(0.2 - unit / 100, "c", "object", (layer, unit) in detectors)
+        for layer, width in (("relu1", 6), ("relu2", 8))
+        for unit in range(width)
+    }
+    network = small_network().double()
+    with torch.no_grad():
+        network.backbone.bn2.bias += 3  # no unit is dead
+    tables = run(Memory(small_batch(n=19, dtype=torch.float64)), network, concepts=concepts, caliper=1).tables
+    found, p_values = {}, {}
+    for layer in LAYERS:
+        own = [
+            row for row in tables["sensitivity"] if (row["layer"], row["images"]) == (layer, "pgd") and row["real_sd"]
+        ]
+        ranks = stats.rankdata([[row[key] for key in ("real_mean", "active", "real_sd")] for row in own], axis=0) / len(
+            own
+        )
+        first = [place for place, row in enumerate(own) if (layer, row["unit"]) in detectors]
+        second = [place for place in range(len(own)) if place not in first]
+        small, large = sorted((first, second), key=len)
+        best = min(
+            permutations(large, len(small)), key=lambda partners: ((ranks[small] - ranks[list(partners)]) ** 2).sum()
+        )
+        pairs = (small, list(best)) if small is first else (list(best), small)
+        values = np.array([row["sensitivity"] for row in own])
+        found[layer] = values[pairs[0]], values[pairs[1]], values, [concepts[layer, row["unit"]].iou for row in own]
+        p_values[layer] = stats.mannwhitneyu(*found[layer][:2], alternative="greater").pvalue
+    rows = {
+        row["layer"]: row
+        for row in tables["sensitivity_test"]
+        if (row["images"], row["reading"], row["category"]) == ("pgd", "max", "all")
+    }
+    least, worst = sorted(p_values.values())
+    for layer, (one, other, values, iou) in found.items():
+        row = rows[layer]
+        assert row["pairs"] == len(one) >= 3
+        assert (row["sensitivity"], row["matched"]) == pytest.approx((one.mean(), other.mean()))
+        assert row["p"] == pytest.approx(p_values[layer])
+        adjusted = 2 * least if p_values[layer] == least else max(2 * least, worst)
+        assert row["p_holm"] == pytest.approx(min(1, adjusted))
+        assert row["effect"] == pytest.approx(np.sign(one[:, None] - other).mean())
+        assert row["spearman"] == pytest.approx(stats.spearmanr(values, iou).statistic)
+    assert rows["all"]["pairs"] == sum(len(one) for one, *_ in found.values())
+    assert rows["all"]["p_holm"] is None
 
 
 def test_no_dissection_no_claim():
