@@ -32,7 +32,8 @@ class Measures:
 
     Attributes:
         arms: which are measured.
-        evaluations: name to flags of ``evaluate.py`` without ``--checkpoint`` and ``--output``.
+        evaluations: name to flags of ``evaluate.py`` without ``--checkpoint`` and ``--output``; ``{seed}`` stands for
+            the seed, so that another arm's run of it can be named.
         show: patterns of the scalars that stand in ``ablation.md``; all stand in ``measures.csv``.
     """
 
@@ -51,9 +52,9 @@ class Measures:
             )
 
 
-def evaluation_of(flags: str, checkpoint: Path, output: Path) -> Evaluation:
-    """Return what ``python evaluate.py FLAGS --checkpoint … --output …`` would do."""
-    line = [*shlex.split(flags), "--checkpoint", str(checkpoint), "--output", str(output)]
+def evaluation_of(flags: str, checkpoint: Path, output: Path, seed: int = 0) -> Evaluation:
+    """Return what ``python evaluate.py FLAGS --checkpoint … --output …`` would do for a seed."""
+    line = [*shlex.split(flags.replace("{seed}", str(seed))), "--checkpoint", str(checkpoint), "--output", str(output)]
     return read_evaluation(line)
 
 

@@ -107,7 +107,7 @@ def _measure(plan: Plan, measures: Measures, console: Console) -> None:
         for name, flags in measures.evaluations.items():
             for arm in measures.arms:
                 checkpoint = plan.run_folder(arm, seed) / "last.ckpt"
-                evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name))
+                evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name), seed)
                 with held(plan.run_folder(arm, seed)):
                     _evaluate(plan, arm, seed, name, evaluation, console)
 

@@ -83,3 +83,18 @@ def test_no_training_and_no_set_is_made_of_them(inputs, tmp_path, capsys):
     with pytest.raises(SystemExit):
         make_set([*flags, "--attack", stored(inputs, "own")])
     assert "makes no images" in capsys.readouterr().err
+
+
+def test_own_transferred_and_ensemble_images_in_one_command(inputs, tmp_path, capsys):
+    flags = ["--attack", "pgd", "--steps", "2", "--eps", "64/255", "--seed", "0"]
+    flags += ["--transfer_from", str(inputs / "other.ckpt"), "--concepts", str(inputs / "broden")]
+    tables = run(inputs, tmp_path / "out", "accuracy,dissection,semantics,distances", *flags)
+    kinds = ["pgd", "pgd_from_other", "pgd_ensemble"]
+    for name in ("accuracy", "dissection", "semantics", "distances"):
+        assert list(dict.fromkeys(row["images"] for row in rows(tables[name]) if row["images"] != "real")) == kinds
+    origins = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]["made_for"]["data"]
+    made = [origins[kind]["made_for"] for kind in kinds]
+    assert made == ["this network", "another network", "ensemble"]
+    said = " ".join(capsys.readouterr().out.split())
+    assert "pgd_from_other: made for another network" in said
+    assert "pgd_ensemble: made for an ensemble" in said

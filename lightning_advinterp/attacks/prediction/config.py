@@ -12,11 +12,14 @@ from lightning_advinterp.attacks.prediction.builders import COMMON, Builder, bui
 from lightning_advinterp.attacks.prediction.cam_mask import MaskConfig
 from lightning_advinterp.attacks.prediction.listed_targets import with_listed_targets
 from lightning_advinterp.attacks.prediction.member import Member
+from lightning_advinterp.attacks.prediction.transfer import made_on
 from lightning_advinterp.networks.modes import BatchNormMode
 
 _RADIUS = ("eps", "eps_distribution")
 
 CALIBRATE: Literal["calibrate"] = "calibrate"
+NOT_MADE_ON_OTHERS = ("stored", "random_sign")
+"""Types that look at no network."""
 WEIGHTED = ("optimization", "targeted_optimization", "ensemble")
 """Types with a weight λ, which an evaluation finds where it is left out."""
 
@@ -73,7 +76,9 @@ class AttackConfig:
         regularization: β, the weight of L1 in ead; 0.01 when left out.
         decision: by what ead takes the nearest image: ``en`` (β L1 + L2², the default) or ``l1``.
         mask: the pixels that an attack along gradients may change, such as ``{type: cam, percentile: 70}``.
-        members: the networks of an ensemble, and of transfer.
+        members: the networks of an ensemble, and of transfer; any other attack is then made on these instead of the
+            network under test.
+        beside: make such an attack on the network under test and the members together.
         combine: what an ensemble averages: ``loss`` (the default), ``prob`` or ``logit``.
         targets: an ensemble aims at one of so many least likely classes; 10 when left out.
         target_rank: at which of them, 1 the least likely; drawn for every image when left out.
@@ -106,6 +111,7 @@ class AttackConfig:
     search_steps: int | None = None
     initial_weight: float | None = None
     members: tuple[Member, ...] | None = None
+    beside: bool | None = None
     combine: Literal["loss", "prob", "logit"] | None = None
     targets: int | None = None
     target_rank: int | None = None
@@ -145,6 +151,8 @@ class AttackConfig:
             eps = builder.eps if self.eps is None else self.eps
             budget = parse_budget(eps, self.eps_distribution, most=None if self.norm == "l2" else 1.0)
             attack = builder.build(budget, **settings, **common)
+        if self.members and "members" not in builder.settings:
+            attack = made_on(attack, self.members, self.combine or "loss", beside=bool(self.beside))
         attack = attack if self.mask is None else attack.masked(self.mask.create())
         if self.target_file is None:
             return attack
@@ -154,6 +162,8 @@ class AttackConfig:
         """Refuse what the type has no use for."""
         radius = _RADIUS if builder.eps is not None else ()
         known = {"type", "mask", "target_file", *COMMON, *builder.settings, *radius} - {"bn"}
+        if self.members and self.type not in NOT_MADE_ON_OTHERS and "members" not in known:
+            known |= {"members", "combine", "beside"}
         for setting in given:
             if setting not in known:
                 others = ", ".join(sorted(known - {"type"}))

@@ -1,6 +1,5 @@
 """The optimisation attack on several networks at once (Dong et al. 2017)."""
 
-import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -63,13 +62,6 @@ class EnsembleAttack(TransferAttack):
         """Those of the attack, and one for the targets, by every member."""
         forwards, backwards = super().passes
         return forwards + len(self.members), backwards
-
-    def weighted(self, weight: float) -> "EnsembleAttack":
-        """Return the same attack with another λ; the members are shared."""
-        members = self.ensemble  # loaded here, so that all copies share them
-        copied = copy.copy(self)
-        copied._ensemble, copied.inner = members, self.inner.weighted(weight)
-        return copied
 
     def aim(self, x: Tensor, logits: Tensor, y: Tensor | None, keys: Tensor) -> Goal:
         """Return the class question as the ensemble answers it; the other network's ``logits`` do not matter."""

@@ -1,12 +1,14 @@
 """Attacks made on other networks than the one that is shown their images."""
 
+import copy
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 from torch import Tensor, nn
 
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult
 from lightning_advinterp.attacks.loop.goal import Goal
+from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.prediction.ensemble import Combine, Ensemble, check_ensemble
 from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.networks import weights_hash
@@ -40,6 +42,7 @@ class TransferAttack(Attack):
     Args:
         inner: the attack made on the sources, with the loss ``negative_log``.
         members: networks, or how to load them; they are loaded when first needed.
+        beside: whether the attacked network is a member too.
         weights: shares of the members, see :class:`~lightning_advinterp.attacks.prediction.ensemble.Ensemble`.
         combine: what is averaged, likewise.
         **common: as in :class:`~lightning_advinterp.attacks.loop.attack.Attack`.
@@ -50,12 +53,16 @@ class TransferAttack(Attack):
         inner: Attack,
         members: Sequence[Network | Member],
         *,
+        beside: bool = False,
         weights: Sequence[float] | None = None,
         combine: Combine = "loss",
         **common: Any,
     ) -> None:
         super().__init__(**common)
         check_ensemble(len(members), weights, combine)
+        if beside and weights is not None:
+            raise ValueError("weights: beside the attacked network all members have equal shares; leave them out.")
+        self.beside = beside
         self.inner, self.members, self.weights, self.combine = inner, tuple(members), weights, combine
         self._ensemble: Ensemble | None = None
 
@@ -85,7 +92,7 @@ class TransferAttack(Attack):
 
     def made_for(self, network: Network) -> dict[str, Any]:
         """Return which networks the images are made for: one other, or an ensemble."""
-        return origin_of(self.sources, network)
+        return origin_of([*([source_of(network)] if self.beside else []), *self.sources], network)
 
     @property
     def sources(self) -> list[dict[str, Any]]:
@@ -116,7 +123,8 @@ class TransferAttack(Attack):
     def passes(self) -> tuple[int, int]:
         """Those of the attack, by every member."""
         forwards, backwards = self.inner.passes
-        return len(self.members) * forwards, len(self.members) * backwards
+        networks = len(self.members) + self.beside
+        return networks * forwards, networks * backwards
 
     @property
     def iterations(self) -> int:
@@ -126,5 +134,38 @@ class TransferAttack(Attack):
     def search(self, network: nn.Module, x: Tensor, goal: Goal, keys: Tensor, *, finish: bool) -> AttackResult:
         """Attack the sources."""
         self.ensemble.to(x.device)
+        sources = self.ensemble
+        if self.beside:
+            if not isinstance(network, Network):
+                raise ValueError(
+                    f"{self.name}: beside needs a network of create_network, got {type(network).__name__}."
+                )
+            others = [member for member in self.ensemble.members if isinstance(member, Network)]
+            sources = Ensemble([network, *others], None, self.combine)
         with frozen_eval(self.ensemble):
-            return self.inner.search(self.ensemble, x, goal, keys, finish=finish)
+            return self.inner.search(sources, x, goal, keys, finish=finish)
+
+    def weighted(self, weight: float) -> Self:
+        """Return the same attack with another λ; the members are shared."""
+        if not hasattr(self.inner, "weighted"):
+            raise ValueError(f"{self.name} has no weight.")
+        members = self.ensemble  # loaded here, so that all copies share them
+        copied = copy.copy(self)
+        copied._ensemble, copied.inner = members, self.inner.weighted(weight)
+        return copied
+
+
+def made_on(inner: Attack, members: Sequence[Network | Member], combine: Combine, *, beside: bool) -> TransferAttack:
+    """Return an attack made on other networks, which are asked for the same loss of their joint answer.
+
+    Args:
+        inner: the attack, whose class question stays as it is.
+        members: the networks.
+        combine: what is averaged over them.
+        beside: whether the attacked network is one more of them.
+    """
+    if isinstance(inner, GradientAttack) and inner.loss == "cross_entropy":
+        inner = copy.copy(inner)
+        inner.loss = "negative_log"  # an ensemble answers with log-probabilities, or means of these
+    question: dict[str, Any] = {"label": inner.label, "target": inner.target, "bn": inner.bn, "name": inner.name}
+    return TransferAttack(inner, members, beside=beside, combine=combine, **question)

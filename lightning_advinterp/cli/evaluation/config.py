@@ -12,6 +12,7 @@ from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.attacks.prediction.presets import create_attacks, named_attacks
 from lightning_advinterp.attacks.prediction.sweep import swept_attacks
+from lightning_advinterp.attacks.prediction.transferred import TransferFrom, transferred_attacks
 from lightning_advinterp.core.names import require_inside
 from lightning_advinterp.core.trust import OnBadWeights
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
@@ -50,6 +51,9 @@ class Evaluation(NetworkChoice):
         analyses: names, separated by commas, or "all" (those that need concepts only where these are given).
         attack: an attack's name, several separated by commas, one attack's settings {name, type, eps, steps, target, …}
             (a single one also as --attack.steps 20), or a list of names and settings; null for none.
+        transfer_from: a checkpoint, {network: NAME, weights: FILE}, or the folder of a stored set; or several. Every
+            attack NAME is then made on the network under test (NAME), on each other one (NAME_from_…) and on all of
+            them together (NAME_ensemble), and all images are shown to the network under test.
         eps: radius of the attacks: a fraction of the pixel range, or a string such as 4/255, which is every attack's
             own by default but for L2, which has none. Several radii, 2/255,4/255,8/255, are an attack each, and a curve
             of accuracy over eps. An attack whose settings say eps: [low, high] draws it per image.
@@ -86,6 +90,7 @@ class Evaluation(NetworkChoice):
     concepts: str | None = None
     analyses: str | list[str] = "accuracy"
     attack: Attacks = "fgsm"
+    transfer_from: TransferFrom = None
     eps: Eps | None = None
     steps: int | None = None
     layers: str | list[str] | None = None
@@ -145,7 +150,8 @@ class Evaluation(NetworkChoice):
             raise ValueError(f"calibration_images must be 1 or more images, got {self.calibration_images}.")
         if not 0 <= self.least_success <= 1:
             raise ValueError(f"least_success must be a share from 0 to 1, got {self.least_success}.")
-        return named_attacks(swept_attacks(self.attack, self.eps, self.steps))
+        swept = swept_attacks(self.attack, self.eps, self.steps)
+        return named_attacks(transferred_attacks(swept, self.transfer_from))
 
     def attacks(self, weights: Mapping[str, float] | None = None) -> dict[str, Attack]:
         """Return the attacks by name, with the weights found for those that are calibrated.

@@ -27,7 +27,7 @@ _NO_NUMBERS = (
 _NETWORK = (*(entry.name for entry in fields(NetworkChoice)), "resize", "crop")
 """Flags that name the network and its images; what counts is the network itself, by its hash."""
 
-_ATTACK = ("attack", "eps", "steps", "calibration_images")
+_ATTACK = ("attack", "transfer_from", "eps", "steps", "calibration_images")
 _OF_DATA = ("data", "split", "on_bad_image", "classes")
 
 
