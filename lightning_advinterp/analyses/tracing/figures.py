@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from PIL import Image
 
-from lightning_advinterp.analyses.tracing.sentences import percent
+from lightning_advinterp.analyses.tracing.sentences import of_one_class, percent
 from lightning_advinterp.analyses.tracing.strips import SIDE, strips_of
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.report.panels import PanelRow, unit_panel
@@ -31,7 +31,7 @@ def errors_sheet(result: Result, title: str) -> Figure:
         whole = np.ones((1, SIDE, SIDE), np.bool_)
         drawn.append(PanelRow(f"{page['predicted_name']}\n{percent(page['confidence'])}{verdict}", pixels[None], whole))
         for row in _strongest(result, page):
-            meaning = f"\n{row['mode_class']}" if row["mode_class"] is not None else ""
+            meaning = f"\n{row['mode_class']}" if of_one_class(row) else ""
             head = f"{page['layer']} unit {row['unit']}{meaning}"
             drawn.append(PanelRow(head, *_unit_images(strips.get(row["unit"]))))
     return unit_panel(drawn, f"{title}: predictions, and the units that speak most for them")
