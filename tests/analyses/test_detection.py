@@ -20,6 +20,7 @@ from lightning_advinterp.analyses.detection.evasion import Evasion, Level
 from lightning_advinterp.analyses.detection.parts import check_spread, divide
 from lightning_advinterp.analyses.detection.question import Detection
 from lightning_advinterp.analyses.detection.scorer import Scorer
+from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.result import REAL
 from lightning_advinterp.metrics.detection_scores import TRUST
@@ -235,6 +236,17 @@ def test_without_attacks_the_adaptive_one_stands_alone():
         (name, "adaptive", True) for name in DETECTORS
     ]
     assert {row["eps"] for row in rows} == {16 / 255}
+
+
+def test_an_attack_without_a_radius_leaves_the_ball_to_the_settings():
+    attack = AttackConfig("targeted_optimization", steps=3, weight=1.0)
+    settings = {"scores": ("energy",), "adaptive_images": 3, "steps": 2}
+    rows = run_detection(attacks=[attack], settings=settings).tables["detection"]
+    assert [(row["images"], row["adaptive"], row["eps"]) for row in rows] == [
+        ("targeted_optimization", False, None),
+        ("worst", False, None),
+        ("adaptive", True, 8 / 255),
+    ]
 
 
 def test_one_class_has_nothing_to_turn():
