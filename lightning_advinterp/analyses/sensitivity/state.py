@@ -1,10 +1,12 @@
 """What sensitivity keeps of the images: moments of activations and of their changes, whatever the number of images."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
+from lightning_advinterp.core.states import Summed
 from lightning_advinterp.metrics.moments import Moments, merged
 from lightning_advinterp.units.maps import Reduce
 from lightning_advinterp.units.top_images import TopImages
@@ -17,13 +19,15 @@ GROUPS = (0, 1, 2, 3)
 """Halves of the images that no dissection has seen, then halves of those that it has."""
 
 
-class Changes:
+class Changes(Summed):
     """How an image kind changes units, by group of images.
 
     Attributes:
         signed: group to moments of a(x') − a(x), columns of both readings.
         size: group to moments of its magnitude.
     """
+
+    grown: ClassVar[Mapping[str, int]] = {"signed": 1, "size": 1}
 
     def __init__(self) -> None:
         self.signed: dict[int, Moments] = {}
@@ -37,24 +41,9 @@ class Changes:
                 self.signed.setdefault(number, Moments(rows.shape[1])).update(rows)
                 self.size.setdefault(number, Moments(rows.shape[1])).update(rows.abs())
 
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's :meth:`state_dict`."""
-        for name in ("signed", "size"):
-            parts: dict[int, Moments] = getattr(self, name)
-            for group, moments in state[name].items():
-                parts.setdefault(group, Moments(len(moments["count"]))).merge(moments)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the moments as tensors."""
-        return {
-            name: {group: moments.state_dict() for group, moments in getattr(self, name).items()}
-            for name in ("signed", "size")
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace the moments."""
-        self.signed, self.size = {}, {}
-        self.merge(state)
+    def part(self, name: str, state: dict[str, Tensor]) -> Moments:
+        """Return no moments yet."""
+        return Moments(len(state["count"]))
 
     def of(self, name: str, columns: int, groups: tuple[int, ...] = GROUPS) -> Moments:
         """Return the moments ``signed`` or ``size`` of some groups together, in the order of their numbers."""
@@ -62,7 +51,7 @@ class Changes:
         return merged([parts[group] for group in groups if group in parts], columns)
 
 
-class RealUnits:
+class RealUnits(Summed):
     """How units answer to the real images.
 
     Args:
@@ -76,31 +65,10 @@ class RealUnits:
         top: the images that drive the units most, of each half.
     """
 
+    summed = ("moments", "active", "places", "top")
+
     def __init__(self, columns: int, keep: int | None) -> None:
         self.moments = Moments(columns)
         units = columns // len(READINGS)
         self.active, self.places = (torch.zeros(units, dtype=torch.int64) for _ in range(2))
         self.top = [] if keep == 0 else [TopImages(keep) for _ in HALVES]
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's :meth:`state_dict`."""
-        self.moments.merge(state["moments"])
-        self.active, self.places = self.active + state["active"], self.places + state["places"]
-        for half, other in zip(self.top, state["top"], strict=True):
-            half.merge(other)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return sums, moments and top images."""
-        return {
-            "moments": self.moments.state_dict(),
-            "active": self.active.clone(),
-            "places": self.places.clone(),
-            "top": [half.state_dict() for half in self.top],
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Replace sums, moments and top images."""
-        self.moments.load_state_dict(state["moments"])
-        self.active, self.places = state["active"].clone(), state["places"].clone()
-        for half, other in zip(self.top, state["top"], strict=True):
-            half.load_state_dict(other)
