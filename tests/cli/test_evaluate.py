@@ -197,7 +197,6 @@ def test_rows_of_a_table(checkpoint, tmp_path, capsys):
     ("flags", "message"),
     [
         (["--analyses", "acuracy"], "or all; got 'acuracy'"),
-        (["--analyses", "accuracy,detection"], "detection is not part of this version"),
         (["--analyses", "accuracy,dissection"], "concepts: dissection needs images with labels of concepts; give"),
         (["--analyses", "dissection", "--concepts", "no_set"], "concepts: there is no 'no_set'"),
         (["--analyses", "dissection", "--concepts", "no_set"], "script/dlbroden.sh fetches broden1_224"),
