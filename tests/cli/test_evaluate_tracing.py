@@ -98,6 +98,7 @@ def test_pages_are_listed_and_drawn_again_from_the_folder(of_files):
     record = json.loads((of_files / "results.json").read_text())
     listed = [name for name in record["files"] if name.startswith("tracing/")]
     assert len(listed) == len(FILES)
+    assert undeclared(of_files, "tracing") == []
     assert set(listed) <= set(record["analyses"]["tracing"]["files"])
     index = (of_files / "index.html").read_text()
     assert index.count('href="tracing/') == len(FILES)
