@@ -144,7 +144,7 @@ def test_radii_that_do_not_fit_are_refused(attack, eps, message):
 def test_the_settings_are_those_of_the_signatures():
     """Each has a type that takes it, and is a key of every configuration."""
     keys = {field.name for field in fields(AttackConfig)}
-    common = {"type", "name", "label", "target", "target_file", "eps", "eps_distribution", "options"}
+    common = {"type", "name", "label", "target", "target_file", "eps", "eps_distribution", "options", "mask", "beside"}
     assert keys == common | set[str]().union(*(builder.settings for builder in BUILDERS.values()))
     assert BUILDERS["cw"].settings == {"steps", "step_size", "confidence", "search_steps", "initial_weight"}
 

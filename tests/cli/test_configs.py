@@ -101,7 +101,7 @@ def test_ablation_plans_name_arms_that_parse_over_their_base(path, parser, monke
     fields.pop("config")
     plan = Plan(**fields)
     plan.check()
-    assert len(plan.arms) == {"concept_world_tune": 13, "imagenette_tune": 6}.get(path.stem, 8)
+    assert len(plan.arms) == {"concept_world_tune": 13, "imagenette_tune": 6, "transfer": 2}.get(path.stem, 8)
     for arm in plan.arms:
         parsed = parser.parse_args(plan.command(arm, 3))
         assert parsed.seed_everything == 3
