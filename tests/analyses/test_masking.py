@@ -133,7 +133,7 @@ def test_the_cost_is_announced():
     backwards = announced["backward_passes"] - before["backward_passes"]
     half = int((halves_of(data.batch.index, 4) == 1).sum())
     assert backwards == half * 4 * 3  # images, networks, steps
-    assert calls["forward"] <= announced["forward_passes"] + 1  # and one that counts units
+    assert calls["forward"] <= announced["forward_passes"] + 8  # grey images, which show what layers return
     assert calls["forward"] > 0.8 * announced["forward_passes"]
 
 
