@@ -122,7 +122,7 @@ def test_both_look_at_the_same_pictures(runs):
     subject = load_subject(evaluation)
     reported = load_concepts(evaluation, subject).reported
     callback = DissectionCallback(limit=12)
-    module = type("Module", (), {"network": subject.network})
+    module = type("Module", (), {"network": subject.network, "classes": [], "class_names": []})
     callback.prepare(module, None)
     assert callback.dataset(None, None).fingerprint == reported.fingerprint
 
