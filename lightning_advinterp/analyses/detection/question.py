@@ -75,8 +75,7 @@ class Detection(DetectionConfig, Question):
 
     def brief(self, result: Result, title: str) -> Table:
         """Return all detectors under all attacks."""
-        columns = ["score", "images", "eps", "adaptive", "n", "auroc", "tpr_at_5", "evaded", "plain_evaded"]
-        columns += ["attacked", "false_alarms"]
+        columns = ["score", "images", "eps", "adaptive", "n", "auroc", "tpr_at_5", "evaded"]
         return brief_table(result.tables["detection"], columns, f"{title}: detection at {self.rate:.0%} false alarms")
 
     @property
