@@ -7,7 +7,9 @@ from helpers import small_batch, small_network
 from lightning_advinterp.attacks import AttackConfig, create_attack
 from lightning_advinterp.attacks.loop.mask import rivals
 from lightning_advinterp.attacks.prediction.builders import BUILDERS
-from lightning_advinterp.attacks.prediction.cam_mask import CamMask, MaskConfig
+from lightning_advinterp.attacks.prediction.cam_mask import CamMask
+from lightning_advinterp.attacks.prediction.mask_config import MaskConfig
+from lightning_advinterp.attacks.prediction.sensitive_cells import SensitiveCells
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
 from lightning_advinterp.explanations import CAM, GradCAM
 
@@ -183,3 +185,31 @@ def test_a_mask_of_another_shape_is_refused():
     attack = create_attack("fgsm").masked(lambda network, images, labels, targets: images > 0)
     with pytest.raises(ValueError, match=r"mask must return bool \[2, 1, 16, 16\]"):
         attack(network, batch.image, batch.label)
+
+
+@pytest.mark.parametrize("kind", ["fgsm", "pgd", "cw", "ead"])
+def test_an_attack_is_refined_to_the_cells_that_its_own_change_depends_on(kind):
+    network, batch = balanced_network(), small_batch(n=6, dtype=torch.float64)
+    settings = {"eps": "32/255"} if BUILDERS[kind].eps is not None else {}
+    settings |= MORE.get(kind, {})
+    plain = create_attack({"type": kind, **settings})
+    refined = create_attack({"type": kind, **settings, "mask": {"type": "cells", "share": 0.25, "cell": 4}})
+    targets = rivals(network(batch.image), batch.label)
+    allowed = SensitiveCells(plain, share=0.25, cell=4)(network, batch.image, batch.label, targets)
+    changed = (refined(network, batch.image, batch.label) - batch.image).abs().amax(1, keepdim=True) > 0
+    assert changed.any()
+    assert not (changed & ~allowed).any()
+    assert set(allowed.sum((1, 2, 3)).tolist()) <= {64, 256}, "a quarter; the whole where there is no second class"
+    assert (allowed.sum((1, 2, 3)) == 64).any()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"share": 0}, r"mask.share must be a share of the cells in \(0, 1\]"),
+        ({"cell": 0}, "mask.cell must be 1 pixel"),
+    ],
+)
+def test_wrong_settings_of_cells_are_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
+        MaskConfig("cells", **settings)

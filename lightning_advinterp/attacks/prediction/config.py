@@ -9,8 +9,8 @@ from lightning_advinterp.attacks.loop.budget import Distribution, Eps, parse_bud
 from lightning_advinterp.attacks.loop.goal import LabelRule, TargetRule
 from lightning_advinterp.attacks.loop.threat import Norm
 from lightning_advinterp.attacks.prediction.builders import COMMON, Builder, builder_of
-from lightning_advinterp.attacks.prediction.cam_mask import MaskConfig
 from lightning_advinterp.attacks.prediction.listed_targets import with_listed_targets
+from lightning_advinterp.attacks.prediction.mask_config import MaskConfig
 from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.attacks.prediction.transfer import made_on
 from lightning_advinterp.networks.modes import BatchNormMode
@@ -75,7 +75,8 @@ class AttackConfig:
         initial_weight: the first weight; 1e-3 when left out.
         regularization: β, the weight of L1 in ead; 0.01 when left out.
         decision: by what ead takes the nearest image: ``en`` (β L1 + L2², the default) or ``l1``.
-        mask: the pixels that an attack along gradients may change, such as ``{type: cam, percentile: 70}``.
+        mask: the pixels that an attack along gradients may change, such as ``{type: cam, percentile: 70}`` or
+            ``{type: cells, share: 0.3}``.
         members: the networks of an ensemble, and of transfer; any other attack is then made on these instead of the
             network under test.
         beside: make such an attack on the network under test and the members together.
@@ -153,7 +154,7 @@ class AttackConfig:
             attack = builder.build(budget, **settings, **common)
         if self.members and "members" not in builder.settings:
             attack = made_on(attack, self.members, self.combine or "loss", beside=bool(self.beside))
-        attack = attack if self.mask is None else attack.masked(self.mask.create())
+        attack = attack if self.mask is None else attack.masked(self.mask.create(attack))
         if self.target_file is None:
             return attack
         return with_listed_targets(attack, self.target_file, kind=self.type, target=self.target, label=self.label)

@@ -7,8 +7,8 @@ from typing import Any
 
 import yaml
 
-from lightning_advinterp.attacks.prediction.cam_mask import MaskConfig
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.mask_config import MaskConfig
 from lightning_advinterp.attacks.prediction.member import Member
 
 OneAttack = AttackConfig | tuple[AttackConfig | str, ...] | str

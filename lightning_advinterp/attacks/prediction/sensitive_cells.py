@@ -9,6 +9,9 @@ from lightning_advinterp.explanations.promotion import cell_scores, class_gradie
 from lightning_advinterp.metrics.cells import Grid, default_cell
 from lightning_advinterp.metrics.promotion import EFFECTS, Effect, cell_effects
 
+_DEFAULT_CELLS = 23**2
+"""Cells of an image whose cells have the default share of its side."""
+
 
 class SensitiveCells:
     """A mask of the cells with the largest |s_i| of an attack's own perturbation, for refined attacks.
@@ -42,6 +45,15 @@ class SensitiveCells:
             raise ValueError(f"effect must be one of {', '.join(EFFECTS)}, got {effect!r}.")
         self.attack, self.share, self.cell, self.effect = attack, share, cell, effect
         self.screened, self.chunk = screened, chunk
+
+    @property
+    def passes(self) -> tuple[int, int]:
+        """Those of the first attack and of the default grid's cells; smaller cells cost more."""
+        forwards, backwards = self.attack.passes
+        if self.screened:
+            return forwards + 4, backwards + 4
+        cells = (2 if self.effect == "symmetric" else 1) * _DEFAULT_CELLS
+        return forwards + cells, backwards
 
     def __call__(self, network: nn.Module, images: Tensor, labels: Tensor, targets: Tensor | None = None) -> Tensor:
         """Return the pixels that may be changed, bool ``[B, 1, H, W]``.
