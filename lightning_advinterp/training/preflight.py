@@ -80,7 +80,7 @@ def _check_network(settings: Any, trainer: pl.Trainer) -> None:
         for line in origin.lines(network.mean, network.std, network.input_size):
             _log.warning("%s", line)
     if trainer.local_rank == 0:
-        gradient = not isinstance(model.objective, Standard) or any(attack.passes[1] > 0 for attack in attacks)
+        gradient = not isinstance(model.objective, Standard) or any(attack.cost[1] > 0 for attack in attacks)
         remedy = (
             "Give the data's image_size the side that it takes, or model.stem and model.network_options that suit it."
         )

@@ -361,6 +361,29 @@ def test_a_concept_is_found_under_another_name_of_the_layer():
     assert found == {("layer4", 7): {"label": "dog", "category": "object", "iou": 0.2}}
 
 
+@pytest.mark.parametrize(
+    ("unit", "number", "near"),
+    [
+        ({"mode_index": 0, "label": None, "iou": None}, 1, True),  # two breeds of toy dogs
+        ({"mode_index": 0, "label": None, "iou": None}, 3, False),
+        ({"mode_index": 3, "label": "dog", "iou": 0.2}, 0, True),  # the concept alone
+        ({"mode_index": 3, "label": "dog", "iou": 0.01}, 0, False),  # no detector
+        ({"mode_index": 3, "label": "dog", "iou": 0.2}, 2, False),
+        ({"mode_index": None, "label": "animal", "iou": 0.2}, 2, True),  # far above, but a tabby is one
+        ({"mode_index": None, "label": "a word of nobody", "iou": 0.2}, 2, False),
+    ],
+)
+def test_a_unit_is_near_a_class_by_its_modal_class_or_its_concept(unit, number, near):
+    network, data = small_network(), images()
+    question = Tracing(layers="relu2")
+    asked = scene(network, data, question)
+    concepts = {("relu2", 0): {"label": unit["label"], "category": "object", "iou": unit["iou"]}}
+    (analysis,) = question.build(asked)
+    classes = question.concept_classes(asked, concepts, 0.04)
+    names = dataclasses.replace(analysis.names, concept_classes=classes, iou=0.04)
+    assert names.near(unit, number) is near
+
+
 def test_control_units_are_others_and_as_active():
     activation = torch.tensor([5.0, 4.9, 0.0, 5.1, 0.1, 4.8] + [0.0] * 20)
     control = alike_units(activation, [0, 3], torch.tensor(7))

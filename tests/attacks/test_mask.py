@@ -213,3 +213,25 @@ def test_an_attack_is_refined_to_the_cells_that_its_own_change_depends_on(kind):
 def test_wrong_settings_of_cells_are_refused(settings, message):
     with pytest.raises(ValueError, match=message):
         MaskConfig("cells", **settings)
+
+
+def test_what_a_mask_takes_is_counted():
+    """Every pass of the network, against what is announced: the clean logits, both maps, and the attack's steps."""
+    network, batch = small_network(), small_batch(n=2)
+    plain, masked = (create_attack({"type": "pgd", "eps": 0.1, "steps": 3} | more) for more in ({}, {"mask": NAMED}))
+    assert plain.cost == plain.passes == masked.passes
+    shown = []
+    with network.register_forward_pre_hook(lambda module, arguments: shown.append(len(arguments[0]))):
+        masked(network, batch.image, batch.label)
+    assert plain.cost[0] < len(shown) <= masked.cost[0]
+    assert masked.cost == (plain.cost[0] + 1 + masked.mask.passes[0], plain.cost[1] + masked.mask.passes[1])
+
+
+class Costless:
+    def __call__(self, network, images, labels, targets):
+        raise AssertionError
+
+
+def test_a_mask_that_hides_its_cost_is_refused():
+    with pytest.raises(ValueError, match="must say what it costs"):
+        create_attack({"type": "pgd", "mask": {"type": f"{__name__}.Costless"}})

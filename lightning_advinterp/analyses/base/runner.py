@@ -191,7 +191,7 @@ class Runner:
             forwards += shown * (len(wants.kinds) * bool(due) + sum(entry.sweep.forwards for entry in due))
             for kind in wants.kinds:
                 if kind != REAL:
-                    more_forwards, more_backwards = self.attacks[kind].passes
+                    more_forwards, more_backwards = self.attacks[kind].cost
                     forwards, backwards = forwards + shown * more_forwards, backwards + shown * more_backwards
         return {"images": count, "forward_passes": round(forwards), "backward_passes": round(backwards)}
 

@@ -8,7 +8,7 @@ from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.spaces import unit_space
 
-_NEAR = 2
+NEAR = 2
 """A predicted class within so many WordNet edges of a unit's own counts as its concept."""
 
 
@@ -69,5 +69,5 @@ def near_concept(space: ClassSpace, concept: int | None, predicted: Sequence[int
         return tuple(False for _ in predicted)
     distances = space.distances
     return tuple(
-        one == concept or (distances is not None and float(distances[concept, one]) <= _NEAR) for one in predicted
+        one == concept or (distances is not None and float(distances[concept, one]) <= NEAR) for one in predicted
     )

@@ -85,8 +85,8 @@ class MaskingAnalysis(Summed):
         self._network = network
         self._check_units(network)
         masks = len(self.cases())
-        forwards = masks * (1 + sum(1 + attack.passes[0] for attack in self.attacks.values()))
-        backwards = masks * sum(attack.passes[1] for attack in self.attacks.values())
+        forwards = masks * (1 + sum(1 + attack.cost[0] for attack in self.attacks.values()))
+        backwards = masks * sum(attack.cost[1] for attack in self.attacks.values())
         chosen = int((halves_of(self._numbers, self.changes.seed) == REPORTED).sum())
         share = chosen / max(1, len(self._numbers))
         return Needs((Sweep(chosen=chosen),), passes=(forwards * share, backwards * share))

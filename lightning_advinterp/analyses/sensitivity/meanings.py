@@ -21,8 +21,7 @@ _SUFFIX = re.compile(r"-[a-z]$")
 def class_meanings(config: SemanticsConfig, scene: Scene, near: int, labels: Iterable[str]) -> ClassMeanings:
     """Return which classes, and which concepts, are near which classes of a network.
 
-    Two classes are near each other at no more than ``near`` edges. A concept is taken for the first sense of its name.
-    A class is near it at no more edges, or where it is a kind of it: a retriever is near *dog*, however far below.
+    Two classes are near each other at no more than ``near`` edges; of concepts see :func:`concept_classes`.
 
     Args:
         config: semantics' settings, which say what classes are.
@@ -38,15 +37,26 @@ def class_meanings(config: SemanticsConfig, scene: Scene, near: int, labels: Ite
         raise ValueError("semantics: the distances between the network's classes are unknown.")
     table = space.distances <= near  # false where a distance is unknown
     names = tuple(scene.class_names) or tuple(scene.classes)
-    return ClassMeanings(names, table, _concepts(config, scene, near, sorted(set(labels))))
+    return ClassMeanings(names, table, concept_classes(config, scene, near, labels))
 
 
-def _concepts(config: SemanticsConfig, scene: Scene, near: int, labels: list[str]) -> dict[str, Tensor]:
+def concept_classes(config: SemanticsConfig, scene: Scene, near: int, labels: Iterable[str]) -> dict[str, Tensor]:
+    """Return the classes that concepts are near to, bool ``[K]`` by label; without concepts that WordNet does not know.
+
+    A concept is taken for the first sense of its name. A class is near it at no more than ``near`` edges, or where it
+    is a kind of it: a retriever is near *dog*, however far below.
+
+    Args:
+        config: semantics' settings, which say what classes are.
+        scene: with the classes.
+        near: edges.
+        labels: names of concepts.
+    """
     if config.hierarchy is not None:  # a user's own has no concepts
         return {}
     try:
         classes = resolve_classes(scene.classes, wnids=config.wnids, accept_guesses=config.accept_guesses)
-        senses = {label: corpus.senses(_SUFFIX.sub("", label)) for label in labels}
+        senses = {label: corpus.senses(_SUFFIX.sub("", label)) for label in sorted(set(labels))}
         concepts = {label: found[0].wnid for label, found in senses.items() if found}
         taxonomy = corpus.nouns_above([*concepts.values(), *classes])
     except (LookupError, ValueError):  # nltk's WordNet is not here, or classes are none of its nouns

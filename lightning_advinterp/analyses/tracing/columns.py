@@ -75,7 +75,7 @@ TRACING = (
             Column("role", "`chosen`, or `matched`: right, and as sure as an error"),
             Column("confidence", "probability of the predicted class"),
             Column("support", "semantic support of the prediction"),
-            Column("near", "weight of the named units whose modal class is near the predicted class", "share"),
+            Column("near", "weight of the named units whose modal class or concept is near the prediction", "share"),
             Column("near_true", "the same of the true class", "share"),
             Column("named", "how many units are named: the strongest that speak for the prediction", "units"),
             *_REMOVED,

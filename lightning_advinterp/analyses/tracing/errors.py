@@ -2,12 +2,12 @@
 
 ``tracing_errors``, a row per image with a label and image kind: ``image, images, label, predicted, right, role``
 (``chosen``, or ``matched``: an image that the network gets right and is as sure of as of an error; of files that the
-user names all are chosen), ``confidence``,
-``support`` (semantic support of the prediction), ``near`` (by weight, which share of the named units has a modal class
-at most two WordNet edges from the prediction), ``near_true`` (from the true class), ``named`` (how many units speak for
-the prediction, up to ``tracing.together``), then what the network says without them, ``named_predicted, named_flips``
-(it is then right, of errors), ``named_changes``, and the same without as many ``control`` units, drawn at random from
-those of about the same activation; both ``…_activation`` are means.
+user names all are chosen), ``confidence``, ``support`` (semantic support of the prediction), ``near`` (by weight, which
+share of the named units has a modal class at most two WordNet edges from the prediction, or detects a concept as near
+or above it), ``near_true`` (from the true class), ``named`` (how many units speak for the prediction, up to
+``tracing.together``), then what the network says without them, ``named_predicted, named_flips`` (it is then right, of
+errors), ``named_changes``, and the same without as many ``control`` units, drawn at random from those of about the same
+activation; both ``…_activation`` are means.
 
 ``tracing_summary``, a row per image kind and group, ``wrong`` or ``right``: ``n``, mean ``support``, the share of
 predictions most of whose named units, by weight, mean the predicted class or one near it, and ``…_flips`` and
@@ -83,8 +83,7 @@ def _nearness(traces: Traces, images: TracedImages, number: int, kind: str, labe
     for name, target in (("near", traced["predicted"]), ("near_true", label)):
         row[name] = 0.0
         for unit, weight in zip(units, weights, strict=True):
-            modal = traces.described(layer, unit)["mode_index"]
-            row[name] += weight * traces.names.near(modal, target)
+            row[name] += weight * traces.names.near(traces.described(layer, unit), target)
     return row
 
 

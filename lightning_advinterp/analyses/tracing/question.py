@@ -1,16 +1,20 @@
 """The question of tracing: which units made a prediction, and when and why the network errs."""
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
 from matplotlib.figure import Figure
 from rich.table import Table
+from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
+from lightning_advinterp.analyses.panels.units import NEAR
 from lightning_advinterp.analyses.semantics.analysis import SemanticsAnalysis
 from lightning_advinterp.analyses.semantics.question import class_space
+from lightning_advinterp.analyses.sensitivity.meanings import concept_classes
 from lightning_advinterp.analyses.tracing.analysis import SHOWN, TracingAnalysis
 from lightning_advinterp.analyses.tracing.columns import TRACING
 from lightning_advinterp.analyses.tracing.concepts import concepts_of, stored_dissection
@@ -18,7 +22,7 @@ from lightning_advinterp.analyses.tracing.config import TracingConfig
 from lightning_advinterp.analyses.tracing.figures import errors_sheet
 from lightning_advinterp.analyses.tracing.names import Names
 from lightning_advinterp.analyses.tracing.page import prediction_pages
-from lightning_advinterp.core.result import Result
+from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.report.brief import brief_table
 from lightning_advinterp.units.spaces import unit_layers
@@ -33,7 +37,7 @@ class Tracing(TracingConfig, Question):
     name: ClassVar[str] = "tracing"
     tables = TRACING
     uses: ClassVar[frozenset[str]] = frozenset({"layers", "images"})
-    companions: ClassVar[tuple[str, ...]] = ("semantics",)
+    companions: ClassVar[tuple[str, ...]] = ("semantics", "dissection")
     follows: ClassVar[tuple[str, ...]] = ("dissection",)
     chooses_targets_among_images: ClassVar[bool] = True
     main_figure: ClassVar[str] = "errors"
@@ -62,7 +66,16 @@ class Tracing(TracingConfig, Question):
         numbers = scene.files.indices if scene.files is not None and described else ()
         files = tuple(str(scene.files.path_of(number)) for number in numbers) if scene.files is not None else ()
         radii = {name: attack.eps for name, attack in scene.attacks.items()}
-        names = Names(tuple(scene.class_names), space, concepts, radii, files)
+        threshold = scene.questions["dissection"].iou
+        names = Names(
+            tuple(scene.class_names),
+            space,
+            concepts,
+            self.concept_classes(scene, concepts, threshold),
+            threshold,
+            radii,
+            files,
+        )
         return [
             TracingAnalysis(
                 scene.attacks,
@@ -75,6 +88,13 @@ class Tracing(TracingConfig, Question):
                 seed=scene.seed,
             )
         ]
+
+    def concept_classes(
+        self, scene: Scene, concepts: Mapping[tuple[str, int], Row], threshold: float
+    ) -> dict[str, Tensor]:
+        """Return which classes are near the concepts that units detect."""
+        labels = {row["label"] for row in concepts.values() if row["label"] and (row["iou"] or 0) >= threshold}
+        return concept_classes(scene.questions["semantics"], scene, NEAR, labels) if labels else {}
 
     def _space(self, scene: Scene) -> ClassSpace | None:
         try:

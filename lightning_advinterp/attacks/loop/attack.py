@@ -155,7 +155,16 @@ class Attack(PerImage, Masked, ABC):
     @property
     @abstractmethod
     def passes(self) -> tuple[int, int]:
-        """The most forward and backward passes that an image may take."""
+        """The most forward and backward passes that an image may take, without those of a mask."""
+
+    @property
+    def cost(self) -> tuple[int, int]:
+        """:attr:`passes`, and what the choice of a mask's pixels takes: the clean logits and the mask's own passes."""
+        forwards, backwards = self.passes
+        if self.mask is None:
+            return forwards, backwards
+        more_forwards, more_backwards = self.mask.passes
+        return forwards + 1 + more_forwards, backwards + more_backwards
 
     @property
     @abstractmethod

@@ -66,4 +66,6 @@ class MaskConfig:
             mask: Mask = kind(**settings | self.options)
         except TypeError as error:
             raise ValueError(f"mask {self.type}: {error}") from None
+        if not hasattr(mask, "passes"):
+            raise ValueError(f"mask {self.type} must say what it costs: passes = (forward, backward) for an image.")
         return mask

@@ -65,7 +65,7 @@ def calibrate_attacks(
 
 def most_passes(configs: Mapping[str, AttackConfig], images: int) -> tuple[int, int]:
     """Return the most forward and backward passes that a calibration may take; it stops at the first good weight."""
-    passes = [create_attack(config.with_weight(1.0)).passes for config in configs.values()]
+    passes = [create_attack(config.with_weight(1.0)).cost for config in configs.values()]
     forwards, backwards = sum(forward + 1 for forward, _ in passes), sum(backward for _, backward in passes)
     return forwards * images * len(GRID), backwards * images * len(GRID)
 

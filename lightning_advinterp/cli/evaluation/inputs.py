@@ -99,7 +99,7 @@ def check_subject(
     attacked = any(question.attacked for question in questions)
     attacks_made = list(evaluation.attacks().values() if attacks is None else attacks) if attacked else []
     # Analyses that look at no attack's images climb gradients of their own; of all, those that cannot are left out.
-    gradient = any(attack.passes[1] > 0 for attack in attacks_made)
+    gradient = any(attack.cost[1] > 0 for attack in attacks_made)
     gradient |= not evaluation.asks_for_all and not all(question.attacked for question in questions)
     network = subject.network
     size = subject.recipe.input_size
