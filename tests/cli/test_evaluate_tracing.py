@@ -155,7 +155,7 @@ def test_concepts_of_the_same_evaluation_and_of_a_folder(inputs, tmp_path, capsy
     other = ["--checkpoint", str(tmp_path / "last.ckpt"), "--data", str(inputs / "data"), "--analyses", "tracing"]
     with pytest.raises(SystemExit):
         evaluate([*other, "--tracing.dissection", str(tmp_path / "both"), "--output", str(tmp_path / "other")])
-    assert "is of another network" in capsys.readouterr().err
+    assert "holds the dissection of another network" in capsys.readouterr().err
 
 
 def test_another_evaluations_pages_are_moved_aside(inputs, tmp_path):

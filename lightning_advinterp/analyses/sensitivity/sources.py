@@ -15,13 +15,11 @@ from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
 from lightning_advinterp.analyses.dissection.config import DissectionConfig
 from lightning_advinterp.analyses.sensitivity.config import SensitivityConfig
 from lightning_advinterp.analyses.sensitivity.interpretability import UnitConcept, shared_images, unit_concepts
-from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.analyses.tracing.concepts import stored_dissection
 from lightning_advinterp.core.randomness import sample_keys
-from lightning_advinterp.core.result import REAL, Row
+from lightning_advinterp.core.result import REAL
 from lightning_advinterp.data.broden import open_concepts
 from lightning_advinterp.data.broden.concept_set import as_concept_set
-from lightning_advinterp.networks import Network, weights_hash
-from lightning_advinterp.report.load import load_results
 from lightning_advinterp.report.store import read_record
 from lightning_advinterp.units.spaces import unit_layers
 
@@ -78,7 +76,8 @@ def known_concepts(config: SensitivityConfig, scene: Scene) -> Dissected:
     """
     threshold = scene.questions["dissection"].iou
     if config.dissection is not None:
-        rows, record = stored_dissection(config.dissection, scene.network)
+        rows = stored_dissection(config.dissection, scene.network, "sensitivity.dissection").tables["dissection"]
+        record = read_record(Path(config.dissection)) or {}
         origin = {"folder": config.dissection, "concepts": record["provenance"].get("concepts")}
         return Dissected(unit_concepts(rows, threshold), _stored_images(record, config.dissection, scene), origin)
     if NAME in scene.found:
@@ -88,34 +87,6 @@ def known_concepts(config: SensitivityConfig, scene: Scene) -> Dissected:
         found = scene.found["dissection"]
         return Dissected(unit_concepts(found.tables["dissection"], threshold), frozenset(), dict(found.provenance))
     return Dissected(None, frozenset(), {})
-
-
-def stored_dissection(folder: str, network: Network) -> tuple[list[Row], dict[str, Any]]:
-    """Return the table ``dissection`` of an evaluation's folder, and the folder's record.
-
-    Args:
-        folder: of an evaluation with the analysis dissection.
-        network: of which it must be.
-
-    Raises:
-        ValueError: if the folder holds no dissection, or one of another network.
-    """
-    remedy = "give a folder that evaluate.py --analyses dissection wrote of this network, or --concepts instead"
-    try:
-        results = load_results(folder)
-    except (OSError, DamagedFileError) as error:
-        raise ValueError(f"sensitivity.dissection: {error} Expected an evaluation's folder: {remedy}.") from None
-    if "dissection" not in results:
-        held = ", ".join(results) or "nothing"
-        raise ValueError(f"sensitivity.dissection: {folder!r} holds {held}, and no dissection; {remedy}.")
-    record = read_record(Path(folder)) or {}
-    stored, here = str(record.get("provenance", {}).get("weights_sha256")), weights_hash(network)
-    if stored != here:
-        raise ValueError(
-            f"sensitivity.dissection: {folder!r} holds the dissection of another network (weights {stored[:12]}…; "
-            f"this one has {here[:12]}…); {remedy}."
-        )
-    return results["dissection"].tables["dissection"], record
 
 
 def _stored_images(record: dict[str, Any], folder: str, scene: Scene) -> frozenset[int]:

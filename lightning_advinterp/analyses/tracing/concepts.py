@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.networks.behind import tap_node
 from lightning_advinterp.networks.network import Network
@@ -49,7 +50,7 @@ def _places(network: Network, taps: set[str]) -> dict[str, Any]:
     return places
 
 
-def stored_dissection(folder: str, network: Network, key: str = "tracing.dissection") -> Result:
+def stored_dissection(folder: str, network: Network, key: str) -> Result:
     """Return the dissection that a folder holds.
 
     Args:
@@ -59,18 +60,19 @@ def stored_dissection(folder: str, network: Network, key: str = "tracing.dissect
 
     Raises:
         ValueError: if it holds none, or one of another network.
-        FileNotFoundError: if it holds no evaluation.
     """
-    results = load_results(folder)
+    remedy = "give the output of an evaluation of this network with --analyses dissection"
+    try:
+        results = load_results(folder)
+    except (OSError, DamagedFileError) as error:
+        raise ValueError(f"{key}: {error} Expected an evaluation's folder: {remedy}.") from None
     if "dissection" not in results:
-        raise ValueError(
-            f"{key}: {folder} holds {', '.join(results) or 'nothing'}, but no dissection; give the output "
-            "of an evaluation with --analyses dissection."
-        )
+        raise ValueError(f"{key}: {folder} holds {', '.join(results) or 'nothing'}, but no dissection; {remedy}.")
     record: Mapping[str, Any] = read_record(Path(folder)) or {}
-    there, here = record.get("provenance", {}).get("weights_sha256"), weights_hash(network)
+    there, here = str(record.get("provenance", {}).get("weights_sha256")), weights_hash(network)
     if there != here:
         raise ValueError(
-            f"{key}: {folder} is of another network (weights {str(there)[:12]}…, here {here[:12]}…); dissect this one."
+            f"{key}: {folder} holds the dissection of another network (weights {there[:12]}…; this one has "
+            f"{here[:12]}…); {remedy}."
         )
     return results["dissection"]

@@ -60,7 +60,7 @@ class Tracing(TracingConfig, Question):
         space = self._space(scene) if described else None
         dissection = scene.found.get("dissection")
         if self.dissection is not None:
-            dissection = stored_dissection(self.dissection, scene.network)
+            dissection = stored_dissection(self.dissection, scene.network, "tracing.dissection")
         units = unit_layers(scene.network, layers)
         concepts = {} if dissection is None else concepts_of(scene.network, units, dissection)
         numbers = scene.files.indices if scene.files is not None and described else ()

@@ -1,6 +1,8 @@
 """Runs the analyses that look at the same images."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -33,9 +35,70 @@ class GroupOutcome(NamedTuple):
     skipped: list[str]
 
 
+def scenes_of(
+    prepared: Prepared, attacks: Mapping[Data, Mapping[str, Attack]], groups: Sequence[Group]
+) -> dict[Group, Scene]:
+    """Return what each group's questions are asked of, and build every question once before the first one runs.
+
+    So what does not suit the last question is said before any work. A question that waits for what must run
+    :meth:`~lightning_advinterp.analyses.base.question.Question.earlier` cannot be built yet.
+
+    Args:
+        prepared: the network and its images.
+        attacks: on each set.
+        groups: the analyses.
+
+    Raises:
+        ValueError: from the question, where single analyses were asked for.
+    """
+    scenes: dict[Group, Scene] = {}
+    for group in groups:
+        with prepared.checking(), prepared.left_out.whole(group.names):
+            scenes[group] = _scene(prepared, attacks[group.data], group)
+    for group, scene in scenes.items():
+        for name in group.names:
+            question = prepared.evaluation.questions[name]
+            with prepared.checking(), prepared.left_out.single(name), _unheard():
+                if question.earlier(scene) is None:
+                    for analysis in question.build(scene):
+                        analysis.needs(scene.network)
+    return scenes
+
+
+def _scene(prepared: Prepared, attacks: Mapping[str, Attack], group: Group) -> Scene:
+    evaluation, subject, opened = prepared.evaluation, prepared.subject, prepared.opened
+    images = group.images(opened[group.data].reported, evaluation)
+    if group.aims:
+        assert images.labels is not None  # of images whose labels nobody says, nothing is known to aim at
+        attacks = aim_within(attacks, images.labels, subject.network.num_classes)
+    return Scene(
+        subject.network,
+        subject.outputs,
+        attacks,
+        images,
+        evaluation.questions,
+        group.names,
+        evaluation.layers,
+        evaluation.seed,
+        files=opened[group.data].files,
+        concepts=opened["concepts"].reported if "concepts" in opened else None,
+    )
+
+
+@contextmanager
+def _unheard() -> Iterator[None]:
+    """Let no warning through: what is built for a look is built again, and warns then."""
+    before = logging.root.manager.disable
+    logging.disable(max(before, logging.WARNING))
+    try:
+        yield
+    finally:
+        logging.disable(before)
+
+
 def evaluate_group(
     prepared: Prepared,
-    attacks: Mapping[Data, Mapping[str, Attack]],
+    scene: Scene,
     group: Group,
     folder: Path,
     before: Mapping[str, Outcome] = MappingProxyType({}),
@@ -44,7 +107,7 @@ def evaluate_group(
 
     Args:
         prepared: the network and its images.
-        attacks: on each set.
+        scene: what the group is asked of.
         group: the analyses.
         folder: where the states of an interrupted evaluation are.
         before: what analyses found that look at other images, by name.
@@ -52,28 +115,10 @@ def evaluate_group(
     Returns:
         None in a dry run, or where nothing can be run.
     """
-    evaluation, subject, left_out = prepared.evaluation, prepared.subject, prepared.left_out
-    reported = prepared.opened[group.data].reported
-    with prepared.checking(), left_out.whole(group.names):
-        images = group.images(reported, evaluation)
-    aimed = attacks[group.data]
-    if group.aims:
-        assert images.labels is not None  # of images whose labels nobody says, nothing is known to aim at
-        aimed = aim_within(aimed, images.labels, subject.network.num_classes)
+    left_out = prepared.left_out
+    found = {name: joined(name, list(outcome.results.values())) for name, outcome in before.items()}
     while names := tuple(left_out.remaining(group.names)):
-        scene = Scene(
-            subject.network,
-            subject.outputs,
-            aimed,
-            images,
-            evaluation.questions,
-            names,
-            evaluation.layers,
-            evaluation.seed,
-            files=prepared.opened[group.data].files,
-            found={name: joined(name, list(outcome.results.values())) for name, outcome in before.items()},
-            concepts=prepared.opened["concepts"].reported if "concepts" in prepared.opened else None,
-        )
+        scene = replace(scene, together=names, found=found)
         built = _build(prepared, scene, folder)
         if len(left_out.remaining(names)) < len(names):
             continue  # the remaining analyses may build on what is left out

@@ -17,7 +17,7 @@ from lightning_advinterp.cli.evaluation.inputs import Subject
 from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evaluation
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
-from lightning_advinterp.cli.evaluation.running import evaluate_group
+from lightning_advinterp.cli.evaluation.running import evaluate_group, scenes_of
 from lightning_advinterp.cli.evaluation.stored import made_for, print_made_for
 
 
@@ -81,8 +81,9 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     print_made_for(prepared.origin["made_for"], console)
     outcomes: dict[str, Outcome] = {}
     labels = {data: images.reported.labels for data, images in prepared.opened.items()}
-    for group in groups_of(evaluation, attacks, network.num_classes, labels, prepared.names):
-        ended = evaluate_group(prepared, attacks, group, folder, outcomes)
+    groups = groups_of(evaluation, attacks, network.num_classes, labels, prepared.names)
+    for group, scene in scenes_of(prepared, attacks, groups).items():
+        ended = evaluate_group(prepared, scene, group, folder, outcomes)
         if ended is None:
             continue
         outcomes |= ended.outcomes
