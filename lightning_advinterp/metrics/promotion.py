@@ -80,13 +80,13 @@ def cell_effects(scores: CellScores) -> Effects:
     real, adversarial = scores.real[:, None], scores.adversarial[:, None]
     gains = torch.stack([adversarial - scores.removed, scores.added - real], dim=1)  # [B, 2, m, 3, 2]
     gains = torch.cat([gains, gains.mean(1, keepdim=True)], dim=1).transpose(2, 3)
-    return Effects(gains[..., 0], -gains[..., 1])
+    return Effects(gains[..., 0], 0 - gains[..., 1])  # no −0 where nothing changes
 
 
 def whole_effect(scores: CellScores) -> Effects:
     """Return what all cells together do, ``[B, 3]`` each, by :data:`LOGITS`: T and S of the whole perturbation."""
     gain = scores.adversarial - scores.real
-    return Effects(gain[..., 0], -gain[..., 1])
+    return Effects(gain[..., 0], 0 - gain[..., 1])
 
 
 def log_ratio(promotion: Tensor, suppression: Tensor, xi: float = XI) -> Tensor:

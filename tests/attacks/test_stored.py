@@ -234,6 +234,23 @@ def test_a_plain_folder_bears_the_images_names(tmp_path):
         stored(tmp_path).for_images(data)
 
 
+def test_other_images_of_the_same_numbers_have_their_own(tmp_path):
+    """An attack that was opened for one data set, and is shown another, such as files beside it."""
+    data, others = Named(["x.jpg", "y.jpg"]), Named(["y.jpg", "x.jpg"])
+    for name, pixels in zip(("x.png", "y.png"), (0.25, 0.75), strict=True):
+        write(tmp_path, name, torch.full_like(data.batch.image[0], pixels))
+    opened = stored(tmp_path).for_images(data)
+    assert opened.for_images(data) is opened
+    shown = [
+        attack.on(data.batch.index)(small_network(), data.batch.image, data.batch.label).mean((1, 2, 3)).tolist()
+        for attack in (opened, opened.for_images(others))
+    ]
+    assert shown[0] == pytest.approx([0.25, 0.75], abs=0.01)
+    assert shown[1] == pytest.approx([0.75, 0.25], abs=0.01)
+    with pytest.raises(ValueError, match=r"no adversarial image of 1 of the 1 images: 'z.jpg'"):
+        opened.for_images(Named(["z.jpg"]))
+
+
 def test_a_plain_folder_is_held_against_what_is_said_of_it(tmp_path):
     data = Named(["x.jpg"])
     write(tmp_path, "x.png", (data.batch.image[0] + 8 / 255).clamp(0, 1))

@@ -132,6 +132,36 @@ def test_files_alone_need_no_data(inputs, tmp_path, capsys):
     assert "data: give --data DIR" in capsys.readouterr().err
 
 
+def test_stored_images_must_know_the_files(inputs, tmp_path, capsys):
+    write_checkpoint(tmp_path / "last.ckpt")
+    attack = f"[{{name: mine, type: stored, path: {tmp_path}}}]"
+    flags = ["--network", "cifar_resnet20", "--num_classes", "12", "--crop", "32", "--output", str(tmp_path / "out")]
+    with pytest.raises(SystemExit):
+        evaluate([*flags, "--analyses", "tracing", "--attack", attack, "--images", *named(inputs)[:1]])
+    assert "no adversarial image of 1 of the 1 images" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("data", ["none", "of the network", "of the data"])
+def test_files_have_the_labels_that_data_would_have(data):
+    from types import SimpleNamespace
+
+    from lightning_advinterp.cli.evaluation.config import Evaluation
+    from lightning_advinterp.cli.evaluation.inputs import load_files
+    from lightning_advinterp.data.class_labels import Outputs
+
+    classes = {"none": (), "of the network": ("x", "n02708093"), "of the data": ("y", "z", "n02708093")}[data]
+    named = classes if data == "of the network" else ()
+    subject = SimpleNamespace(
+        recipe=SimpleNamespace(resize=8, input_size=8, interpolation="bilinear"),
+        outputs=Outputs(named, named),
+        network=SimpleNamespace(num_classes=1000),
+    )
+    evaluation = Evaluation(network="resnet18", images=["a/n02708093/x.png", "a/other/x.png"])
+    beside = SimpleNamespace(classes=classes) if data == "of the data" else None
+    expected = {"none": 409, "of the network": 1, "of the data": 2}[data]
+    assert load_files(evaluation, subject, beside)._labels == [expected, -1]
+
+
 def test_concepts_of_the_same_evaluation_and_of_a_folder(inputs, tmp_path, capsys):
     flags = (*FLAGS, "--tracing.of", "right", "--tracing.show", "1")
     concepts = ("--concepts", str(inputs / "broden"))

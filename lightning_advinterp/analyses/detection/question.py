@@ -1,5 +1,6 @@
 """The question of detection: do scores tell attacks and errors, also where the attack knows the score?"""
 
+import logging
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -24,6 +25,8 @@ from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.brief import brief_table
 from lightning_advinterp.units.spaces import unit_layers
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class Detection(DetectionConfig, Question):
@@ -43,6 +46,12 @@ class Detection(DetectionConfig, Question):
             check_spread([label for number, label in zip(numbers, labels, strict=True) if number in parts.learn])
         similarity = self._similarity(scene) if set(self.scores) & set(NEAR_CLASSES) else None
         concepts = self._concepts(scene) if "concept_disagreement" in self.scores else None
+        if len(scene.attacks) == 1:
+            logger.warning(
+                "detection: %s is the only attack, so that the rows `worst` say no more than its own; a detector is as "
+                "good as under the worst of several: --attack fgsm,pgd,cw,apgd,apgd_t,fab_t,square, --transfer_from.",
+                *scene.attacks,
+            )
         return [
             DetectionAnalysis(self, parts, scene.attacks, similarity=similarity, concepts=concepts, seed=scene.seed)
         ]

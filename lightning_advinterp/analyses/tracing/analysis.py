@@ -1,5 +1,6 @@
 """Traces predictions to units: first what units mean is learnt from the data, then single images are traced."""
 
+import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
@@ -21,6 +22,8 @@ from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.spaces import unit_layers
+
+logger = logging.getLogger(__name__)
 
 _PAGES = 5
 SHOWN = 8
@@ -148,6 +151,14 @@ class TracingAnalysis:
         else:
             fooled = [number for number in right if any(label != notes[number][0] for label in notes[number][3:])]
             self._chosen = picked(fooled, self.config.limit, self.seed)
+        if not self._chosen:
+            logger.warning(
+                "tracing.of: of %d labelled images (%d right, %d wrong) none is what %s asks for; nothing is traced.",
+                len(notes),
+                len(right),
+                len(wrong),
+                self.config.of,
+            )
 
     def paged(self) -> list[int]:
         """Return the numbers of the data's images that get a page."""

@@ -57,6 +57,7 @@ class Tracing(TracingConfig, Question):
             )
         if self.of == "attacked" and not scene.attacks and scene.files is None:
             raise ValueError("tracing.of: attacked images need an attack; give --attack NAME.")
+        self._check_attacks(scene)
         space = self._space(scene) if described else None
         dissection = scene.found.get("dissection")
         if self.dissection is not None:
@@ -88,6 +89,14 @@ class Tracing(TracingConfig, Question):
                 seed=scene.seed,
             )
         ]
+
+    def _check_attacks(self, scene: Scene) -> None:
+        """Refuse attacks that know the data's images alone: stored ones, and those with a list of targets."""
+        for name, attack in scene.attacks.items() if scene.files is not None else ():
+            try:
+                attack.for_images(scene.files)
+            except (ValueError, FileNotFoundError) as error:
+                raise ValueError(f"images: {name} has nothing for these files: {error}") from None
 
     def concept_classes(
         self, scene: Scene, concepts: Mapping[tuple[str, int], Row], threshold: float

@@ -57,6 +57,7 @@ class StoredAttack(Attack):
             raise ValueError(f"missing must be error or drop, got {missing!r}.")
         self.path, self.missing, self.rank, self._eps = path, missing, rank, eps
         self._images: StoredImages | None = None  # no part of its settings
+        self._paths: dict[int, str | None] = {}
         self._index: Tensor | None = None
 
     def folder(self, data: str) -> Path:
@@ -74,7 +75,10 @@ class StoredAttack(Attack):
     def for_images(self, images: Any, data: str = "data") -> Self:
         """Open and check the stored images of a data set; those of ``missing: drop`` must be gone from it already."""
         images = as_image_set(images)
-        if self._images is not None and not self._images.missing(images):
+        paths = {number: images.path_of(number) for number in images.indices}
+        if (
+            self._images is not None and paths.items() <= self._paths.items()
+        ):  # a part of those; other images may have the same numbers
             return self
         opened = copy(super().for_images(images, data))
         opened._images = open_stored(self.folder(data), images, self.rank)
@@ -84,6 +88,7 @@ class StoredAttack(Attack):
             "make them, or say missing: drop in the attack's settings, which leaves these images out altogether.",
         )
         opened._images.check(images)
+        opened._paths = paths
         return opened
 
     def places(self, images: Any, data: str = "data") -> list[int] | None:

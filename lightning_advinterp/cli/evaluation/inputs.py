@@ -10,7 +10,7 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.outputs import check_labels, name_outputs
 from lightning_advinterp.data.broden import BrodenError, check_concepts, open_concepts
-from lightning_advinterp.data.class_labels import Outputs
+from lightning_advinterp.data.class_labels import IMAGENET_OUTPUTS, Outputs, imagenet_outputs
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_files import ImageFiles
 from lightning_advinterp.data.image_folder import ImageFolderDataset
@@ -196,11 +196,23 @@ def _load_world(evaluation: Evaluation, subject: Subject, calibration: int, worl
     return Images(world, more.only(range(limit, limit + calibration)))
 
 
-def load_files(evaluation: Evaluation, subject: Subject) -> ImageFiles:
-    """Open the images that ``--images`` names, prepared like the data's, whatever their size."""
+def load_files(evaluation: Evaluation, subject: Subject, data: ImageSet | None = None) -> ImageFiles:
+    """Open the images that ``--images`` names, prepared like the data's, whatever their size.
+
+    A file's folder is held against the names of the outputs, of the data's classes, or of ImageNet's 1,000 classes:
+    what names the data's labels names those of files.
+
+    Args:
+        evaluation: names the files.
+        subject: the network.
+        data: the images that ``--data`` names.
+    """
     recipe = subject.recipe
     transform = EvalTransform(recipe.resize, recipe.input_size, cast(Interpolation, recipe.interpolation))
-    labels = {name: number for number, name in enumerate(subject.outputs.classes)}
+    classes = subject.outputs.classes or (() if data is None else data.classes)
+    if not classes and subject.network.num_classes == IMAGENET_OUTPUTS:
+        classes = imagenet_outputs().classes
+    labels = {name: number for number, name in enumerate(classes)}
     return ImageFiles(evaluation.images, transform, labels, evaluation.orientation)
 
 

@@ -118,7 +118,7 @@ def _open(
         with left_out.whole(evaluation.question_names(data)):
             images = load[data](evaluation, subject, calibration)
             if data == "data" and evaluation.images and images.files is None:
-                images = replace(images, files=load_files(evaluation, subject))
+                images = replace(images, files=load_files(evaluation, subject, images.reported))
             opened[data] = images
     beside = [name for name in evaluation.question_names("data") if "concepts" in evaluation.questions[name].uses]
     if beside and evaluation.concepts is not None and "concepts" not in opened:
