@@ -15,7 +15,6 @@ from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.data.stored_folder import open_stored
 from lightning_advinterp.data.stored_images import StoredImages, as_pixels
 from lightning_advinterp.data.stored_set import SetImages
-from lightning_advinterp.data.target_list import TargetList
 from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.network import Network
 
@@ -101,14 +100,6 @@ class StoredAttack(Attack):
         if not found:
             stored.require_all(images, "give the data that they were made of.")
         return found
-
-    def towards(self, targets: TargetList) -> Self:
-        """Refuse: what is stored had its targets when it was made.
-
-        Raises:
-            ValueError: always.
-        """
-        raise ValueError(f"target_file: {self.name} is stored, and had its targets when it was made; leave it out.")
 
     def on(self, index: Tensor) -> Self:
         """Return this attack for the images of these numbers."""
