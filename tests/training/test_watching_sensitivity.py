@@ -8,7 +8,8 @@ from lightning_advinterp.cli import train
 
 CONFIG = """
 seed_everything: 3
-trainer: {max_epochs: 1, log_every_n_steps: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
+trainer:
+  {max_epochs: 1, log_every_n_steps: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
 data:
   class_path: ConceptWorldDataModule
   init_args: {train_size: 32, val_size: 24, test_size: 24, image_size: 16, batch_size: 16}
