@@ -119,3 +119,25 @@ def test_files_of_one_name_keep_their_paths():
 )
 def test_percent(share, text):
     assert percent(share).replace("\u00a0", " ") == text
+
+
+def test_where_no_unit_alone_matters_none_is_named_as_the_reason():
+    (page,) = prediction_pages(result(rows=[row(12, 0, difference=1e-21)]), "net").values()
+    assert "because of" not in lead(page)
+    assert "No unit alone makes a difference of 0.1 points" in lead(page)
+    assert "&lt; 0.1 points" in page
+    assert 'style="width: 0.0%"' in page
+
+
+def test_a_page_says_what_its_numbers_are():
+    concept = row(12, 0, label="wing", category="part", iou=0.12)
+    page = prediction_pages(result(rows=[concept], removed=[without(2, 1, "goldfinch", 0.9)]), "net")["b.jpg"]
+    assert "What the class loses (probability, in points) when this unit alone is set to zero." in page
+    assert "probability of goldfinch" in page
+    assert "IoU, from 0 to 1" in page
+    assert "give one to evaluate.py by --data" in " ".join(page.split())
+
+
+def test_without_data_the_sheet_names_units_beside_the_image():
+    (axes,) = errors_sheet(result(rows=[row(12, 0), row(45, 1)]), "net").axes
+    assert axes.get_ylabel().endswith("units 12, 45")

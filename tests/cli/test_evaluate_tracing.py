@@ -117,6 +117,9 @@ def test_files_alone_need_no_data(inputs, tmp_path, capsys):
     write_checkpoint(tmp_path / "last.ckpt")
     flags = ["--network", "cifar_resnet20", "--num_classes", "12", "--output", str(tmp_path / "out")]
     evaluate([*flags, "--analyses", "tracing", "--attack", "fgsm", "--images", *named(inputs)[:2], "--crop", "32"])
+    printed = capsys.readouterr().out
+    assert "have numbers alone: give --classes FILE" in printed
+    assert "predicted name" in printed
     rows = rows_of(tmp_path / "out", "tracing")
     assert len({row["image"] for row in rows}) == 2
     assert {row["lc"] for row in rows} == {""}

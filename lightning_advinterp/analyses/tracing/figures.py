@@ -19,6 +19,8 @@ _MOST, _UNITS, _IMAGES = 4, 3, 6
 def errors_sheet(result: Result, title: str) -> Figure:
     """Draw the first real images with a page, and the strongest images of the units that speak most for its prediction.
 
+    Where no data set was looked at, units have no images and are named alone.
+
     Args:
         result: of tracing.
         title: what the network is called.
@@ -29,8 +31,10 @@ def errors_sheet(result: Result, title: str) -> Figure:
         verdict = "" if page["label"] in (None, page["predicted"]) else f"\nlabelled {page['label_name']}"
         pixels = _shrunk(result.arrays[page["picture"]])
         whole = np.ones((1, SIDE, SIDE), np.bool_)
-        drawn.append(PanelRow(f"{page['predicted_name']}\n{percent(page['confidence'])}{verdict}", pixels[None], whole))
-        for row in _strongest(result, page):
+        units = "" if strips else f"\nunits {', '.join(str(row['unit']) for row in _strongest(result, page))}"
+        said = f"{page['predicted_name']}\n{percent(page['confidence'])}{verdict}{units}"
+        drawn.append(PanelRow(said, pixels[None], whole))
+        for row in _strongest(result, page) if strips else ():
             meaning = f"\n{row['mode_class']}" if of_one_class(row) else ""
             head = f"{page['layer']} unit {row['unit']}{meaning}"
             drawn.append(PanelRow(head, *_unit_images(strips.get(row["unit"]))))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from lightning_advinterp.analyses.tracing.sentences import (
+    NOTHING,
     column_heading,
     percent,
     sentence,
@@ -55,17 +56,17 @@ def prediction_pages(result: Result, title: str) -> dict[str, str]:
     pages = {}
     for image, name in zip(images, names, strict=True):
         parts = [_part(result, row, strips) for row in result.tables["tracing_pages"] if row["image"] == image]
-        widest = max([1, *(len(part["columns"]) for part in parts)])
         first = parts[0]
         pages[name] = template.render(
             title=title,
             image=image,
             parts=parts,
-            widest=max(widest, 2 if any(part["switches"] for part in parts) else 1),
             layer=first["layer"],
             form=_FORMS[first["form"]],
             replaced=_REPLACED[first["baseline"]],
             unit_card=unit_card,
+            strips=bool(strips),
+            concepts=any(row["label"] is not None for row in result.tables["tracing"]),
         )
     return pages
 
@@ -142,7 +143,8 @@ def _columns(page: Row, rows: Sequence[Row], removed: Sequence[Row], strips: Map
         if number in drawn:
             continue
         drawn.add(number)
-        largest = max((row["difference"] for row in own), default=1.0)
+        # Where no unit matters, no bar is long.
+        largest = max([NOTHING if page["form"] == "probability" else 0, *(row["difference"] for row in own)])
         class_name = next(row["class_name"] for row in rows if row["class"] == name)
         columns.append(
             {
@@ -162,6 +164,8 @@ def _width(share: float) -> str:
 
 def _difference(row: Row) -> str:
     if row["form"] == "probability":
+        if row["difference"] < NOTHING:
+            return "< 0.1 points"
         return (
             f"−{100 * row['difference']:.2g} points"
             if row["difference"] < 0.1
@@ -186,7 +190,7 @@ def _unit(row: Row, value: str, share: float | None, strips: Mapping[int, str]) 
 def _removed(row: Row) -> dict[str, str]:
     count = row["count"]
     if row["which"] == "control":
-        without = f"{count} other units as active" if count > 1 else "another unit as active"
+        without = f"{count} other units, about as active" if count > 1 else "another unit, about as active"
     else:
         without = "the strongest" if count == 1 else f"the {count} strongest"
     predicted = f"{row['predicted_name']} ({percent(row['predicted_probability'])})"

@@ -134,9 +134,11 @@ class Tracing(TracingConfig, Question):
         return prediction_pages(result, title)
 
     def brief(self, result: Result, title: str) -> Table | None:
-        """Return why the network errs, and how many pages there are."""
+        """Return why the network errs, and how many pages there are; of files alone what they are read as."""
         rows = [row for row in result.tables["tracing_summary"] if row["n"]]
-        columns = ("images", "group", "n", "support", "near", "named_flips", "control_flips")
+        columns: tuple[str, ...] = ("images", "group", "n", "support", "near", "named_flips", "control_flips")
+        if not rows:
+            rows, columns = result.tables["tracing_pages"], ("image", "images", "predicted_name", "confidence")
         pages = len({row["image"] for row in result.tables["tracing_pages"]})
         head = f"{title}: predictions traced to units ({pages} {'page' if pages == 1 else 'pages'} in tracing/)"
         return brief_table(rows, columns, head)

@@ -6,6 +6,8 @@ from lightning_advinterp.core.result import Row
 
 _NAMED = 3
 """So many units are named in a sentence."""
+NOTHING = 0.001
+"""A change of a probability that counts as none: 0.1 points."""
 _FEW = 1 / 3
 """A floor of LC above which there are fewer than three top images: too few to say of which class they are."""
 _NUMBERS = {1: "the strongest", 2: "the two strongest", 3: "the three strongest", 4: "the four strongest"}
@@ -15,9 +17,9 @@ _NUMBERS |= {5: "the five strongest"}
 def percent(share: float) -> str:
     """Return a probability for people: 0 % and 100 % only where six digits, which are stored, say so."""
     if 0 < share < 0.001:
-        return "< 0.1\u00a0%"
+        return "<\u00a00.1\u00a0%"
     if share > 0.999:
-        return "100\u00a0%" if share > 1 - 5e-7 else "> 99.9\u00a0%"
+        return "100\u00a0%" if share > 1 - 5e-7 else ">\u00a099.9\u00a0%"
     return f"{100 * share:.1f}\u00a0%" if share < 0.1 or share > 0.95 else f"{100 * share:.0f}\u00a0%"
 
 
@@ -43,7 +45,11 @@ def sentence(
     own = [row for row in rows if row["class"] == "predicted" and (row["difference"] or 0) > 0]
     if not own:
         return f"{text}; no unit of {page['layer']} alone speaks for it."
-    text += f" because of {_units(own[:_NAMED])} of {page['layer']}{_meaning(own[:_NAMED])}."
+    units = f"{_units(own[:_NAMED])} of {page['layer']}{_meaning(own[:_NAMED])}"
+    if page["form"] == "probability" and own[0]["difference"] < NOTHING:
+        text += f". No unit alone makes a difference of 0.1 points; most speak {units}."
+    else:
+        text += f" because of {units}."
     return text + _without(page, removed) + _switched(switched)
 
 

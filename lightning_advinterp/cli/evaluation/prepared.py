@@ -133,6 +133,8 @@ def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Con
     network = subject.network
     for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
+    if "data" in opened and opened["data"].files is opened["data"].reported and not subject.outputs.classes:
+        console.print("  classes        have numbers alone: give --classes FILE, imagenet or cifar10 to name them")
     for images in opened.values():
         if (labelling := images.reported.labelling) is not None:
             console.print(f"  {labelling}", markup=False, highlight=False)
