@@ -67,7 +67,7 @@ def test_the_attacked_network_is_the_masked_one(monkeypatch):
     seen = []
 
     class Watched:
-        eps, passes = 0.1, (1, 1)
+        eps, cost = 0.1, (1, 1)
 
         def __call__(self, attacked, x, y, *, keys):
             logits = attacked(x)
