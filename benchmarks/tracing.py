@@ -27,23 +27,23 @@ def main():
     parser.add_argument("--size", type=int, default=224)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
-    device = torch.device(given.device)
+    args = parser.parse_args()
+    device = torch.device(args.device)
     torch.manual_seed(0)
-    network = create_network(given.network).eval().to(device)
-    x = torch.rand(1, 3, given.size, given.size, device=device)
-    print(f"{given.network} at {given.size} px, {given.units} units, median of {given.rounds}, {device}")
+    network = create_network(args.network).eval().to(device)
+    x = torch.rand(1, 3, args.size, args.size, device=device)
+    print(f"{args.network} at {args.size} px, {args.units} units, median of {args.rounds}, {device}")
     print(f"{'layer':16} {'passes, ms':>11} {'ablation, ms':>13} {'ratio':>6} {'closed, ms':>11}")
-    for layer in given.layers.split(","):
-        measure(network, layer, x, given)
+    for layer in args.layers.split(","):
+        measure(network, layer, x, args)
 
 
-def measure(network, layer, x, given):
+def measure(network, layer, x, args):
     """Time one layer."""
     behind = Behind(network, layer)
     begun = behind.begin(x)
     width = begun.activation.shape[1]
-    units = [[unit % width] for unit in range(given.units)]
+    units = [[unit % width] for unit in range(args.units)]
     zero = torch.zeros(1, width, device=x.device)
     size = chunk_size(begun.activation[0], len(units))
     copies = begun.activation.repeat(size, *[1] * (begun.activation.dim() - 1))
@@ -58,7 +58,7 @@ def measure(network, layer, x, given):
     calls["closed"] = lambda: quick.logits(begun, 0, units, zero)
     times = {
         name: sorted(values)[len(values) // 2]
-        for name, values in in_turn(calls, given.rounds, x.device, cpu_seconds).items()
+        for name, values in in_turn(calls, args.rounds, x.device, cpu_seconds).items()
     }
     closed = f"{1000 * times['closed']:11.2f}" if quick.linear is not None else f"{'none':>11}"
     ratio = times["ablation"] / times["passes"]

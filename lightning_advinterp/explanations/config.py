@@ -108,8 +108,8 @@ class ExplanationConfig:
 
 def _settings(config: ExplanationConfig, kind: type[Method]) -> dict[str, Any]:
     """Return what the class is told, which must be its own."""
-    given, known = config.given() | (config.options or {}), settings_of(kind)
-    for setting in given:
-        if setting not in known:
-            raise ValueError(f"{setting} is no setting of {config.type}, which takes {', '.join(sorted(known))}.")
-    return given
+    settings, names = config.given() | (config.options or {}), settings_of(kind)
+    for setting in settings:
+        if setting not in names:
+            raise ValueError(f"{setting} is no setting of {config.type}, which takes {', '.join(sorted(names))}.")
+    return settings

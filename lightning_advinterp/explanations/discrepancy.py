@@ -87,20 +87,20 @@ def discrepancy_map(
     if fill not in ("random", "mean", "grey") or position not in ("argmax", "max"):
         raise ValueError(f"fill must be random, mean or grey and position argmax or max, got {fill!r}, {position!r}.")
 
-    def read(images: Tensor) -> Tensor:
+    def read_maps(images: Tensor) -> Tensor:
         output = forward_until(network, images, layer)
         return output if maps is None else maps(output)
 
     with frozen_eval(network):
-        found = [
-            _one_map(read, image, layer, int(unit), key, size, stride, fill, position, batch_size)
+        discrepancies = [
+            _one_map(read_maps, image, layer, int(unit), key, size, stride, fill, position, batch_size)
             for image, unit, key in zip(x, units, torch.split(keys, 1), strict=True)
         ]
-    return torch.stack(found)
+    return torch.stack(discrepancies)
 
 
 def _one_map(
-    read: Callable[[Tensor], Tensor],
+    read_maps: Callable[[Tensor], Tensor],
     image: Tensor,
     layer: str,
     unit: int,
@@ -114,7 +114,7 @@ def _one_map(
     height, width = image.shape[1:]
     tops = occluder_positions(height, size, stride)
     lefts = occluder_positions(width, size, stride)
-    reference = read(image[None])
+    reference = read_maps(image[None])
     if reference.dim() != 4 or not 0 <= unit < reference.shape[1]:
         raise ValueError(
             f"layer {layer!r} returns {tuple(reference.shape[1:])}: a discrepancy map needs maps and a unit in range, "
@@ -136,7 +136,7 @@ def _one_map(
             (columns[numbers, None] + offsets)[:, None, None, :],
         )
         copies[where] = _pixels(image, numbers, key, size, fill)
-        activation = read(copies)[:, unit].flatten(1)
+        activation = read_maps(copies)[:, unit].flatten(1)
         now = activation[:, place] if position == "argmax" else activation.amax(dim=1)
         changes.append((flat[place] - now).abs().double())
     grid = torch.cat(changes).view(len(tops), len(lefts)).cpu()

@@ -46,8 +46,8 @@ def cell_scores(
     norms = grid.sums((x_adv.double() - x.double()).square().sum(1)).sqrt()
     both = "symmetric" in effects
     with frozen_eval(network):
-        whole = (network(x), network(x_adv)) if logits is None else logits
-        real, adversarial = (class_scores(z, target, true) for z in whole)
+        logit_pair = (network(x), network(x_adv)) if logits is None else logits
+        real, adversarial = (class_scores(z, target, true) for z in logit_pair)
         removed = _by_cell(
             network, x_adv, x, norms > 0, adversarial, (target, true), grid, chunk, both or "remove" in effects
         )

@@ -41,8 +41,8 @@ def max_softmax(logits: Tensor, label: Tensor) -> Tensor:
 
 def margin(logits: Tensor, label: Tensor) -> Tensor:
     """z_c − max_{j≠c} z_j of a class, ``[B]``: of the predicted one the distance between the two highest logits."""
-    others = logits.scatter(1, label[:, None], -torch.inf).amax(dim=1)
-    return logits.gather(1, label[:, None]).squeeze(1) - others
+    largest_other = logits.scatter(1, label[:, None], -torch.inf).amax(dim=1)
+    return logits.gather(1, label[:, None]).squeeze(1) - largest_other
 
 
 def energy(logits: Tensor) -> Tensor:
@@ -128,7 +128,7 @@ def squeezed(images: Tensor, bits: int, size: int) -> tuple[Tensor, Tensor]:
     return reduce_bits(images, bits), median_filter(images, size)
 
 
-def squeezing(logits: Tensor, *others: Tensor) -> Tensor:
+def squeezing(logits: Tensor, *squeezed_logits: Tensor) -> Tensor:
     """Return the largest ‖p(x) − p(squeezed x)‖₁ over the squeezers, ``[B, K]`` each ``-> [B]`` (Xu et al. 2018)."""
     p = logits.softmax(dim=1)
-    return torch.stack([(p - other.softmax(dim=1)).abs().sum(1) for other in others]).amax(0)
+    return torch.stack([(p - z.softmax(dim=1)).abs().sum(1) for z in squeezed_logits]).amax(0)

@@ -94,10 +94,10 @@ class Neighbours:
         return (nearest + torch.finfo(nearest.dtype).tiny).sqrt()
 
 
-def _squared_distances(points: Tensor, others: Tensor) -> Tensor:
+def _squared_distances(points: Tensor, references: Tensor) -> Tensor:
     """Return ``[B, N]``, never below 0."""
-    product = points @ others.T
-    return (points.square().sum(1)[:, None] - 2 * product + others.square().sum(1)).clamp(min=0)
+    product = points @ references.T
+    return (points.square().sum(1)[:, None] - 2 * product + references.square().sum(1)).clamp(min=0)
 
 
 @dataclass(frozen=True)
@@ -199,8 +199,8 @@ class ConceptPresence:
             through: let a gradient pass where a detector is beyond its threshold, for an attack.
         """
         device = features.device
-        found = present(features.double(), self.thresholds.to(device), self.concepts.to(device), through=through)
-        return 1 - F.cosine_similarity(found, self.implied.to(device)[label], dim=1)
+        presence = present(features.double(), self.thresholds.to(device), self.concepts.to(device), through=through)
+        return 1 - F.cosine_similarity(presence, self.implied.to(device)[label], dim=1)
 
 
 def present(features: Tensor, thresholds: Tensor, concepts: Tensor, *, through: bool = False) -> Tensor:

@@ -31,10 +31,10 @@ def matched_pairs(
     Returns:
         The numbers of the pairs' rows, first group and second.
     """
-    whole = ~np.isnan(features).any(axis=1)
+    complete_rows = ~np.isnan(features).any(axis=1)
     ranks = np.full_like(features, np.nan)
-    ranks[whole] = stats.rankdata(features[whole], axis=0) / max(1, whole.sum())
-    first, second = np.flatnonzero(whole & chosen), np.flatnonzero(whole & ~chosen)
+    ranks[complete_rows] = stats.rankdata(features[complete_rows], axis=0) / max(1, complete_rows.sum())
+    first, second = np.flatnonzero(complete_rows & chosen), np.flatnonzero(complete_rows & ~chosen)
     if not len(first) or not len(second):
         return first[:0], second[:0]
     far = cdist(ranks[first], ranks[second], "chebyshev") > caliper
@@ -75,8 +75,8 @@ def cliffs_delta(first: Floats, second: Floats, axis: int = -1) -> Floats:
     n, m = first.shape[axis], second.shape[axis]
     ranks = stats.rankdata(np.concatenate([first, second], axis=axis), axis=axis)
     total = np.take(ranks, np.arange(n), axis=axis).sum(axis=axis)
-    found: Floats = 2 * (total - n * (n + 1) / 2) / (n * m) - 1
-    return found
+    delta: Floats = 2 * (total - n * (n + 1) / 2) / (n * m) - 1
+    return delta
 
 
 def compare_pairs(first: Floats, second: Floats, seed: int = 0) -> Comparison | None:

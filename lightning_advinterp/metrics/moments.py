@@ -77,15 +77,15 @@ class Moments:
             unbiased: divide by n − 1, to speak of more than these values; NaN for a single one.
         """
         free = self.count.double() - int(unbiased)
-        found = (self._squares / free.clamp(min=1)).sqrt()
+        deviations = (self._squares / free.clamp(min=1)).sqrt()
         size = torch.maximum(self._low.abs(), self._high.abs())
-        found = found.masked_fill(self._high - self._low <= _ROUNDING * size, 0.0)
-        return found.where(free > 0, torch.nan)
+        deviations = deviations.masked_fill(self._high - self._low <= _ROUNDING * size, 0.0)
+        return deviations.where(free > 0, torch.nan)
 
 
 def merged(parts: list[Moments], columns: int) -> Moments:
     """Return the moments of several parts together."""
-    whole = Moments(columns)
+    total = Moments(columns)
     for part in parts:
-        whole.merge(part.state_dict())
-    return whole
+        total.merge(part.state_dict())
+    return total

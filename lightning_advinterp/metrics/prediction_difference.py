@@ -46,8 +46,8 @@ def evidence(logits: Tensor, classes: Tensor, form: Form) -> Tensor:
         raise ValueError(f"form must be one of {', '.join(FORMS)}, got {form!r}.")
     if z.shape[-1] == 1:
         return torch.full_like(log_p, torch.nan)
-    others = torch.stack([_without(z, number).logsumexp(dim=-1) for number in classes.tolist()], dim=-1)
-    log_q = (others - total).logsumexp(dim=-2) - samples
+    other_totals = torch.stack([_without(z, number).logsumexp(dim=-1) for number in classes.tolist()], dim=-1)
+    log_q = (other_totals - total).logsumexp(dim=-2) - samples
     return (log_p - log_q) / math.log(2)
 
 
@@ -55,11 +55,11 @@ def _without(z: Tensor, number: int) -> Tensor:
     return torch.cat([z[..., :number], z[..., number + 1 :]], dim=-1)
 
 
-def prediction_differences(whole: Tensor, ablated: Tensor, classes: Tensor, form: Form = "probability") -> Tensor:
+def prediction_differences(logits: Tensor, ablated: Tensor, classes: Tensor, form: Form = "probability") -> Tensor:
     """Return the prediction difference of every ablation and class.
 
     Args:
-        whole: ``[K]``, logits with all units.
+        logits: ``[K]``, logits with all units.
         ablated: ``[n, S, K]``, logits of n ablations with S samples each of what replaces the units.
         classes: int64 ``[M]``.
         form: of evidence.
@@ -67,9 +67,9 @@ def prediction_differences(whole: Tensor, ablated: Tensor, classes: Tensor, form
     Returns:
         float64 ``[n, M]``; a unit whose ablation changes no logit has 0.
     """
-    difference = evidence(whole[None], classes, form) - evidence(ablated, classes, form)
+    difference = evidence(logits[None], classes, form) - evidence(ablated, classes, form)
     # Means over samples round differently from single values: what changed nothing has no difference.
-    unchanged = (ablated == whole).all(dim=-1).all(dim=-1)
+    unchanged = (ablated == logits).all(dim=-1).all(dim=-1)
     return difference.masked_fill(unchanged[:, None] & ~difference.isnan(), 0.0)
 
 

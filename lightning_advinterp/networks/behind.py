@@ -85,8 +85,8 @@ class Behind:
             raise _Unreached
         self._behind = [node for node in graph.nodes if node in behind and node is not self._tap]
         self._before = [node for node in graph.nodes if node in needed and node not in behind]
-        read = {part for node in self._behind for part in node.all_input_nodes}
-        self._carried = [node for node in self._before if node in read]
+        input_nodes = {part for node in self._behind for part in node.all_input_nodes}
+        self._carried = [node for node in self._before if node in input_nodes]
         self._of_images = _depending_on_input(graph)
         self._overwritten = {node for node in self._carried if any(works_in_place(user, node) for user in node.users)}
         self._module = fx.GraphModule(self.network.backbone, graph)
@@ -138,17 +138,17 @@ class Behind:
     def _check(self, x: Tensor) -> None:
         """See that the parts give what the whole gives: a trace follows one way, and values may depend on a batch."""
         self._checked = True
-        whole = self.network.eager_logits(x)
+        full_logits = self.network.eager_logits(x)
         try:
             begun = self._begin_traced(x)
             count = len(x) + 1  # another number of images
             apart = self.logits(begun, 0, torch.cat([begun.activation[:1]] * count))
-            pairs = ((begun.logits, whole), (apart, whole[:1].expand(count, -1)))
+            pairs = ((begun.logits, full_logits), (apart, full_logits[:1].expand(count, -1)))
             difference = max(float((logits - expected).abs().nan_to_num().max()) for logits, expected in pairs)
         except Exception as error:  # a constant of the trace that no longer fits shows in many kinds of error
             self._fall_back(f"{type(error).__name__}: {str(error).partition(chr(10))[0]}")
             return
-        if difference > _CLOSE * max(float(whole.abs().nan_to_num().max()), 1.0):
+        if difference > _CLOSE * max(float(full_logits.abs().nan_to_num().max()), 1.0):
             self._fall_back(f"its parts give other logits, by {difference:.2g}")
 
     def logits(self, begun: Begun, image: int, activation: Tensor) -> Tensor:
@@ -211,14 +211,14 @@ def tap_node(trace: Trace, network: Network, layer: str) -> fx.Node:
         LookupError: if no single node is.
     """
     alias = {"phi": network.phi, "penultimate": network.head}.get(layer, layer)
-    wanted = parse_layer(alias or layer)
+    reference = parse_layer(alias or layer)
     places: dict[int, fx.Node] = {}
     for node, names in trace.results.items():
         for name in names:
             path, _, call = name.partition("#")
-            if path == wanted.path:
+            if path == reference.path:
                 places[int(call or 0)] = node
-    number = max(places, default=-1) if wanted.call is None else wanted.call
+    number = max(places, default=-1) if reference.call is None else reference.call
     if number not in places:
         raise LookupError(f"no operation of its trace returns {layer}")
     node = places[number]

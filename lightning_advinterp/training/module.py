@@ -140,10 +140,10 @@ class RobustClassifier(JudgedOnCleanImages):
         Raises:
             ValueError: naming the first class that differs.
         """
-        said = describe(data)
-        self.classes = said.classes or []
-        self.class_names = self.classes if said.class_names is None else said.class_names
-        self.resize = said.resize
+        description = describe(data)
+        self.classes = description.classes or []
+        self.class_names = self.classes if description.class_names is None else description.class_names
+        self.resize = description.resize
         origin = self.network.origin
         named = with_outputs(origin, self.classes, self.class_names)
         remedy = "set model.new_head: true to start the last layer afresh, or take data of the weights' classes"
@@ -156,9 +156,9 @@ class RobustClassifier(JudgedOnCleanImages):
         data = getattr(self.trainer, "datamodule", None)
         if data is not None:  # without a data module, what a checkpoint said stays
             self.take_classes(data)
-        said = describe(data)
-        self._augmenting = data if said.augments_on_device else None
-        if stage == "fit" and (advice := self.objective.advice(said.replays)) is not None:
+        description = describe(data)
+        self._augmenting = data if description.augments_on_device else None
+        if stage == "fit" and (advice := self.objective.advice(description.replays)) is not None:
             rank_zero_warn(advice)
 
     def on_before_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:

@@ -67,7 +67,7 @@ class Ablation:
     ) -> Tensor:
         """Run the ablations in chunks of copies; from one chunk to the next only what was replaced is put back."""
         values = self._units_first(self._spread(sample, activation))
-        own = self._units_first(activation)
+        originals = self._units_first(activation)
         size = chunk_size(activation, len(units))
         copies, version = activation.new_empty(0), -1
         replaced: tuple[Tensor, Tensor] | None = None
@@ -78,7 +78,7 @@ class Ablation:
                 if len(copies) < len(chunk) or copies._version != version:  # the network works in place
                     copies = activation[None].repeat(len(chunk), *[1] * activation.dim())
                 elif replaced is not None:
-                    copies.movedim(self._axis % activation.dim() + 1, 1)[replaced] = own[replaced[1]]
+                    copies.movedim(self._axis % activation.dim() + 1, 1)[replaced] = originals[replaced[1]]
                 row, unit = _places(chunk, activation.device)
                 copies.movedim(self._axis % activation.dim() + 1, 1)[row, unit] = values[unit]
                 replaced, version = (row, unit), copies._version

@@ -45,16 +45,16 @@ def _mlps(backbone: nn.Module) -> Iterator[tuple[str, str]]:
 
 def _activation(module: nn.Module) -> str | None:
     """Return the activation's name, where the parts of a module are those of an MLP."""
-    linear = found = None
+    linear = activation = None
     called = "mlp" in type(module).__name__.lower()
     for name, part in module.named_children():
         counts = isinstance(part, nn.Linear) or (called and isinstance(part, nn.Conv2d) and part.kernel_size == (1, 1))
-        if counts and found is not None:
-            return found
+        if counts and activation is not None:
+            return activation
         if counts:
             linear = name
         elif linear is not None and classify_module(part) is Kind.ACTIVATION:
-            found = name
+            activation = name
     return None
 
 

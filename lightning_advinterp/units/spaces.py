@@ -134,22 +134,22 @@ def unit_space(network: Network, layers: str | Sequence[str]) -> UnitSpace:
     """
     check_words(network, layers)
     convolutions = conv_taps(network)
-    found: dict[tuple[str, str], bool | None] = {}
+    readings: dict[tuple[str, str], bool | None] = {}
     for name in layer_words(layers):
-        found |= _named(network, name, convolutions)
-    _refuse_two_readings(found)
-    shapes = output_shapes(network, list(dict.fromkeys(tap for _, tap in found)))
+        readings |= _named(network, name, convolutions)
+    _refuse_two_readings(readings)
+    shapes = output_shapes(network, list(dict.fromkeys(tap for _, tap in readings)))
     grids: list[tuple[int, int]] | None = None
     units = []
-    for (layer, tap), signed in found.items():
+    for (layer, tap), signed in readings.items():
         module = module_at(network, tap)
         layout = None
         if shapes is not None:
             images, *shape = shapes[tap]
             if len(shape) == 2 and grids is None:
                 grids = patch_grids(network)
-            told = Layout.of(tuple(shape), module, grids or []) if images == 1 else None  # windows count as images
-            layout = _known(told, layer, shapes[tap])
+            candidate = Layout.of(tuple(shape), module, grids or []) if images == 1 else None  # windows count as images
+            layout = _known(candidate, layer, shapes[tap])
         side: Literal["output", "input"] = "input" if tap == "penultimate" else "output"
         units.append(UnitLayer(layer, tap, signed, kind_of(module), side, layout))
     return UnitSpace(tuple(units))
@@ -160,10 +160,10 @@ def unit_layers(network: Network, layers: str | Sequence[str]) -> tuple[UnitLaye
     return unit_space(network, layers).layers
 
 
-def _refuse_two_readings(found: Mapping[tuple[str, str], bool | None]) -> None:
+def _refuse_two_readings(readings: Mapping[tuple[str, str], bool | None]) -> None:
     """Refuse a layer that is read in two places, whose rows nobody could tell apart."""
     taps: dict[str, str] = {}
-    for layer, tap in found:
+    for layer, tap in readings:
         if taps.setdefault(layer, tap) != tap:
             raise ValueError(
                 f"layers: {layer!r} would be read twice, at {taps[layer]!r} as one of all_conv and at {tap!r} by its "

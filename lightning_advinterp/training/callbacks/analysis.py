@@ -121,12 +121,12 @@ class AnalysisCallback(pl.Callback):
         """
         if self.concepts_used is not None and self._concept_set is None:
             self._concept_set = self._open_concepts(module, self.concepts_used)
-        said = describe(data)
-        images: ImageSet = self._shared(self._looked_at() or said.validation)
+        description = describe(data)
+        images: ImageSet = self._shared(self._looked_at() or description.validation)
         if len(images):  # a data module may have no validation images
             kind = "concepts" if self.about_concepts else "data"
             self._attacks = {name: attack.for_images(images, kind) for name, attack in self._attacks.items()}
-        self._scene = self._set_scene(module, said, images)
+        self._scene = self._set_scene(module, description, images)
         for analysis in self.analyses():
             for sweep in analysis.needs(module.network).sweeps:
                 module.network.check(sweep.layers)
@@ -138,17 +138,17 @@ class AnalysisCallback(pl.Callback):
     def _open_concepts(self, module: RobustClassifier, concepts: str) -> ConceptSet:
         """Open the set, choose the images as ``evaluate.py`` does, and see that they can be read."""
         try:
-            whole = open_concepts(concepts, module.network.input_size, n=self.limit or 1000)
-            limit = len(whole) if self.limit is None else self.limit
-            chosen = whole.only(balanced_subset([0] * len(whole), limit, self.seed))
+            concept_set = open_concepts(concepts, module.network.input_size, n=self.limit or 1000)
+            limit = len(concept_set) if self.limit is None else self.limit
+            chosen = concept_set.only(balanced_subset([0] * len(concept_set), limit, self.seed))
             check_concepts(chosen)
         except (ValueError, FileNotFoundError) as error:
             raise type(error)(f"{self.questions[0].name}.concepts: {error}") from None
         return chosen
 
-    def _set_scene(self, module: RobustClassifier, said: Described, images: ImageSet) -> Scene:
-        classes = module.classes if said.classes is None else said.classes
-        names = module.class_names if said.class_names is None else said.class_names
+    def _set_scene(self, module: RobustClassifier, description: Described, images: ImageSet) -> Scene:
+        classes = module.classes if description.classes is None else description.classes
+        names = module.class_names if description.class_names is None else description.class_names
         attacks, labels = self._attacks, images.labels
         if labels is not None and any(question.chooses_targets_among_images for question in self.questions):
             attacks = aim_within(attacks, labels, module.network.num_classes)
@@ -170,21 +170,21 @@ class AnalysisCallback(pl.Callback):
         assert isinstance(pl_module, RobustClassifier)
         self.prepare(pl_module, getattr(trainer, "datamodule", None))
 
-    def built(self, found: Mapping[str, Result] = MappingProxyType({})) -> dict[str, list[Analysis]]:
+    def built(self, earlier_results: Mapping[str, Result] = MappingProxyType({})) -> dict[str, list[Analysis]]:
         """Return fresh analyses for one epoch, by question.
 
         Args:
-            found: what had to run before them, by question.
+            earlier_results: what had to run before them, by question.
         """
         assert self._scene is not None
-        scene = replace(self._scene, found=found)
+        scene = replace(self._scene, found=earlier_results)
         return {question.name: question.build(scene) for question in self.questions}
 
     def earlier(self) -> dict[str, Earlier]:
         """Return what must run before the questions' own analyses, by question."""
         assert self._scene is not None
-        wanted = {question.name: question.earlier(self._scene) for question in self.questions}
-        return {name: earlier for name, earlier in wanted.items() if earlier is not None}
+        earlier_runs = {question.name: question.earlier(self._scene) for question in self.questions}
+        return {name: earlier for name, earlier in earlier_runs.items() if earlier is not None}
 
     def analyses(self) -> Sequence[Analysis]:
         """Return fresh analyses for one epoch."""

@@ -60,20 +60,20 @@ def ask(callbacks: Sequence[AnalysisCallback], trainer: pl.Trainer, module: Robu
     for callback in callbacks:
         attacks |= callback._shown_attacks()
     runner = runner_of(images, attacks=attacks, limit=first.limit)
-    analyses = [analysis for questions in built.values() for some in questions.values() for analysis in some]
+    analyses = [analysis for questions in built.values() for group in questions.values() for analysis in group]
     results = runner.run(analyses)
     seconds = time.monotonic() - started
     for callback, questions in built.items():
         answers = {
-            name: joined(name, [results[analysis.name] for analysis in some]) for name, some in questions.items()
+            name: joined(name, [results[analysis.name] for analysis in group]) for name, group in questions.items()
         }
         callback._answer = Answer(answers, images, len(runner.indices), seconds)
 
 
 def _found_before(callback: AnalysisCallback, runner_of: Callable[..., Runner]) -> dict[str, Result]:
     """Run what must run before a callback's analyses; return the joined results by question."""
-    found = {}
+    earlier_results = {}
     for name, earlier in callback.earlier().items():
         results = runner_of(earlier.images).run(earlier.analyses)
-        found[name] = joined(name, list(results.values()))
-    return found
+        earlier_results[name] = joined(name, list(results.values()))
+    return earlier_results
