@@ -52,10 +52,10 @@ def parsed_settings(kind: type, parser: SuggestingParser, args: Sequence[str] | 
     """Return what a command line says, by the parser's top-level keys; see :func:`read_settings`."""
     lists = {f"--{name}" for name, hint in get_type_hints(kind).items() if hint == list[str]}
     line = with_configurations(sys.argv[1:] if args is None else args)
-    given = parser.parse_args(bare_flags(line, parser, lists))
-    _check_kinds(parser, given)
-    check_numbers(given)
-    settings = dict(vars(parser.instantiate(given)))
+    namespace = parser.parse_args(bare_flags(line, parser, lists))
+    _check_kinds(parser, namespace)
+    check_numbers(namespace)
+    settings = dict(vars(parser.instantiate(namespace)))
     settings.pop("config")
     return settings
 

@@ -151,8 +151,8 @@ def read_manifest(folder: Path) -> tuple[Manifest, int]:
     if not path.exists():
         raise FileNotFoundError(f"{folder} holds no adversarial set: there is no {MANIFEST}.")
     content = read_json(path, _REMEDY)
-    known = isinstance(content, dict) and type(content.get("format")) is int and 1 <= content["format"] <= FORMAT
-    if not known:
+    is_supported = isinstance(content, dict) and type(content.get("format")) is int and 1 <= content["format"] <= FORMAT
+    if not is_supported:
         raise DamagedFileError(
             f"{path}: expected the manifest of an adversarial set of format 1 to {FORMAT}; {_REMEDY}."
         )

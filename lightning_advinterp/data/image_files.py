@@ -37,8 +37,8 @@ class ImageFiles(ImageSetDefaults):
     ) -> None:
         self.paths, self.transform, self.orientation = list(dict.fromkeys(paths)), transform, orientation
         self.indices = list(range(len(self.paths)))
-        known = labels or {}
-        self._labels = [known.get(Path(path).absolute().parent.name, -1) for path in self.paths]
+        folder_labels = labels or {}
+        self._labels = [folder_labels.get(Path(path).absolute().parent.name, -1) for path in self.paths]
         self.labels = None  # what some files are called narrows no attack's choice of targets
         self.classes: list[str] = []
         self.class_names: list[str] = []

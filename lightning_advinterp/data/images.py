@@ -76,12 +76,12 @@ class ImageSet(Protocol):
 
 def missing_members(dataset: object, protocol: type = ImageSet) -> list[str]:
     """Return what a data set lacks of :class:`ImageSet`, or of a protocol above it; no property is computed."""
-    there = set(dir(dataset))
+    attributes = set(dir(dataset))
     members = ["__len__", "__getitem__"]
     for part in protocol.__mro__:
         if part not in (Protocol, Generic, object):
             members += [name for name in {**vars(part), **part.__annotations__} if not name.startswith("_")]
-    return [name for name in members if name not in there]
+    return [name for name in members if name not in attributes]
 
 
 class ImageSetDefaults(Dataset[Batch]):

@@ -38,8 +38,8 @@ def collate_batch(samples: Sequence[Batch | None]) -> Batch:
         raise ValueError(f"a batch needs at least one sample, got {len(samples)}, none of them usable")
     sizes = {tuple(sample.image.shape): int(sample.index) for sample in readable}
     if len(sizes) > 1:
-        told = ", ".join(f"{'x'.join(map(str, size))} (image {number})" for size, number in list(sizes.items())[:3])
-        raise RunStoppedError(f"images of a batch must have one size, got {told}; resize them as they are read.")
+        listing = ", ".join(f"{'x'.join(map(str, size))} (image {number})" for size, number in list(sizes.items())[:3])
+        raise RunStoppedError(f"images of a batch must have one size, got {listing}; resize them as they are read.")
     batch: Batch = default_collate(readable)
     return batch
 

@@ -45,7 +45,7 @@ class SetImages(StoredImages):
         if rank is not None and not 1 <= rank <= most:
             raise ValueError(f"target_rank must be 1 to {most} for the set {folder}, got {rank}.")
         chosen = 0 if rank is None else rank - 1
-        self._places = {source: found[chosen] for source, found in places.items() if len(found) > chosen}
+        self._places = {source: positions[chosen] for source, positions in places.items() if len(positions) > chosen}
 
     @property
     def manifest(self) -> Mapping[str, Any]:
@@ -59,8 +59,8 @@ class SetImages(StoredImages):
         A row tells by its success, which is ``predicted == target`` towards a target and the opposite away from a
         label; rows whose target is the true class do not, since such an image is not attacked.
         """
-        told = [row.success == (row.predicted == row.target) for row in self.set.rows if row.target != row.label]
-        return any(told)
+        agreements = [row.success == (row.predicted == row.target) for row in self.set.rows if row.target != row.label]
+        return any(agreements)
 
     def holds(self, number: int) -> bool:
         """Whether there is an adversarial image of a source."""

@@ -71,9 +71,9 @@ class UserImages(ImageSetDefaults):
     @cached_property
     def indices(self) -> Sequence[int]:
         """See :class:`~lightning_advinterp.data.images.ImageSet`; reads all images where items have own numbers."""
-        said, places = self._said("indices"), range(len(self))
-        if said is not None and len(said) == len(self):
-            return [int(number) for number in said]
+        stated_indices, places = self._said("indices"), range(len(self))
+        if stated_indices is not None and len(stated_indices) == len(self):
+            return [int(number) for number in stated_indices]
         if not len(self) or not self._own_numbers or len(_parts(self.dataset[0])) < 3:
             return places
         numbers = [int(_parts(self.dataset[place])[2]) for place in places]
@@ -107,9 +107,9 @@ class UserImages(ImageSetDefaults):
     @cached_property
     def fingerprint(self) -> str:
         """See :class:`~lightning_advinterp.data.images.ImageSet`; without one of its own, a hash of some images."""
-        said = self._said("fingerprint")
-        if said is not None:
-            return str(said)
+        stated_fingerprint = self._said("fingerprint")
+        if stated_fingerprint is not None:
+            return str(stated_fingerprint)
         step = max(1, len(self) // _LOOKED_AT)
         digest = hashlib.sha256()
         for place in range(0, len(self), step):
@@ -119,8 +119,8 @@ class UserImages(ImageSetDefaults):
 
     def path_of(self, number: int) -> str | None:
         """See :class:`~lightning_advinterp.data.images.ImageSet`."""
-        said = self._said("path_of")
-        return None if said is None else said(number)
+        method = self._said("path_of")
+        return None if method is None else method(number)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -135,8 +135,8 @@ class UserImages(ImageSetDefaults):
 
     def readable(self, places: Sequence[int]) -> list[Batch]:
         """See :class:`~lightning_advinterp.data.images.ImageSet`."""
-        said = self._said("readable")
-        return [self[place] for place in places] if said is None else list(said(places))
+        method = self._said("readable")
+        return [self[place] for place in places] if method is None else list(method(places))
 
     def _sample(self, place: int, item: Any) -> Batch:
         parts = _parts(item)

@@ -36,8 +36,8 @@ def describe(data: pl.LightningDataModule | None) -> Described:
     Args:
         data: set up; None where there is none.
     """
-    said: dict[str, Any] = {name: getattr(data, name, None) for name in ("classes", "class_names", "val_dataset")}
-    classes, names, validation = said.values()
+    attributes: dict[str, Any] = {name: getattr(data, name, None) for name in ("classes", "class_names", "val_dataset")}
+    classes, names, validation = attributes.values()
     return Described(
         classes=None if classes is None else list(classes),
         class_names=None if names is None else list(names),

@@ -261,19 +261,19 @@ BUILDERS: dict[str, Builder] = {
 def _builder_of_class(path: str) -> Builder:
     """Return what builds an attack of the user's own: its constructor's arguments are its settings."""
     kind = class_of_path(path, Attack, "attack type")
-    known = parameters_of(kind)
+    arguments = parameters_of(kind)
 
     def build(*, options: dict[str, Any] | None = None, **settings: Any) -> Attack:
-        unknown = sorted(set(options or {}) - known)
+        unknown = sorted(set(options or {}) - arguments)
         if unknown:
-            raise ValueError(f"options: {path} takes no {', '.join(unknown)}; it takes {', '.join(sorted(known))}.")
+            raise ValueError(f"options: {path} takes no {', '.join(unknown)}; it takes {', '.join(sorted(arguments))}.")
         try:
             attack: Attack = kind(**(options or {}) | settings)
         except TypeError as error:  # an argument that it needs is missing
             raise ValueError(f"attack {path}: {error}") from None
         return attack
 
-    return Builder(build, DEFAULT_EPS if "eps" in known else None, takes=frozenset(known | {"options"}))
+    return Builder(build, DEFAULT_EPS if "eps" in arguments else None, takes=frozenset(arguments | {"options"}))
 
 
 def builder_of(name: str) -> Builder:

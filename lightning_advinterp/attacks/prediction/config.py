@@ -142,10 +142,10 @@ class AttackConfig:
         Raises:
             ValueError: naming the argument, the value and what was expected.
         """
-        builder, given = builder_of(self.type), self.given()
-        self._check(builder, given)
+        builder, entries = builder_of(self.type), self.given()
+        self._check(builder, entries)
         common = {"label": self.label, "target": self.target, "bn": bn, "name": self.label_name}
-        settings = {name: value for name, value in given.items() if name in builder.settings and name not in common}
+        settings = {name: value for name, value in entries.items() if name in builder.settings and name not in common}
         if builder.eps is None or "eps" in builder.settings:
             attack = builder.build(**settings, **common)
         else:
@@ -159,16 +159,16 @@ class AttackConfig:
             return attack
         return with_listed_targets(attack, self.target_file, kind=self.type, target=self.target, label=self.label)
 
-    def _check(self, builder: Builder, given: Mapping[str, Any]) -> None:
+    def _check(self, builder: Builder, entries: Mapping[str, Any]) -> None:
         """Refuse what the type has no use for."""
         radius = _RADIUS if builder.eps is not None else ()
-        known = {"type", "mask", "target_file", *COMMON, *builder.settings, *radius} - {"bn"}
-        if self.members and self.type not in NOT_MADE_ON_OTHERS and "members" not in known:
-            known |= {"members", "combine", "beside"}
-        for setting in given:
-            if setting not in known:
-                others = ", ".join(sorted(known - {"type"}))
-                raise ValueError(f"{setting} is no setting of a {self.type} attack, which takes {others}.")
+        allowed_settings = {"type", "mask", "target_file", *COMMON, *builder.settings, *radius} - {"bn"}
+        if self.members and self.type not in NOT_MADE_ON_OTHERS and "members" not in allowed_settings:
+            allowed_settings |= {"members", "combine", "beside"}
+        for setting in entries:
+            if setting not in allowed_settings:
+                setting_list = ", ".join(sorted(allowed_settings - {"type"}))
+                raise ValueError(f"{setting} is no setting of a {self.type} attack, which takes {setting_list}.")
         if builder.single and self.steps not in (None, 1):
             raise ValueError(f"{self.type} takes a single step, got steps={self.steps}; use bim or pgd for more.")
         if self.calibrated:

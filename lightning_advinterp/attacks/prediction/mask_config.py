@@ -60,8 +60,8 @@ class MaskConfig:
         if self.type == "cells":
             return SensitiveCells(attack, share=self.share, cell=self.cell)
         kind = class_of_path(self.type, object, "mask type")
-        known = parameters_of(kind)
-        settings = {"percentile": self.percentile} if "percentile" in known else {}
+        parameters = parameters_of(kind)
+        settings = {"percentile": self.percentile} if "percentile" in parameters else {}
         try:
             mask: Mask = kind(**settings | self.options)
         except TypeError as error:

@@ -96,10 +96,10 @@ class StoredAttack(Attack):
             return None
         images = as_image_set(images)
         stored = self._images or open_stored(self.folder(data), images, self.rank)
-        found = [place for place, number in enumerate(images.indices) if stored.holds(number)]
-        if not found:
+        stored_places = [place for place, number in enumerate(images.indices) if stored.holds(number)]
+        if not stored_places:
             stored.require_all(images, "give the data that they were made of.")
-        return found
+        return stored_places
 
     def on(self, index: Tensor) -> Self:
         """Return this attack for the images of these numbers."""
@@ -117,7 +117,7 @@ class StoredAttack(Attack):
             return
         stated = {"label": self.label != "true", "target": self.target is not None, "eps": self._eps is not None}
         stated["target_file"] = self.target_list is not None
-        wrong = [name for name, said in stated.items() if said]
+        wrong = [name for name, is_stated in stated.items() if is_stated]
         if wrong:
             raise ValueError(
                 f"{', '.join(wrong)}: the set {self.set.folder} says this of itself; leave it out of {self.name}."
@@ -190,11 +190,11 @@ class StoredAttack(Attack):
         if self.set is None:
             return {"made_for": "unknown", "path": str(self.path)}
         recorded = self.set.manifest["network"]
-        said = {"path": str(self.set.folder), "attack": self.set.manifest["attack"]}
+        set_fields = {"path": str(self.set.folder), "attack": self.set.manifest["attack"]}
         if "members" not in recorded and "ensemble_sha256" in recorded:  # of a set before format 3
-            return {"made_for": "ensemble", **said}
-        own = {"network": (recorded.get("spec") or {}).get("name"), "weights_sha256": recorded.get("weights_sha256")}
-        return origin_of(recorded.get("members", [own]), network) | said
+            return {"made_for": "ensemble", **set_fields}
+        source = {"network": (recorded.get("spec") or {}).get("name"), "weights_sha256": recorded.get("weights_sha256")}
+        return origin_of(recorded.get("members", [source]), network) | set_fields
 
     def goal(self, y: Tensor | None, target: Tensor | None, keys: Tensor) -> Goal:
         """Return the set's class question; a plain folder's is that of ``label`` and ``target``."""

@@ -28,8 +28,8 @@ def origin_of(sources: Sequence[Mapping[str, Any]], network: Network) -> dict[st
     if len(sources) > 1:
         kind = "ensemble"
     else:
-        here = [source["weights_sha256"] for source in sources] == [weights_hash(network)]
-        kind = "this network" if here else "another network"
+        same_network = [source["weights_sha256"] for source in sources] == [weights_hash(network)]
+        kind = "this network" if same_network else "another network"
     return {"made_for": kind, "sources": [dict(source) for source in sources]}
 
 
@@ -140,8 +140,8 @@ class TransferAttack(Attack):
                 raise ValueError(
                     f"{self.name}: beside needs a network of create_network, got {type(network).__name__}."
                 )
-            others = [member for member in self.ensemble.members if isinstance(member, Network)]
-            sources = Ensemble([network, *others], None, self.combine)
+            members = [member for member in self.ensemble.members if isinstance(member, Network)]
+            sources = Ensemble([network, *members], None, self.combine)
         with frozen_eval(self.ensemble):
             return self.inner.search(sources, x, goal, keys, finish=finish)
 

@@ -31,14 +31,14 @@ class Group:
     chooser: str
     names: tuple[str, ...]
 
-    def images(self, whole: ImageSet, evaluation: Evaluation) -> ImageSet:
+    def images(self, image_set: ImageSet, evaluation: Evaluation) -> ImageSet:
         """Return the images of a set, or a seeded choice of them."""
-        chosen = evaluation.questions[self.chooser].choose(whole) if self.chooser else None
+        chosen = evaluation.questions[self.chooser].choose(image_set) if self.chooser else None
         if chosen is not None:
-            return whole.only(chosen)
-        if self.limit is None or self.limit >= len(whole):
-            return whole
-        return whole.only(whole.choice(self.limit, evaluation.seed))
+            return image_set.only(chosen)
+        if self.limit is None or self.limit >= len(image_set):
+            return image_set
+        return image_set.only(image_set.choice(self.limit, evaluation.seed))
 
 
 def groups_of(
@@ -72,8 +72,8 @@ def groups_of(
 
 def _waits(group: Group, groups: Sequence[Group], evaluation: Evaluation) -> bool:
     """Whether a group has a question that reads the results of another group's; it comes after that."""
-    wanted = {name for own in group.names for name in evaluation.questions[own].follows}
-    return any(wanted & set(other.names) for other in groups if other is not group)
+    followed_names = {earlier for name in group.names for earlier in evaluation.questions[name].follows}
+    return any(followed_names & set(other_group.names) for other_group in groups if other_group is not group)
 
 
 class SkippedImages:

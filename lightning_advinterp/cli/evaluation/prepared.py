@@ -155,6 +155,6 @@ def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
 def _stamps(opened: Mapping[Data, Images]) -> dict[str, list[str | None]]:
     """Return when images were last changed, where they are files; their fingerprints know paths alone, or sizes."""
     return {
-        data: [None if some is None else some.stamp for some in (images.reported, images.calibration, images.files)]
+        data: [None if split is None else split.stamp for split in (images.reported, images.calibration, images.files)]
         for data, images in opened.items()
     }

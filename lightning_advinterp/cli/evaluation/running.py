@@ -116,9 +116,9 @@ def evaluate_group(
         None in a dry run, or where nothing can be run.
     """
     left_out = prepared.left_out
-    found = {name: joined(name, list(outcome.results.values())) for name, outcome in before.items()}
+    earlier_results = {name: joined(name, list(outcome.results.values())) for name, outcome in before.items()}
     while names := tuple(left_out.remaining(group.names)):
-        scene = replace(scene, together=names, found=found)
+        scene = replace(scene, together=names, found=earlier_results)
         built = _build(prepared, scene, folder)
         if len(left_out.remaining(names)) < len(names):
             continue  # the remaining analyses may build on what is left out
@@ -177,10 +177,10 @@ def _run(
     for name, several in built.items():
         tables = declared_tables(name, questions)
         of_name = {analysis.name: described(results[analysis.name], tables, BESIDE) for analysis in several}
-        whole, title = joined(name, list(of_name.values())), prepared.subject.title
-        figures, pages = questions[name].figures(whole, title), questions[name].pages(whole, title)
-        kept = {key: result for key, result in of_name.items() if _holds(result)}
-        outcomes[name] = Outcome(kept, figures, page_files(name, pages))
+        joined_result, title = joined(name, list(of_name.values())), prepared.subject.title
+        figures, pages = questions[name].figures(joined_result, title), questions[name].pages(joined_result, title)
+        filled_results = {key: result for key, result in of_name.items() if _holds(result)}
+        outcomes[name] = Outcome(filled_results, figures, page_files(name, pages))
     images.report_bad_images()
     return GroupOutcome(outcomes, skipped.paths)
 

@@ -69,11 +69,11 @@ def print_made_for(origins: Mapping[str, Any], console: Console) -> None:
 
 def _described(origin: Mapping[str, Any]) -> str:
     kind = {"unknown": "an unknown network", "ensemble": "an ensemble"}.get(origin["made_for"], origin["made_for"])
-    told = [
+    details = [
         f"{source['network']}, weights {str(source['weights_sha256'])[:12]}" for source in origin.get("sources", ())
     ]
-    told += [origin["path"]] if "path" in origin else []
-    return f"{kind} ({'; '.join(told)})"
+    details += [origin["path"]] if "path" in origin else []
+    return f"{kind} ({'; '.join(details)})"
 
 
 def _attacked(evaluation: Evaluation, data: Data) -> bool:

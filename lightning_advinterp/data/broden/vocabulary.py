@@ -80,12 +80,12 @@ def read_vocabulary(reader: TableReader) -> Vocabulary:
         names, sound = _own_categories(reader, categories, line, mentions)
         allowed[number] = frozenset(names if sound else categories)
         covered = []
-        for one in names:
-            rows = coverage[one]
+        for category in names:
+            rows = coverage[category]
             if rows and number not in rows:  # a table that is missing or empty altogether is one finding
-                lacking = f"names {one!r}, but c_{one}.csv does not list label {number}"
+                lacking = f"names {category!r}, but c_{category}.csv does not list label {number}"
                 reader.findings.add(table.name, line, "category", lacking)
-            covered.append((rows[number].images if rows and number in rows else 0.0, categories.index(one)))
+            covered.append((rows[number].images if rows and number in rows else 0.0, categories.index(category)))
         concepts[number] = Concept(number, name, max(covered, default=(0.0, 0))[1])
     vocabulary = Vocabulary(categories, concepts, allowed)
     if concepts:  # else one finding says so already
