@@ -106,8 +106,8 @@ class SensitivityAnalysis:
             return
         before = self._values(seen.activations[REAL])
         group = halves_of(seen.index, self.seed).cpu()
-        known = torch.tensor([number in self.dissected for number in seen.index.tolist()])
-        group = group + len(HALVES) * known.long()
+        dissected = torch.tensor([number in self.dissected for number in seen.index.tolist()])
+        group = group + len(HALVES) * dissected.long()
         for name, attack in self.attacks.items():
             moved = seen.attacked.get(name, torch.ones_like(seen.index, dtype=torch.bool)).cpu()
             target = seen.goal[name] if attack.targeted else seen.logits[name].argmax(1)
@@ -117,17 +117,17 @@ class SensitivityAnalysis:
                 self._changes[kind].update(change, group[moved])
                 self._relate(kind, change, group[moved], classes)
 
-    def _kinds(self, name: str, seen: Observation) -> list[tuple[str, Mapping[str, Tensor]]]:
+    def _kinds(self, name: str, observation: Observation) -> list[tuple[str, Mapping[str, Tensor]]]:
         """Return the activations of an attack's images and of noise as large."""
         assert self._network is not None
-        found: list[tuple[str, Mapping[str, Tensor]]] = [(name, seen.activations[name])]
-        keys = sample_keys(seen.index, seed=self.seed)
+        kinds: list[tuple[str, Mapping[str, Tensor]]] = [(name, observation.activations[name])]
+        keys = sample_keys(observation.index, seed=self.seed)
         taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
         for noise in self._noises:
-            x = noisy_images(seen.images[REAL], seen.images[name], keys, noise)
+            x = noisy_images(observation.images[REAL], observation.images[name], keys, noise)
             with torch.no_grad():
-                found.append((noise_kind(name, noise), self._network.forward_features(x, taps)[1]))
-        return found
+                kinds.append((noise_kind(name, noise), self._network.forward_features(x, taps)[1]))
+        return kinds
 
     def _values(self, activations: Mapping[str, Tensor]) -> Tensor:
         """Return ``[B, readings · U]`` in float64, in main memory."""
@@ -136,8 +136,8 @@ class SensitivityAnalysis:
             readings += [unit.reduced(activations[unit.tap], reading) for unit in self._units]
         return torch.cat(readings, dim=1).double().cpu()
 
-    def _look_at(self, seen: Observation) -> None:
-        activations = seen.activations[REAL]
+    def _look_at(self, observation: Observation) -> None:
+        activations = observation.activations[REAL]
         values = self._values(activations)
         if self._real is None:
             self._widths = [activations[unit.tap].shape[1] for unit in self._units]
@@ -146,12 +146,12 @@ class SensitivityAnalysis:
         places = torch.cat([_positive(activations[unit.tap]) for unit in self._units], dim=1)
         self._real.active += places[0]
         self._real.places += places[1]
-        half = halves_of(seen.index, self.seed).cpu()
+        half = halves_of(observation.index, self.seed).cpu()
         units = values[:, : values.shape[1] // len(READINGS)]
         for number, top in enumerate(self._real.top):
             rows = (half == number).nonzero().squeeze(1)
             if len(rows):
-                top.update(units[rows], seen.index.cpu()[rows], seen.label.cpu()[rows, None])
+                top.update(units[rows], observation.index.cpu()[rows], observation.label.cpu()[rows, None])
 
     def _relate(self, kind: str, change: Tensor, group: Tensor, classes: tuple[Tensor, Tensor]) -> None:
         """Note how units change whose class or concept is near the images' classes."""
@@ -184,11 +184,11 @@ class SensitivityAnalysis:
             "active": real.active.double() / real.places,
         }
         if real.top and self.meanings is not None:
-            whole = TopImages(self._keep)
+            top_images = TopImages(self._keep)
             for half in real.top:
-                whole.merge(half.state_dict())
+                top_images.merge(half.state_dict())
             self._settled["modal"] = torch.stack([self._modal(half) for half in real.top])
-            self._settled["mode"] = self._modal(whole)
+            self._settled["mode"] = self._modal(top_images)
 
     def _modal(self, top: TopImages) -> Tensor:
         """Return the most frequent class among every unit's top images, −1 for a unit that no image drives."""

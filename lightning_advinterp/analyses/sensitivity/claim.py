@@ -27,20 +27,20 @@ _LEAST = 3
 """Fewer units of a group are no group."""
 
 
-def claim_rows(found: Found, caliper: float, seed: int) -> list[Row]:
+def claim_rows(findings: Found, caliper: float, seed: int) -> list[Row]:
     """Return the table ``sensitivity_test``; empty without a dissection.
 
     Args:
-        found: changes, and what dissection says.
+        findings: changes, and what dissection says.
         caliper: of the matching.
         seed: of resampling.
     """
-    if not found.concepts:
+    if not findings.concepts:
         return []
     rows: list[Row] = []
-    for kind in found.changes:
+    for kind in findings.changes:
         for reading in range(len(READINGS)):
-            units = _Units(found, kind, reading, caliper, seed)
+            units = _Units(findings, kind, reading, caliper, seed)
             for category in (ALL, *units.categories):
                 rows += _adjusted(list(units.rows(category)))
     return rows
@@ -59,19 +59,19 @@ def _adjusted(rows: Sequence[Row]) -> list[Row]:
 class _Units:
     """All units, with what they are compared by, of one kind of images and one reading."""
 
-    def __init__(self, found: Found, kind: str, reading: int, caliper: float, seed: int) -> None:
-        self.found, self.kind, self.reading, self.caliper, self.seed = found, kind, reading, caliper, seed
-        names = [(layer.name, unit) for layer in found.layers for unit in range(layer.width)]
-        concepts = [(found.concepts or {}).get(name) for name in names]
+    def __init__(self, findings: Found, kind: str, reading: int, caliper: float, seed: int) -> None:
+        self.found, self.kind, self.reading, self.caliper, self.seed = findings, kind, reading, caliper, seed
+        names = [(layer.name, unit) for layer in findings.layers for unit in range(layer.width)]
+        concepts = [(findings.concepts or {}).get(name) for name in names]
         self.iou = np.array([np.nan if concept is None else concept.iou for concept in concepts])
         self.detects = np.array([concept is not None and concept.detects for concept in concepts])
         self.category = np.array([(concept and concept.category) or "" for concept in concepts])
         self.categories = sorted(set(self.category[self.detects].tolist()))
         # Groups of images that no dissection has seen.
-        self.sensitivity = found.sensitivity(kind, reading, HALVES)
-        self.images = found.images(kind, HALVES)
-        active = np.asarray(found.settled["active"])
-        self.features = np.stack([found.real("mean", reading), active, found.real("deviation", reading)], axis=1)
+        self.sensitivity = findings.sensitivity(kind, reading, HALVES)
+        self.images = findings.images(kind, HALVES)
+        active = np.asarray(findings.settled["active"])
+        self.features = np.stack([findings.real("mean", reading), active, findings.real("deviation", reading)], axis=1)
         self.known = ~np.isnan(self.sensitivity) & ~np.isnan(self.iou)
 
     def rows(self, category: str) -> Iterator[Row]:
@@ -134,8 +134,8 @@ class _Units:
         values, iou = self.sensitivity[units], self.iou[units]
         if len(units) < _LEAST or len(np.unique(values)) < 2 or len(np.unique(iou)) < 2:
             return {"spearman": None, "spearman_p": None}
-        found = stats.spearmanr(values, iou, alternative="greater")
-        return {"spearman": float(found.statistic), "spearman_p": float(found.pvalue)}
+        correlation = stats.spearmanr(values, iou, alternative="greater")
+        return {"spearman": float(correlation.statistic), "spearman_p": float(correlation.pvalue)}
 
 
 def _compared(tested: Comparison | None) -> Row:

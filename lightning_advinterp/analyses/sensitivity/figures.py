@@ -55,11 +55,11 @@ def change_figure(rows: Sequence[Row], layers: Sequence[Row], title: str = "") -
     bins = np.linspace(-reach, reach, 41)
     shares = {row["images"]: row for row in layers if row["layer"] == last}
     for kind, colour in _kinds(of_last).items():
-        found = [row["change_sd"] for row in of_last if row["images"] == kind and row["change_sd"] is not None]
-        told = shares[kind]
-        moved = [told[key] if told[key] is not None else np.nan for key in ("promoted", "suppressed")]
-        label = f"{condition(told)}: {100 * moved[0]:.0f} % up, {100 * moved[1]:.0f} % down"
-        changes.hist(found, bins, histtype="step", color=colour, ls=_style(kind), lw=1.4, label=label)
+        unit_changes = [row["change_sd"] for row in of_last if row["images"] == kind and row["change_sd"] is not None]
+        layer_row = shares[kind]
+        moved = [layer_row[key] if layer_row[key] is not None else np.nan for key in ("promoted", "suppressed")]
+        label = f"{condition(layer_row)}: {100 * moved[0]:.0f} % up, {100 * moved[1]:.0f} % down"
+        changes.hist(unit_changes, bins, histtype="step", color=colour, ls=_style(kind), lw=1.4, label=label)
     changes.axvline(0, color=_GREY, lw=0.6)
     _plain(changes, xlabel="mean change, standard deviations over real images", ylabel="units", yscale="log")
     changes.set_title(f"{last}: change of units", fontsize=9)
@@ -148,16 +148,20 @@ def masking_figure(rows: Sequence[Row], title: str = "") -> Figure:
     axes: Axes = figure.subplots()
     attacks = list(dict.fromkeys(row["attack"] for row in rows))
     for attack, colour in zip(attacks, (_COLOURS[1], _COLOURS[0], *_COLOURS[2:]), strict=False):
-        own = [row for row in rows if row["attack"] == attack]
-        start = [row for row in own if row["units"] == 0]
-        sensitive = sorted([*start, *(row for row in own if row["mask"] == "sensitive")], key=lambda row: row["units"])
-        name = attack if own[0]["eps"] is None else condition({"images": attack, "eps": own[0]["eps"]})
+        attack_rows = [row for row in rows if row["attack"] == attack]
+        start = [row for row in attack_rows if row["units"] == 0]
+        sensitive = sorted(
+            [*start, *(row for row in attack_rows if row["mask"] == "sensitive")], key=lambda row: row["units"]
+        )
+        name = attack if attack_rows[0]["eps"] is None else condition({"images": attack, "eps": attack_rows[0]["eps"]})
         low, mid, high = ([100 * row[key] for row in sensitive] for key in ("top1_low", "top1", "top1_high"))
         counts = [row["units"] for row in sensitive]
         axes.plot(counts, mid, "-o", color=colour, ms=4, label=f"{name}, most sensitive")
         axes.fill_between(counts, low, high, color=colour, alpha=0.12, lw=0)
         counts = [row["units"] for row in sensitive if row["units"]]
-        drawn = [[100 * row["top1"] for row in own if row["mask"] == "random" and row["units"] == n] for n in counts]
+        drawn = [
+            [100 * row["top1"] for row in attack_rows if row["mask"] == "random" and row["units"] == n] for n in counts
+        ]
         axes.plot(counts, [np.mean(values) for values in drawn], "--", color=colour, lw=1.2, label=f"{name}, random")
         for count, values in zip(counts, drawn, strict=True):
             axes.plot([count] * len(values), values, "x", color=colour, ms=4)

@@ -56,16 +56,18 @@ def shared_images(images: ImageSet, concepts: ImageSet) -> dict[int, int]:
         images: the images that are attacked.
         concepts: those with labels of concepts.
     """
-    here, there = _identities(images), _identities(concepts)
-    return {number: there[identity] for identity, number in here.items() if identity in there}
+    image_numbers, concept_numbers = _identities(images), _identities(concepts)
+    return {
+        number: concept_numbers[identity] for identity, number in image_numbers.items() if identity in concept_numbers
+    }
 
 
 def _identities(images: ImageSet) -> Mapping[Any, int]:
     """Return every image's number by what tells it from others; nothing where that is unknown."""
     if isinstance(images, Choice):
-        whole = _identities(images.whole)
+        identities = _identities(images.whole)
         chosen = set(images.indices)
-        return {identity: number for identity, number in whole.items() if number in chosen}
+        return {identity: number for identity, number in identities.items() if number in chosen}
     if isinstance(images, ConceptWorld):
         return {(images.split, images.seed, number): number for number in range(images.n)}
     if isinstance(images, ConceptWorldConcepts):

@@ -98,21 +98,21 @@ class MaskingAnalysis(Summed):
         shape = (1, len(network.mean), network.input_size, network.input_size)
         with torch.no_grad(), frozen_eval(network):
             maps = network.forward_features(torch.full(shape, 0.5).to(parameter), layers)[1]
-        there = sum(maps[layer].shape[1] for layer in layers)
-        if max(self.units) > there:
+        unit_count = sum(maps[layer].shape[1] for layer in layers)
+        if max(self.units) > unit_count:
             raise ValueError(
-                f"sensitivity.mask_units must be at most the {there} units of these layers, got {max(self.units)}."
+                f"sensitivity.mask_units must be at most the {unit_count} units of these layers, got {max(self.units)}."
             )
 
     def cases(self) -> list[tuple[int, str, int]]:
         """Return all masks as number of units, kind, and draw."""
-        found: list[tuple[int, str, int]] = []
+        cases: list[tuple[int, str, int]] = []
         for count in self.units:
             if count == 0:
-                found.append((0, "", 0))
+                cases.append((0, "", 0))
                 continue
-            found += [(count, "sensitive", 0), *((count, "random", draw) for draw in range(self.draws))]
-        return found
+            cases += [(count, "sensitive", 0), *((count, "random", draw) for draw in range(self.draws))]
+        return cases
 
     def choose(self, results: Mapping[str, Result]) -> Collection[int]:
         """Rank the units, and return the images of the reported half."""

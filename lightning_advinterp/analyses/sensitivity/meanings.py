@@ -57,7 +57,7 @@ def concept_classes(config: SemanticsConfig, scene: Scene, near: int, labels: It
     try:
         classes = resolve_classes(scene.classes, wnids=config.wnids, accept_guesses=config.accept_guesses)
         senses = {label: corpus.senses(_SUFFIX.sub("", label)) for label in sorted(set(labels))}
-        concepts = {label: found[0].wnid for label, found in senses.items() if found}
+        concepts = {label: meanings[0].wnid for label, meanings in senses.items() if meanings}
         taxonomy = corpus.nouns_above([*concepts.values(), *classes])
     except (LookupError, ValueError):  # nltk's WordNet is not here, or classes are none of its nouns
         return {}

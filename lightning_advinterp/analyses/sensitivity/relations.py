@@ -54,22 +54,22 @@ def image_means(change: Tensor, codes: Tensor, widths: Sequence[int]) -> Tensor:
     Returns:
         ``[B, measures · layers · relations]``, in the order of :data:`MEASURES`; NaN where an image has no such unit.
     """
-    known = ~change.isnan() & (codes >= 0)
+    valid = ~change.isnan() & (codes >= 0)
     values = change.nan_to_num(0)
-    found: list[Tensor] = []
+    measures: list[Tensor] = []
     start = 0
     for width in widths:
         part = slice(start, start + width)
         start += width
         for number in range(len(RELATIONS)):
-            chosen = known[:, part] & (codes[:, part] == number)
+            chosen = valid[:, part] & (codes[:, part] == number)
             count = chosen.sum(1)
-            some = count.clamp(min=1)
-            mean = (values[:, part] * chosen).sum(1) / some
-            rising = ((values[:, part] > 0) & chosen).sum(1) / some
+            divisor = count.clamp(min=1)
+            mean = (values[:, part] * chosen).sum(1) / divisor
+            rising = ((values[:, part] > 0) & chosen).sum(1) / divisor
             absent = count == 0
-            found += [mean.masked_fill(absent, torch.nan), rising.masked_fill(absent, torch.nan), count.double()]
-    columns = torch.stack(found, dim=1).view(len(change), len(widths), len(RELATIONS), len(MEASURES))
+            measures += [mean.masked_fill(absent, torch.nan), rising.masked_fill(absent, torch.nan), count.double()]
+    columns = torch.stack(measures, dim=1).view(len(change), len(widths), len(RELATIONS), len(MEASURES))
     return columns.permute(0, 3, 1, 2).flatten(1)
 
 
@@ -97,12 +97,12 @@ class Relations:
     def know_concepts(self, concepts: Sequence[UnitConcept | None]) -> None:
         """Learn what every unit detects."""
         table = torch.zeros(len(concepts), len(self.meanings.near), dtype=torch.bool)
-        known = torch.zeros(len(concepts), dtype=torch.bool)
+        valid = torch.zeros(len(concepts), dtype=torch.bool)
         for number, concept in enumerate(concepts):
             near = self.meanings.concepts.get(concept.label or "") if concept and concept.detects else None
             if near is not None:
-                table[number], known[number] = near, True
-        self._concepts = table, known
+                table[number], valid[number] = near, True
+        self._concepts = table, valid
 
     def update(
         self, kind: str, change: Tensor, classes: Tensor, true: Tensor, target: Tensor, widths: Sequence[int]
@@ -121,8 +121,8 @@ class Relations:
         codes = relation_codes(near[place, true[:, None]], near[place, target[:, None]])
         self._note(kind, "class", image_means(change, codes.masked_fill(classes < 0, -1), widths))
         if self._concepts is not None and bool(self._concepts[1].any()):
-            table, known = self._concepts
-            codes = relation_codes(table[:, true].T, table[:, target].T).masked_fill(~known, -1)
+            table, valid = self._concepts
+            codes = relation_codes(table[:, true].T, table[:, target].T).masked_fill(~valid, -1)
             self._note(kind, "concept", image_means(change, codes, widths))
 
     def _note(self, kind: str, meaning: str, values: Tensor) -> None:

@@ -48,10 +48,16 @@ def dissection_before(config: SensitivityConfig, scene: Scene) -> Earlier | None
     if config.dissection is not None or scene.concepts is None or _answered(config, scene):
         return None
     # Of the shared images, those whose changes are held against concepts are not dissected.
-    attacked = {there for here, there in _shared(scene).items() if here not in _dissected(scene)}
+    attacked = {
+        concept_number
+        for image_number, concept_number in _shared(scene).items()
+        if image_number not in _dissected(scene)
+    }
     concepts = as_concept_set(scene.concepts)
     if attacked:
-        concepts = concepts.only([place for place, there in enumerate(concepts.indices) if there not in attacked])
+        concepts = concepts.only(
+            [place for place, concept_number in enumerate(concepts.indices) if concept_number not in attacked]
+        )
     settings = scene.questions["dissection"]
     # One control is the least that dissection takes, and shuffled labels need no forward pass.
     counting = DissectionConfig(
@@ -81,11 +87,13 @@ def known_concepts(config: SensitivityConfig, scene: Scene) -> Dissected:
         origin = {"folder": config.dissection, "concepts": record["provenance"].get("concepts")}
         return Dissected(unit_concepts(rows, threshold), _stored_images(record, config.dissection, scene), origin)
     if NAME in scene.found:
-        found, images = scene.found[NAME], _dissected(scene)
-        return Dissected(unit_concepts(found.tables["dissection"], threshold), images, dict(found.provenance))
+        dissection, images = scene.found[NAME], _dissected(scene)
+        return Dissected(unit_concepts(dissection.tables["dissection"], threshold), images, dict(dissection.provenance))
     if _answered(config, scene):
-        found = scene.found["dissection"]
-        return Dissected(unit_concepts(found.tables["dissection"], threshold), frozenset(), dict(found.provenance))
+        dissection = scene.found["dissection"]
+        return Dissected(
+            unit_concepts(dissection.tables["dissection"], threshold), frozenset(), dict(dissection.provenance)
+        )
     return Dissected(None, frozenset(), {})
 
 

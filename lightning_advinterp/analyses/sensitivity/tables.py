@@ -136,32 +136,32 @@ class Directions:
     sign: NDArray[np.int64]
 
 
-def directions(found: Found, kind: str) -> Directions:
+def directions(findings: Found, kind: str) -> Directions:
     """Return which units a kind of images promotes and suppresses."""
-    p, adjusted = found.p_values(kind), np.full(found.units, np.nan)
-    for part in found.parts.values():
+    p, adjusted = findings.p_values(kind), np.full(findings.units, np.nan)
+    for part in findings.parts.values():
         tested = ~np.isnan(p[part])
         if tested.any():
             adjusted[part][tested] = stats.false_discovery_control(p[part][tested])
     moved = adjusted <= _FDR  # false for NaN
-    return Directions(adjusted, np.where(moved, np.sign(found.change(kind)), 0).astype(np.int64))
+    return Directions(adjusted, np.where(moved, np.sign(findings.change(kind)), 0).astype(np.int64))
 
 
 _WORDS = {1: "promoted", -1: "suppressed", 0: "neither"}
 
 
-def unit_rows(found: Found) -> Iterator[Row]:
+def unit_rows(findings: Found) -> Iterator[Row]:
     """Yield the table ``sensitivity``."""
-    deviation, mean_deviation = (found.real("deviation", reading) for reading in (0, 1))
-    real_mean, active = found.real("mean"), np.asarray(found.settled["active"])
-    for kind in found.changes:
-        moved, images = directions(found, kind), found.images(kind)
-        change, mean_change = (found.change(kind, reading) for reading in (0, 1))
-        size, mean_size = (found.sensitivity(kind, reading) for reading in (0, 1))
-        for layer in found.layers:
-            for unit, place in enumerate(range(found.units)[found.parts[layer.name]]):
+    deviation, mean_deviation = (findings.real("deviation", reading) for reading in (0, 1))
+    real_mean, active = findings.real("mean"), np.asarray(findings.settled["active"])
+    for kind in findings.changes:
+        moved, images = directions(findings, kind), findings.images(kind)
+        change, mean_change = (findings.change(kind, reading) for reading in (0, 1))
+        size, mean_size = (findings.sensitivity(kind, reading) for reading in (0, 1))
+        for layer in findings.layers:
+            for unit, place in enumerate(range(findings.units)[findings.parts[layer.name]]):
                 tested = moved.p[place] == moved.p[place]
-                concept = None if found.concepts is None else found.concepts.get((layer.name, unit))
+                concept = None if findings.concepts is None else findings.concepts.get((layer.name, unit))
                 yield {
                     "layer": layer.name,
                     "unit": unit,
@@ -180,29 +180,29 @@ def unit_rows(found: Found) -> Iterator[Row]:
                     "real_mean": float(real_mean[place]),
                     "real_sd": float(deviation[place]),
                     "active": float(active[place]),
-                    **_mode(found, place),
-                    "eps": found.eps[kind],
+                    **_mode(findings, place),
+                    "eps": findings.eps[kind],
                     "tap": layer.tap,
                     "n": images,
                 }
 
 
-def _mode(found: Found, place: int) -> Row:
-    if "mode" not in found.settled:
+def _mode(findings: Found, place: int) -> Row:
+    if "mode" not in findings.settled:
         return {}
-    mode = int(found.settled["mode"][place])
-    return {"mode_class": None if mode < 0 else found.names[mode]}
+    mode = int(findings.settled["mode"][place])
+    return {"mode_class": None if mode < 0 else findings.names[mode]}
 
 
-def layer_rows(found: Found) -> Iterator[Row]:
+def layer_rows(findings: Found) -> Iterator[Row]:
     """Yield the table ``sensitivity_layers``."""
-    parts = found.parts | ({ALL: slice(None)} if len(found.layers) > 1 else {})
+    parts = findings.parts | ({ALL: slice(None)} if len(findings.layers) > 1 else {})
     for layer, part in parts.items():
-        alive = found.alive[part]
-        for kind in found.changes:
-            moved = directions(found, kind).sign[part][alive]
-            change = (found.change(kind) / found.real("deviation"))[part][alive]
-            size = found.sensitivity(kind)[part][alive]
+        alive = findings.alive[part]
+        for kind in findings.changes:
+            moved = directions(findings, kind).sign[part][alive]
+            change = (findings.change(kind) / findings.real("deviation"))[part][alive]
+            size = findings.sensitivity(kind)[part][alive]
             yield {
                 "layer": layer,
                 "images": kind,
@@ -213,8 +213,8 @@ def layer_rows(found: Found) -> Iterator[Row]:
                 "sensitivity_median": float(np.median(size)) if len(size) else None,
                 "promoted": _mean(moved > 0),
                 "suppressed": _mean(moved < 0),
-                "eps": found.eps[kind],
-                "n": found.images(kind),
+                "eps": findings.eps[kind],
+                "n": findings.images(kind),
             }
 
 
@@ -222,14 +222,14 @@ def _mean(values: NDArray[np.generic]) -> float | None:
     return float(values.mean()) if len(values) else None
 
 
-def class_rows(found: Found) -> Iterator[Row]:
+def class_rows(findings: Found) -> Iterator[Row]:
     """Yield the table ``sensitivity_classes``."""
-    shape = (len(MEASURES), len(found.layers), len(RELATIONS))
-    for kind, meanings in found.relations.items():
+    shape = (len(MEASURES), len(findings.layers), len(RELATIONS))
+    for kind, meanings in findings.relations.items():
         for meaning, moments in meanings.items():
             mean, deviation = (values.view(shape) for values in (moments.average(), moments.deviation(unbiased=True)))
             count = moments.count.view(shape)
-            for place, layer in enumerate(found.layers):
+            for place, layer in enumerate(findings.layers):
                 for number, relation in enumerate(RELATIONS):
                     change, rising, units = mean[:, place, number].tolist()
                     n = int(count[0, place, number])
@@ -245,6 +245,6 @@ def class_rows(found: Found) -> Iterator[Row]:
                         "change_sd_high": change + spread,
                         "rising": rising,
                         "units": units,
-                        "eps": found.eps[kind],
+                        "eps": findings.eps[kind],
                         "n": n,
                     }
