@@ -169,6 +169,6 @@ def declared_tables(name: str, questions: Mapping[str, Any]) -> tuple[TableSpec,
         questions: all settings, by name.
     """
     question: Question = questions[name]
-    companions = (questions[other] for other in question.companions)
-    more = (table for other in companions if isinstance(other, Question) for table in other.tables)
+    companions = (questions[companion] for companion in question.companions)
+    more = (table for companion in companions if isinstance(companion, Question) for table in companion.tables)
     return (*question.tables, *more)

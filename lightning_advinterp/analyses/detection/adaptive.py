@@ -118,9 +118,9 @@ class AdaptiveAttack(GradientAttack):
                 run._climb(network, x[todo], radius[todo], part, of, log[todo], finish=True)
                 goal.put(part, todo)
         empty = torch.zeros(0, len(x), device=x.device)
-        found = goal.wrong & (goal.suspicion <= self.level.threshold)
-        moved, attacked = distances(goal.best, x), torch.ones_like(found)
-        return AttackResult(goal.best, goal.label, found, *moved, empty, log.zero, log.nonfinite, attacked)
+        success = goal.wrong & (goal.suspicion <= self.level.threshold)
+        moved, attacked = distances(goal.best, x), torch.ones_like(success)
+        return AttackResult(goal.best, goal.label, success, *moved, empty, log.zero, log.nonfinite, attacked)
 
     def objective(self, network: nn.Module, x_adv: Tensor, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
         """Return what is climbed, ``[B]``, and the logits; judge the point by the score itself on the way."""
@@ -129,8 +129,8 @@ class AdaptiveAttack(GradientAttack):
         with torch.no_grad():
             still = Look(look.logits.detach(), look.features.detach(), look.label, look.squeezed)
             goal.note(x_adv.detach(), still.logits, self.scorer.suspicion(self.score, still))
-        others = look.logits.detach().scatter(1, goal.label[:, None], -torch.inf)
-        wrong = others.argmax(dim=1)
+        other_logits = look.logits.detach().scatter(1, goal.label[:, None], -torch.inf)
+        wrong = other_logits.argmax(dim=1)
         lead = (look.logits.gather(1, wrong[:, None]) - look.logits.gather(1, goal.label[:, None])).squeeze(1)
         surrogate = scores.TRUST[self.score] * self.scorer.score(self.score, replace(look, label=wrong, attacked=True))
         # a score that is missing here has no gradient: the class alone is pushed

@@ -73,10 +73,10 @@ class DetectionAnalysis(Summed):
         network.check([LAYER])
         wanting = [name for name in self.config.scores if name in LINEAR_HEAD]
         if wanting and linear_head(network) is None:
-            others = ",".join(name for name in self.config.scores if name not in LINEAR_HEAD)
+            usable_scores = ",".join(name for name in self.config.scores if name not in LINEAR_HEAD)
             raise ValueError(
                 f"detection.scores: {', '.join(wanting)} needs a linear last layer, which {network.name} has not; "
-                f"give the others alone, --detection.scores '[{others}]'."
+                f"give the others alone, --detection.scores '[{usable_scores}]'."
             )
         self.reference.network = network
         squeezes = 2 * ("squeezing" in self.config.measured)
@@ -117,23 +117,23 @@ class DetectionAnalysis(Summed):
         if chosen:
             self._attack(torch.tensor(chosen, device=seen.index.device), seen)
 
-    def _score(self, at: Tensor, seen: Observation) -> None:
+    def _score(self, at: Tensor, observation: Observation) -> None:
         """Score some images of a batch, and what the attacks made of them."""
         scorer, _ = self.reference.prepared()
         names = self.reference.measured
         for kind in self.kinds:
-            known = seen.logits[kind][at], seen.activations[kind][LAYER][at]
+            outputs = observation.logits[kind][at], observation.activations[kind][LAYER][at]
             with torch.no_grad():
-                look = scorer.look(seen.images[kind][at], names, known)
+                look = scorer.look(observation.images[kind][at], names, outputs)
                 columns = [scorer.score(name, look) for name in names]
-            rows = torch.stack([seen.label[at].double(), look.label.double(), *columns], dim=1).cpu()
-            self.seen[kind].update(zip(seen.index[at].tolist(), rows, strict=True))
+            rows = torch.stack([observation.label[at].double(), look.label.double(), *columns], dim=1).cpu()
+            self.seen[kind].update(zip(observation.index[at].tolist(), rows, strict=True))
 
-    def _attack(self, at: Tensor, seen: Observation) -> None:
+    def _attack(self, at: Tensor, observation: Observation) -> None:
         """Make the adaptive attacks on some images of a batch."""
         scorer, levels = self.reference.prepared()
-        x, y, index = seen.images[REAL][at], seen.label[at], seen.index[at]
-        results = [seen.images[kind][at] for kind in self.attacks]
+        x, y, index = observation.images[REAL][at], observation.label[at], observation.index[at]
+        results = [observation.images[kind][at] for kind in self.attacks]
         keys = sample_keys(index, seed=self._seed)
         for norm, (_, eps) in self.budgets.items():
             columns = []

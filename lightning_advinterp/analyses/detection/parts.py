@@ -44,12 +44,12 @@ def divide(numbers: Sequence[int], config: DetectionConfig, seed: int) -> Parts:
     # Most random first: equal seeds give nested parts for growing settings.
     order = sample_keys(torch.tensor(numbers), seed=seed ^ _SPLIT).argsort(stable=True).tolist()
     shuffled = [numbers[place] for place in order]
-    asked = (config.report, config.calibrate, config.learn)
-    if len(shuffled) < sum(asked):
-        share = len(shuffled) / sum(asked)
-        report, calibrate = (int(share * count) for count in asked[:2])
+    sizes = (config.report, config.calibrate, config.learn)
+    if len(shuffled) < sum(sizes):
+        share = len(shuffled) / sum(sizes)
+        report, calibrate = (int(share * count) for count in sizes[:2])
     else:
-        report, calibrate = asked[:2]
+        report, calibrate = sizes[:2]
     learn = min(config.learn, len(shuffled) - report - calibrate)
     least = least_calibration(config.rate)
     if min(report, learn) < 2 or calibrate < least:

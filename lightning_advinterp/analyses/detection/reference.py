@@ -56,23 +56,24 @@ class Reference(Summed):
         linear = linear_head(self.network) is not None
         return tuple(name for name in self.config.measured if linear or name not in LINEAR_HEAD)
 
-    def read(self, seen: Observation) -> None:
+    def read(self, observation: Observation) -> None:
         """Keep what the images that are learned from, and those that calibrate, are to the network."""
         assert self.network is not None
-        logits, features = full_precision(seen.logits[REAL]), full_precision(vectors(seen.activations[REAL][LAYER]))
-        numbers = seen.index.tolist()
+        logits = full_precision(observation.logits[REAL])
+        features = full_precision(vectors(observation.activations[REAL][LAYER]))
+        numbers = observation.index.tolist()
         for place, number in enumerate(numbers):
             if number in self.parts.learn:
-                row = torch.cat([seen.label[place, None].to(features), features[place]])
+                row = torch.cat([observation.label[place, None].to(features), features[place]])
                 self.learned[number] = row.cpu()
         places = [place for place, number in enumerate(numbers) if number in self.parts.calibrate]
         if not places:
             return
-        at = torch.tensor(places, device=seen.index.device)
+        at = torch.tensor(places, device=observation.index.device)
         parts = [logits[at], features[at]]
         if "squeezing" in self.config.measured:
             with torch.no_grad():
-                both = scores.squeezed(seen.images[REAL][at], self.config.bits, self.config.filter)
+                both = scores.squeezed(observation.images[REAL][at], self.config.bits, self.config.filter)
                 parts += [full_precision(self.network(images)) for images in both]
         rows = torch.cat(parts, dim=1).cpu()
         self.calibrated.update(zip((numbers[place] for place in places), rows, strict=True))

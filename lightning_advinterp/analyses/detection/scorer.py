@@ -129,23 +129,23 @@ class Scorer:
         weights = scores.soft_strongest_weights(differences, self.config.strongest, self.config.temperature)
         return support_of(weights, near, look.label)
 
-    def look(self, images: Tensor, names: Iterable[str], known: tuple[Tensor, Tensor] | None = None) -> Look:
+    def look(self, images: Tensor, names: Iterable[str], outputs: tuple[Tensor, Tensor] | None = None) -> Look:
         """Look at images, with a graph where gradients are on.
 
         Args:
             images: ``[B, C, H, W]``.
             names: the scores that are wanted.
-            known: their logits and features, where these are known already.
+            outputs: their logits and features, where these are known already.
         """
-        if known is None:
-            logits, read = self.network.forward_features(images, (LAYER,))
-            known = logits, read[LAYER]
-        logits, features = full_precision(known[0]), full_precision(vectors(known[1]))
-        others: tuple[Tensor, ...] = ()
+        if outputs is None:
+            logits, activations = self.network.forward_features(images, (LAYER,))
+            outputs = logits, activations[LAYER]
+        logits, features = full_precision(outputs[0]), full_precision(vectors(outputs[1]))
+        squeezed: tuple[Tensor, ...] = ()
         if "squeezing" in names:
             both = scores.squeezed(images, self.config.bits, self.config.filter)
-            others = tuple(full_precision(self.network(one)) for one in both)
-        return Look(logits, features, logits.detach().argmax(dim=1), others)
+            squeezed = tuple(full_precision(self.network(version)) for version in both)
+        return Look(logits, features, logits.detach().argmax(dim=1), squeezed)
 
     def score(self, name: str, look: Look) -> Tensor:
         """Return a score in its natural sense, float64 ``[B]``; NaN where it is missing."""

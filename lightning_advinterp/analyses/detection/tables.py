@@ -47,20 +47,22 @@ def _detection_rows(outcome: Outcome) -> Iterator[Row]:
             yield _row(
                 outcome, name, WORST, radii.pop() if len(radii) == 1 else None, least, any_turned, int(right.sum())
             )
-        for found in outcome.adaptive:
-            if found.score == name:
-                yield _adaptive_row(outcome, found)
+        for adaptive in outcome.adaptive:
+            if adaptive.score == name:
+                yield _adaptive_row(outcome, adaptive)
 
 
-def _adaptive_row(outcome: Outcome, found: Adaptive) -> Row:
+def _adaptive_row(outcome: Outcome, adaptive: Adaptive) -> Row:
     """Return the row of an adaptive attack, beside what plain attacks in its ball do to the same images."""
     attacked = np.full(len(outcome.numbers), np.inf)
     counted = np.zeros(len(outcome.numbers), dtype=bool)
-    attacked[found.at], counted[found.at] = found.suspicion, found.wrong
-    row = _row(outcome, found.score, found.attack, found.eps, attacked, counted, len(found.at), adaptive=True)
-    passed = int((found.plain <= outcome.levels[found.score].threshold).sum())
-    row["plain_evaded"] = passed / len(found.at) if len(found.at) else None
-    return row | {"norm": found.norm}
+    attacked[adaptive.at], counted[adaptive.at] = adaptive.suspicion, adaptive.wrong
+    row = _row(
+        outcome, adaptive.score, adaptive.attack, adaptive.eps, attacked, counted, len(adaptive.at), adaptive=True
+    )
+    passed = int((adaptive.plain <= outcome.levels[adaptive.score].threshold).sum())
+    row["plain_evaded"] = passed / len(adaptive.at) if len(adaptive.at) else None
+    return row | {"norm": adaptive.norm}
 
 
 def _row(
@@ -88,11 +90,11 @@ def _row(
     """
     real, calibration = outcome.kinds[0].suspicion(name), outcome.calibration[name]
     threshold = outcome.levels[name].threshold
-    found = detection(real, attacked, counted, calibration, outcome.config.rate, seed=outcome.seed)
+    estimates = detection(real, attacked, counted, calibration, outcome.config.rate, seed=outcome.seed)
     alarms = int((real > threshold).sum())
     low, high = wilson_interval(alarms, len(real))
     evaded = int((counted & (attacked <= threshold)).sum())
-    row: Row = {"score": name, "images": images, "eps": eps, "n": int(counted.sum())} | _estimates(found)
+    row: Row = {"score": name, "images": images, "eps": eps, "n": int(counted.sum())} | _estimates(estimates)
     row |= {"adaptive": adaptive, "attacked": right, "success": _share(counted.sum(), right)}
     evaded_low, evaded_high = wilson_interval(evaded, right)
     row |= {"evaded": _share(evaded, right), "evaded_low": number(evaded_low), "evaded_high": number(evaded_high)}
@@ -101,13 +103,13 @@ def _row(
     return row | {"false_alarms": alarms / len(real), "false_alarms_low": low, "false_alarms_high": high}
 
 
-def _estimates(found: Detection) -> Row:
+def _estimates(estimates: Detection) -> Row:
     row: Row = {}
-    for name, short, estimate in (("auroc", "auroc", found.auroc), ("tpr_at_5", "tpr", found.tpr)):
+    for name, short, estimate in (("auroc", "auroc", estimates.auroc), ("tpr_at_5", "tpr", estimates.tpr)):
         row |= {name: number(estimate.value)}
         row |= {f"{short}_low": number(estimate.low), f"{short}_high": number(estimate.high)}
     return row
 
 
-def _share(count: int, whole: int) -> float | None:
-    return int(count) / whole if whole else None
+def _share(count: int, total: int) -> float | None:
+    return int(count) / total if total else None

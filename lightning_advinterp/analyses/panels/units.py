@@ -69,5 +69,6 @@ def near_concept(space: ClassSpace, concept: int | None, predicted: Sequence[int
         return tuple(False for _ in predicted)
     distances = space.distances
     return tuple(
-        one == concept or (distances is not None and float(distances[concept, one]) <= NEAR) for one in predicted
+        output == concept or (distances is not None and float(distances[concept, output]) <= NEAR)
+        for output in predicted
     )

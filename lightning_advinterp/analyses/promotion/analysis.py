@@ -93,16 +93,16 @@ class PromotionAnalysis(Summed):
             self._measure(kind, seen, target)
         self._trim()
 
-    def _measure(self, kind: str, seen: Observation, target: Tensor) -> None:
+    def _measure(self, kind: str, observation: Observation, target: Tensor) -> None:
         """Measure a batch under one attack."""
-        x, x_adv, true, maps = seen.images[REAL], seen.images[kind], seen.label, self._maps
+        x, x_adv, true, maps = observation.images[REAL], observation.images[kind], observation.label, self._maps
         assert maps is not None
-        distinct, success = target != true, seen.success[kind] & (target != true)
+        distinct, success = target != true, observation.success[kind] & (target != true)
         looked = {"real": maps.look(x, target, true), "adversarial": maps.look(x_adv, target, true)}
-        other_images = self._others(seen.index, x)
-        other = None if other_images is None else maps.look(other_images, target, true)
-        scores = map_scores(maps.names, x_adv - x, looked, other, distinct).cpu()
-        numbers = seen.index.tolist()
+        other_images = self._others(observation.index, x)
+        control = None if other_images is None else maps.look(other_images, target, true)
+        scores = map_scores(maps.names, x_adv - x, looked, control, distinct).cpu()
+        numbers = observation.index.tolist()
         self.scores[kind] |= {number: row.clone() for number, row in zip(numbers, scores, strict=True)}
         self.failed[kind] |= {number for number, hit in zip(numbers, success.tolist(), strict=True) if not hit}
         if not bool(success.any()):
@@ -110,7 +110,7 @@ class PromotionAnalysis(Summed):
         grid = self.config.grid(*x.shape[2:])
         chosen = success.nonzero().squeeze(1)
         pair = (x[chosen], x_adv[chosen])
-        logits = (seen.logits[REAL][chosen], seen.logits[kind][chosen])
+        logits = (observation.logits[REAL][chosen], observation.logits[kind][chosen])
         classes, chunk = (target[chosen], true[chosen]), self.config.chunk
         cells = cell_scores(maps.network, *pair, *classes, grid, chunk=chunk, logits=logits)
         effects = cell_effects(cells)

@@ -68,8 +68,8 @@ def share_bars(result: Result, title: str = "") -> Figure:
         agreement = next(
             row for row in result.tables["promotion_agreement"] if (row["images"], row["effect"]) == (kind, "all")
         )
-        told = f"{percent(agreement['agreement'])} % of cells alike under all"
-        axes.set(xlim=(0, 1), xlabel="share of cells", title=f"{kind}\n{told}")
+        subtitle = f"{percent(agreement['agreement'])} % of cells alike under all"
+        axes.set(xlim=(0, 1), xlabel="share of cells", title=f"{kind}\n{subtitle}")
         axes.title.set_fontsize(8)
         axes.set_yticks(range(len(rows)), [row["form"] for row in rows], fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
@@ -82,11 +82,11 @@ def share_bars(result: Result, title: str = "") -> Figure:
 
 
 def _stack(axes: Axes, shares: Sequence[float | None], place: float, height: float) -> None:
-    left = 0.0
+    edge = 0.0
     for name, share in zip(TYPES, shares, strict=True):
         if name != "inactive" and share is not None:  # a share of all cells, the others of the active ones
-            axes.barh(place, share, height, left=left, color=COLOURS[name], lw=0)
-            left += share
+            axes.barh(place, share, height, left=edge, color=COLOURS[name], lw=0)
+            edge += share
 
 
 def agreement_grids(rows: Sequence[Row], title: str = "") -> Figure:

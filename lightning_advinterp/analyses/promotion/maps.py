@@ -86,7 +86,7 @@ class Maps:
 
 
 def map_scores(
-    names: tuple[str, ...], delta: Tensor, looked: Mapping[str, Looked], other: Looked | None, distinct: Tensor
+    names: tuple[str, ...], delta: Tensor, looked: Mapping[str, Looked], control: Looked | None, distinct: Tensor
 ) -> Tensor:
     """Return interpretability scores, float64 ``[B, maps, 4, P, 3]``: the map's own, rolled, and another image's.
 
@@ -94,7 +94,7 @@ def map_scores(
         names: of the maps.
         delta: ``[B, C, H, W]``.
         looked: what ``real`` and ``adversarial`` images gave.
-        other: what another image gave for the same classes; None where there is none.
+        control: what another image gave for the same classes; None where there is none.
         distinct: bool ``[B]``, whether the target is another class than the true one; without, a map of the target
             or of both classes is missing.
     """
@@ -105,8 +105,8 @@ def map_scores(
             maps = looked[of].maps[name, which]
             score, rolled = interpretability_scores(delta, maps, nonzero=nonzero)
             scores[:, number, place, :, 0], scores[:, number, place, :, 1] = score, rolled
-            if other is not None:
-                foreign = other.maps[name, which]
+            if control is not None:
+                foreign = control.maps[name, which]
                 spoken = ~says_nothing(foreign.flatten(2))[:, None, None, None]
                 masks = largest_places(foreign, PERCENTILES, nonzero=nonzero) & spoken
                 scores[:, number, place, :, 2] = torch.stack([interpretability_score(delta, mask) for mask in masks], 1)

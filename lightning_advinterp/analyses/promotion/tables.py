@@ -98,7 +98,7 @@ def cell_rows(head: Row, cells: KindCells, xi: float, threshold: float) -> Itera
 def completeness_rows(head: Row, cells: KindCells) -> Iterator[Row]:
     """Yield what all cells' effects sum to, beside the effect of the whole perturbation, per image and form."""
     sums = [values.sum(-1).tolist() for values in cells.effects]
-    whole = [values.tolist() for values in cells.whole]
+    whole_effects = [values.tolist() for values in cells.whole]
     for image, number in enumerate(cells.numbers):
         target, true = cells.classes[image]
         for a, effect in enumerate(EFFECTS):
@@ -106,15 +106,15 @@ def completeness_rows(head: Row, cells: KindCells) -> Iterator[Row]:
                 row: Row = {"image": number, "images": head["images"], "eps": head["eps"]}
                 row |= {"effect": effect, "logits": logits, "target": target, "true": true}
                 for place, name in enumerate(("promotion", "suppression")):
-                    row |= {name: sums[place][image][a][b], f"{name}_whole": whole[place][image][b]}
+                    row |= {name: sums[place][image][a][b], f"{name}_whole": whole_effects[place][image][b]}
                 yield row
 
 
 def completeness_summary(head: Row, cells: KindCells, weights: Tensor) -> Iterator[Row]:
     """Yield Σ over cells / whole effect, both summed over images, with intervals over images; 1 is complete."""
     ratios = {
-        name: pooled_ratio(values.sum(-1), whole[:, None], weights)
-        for name, values, whole in zip(("promotion", "suppression"), cells.effects, cells.whole, strict=True)
+        name: pooled_ratio(values.sum(-1), whole_effect[:, None], weights)
+        for name, values, whole_effect in zip(("promotion", "suppression"), cells.effects, cells.whole, strict=True)
     }
     for a, effect in enumerate(EFFECTS):
         for b, logits in enumerate(LOGITS):
@@ -131,18 +131,20 @@ def is_rows(head: Row, scores: Mapping[int, Tensor], names: tuple[str, ...], fai
         for a, name in enumerate(names):
             for b, (of, which) in enumerate(PAIRS):
                 for c, percentile in enumerate(PERCENTILES):
-                    score, rolled, other = values[a][b][c]
+                    score, rolled, other_score = values[a][b][c]
                     row: Row = {"image": number, "images": head["images"], "map": name, "of": of, "class": which}
                     row |= {"percentile": percentile, "score": score, "chance": chance(percentile), "rolled": rolled}
-                    yield row | {"other": other, "reached": number not in failed, "eps": head["eps"]}
+                    yield row | {"other": other_score, "reached": number not in failed, "eps": head["eps"]}
 
 
 def is_summary(head: Row, scores: Tensor, names: tuple[str, ...], weights: Tensor) -> Iterator[Row]:
     """Yield means over images with intervals, alone and beside each control."""
     by_chance = torch.tensor([chance(percentile) for percentile in PERCENTILES], dtype=torch.float64)
-    score, rolled, other = scores.unbind(-1)
-    differences = {"chance": score - by_chance, "rolled": score - rolled, "other": score - other}
-    columns = {"score": score, "rolled": rolled, "other": other} | {f"minus_{k}": v for k, v in differences.items()}
+    score, rolled, other_score = scores.unbind(-1)
+    differences = {"chance": score - by_chance, "rolled": score - rolled, "other": score - other_score}
+    columns = {"score": score, "rolled": rolled, "other": other_score} | {
+        f"minus_{k}": v for k, v in differences.items()
+    }
     means = {name: pooled_ratio(values, _ONE, weights) for name, values in columns.items()}
     counted = (~score.isnan()).sum(0)
     for a, name in enumerate(names):

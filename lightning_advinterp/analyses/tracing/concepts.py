@@ -27,12 +27,12 @@ def concepts_of(network: Network, layers: Sequence[UnitLayer], dissection: Resul
         dissection: with the table ``dissection``.
     """
     places = _places(network, {row["tap"] for row in dissection.tables["dissection"]} | {unit.tap for unit in layers})
-    found: dict[tuple[str, int], Row] = {}
+    concepts: dict[tuple[str, int], Row] = {}
     for row in dissection.tables["dissection"]:
         for layer in layers:
             if row["images"] == REAL and places[row["tap"]] == places[layer.tap]:
-                found[layer.layer, row["unit"]] = {name: row[name] for name in ("label", "category", "iou")}
-    return found
+                concepts[layer.layer, row["unit"]] = {name: row[name] for name in ("label", "category", "iou")}
+    return concepts
 
 
 def _places(network: Network, taps: set[str]) -> dict[str, Any]:
@@ -69,10 +69,10 @@ def stored_dissection(folder: str, network: Network, key: str) -> Result:
     if "dissection" not in results:
         raise ValueError(f"{key}: {folder} holds {', '.join(results) or 'nothing'}, but no dissection; {remedy}.")
     record: Mapping[str, Any] = read_record(Path(folder)) or {}
-    there, here = str(record.get("provenance", {}).get("weights_sha256")), weights_hash(network)
-    if there != here:
+    stored_hash, network_hash = str(record.get("provenance", {}).get("weights_sha256")), weights_hash(network)
+    if stored_hash != network_hash:
         raise ValueError(
-            f"{key}: {folder} holds the dissection of another network (weights {there[:12]}…; this one has "
-            f"{here[:12]}…); {remedy}."
+            f"{key}: {folder} holds the dissection of another network (weights {stored_hash[:12]}…; this one has "
+            f"{network_hash[:12]}…); {remedy}."
         )
     return results["dissection"]

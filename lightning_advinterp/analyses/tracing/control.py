@@ -28,7 +28,7 @@ def alike_units(activation: Tensor, named: Sequence[int], key: Tensor) -> list[i
     values = activation.tolist()
     control: list[int] = []
     for unit, draw in zip(named, draws, strict=False):
-        near = sorted(free, key=lambda other: (abs(values[other] - values[unit]), other))[:_NEIGHBOURS]
+        near = sorted(free, key=lambda candidate: (abs(values[candidate] - values[unit]), candidate))[:_NEIGHBOURS]
         if not near:
             break
         control.append(near[min(int(draw * len(near)), len(near) - 1)])

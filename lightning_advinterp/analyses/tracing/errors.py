@@ -90,17 +90,17 @@ def _nearness(traces: Traces, images: TracedImages, number: int, kind: str, labe
 def _removed(traced: Any, label: int, traces: Traces) -> Row:
     units, named = _named(traced)
     control = next((row for row in traced["removed"] if (row["class"], row["which"]) == ("predicted", "control")), None)
-    found: Row = {"named": len(units)}
+    row: Row = {"named": len(units)}
     for which, removed in zip(_REMOVED, (named, control), strict=True):
         columns = (f"{which}_activation", f"{which}_predicted", f"{which}_flips", f"{which}_changes")
-        found |= dict.fromkeys(columns)
+        row |= dict.fromkeys(columns)
         if removed is None:
             continue
         changes, wrong = removed["predicted"] != traced["predicted"], traced["predicted"] != label
         flips = removed["predicted"] == label if wrong else None
         predicted = traces.names.of(removed["predicted"])
-        found |= dict(zip(columns, (removed["mean_activation"], predicted, flips, changes), strict=True))
-    return found
+        row |= dict(zip(columns, (removed["mean_activation"], predicted, flips, changes), strict=True))
+    return row
 
 
 def summary_rows(rows: Sequence[Row], traces: Traces) -> list[Row]:

@@ -30,10 +30,10 @@ def errors_sheet(result: Result, title: str) -> Figure:
     for page in [page for page in result.tables["tracing_pages"] if page["images"] == REAL][:_MOST]:
         verdict = "" if page["label"] in (None, page["predicted"]) else f"\nlabelled {page['label_name']}"
         pixels = _shrunk(result.arrays[page["picture"]])
-        whole = np.ones((1, SIDE, SIDE), np.bool_)
+        mask = np.ones((1, SIDE, SIDE), np.bool_)
         units = "" if strips else f"\nunits {', '.join(str(row['unit']) for row in _strongest(result, page))}"
-        said = f"{page['predicted_name']}\n{percent(page['confidence'])}{verdict}{units}"
-        drawn.append(PanelRow(said, pixels[None], whole))
+        caption = f"{page['predicted_name']}\n{percent(page['confidence'])}{verdict}{units}"
+        drawn.append(PanelRow(caption, pixels[None], mask))
         for row in _strongest(result, page) if strips else ():
             meaning = f"\n{row['mode_class']}" if of_one_class(row) else ""
             head = f"{page['layer']} unit {row['unit']}{meaning}"

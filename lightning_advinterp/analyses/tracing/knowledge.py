@@ -54,13 +54,13 @@ class Knowledge:
             inside: whether it is one of the images that the centres were made of.
             count: how many.
         """
-        found = []
+        distances = []
         for number, (total, size) in self.centres.items():
-            own = inside and number == label
-            if size - own > 0:
-                centre = (total - features.double() * own) / (size - own)
-                found.append((float((features.double() - centre).norm()), number))
-        return [(number, distance) for distance, number in sorted(found)[:count]]
+            member = inside and number == label
+            if size - member > 0:
+                centre = (total - features.double() * member) / (size - member)
+                distances.append((float((features.double() - centre).norm()), number))
+        return [(number, distance) for distance, number in sorted(distances)[:count]]
 
 
 class Learning(Summed):
@@ -90,23 +90,23 @@ class Learning(Summed):
         self.class_counts: dict[int, int] = {}
         self.seen = 0
 
-    def update(self, seen: Observation) -> None:
+    def update(self, observation: Observation) -> None:
         """Take in one batch."""
         if self.meaning is not None:
-            self.meaning.update(0, seen)
-        self.seen += len(seen.index)
-        probabilities = seen.logits[REAL].double().softmax(1)
-        columns = [seen.label.double(), probabilities.argmax(1).double(), probabilities.amax(1)]
-        columns += [seen.logits[kind].argmax(1).double() for kind in self.kinds if kind != REAL]
-        self.notes |= dict(zip(seen.index.tolist(), torch.stack(columns, 1).tolist(), strict=True))
+            self.meaning.update(0, observation)
+        self.seen += len(observation.index)
+        probabilities = observation.logits[REAL].double().softmax(1)
+        columns = [observation.label.double(), probabilities.argmax(1).double(), probabilities.amax(1)]
+        columns += [observation.logits[kind].argmax(1).double() for kind in self.kinds if kind != REAL]
+        self.notes |= dict(zip(observation.index.tolist(), torch.stack(columns, 1).tolist(), strict=True))
         for layer in self.layers:
-            maps = seen.activations[REAL][layer.tap]
+            maps = observation.activations[REAL][layer.tap]
             total = layer.reduced(maps, "mean").double().sum(0).cpu()
             self.sums[layer.layer] = self.sums.get(layer.layer, 0) + total
-        self._add_features(layer.reduced(maps, "mean").double().cpu(), seen.label.tolist())
-        for place, number in enumerate(seen.index.tolist()):
+        self._add_features(layer.reduced(maps, "mean").double().cpu(), observation.label.tolist())
+        for place, number in enumerate(observation.index.tolist()):
             if number in self.sampled:
-                outputs = {layer.layer: seen.activations[REAL][layer.tap][place].cpu() for layer in self.layers}
+                outputs = {layer.layer: observation.activations[REAL][layer.tap][place].cpu() for layer in self.layers}
                 self.samples[number] = {name: output.clone() for name, output in outputs.items()}
 
     def _add_features(self, features: Tensor, labels: list[int]) -> None:

@@ -138,20 +138,22 @@ def _columns(page: Row, rows: Sequence[Row], removed: Sequence[Row], strips: Map
     columns = []
     drawn: set[int] = set()
     for name in dict.fromkeys(row["class"] for row in rows):
-        own = [row for row in rows if row["class"] == name and row["difference"] is not None and row["difference"] > 0]
+        positive_rows = [
+            row for row in rows if row["class"] == name and row["difference"] is not None and row["difference"] > 0
+        ]
         number = next(row["class_index"] for row in rows if row["class"] == name)
         if number in drawn:
             continue
         drawn.add(number)
         # Where no unit matters, no bar is long.
-        largest = max([NOTHING if page["form"] == "probability" else 0, *(row["difference"] for row in own)])
+        largest = max([NOTHING if page["form"] == "probability" else 0, *(row["difference"] for row in positive_rows)])
         class_name = next(row["class_name"] for row in rows if row["class"] == name)
         columns.append(
             {
                 "heading": column_heading(page, name, class_name),
                 "wrong": name == "predicted" and page["label"] is not None and page["label"] != page["predicted"],
                 "class_name": class_name,
-                "units": [_unit(row, _difference(row), row["difference"] / largest, strips) for row in own],
+                "units": [_unit(row, _difference(row), row["difference"] / largest, strips) for row in positive_rows],
                 "removed": [_removed(row) for row in removed if row["class"] == name],
             }
         )
@@ -200,8 +202,8 @@ def _removed(row: Row) -> dict[str, str]:
 def _switches(rows: Sequence[Row], strips: Mapping[int, str]) -> list[dict[str, Any]]:
     columns = []
     for switch, heading in (("on", "Raised most"), ("off", "Lowered most")):
-        own = [row for row in rows if row["switch"] == switch]
-        units = [_unit(row, f"{row['real']:.2f} → {row['attacked']:.2f}", None, strips) for row in own]
+        switch_rows = [row for row in rows if row["switch"] == switch]
+        units = [_unit(row, f"{row['real']:.2f} → {row['attacked']:.2f}", None, strips) for row in switch_rows]
         if units:
             columns.append({"heading": heading, "units": units})
     return columns

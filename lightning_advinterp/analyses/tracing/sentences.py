@@ -42,11 +42,11 @@ def sentence(
         text = f"The attack leaves it at {predicted}"
     else:
         text = f"The attack turns {real['predicted_name']} into {predicted}"
-    own = [row for row in rows if row["class"] == "predicted" and (row["difference"] or 0) > 0]
-    if not own:
+    positive_rows = [row for row in rows if row["class"] == "predicted" and (row["difference"] or 0) > 0]
+    if not positive_rows:
         return f"{text}; no unit of {page['layer']} alone speaks for it."
-    units = f"{_units(own[:_NAMED])} of {page['layer']}{_meaning(own[:_NAMED])}"
-    if page["form"] == "probability" and own[0]["difference"] < NOTHING:
+    units = f"{_units(positive_rows[:_NAMED])} of {page['layer']}{_meaning(positive_rows[:_NAMED])}"
+    if page["form"] == "probability" and positive_rows[0]["difference"] < NOTHING:
         text += f". No unit alone makes a difference of 0.1 points; most speak {units}."
     else:
         text += f" because of {units}."
@@ -65,11 +65,11 @@ def _units(rows: Sequence[Row]) -> str:
 
 
 def _meaning(rows: Sequence[Row]) -> str:
-    known = [row for row in rows if row["mode_class"] is not None and not too_few(row)]
-    meanings = _classes(known)
+    modal_rows = [row for row in rows if row["mode_class"] is not None and not too_few(row)]
+    meanings = _classes(modal_rows)
     if meanings:
         return f", driven most by images of {_listed(meanings)}"
-    return ", driven most by images of many classes" if known else ""
+    return ", driven most by images of many classes" if modal_rows else ""
 
 
 def _classes(rows: Sequence[Row]) -> list[str]:
@@ -82,8 +82,8 @@ def of_one_class(row: Row) -> bool:
 
     At the floor all top images are of different classes, and the modal one is the first of them.
     """
-    known = row["mode_class"] is not None and row["lc"] is not None
-    return bool(known and not too_few(row) and row["lc"] > 2 * row["floor"])
+    has_class = row["mode_class"] is not None and row["lc"] is not None
+    return bool(has_class and not too_few(row) and row["lc"] > 2 * row["floor"])
 
 
 def too_few(row: Row) -> bool:

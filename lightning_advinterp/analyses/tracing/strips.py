@@ -34,8 +34,8 @@ def with_strips(pictures: Result) -> Result:
             if shown:
                 arrays[key] = _strip(shown, pictures.arrays)
             for row in members:
-                kept = {column: value for column, value in row.items() if column != "mask"}
-                tables[name].append(kept | {"picture": key if row["picture"] else None})
+                strip_row = {column: value for column, value in row.items() if column != "mask"}
+                tables[name].append(strip_row | {"picture": key if row["picture"] else None})
     return Result(pictures.name, tables=tables, arrays=arrays)
 
 

@@ -93,8 +93,8 @@ class Traces:
     def described(self, layer: str, unit: int) -> Row:
         """Return what is known of a unit."""
         units = self.knowledge.units.get(layer)
-        known = units[unit] if units else dict.fromkeys(SHOWN)
-        return self.names.concept(layer, unit) | known
+        description = units[unit] if units else dict.fromkeys(SHOWN)
+        return self.names.concept(layer, unit) | description
 
     def head(self, image: Any, kind: str) -> Row:
         """Return the first columns of every table."""
@@ -120,8 +120,10 @@ def tracing_rows(traces: Traces) -> list[Row]:
     for images, number, image in traces.each():
         for kind in traces.kinds:
             for row in images.found[number][kind]["rows"]:
-                known = traces.described(row["layer"], row["unit"])
+                description = traces.described(row["layer"], row["unit"])
                 row = traces.head(image, kind) | row
-                row |= {name: known[name] for name in ("label", "iou", "lc", "mode_class", "cs1", "floor", "category")}
+                row |= {
+                    name: description[name] for name in ("label", "iou", "lc", "mode_class", "cs1", "floor", "category")
+                }
                 rows.append(row | {"class_name": traces.names.of(row["class_index"]), "eps": traces.eps(kind)})
     return rows

@@ -88,19 +88,19 @@ class Tracer:
     def _classes(self, predicted: int, label: int) -> dict[str, int]:
         """Return which outputs are asked for, by what they are called."""
         numbers = {"predicted": predicted, "true": label}
-        asked = {name: numbers.get(name, int(name) if name.isdecimal() else -1) for name in self.config.classes}
-        return {name: number for name, number in asked.items() if number >= 0}
+        outputs = {name: numbers.get(name, int(name) if name.isdecimal() else -1) for name in self.config.classes}
+        return {name: number for name, number in outputs.items() if number >= 0}
 
     def _differences(self, view: "_View", baseline: Tensor) -> dict[str, Tensor]:
         """Return every form's differences, ``[U, M]``, NaN where a screening left a unit out."""
         units = self._screened(view, baseline)
         ablated = self._ablated(view, [[unit] for unit in units], baseline)
-        found: dict[str, Tensor] = {}
+        differences: dict[str, Tensor] = {}
         for form in self.config.forms:
             values = torch.full((view.width, len(view.classes)), torch.nan, dtype=torch.float64)
             values[units] = prediction_differences(view.logits, ablated, view.numbers, form).cpu()
-            found[form] = values
-        return found
+            differences[form] = values
+        return differences
 
     def _ablated(self, view: "_View", units: Sequence[Sequence[int]], baseline: Tensor) -> Tensor:
         return self._ablations[view.layer.layer].logits(view.begun, view.place, units, baseline)
@@ -118,8 +118,8 @@ class Tracer:
         """Return for every class which share of its strongest units a screening kept."""
         ablated = self._ablated(view, [[unit] for unit in range(view.width)], baseline)
         exact = prediction_differences(view.logits, ablated, view.numbers, self.config.forms[0]).cpu()
-        kept = (~screened.isnan().any(dim=1)).nonzero().flatten()
-        return [recall(exact[:, column], kept, self.config.units) for column in range(exact.shape[1])]
+        candidates = (~screened.isnan().any(dim=1)).nonzero().flatten()
+        return [recall(exact[:, column], candidates, self.config.units) for column in range(exact.shape[1])]
 
     def _rows(self, view: "_View", baseline: str, differences: Mapping[str, Tensor]) -> list[Row]:
         rows: list[Row] = []
