@@ -48,6 +48,23 @@ def walked(settings: Any, path: str = "", *, free: bool = True) -> Iterator[tupl
         yield path, settings
 
 
+def require_least(settings: object, least: Mapping[str, float], path: str = "") -> None:
+    """Refuse settings below their least values; null passes.
+
+    Args:
+        settings: with an attribute for each of ``least``.
+        least: name of a setting to its smallest value.
+        path: what stands before the names in messages, such as ``detection.``.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    for name, bound in least.items():
+        value = getattr(settings, name)
+        if value is not None and value < bound:
+            raise ValueError(f"{path}{name} must be {bound} or more, got {value}.")
+
+
 def check_numbers(settings: Any) -> None:
     """Refuse counts, sizes and seeds that are none, wherever they stand; what is left out passes.
 

@@ -63,10 +63,10 @@ class Summed:
             if not getattr(self, name):
                 setattr(self, name, _entries(self, name, state))
         for name, levels in self.grown.items():
-            for parts, key, other in _leaves(getattr(self, name), state[name], levels):
+            for parts, key, leaf in _leaves(getattr(self, name), state[name], levels):
                 if key not in parts:
-                    parts[key] = self.part(name, other)
-                parts[key].merge(other)
+                    parts[key] = self.part(name, leaf)
+                parts[key].merge(leaf)
 
     def state_dict(self) -> dict[str, Any]:
         """Return what was gathered so far, as plain types and tensors of this process's own."""
@@ -89,8 +89,11 @@ class Summed:
         Args:
             name: of the attribute.
             state: of the part that it is for.
+
+        Raises:
+            TypeError: if a class has ``grown`` entries without saying what they are.
         """
-        raise NotImplementedError(f"{type(self).__name__} must say what the parts of {name} are.")
+        raise TypeError(f"{type(self).__name__} must have a method part, which makes what {name} is grown of.")
 
 
 def _entries(owner: Summed, name: str, state: Mapping[str, Any]) -> Any:
@@ -103,38 +106,38 @@ def _entries(owner: Summed, name: str, state: Mapping[str, Any]) -> Any:
     return [kind(*record) for record in values]
 
 
-def _leaves(own: dict[Any, Any], state: Mapping[Any, Any], levels: int) -> Iterator[tuple[dict[Any, Any], Any, Any]]:
+def _leaves(parts: dict[Any, Any], state: Mapping[Any, Any], levels: int) -> Iterator[tuple[dict[Any, Any], Any, Any]]:
     """Yield for every part of a state the dictionary that it belongs into, its key there, and its own state."""
     for key, value in state.items():
         if levels == 1:
-            yield own, key, value
+            yield parts, key, value
         else:
-            yield from _leaves(own.setdefault(key, {}), value, levels - 1)
+            yield from _leaves(parts.setdefault(key, {}), value, levels - 1)
 
 
-def _added(own: Any, other: Any) -> Any:
-    if isinstance(own, dict):
-        both = {key: _added(value, other[key]) if key in other else value for key, value in own.items()}
-        return both | {key: value for key, value in other.items() if key not in own}
-    if isinstance(own, list):
-        return [_added(value, added) for value, added in zip(own, other, strict=True)]
-    if isinstance(own, set):
-        return own | other
-    if isinstance(own, Tensor):
-        return own + other.to(own.device)
-    if isinstance(own, int | float):
-        return own + other
-    if isinstance(own, Part):
-        own.merge(other)
-        return own
-    raise TypeError(f"a state must be made of tensors, numbers, sets and dictionaries, got {type(own).__name__}.")
+def _added(present: Any, state: Any) -> Any:
+    if isinstance(present, dict):
+        both = {key: _added(value, state[key]) if key in state else value for key, value in present.items()}
+        return both | {key: value for key, value in state.items() if key not in present}
+    if isinstance(present, list):
+        return [_added(value, added) for value, added in zip(present, state, strict=True)]
+    if isinstance(present, set):
+        return present | state
+    if isinstance(present, Tensor):
+        return present + state.to(present.device)
+    if isinstance(present, int | float):
+        return present + state
+    if isinstance(present, Part):
+        present.merge(state)
+        return present
+    raise TypeError(f"a state must be made of tensors, numbers, sets and dictionaries, got {type(present).__name__}.")
 
 
-def _united(own: Any, other: Any) -> Any:
-    if isinstance(own, dict) and isinstance(other, dict):
-        both = {key: _united(value, other[key]) if key in other else value for key, value in own.items()}
-        return both | {key: value for key, value in other.items() if key not in own}
-    return own | other if isinstance(own, set) else other
+def _united(present: Any, state: Any) -> Any:
+    if isinstance(present, dict) and isinstance(state, dict):
+        both = {key: _united(value, state[key]) if key in state else value for key, value in present.items()}
+        return both | {key: value for key, value in state.items() if key not in present}
+    return present | state if isinstance(present, set) else state
 
 
 def _plain(value: Any) -> Any:
@@ -154,15 +157,15 @@ def _plain(value: Any) -> Any:
     return value.state_dict() if isinstance(value, Part) else deepcopy(value)
 
 
-def _loaded(own: Any, state: Any) -> Any:
+def _loaded(present: Any, state: Any) -> Any:
     """Return a copy of a state, in which parts that are there already take up theirs."""
-    if isinstance(own, dict):
-        return {key: _loaded(own.get(key), value) for key, value in state.items()}
-    if isinstance(own, list) and len(own) == len(state):
-        return [_loaded(value, item) for value, item in zip(own, state, strict=True)]
-    if isinstance(own, Tensor) and isinstance(state, Tensor):
-        return state.to(own.device, copy=True)
-    if own is None or isinstance(own, int | float | str) or not isinstance(own, Part):
+    if isinstance(present, dict):
+        return {key: _loaded(present.get(key), value) for key, value in state.items()}
+    if isinstance(present, list) and len(present) == len(state):
+        return [_loaded(value, item) for value, item in zip(present, state, strict=True)]
+    if isinstance(present, Tensor) and isinstance(state, Tensor):
+        return state.to(present.device, copy=True)
+    if present is None or isinstance(present, int | float | str) or not isinstance(present, Part):
         return deepcopy(state)
-    own.load_state_dict(state)
-    return own
+    present.load_state_dict(state)
+    return present

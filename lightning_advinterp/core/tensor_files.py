@@ -152,7 +152,7 @@ def _check_archive(path: Path, what: str) -> None:
             bad = archive.testzip() if archive and not packed else None
             # PyTorch's reader leaves the memory of such a record as it was, and gives it out as the tensor.
             bad = bad or next((record.filename for record in records if record.external_attr & _FOLDER), None)
-    except Exception as error:  # a damaged table provokes anything: BadZipFile, NotImplementedError, struct.error, …
+    except Exception as error:  # a damaged table provokes exceptions of any kind
         raise ValueError(f"{what}: {path} is damaged: {first_line(error)}; fetch it anew.") from None
     if not is_complete:
         raise ValueError(f"{what}: {path} is cut short, or no checkpoint at all; fetch it anew.")

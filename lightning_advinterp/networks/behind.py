@@ -13,7 +13,7 @@ from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.sites import parse_layer
 from lightning_advinterp.networks.taps import taps
-from lightning_advinterp.networks.trace import Trace, ancestors, output_node, trace_network
+from lightning_advinterp.networks.trace import Trace, ancestors, operation_name, output_node, trace_network
 
 logger = logging.getLogger(__name__)
 
@@ -229,7 +229,7 @@ def works_in_place(user: fx.Node, node: fx.Node) -> bool:
     """Whether an operation may overwrite its first input, and that is the node."""
     if not user.args or user.args[0] is not node:
         return False
-    name = user.target if isinstance(user.target, str) else getattr(user.target, "__name__", "")
+    name = operation_name(user)
     if user.op == "call_module":
         module = user.graph.owning_module
         part = module.get_submodule(str(user.target)) if module is not None else None

@@ -5,6 +5,8 @@ from typing import Any
 
 from torch import fx, nn
 
+from lightning_advinterp.networks.trace import operation_name
+
 
 def linear_head(behind: Sequence[fx.Node], tap: fx.Node, root: nn.Module) -> nn.Linear | None:
     """Return the last layer, where nothing but a mean over all places and that layer, which is linear, lies behind.
@@ -39,7 +41,7 @@ def _is_mean(node: fx.Node, module: nn.Module | None) -> bool:
     """Whether an operation is the mean over both axes of places."""
     if module is not None:
         return isinstance(module, nn.AdaptiveAvgPool2d) and _one_place(module.output_size)
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    name = operation_name(node)
     axes = node.args[1] if len(node.args) > 1 else node.kwargs.get("dim", node.kwargs.get("output_size"))
     if name == "adaptive_avg_pool2d":
         return _one_place(axes)
@@ -56,7 +58,7 @@ def _passes_on(node: fx.Node, module: nn.Module | None) -> bool:
         if isinstance(module, nn.Flatten):
             return module.start_dim == 1
         return isinstance(module, nn.Dropout | nn.Dropout2d | nn.Identity)
-    name = node.target if isinstance(node.target, str) else getattr(node.target, "__name__", "")
+    name = operation_name(node)
     if name == "flatten":
         start = node.args[1] if len(node.args) > 1 else node.kwargs.get("start_dim", 0)
         return bool(start == 1)

@@ -122,3 +122,8 @@ def reads_value(node: fx.Node) -> bool:
         name = getattr(node.target, "__name__", "")
         return name not in ("getattr", "_assert", "len") and any(isinstance(a, fx.Node) for a in node.args)
     return True
+
+
+def operation_name(node: fx.Node) -> str:
+    """Return what a node calls: the name of a method or a function, or the path of a module."""
+    return node.target if isinstance(node.target, str) else str(getattr(node.target, "__name__", ""))

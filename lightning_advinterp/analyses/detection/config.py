@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
+from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.metrics.detection import least_calibration
 from lightning_advinterp.metrics.detection_scores import TRUST
 
@@ -76,9 +77,7 @@ class DetectionConfig:
         if unknown or not self.scores:
             raise ValueError(f"detection.scores must be of {', '.join(DETECTORS)}; got {', '.join(unknown) or 'none'}.")
         counts = ("learn", "calibrate", "report", "strongest", "neighbours", "filter", "steps", "restarts")
-        for name in (*counts, "adaptive_images", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"detection.{name} must be 1 or more, got {getattr(self, name)}.")
+        require_least(self, dict.fromkeys((*counts, "adaptive_images", "batch_size"), 1), "detection.")
         for name in ("rate", "share", "shrinkage"):
             if not 0 < getattr(self, name) <= 1:
                 raise ValueError(f"detection.{name} must lie above 0 and at 1 or below, got {getattr(self, name)}.")

@@ -6,6 +6,7 @@ from typing import Literal, get_args
 
 from lightning_advinterp.attacks.explanation.presets import EXPLANATION_ATTACKS, ExplanationAttackConfig
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
+from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.core.typed_lists import typed_list
 from lightning_advinterp.explanations import PAPERS, ExplanationConfig
 
@@ -110,10 +111,7 @@ class FragilityConfig:
         if self.preset not in get_args(Preset):
             raise ValueError(f"preset must be one of {', '.join(get_args(Preset))}, got {self.preset!r}.")
         least = {"limit": 1, "batch_size": 1, "pool": 2, "show": 0, "faithfulness": 0, "steps": 1, "k": 1}
-        for name, bound in least.items():
-            value = getattr(self, name)
-            if value is not None and value < bound:
-                raise ValueError(f"{name} must be {bound} or more, got {value}.")
+        require_least(self, least)
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"seconds must be above 0, or null for no limit, got {self.seconds}.")
         kinds = {"methods": ExplanationConfig, "attacks": ExplanationAttackConfig}

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
+from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
 
 
@@ -44,11 +45,8 @@ class InfluenceConfig:
     def __post_init__(self) -> None:
         if self.layer not in ("retrained", "own"):
             raise ValueError(f"layer must be retrained or own, got {self.layer!r}.")
-        for name in ("training", "test", "top", "overlap", "steps", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
-        if self.show < 0:
-            raise ValueError(f"show must be 0 or more, got {self.show}.")
+        counts = ("training", "test", "top", "overlap", "steps", "batch_size")
+        require_least(self, dict.fromkeys(counts, 1) | {"show": 0})
         if not self.damping > 0:
             raise ValueError(f"damping must be above 0, got {self.damping}.")
         if (self.classes if isinstance(self.classes, int) else len(set(self.classes))) < 2:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from lightning_advinterp.analyses.base.unit_pictures import Highlight
+from lightning_advinterp.core.settings import require_least
 
 
 @dataclass(frozen=True)
@@ -26,8 +27,6 @@ class PanelsConfig:
     layers: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("count", "images", "layers"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        require_least(self, {"count": 1, "images": 1, "layers": 1})
         if self.highlight not in ("activation", "discrepancy"):
             raise ValueError(f"highlight must be activation or discrepancy, got {self.highlight!r}.")

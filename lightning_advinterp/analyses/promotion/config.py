@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.metrics.cells import Grid, default_cell
 from lightning_advinterp.metrics.promotion import THRESHOLD, XI
 
@@ -33,9 +34,7 @@ class PromotionConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, least in (("show", 0), ("limit", 1), ("batch_size", 1), ("chunk", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}.")
+        require_least(self, {"show": 0, "limit": 1, "batch_size": 1, "chunk": 1})
         if self.cell is not None and self.cell < 1:
             raise ValueError(f"cell must be 1 pixel or more, got {self.cell}.")
         for name in ("xi", "threshold"):

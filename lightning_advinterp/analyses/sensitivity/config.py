@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
+from lightning_advinterp.core.settings import require_least
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,7 @@ class SensitivityConfig:
     mask_draws: int = 3
 
     def __post_init__(self) -> None:
-        for name, least in (("near", 0), ("mask_steps", 1), ("mask_draws", 1)):
-            if getattr(self, name) < least:
-                raise ValueError(f"{name} must be {least} or more, got {getattr(self, name)}.")
+        require_least(self, {"near": 0, "mask_steps": 1, "mask_draws": 1})
         if not 0 < self.caliper <= 1:
             raise ValueError(f"caliper must lie above 0 and at 1 or below, a share of ranks, got {self.caliper}.")
         if any(units < 0 for units in self.mask_units) or len(set(self.mask_units)) < len(self.mask_units):

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.metrics.prediction_difference import FORMS, Form
 
 Baseline = Literal["zero", "mean", "sampled"]
@@ -53,9 +54,8 @@ class TracingConfig:
     dissection: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("limit", "samples", "units", "together", "support", "recalled"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        counts = ("limit", "samples", "units", "together", "support", "recalled")
+        require_least(self, dict.fromkeys(counts, 1))
         if self.show is not None and self.show < 0:
             raise ValueError(f"show must be 0 or more pages, got {self.show}.")
         if self.screen is not None and self.screen < self.units:

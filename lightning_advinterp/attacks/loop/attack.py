@@ -87,6 +87,14 @@ class Attack(PerImage, Masked, ABC):
         self.bn: BatchNormMode = bn
         self.name = name
 
+    def weighted(self, weight: float) -> Self:
+        """Return this attack with another weight λ, where it minimises a weighted sum.
+
+        Raises:
+            ValueError: if it does not.
+        """
+        raise ValueError(f"{self.name} has no weight.")
+
     def within(self, classes: Collection[int] | None) -> Self:
         """Return this attack, choosing its targets among some outputs.
 

@@ -1,7 +1,7 @@
 """Masks of threat models: which pixels an attack may change."""
 
 from copy import copy
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_advinterp.attacks.loop.goal import Goal
 
 
+@runtime_checkable
 class Mask(Protocol):
     """Chooses pixels for a batch; any callable with these arguments and ``passes`` will do."""
 

@@ -3,12 +3,11 @@
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.attacks.loop.attack import AttackResult
+from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.randomness import sample_keys
 
 GRID = tuple(10.0**exponent for exponent in range(-4, 6))
@@ -16,27 +15,6 @@ GRID = tuple(10.0**exponent for exponent in range(-4, 6))
 
 WANTED = 0.95
 """Success that makes a λ good enough."""
-
-
-@runtime_checkable
-class Weighted(Protocol):
-    """An attack with a weight λ."""
-
-    name: str
-
-    def weighted(self, weight: float) -> "Weighted":
-        """Return the same attack with another λ."""
-
-    def run(
-        self,
-        network: nn.Module,
-        x: Tensor,
-        y: Tensor | None = None,
-        *,
-        target: Tensor | None = None,
-        keys: Tensor | None = None,
-    ) -> AttackResult:
-        """Attack images."""
 
 
 @dataclass(frozen=True)
@@ -84,7 +62,7 @@ class Calibration:
 
 
 def calibrate(
-    attack: Weighted,
+    attack: Attack,
     network: nn.Module,
     x: Tensor,
     y: Tensor | None = None,
@@ -139,7 +117,7 @@ def calibrate(
 
 
 def _try(
-    attack: Weighted,
+    attack: Attack,
     weight: float,
     network: nn.Module,
     x: Tensor,

@@ -63,9 +63,9 @@ class MaskConfig:
         parameters = parameters_of(kind)
         settings = {"percentile": self.percentile} if "percentile" in parameters else {}
         try:
-            mask: Mask = kind(**settings | self.options)
+            mask = kind(**settings | self.options)
         except TypeError as error:
             raise ValueError(f"mask {self.type}: {error}") from None
-        if not hasattr(mask, "passes"):
+        if not isinstance(mask, Mask):
             raise ValueError(f"mask {self.type} must say what it costs: passes = (forward, backward) for an image.")
         return mask

@@ -1,7 +1,7 @@
 """Attacks by optimisation: the distance to the image and the loss in one objective, climbed with Adam."""
 
 import copy
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Self, get_args
 
 from torch import Tensor, nn
 
@@ -53,7 +53,7 @@ class OptimizationAttack(GradientAttack):
         high = self.threat.budget.high
         return high if high < 1 else None
 
-    def weighted(self, weight: float) -> "OptimizationAttack":
+    def weighted(self, weight: float) -> Self:
         """Return the same attack with another λ."""
         copied = copy.copy(self)
         copied.weight = check_weight(weight)

@@ -147,11 +147,10 @@ class TransferAttack(Attack):
 
     def weighted(self, weight: float) -> Self:
         """Return the same attack with another λ; the members are shared."""
-        if not hasattr(self.inner, "weighted"):
-            raise ValueError(f"{self.name} has no weight.")
+        inner = self.inner.weighted(weight)
         members = self.ensemble  # loaded here, so that all copies share them
         copied = copy.copy(self)
-        copied._ensemble, copied.inner = members, self.inner.weighted(weight)
+        copied._ensemble, copied.inner = members, inner
         return copied
 
 

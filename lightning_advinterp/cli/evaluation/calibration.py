@@ -9,7 +9,7 @@ from rich.console import Console
 
 from lightning_advinterp.analyses.base.question import Data
 from lightning_advinterp.attacks.loop.attack import Attack
-from lightning_advinterp.attacks.prediction.calibration import GRID, Calibration, Weighted, calibrate
+from lightning_advinterp.attacks.prediction.calibration import GRID, Calibration, calibrate
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
@@ -53,7 +53,6 @@ def calibrate_attacks(
     calibrations = {}
     for name, config in configs.items():
         attack = create_attack(config.with_weight(1.0))
-        assert isinstance(attack, Weighted)
         keys, target = sample_keys(batch.index, seed=seed), attack.for_images(images).listed(batch.index)
         with frozen_eval(network):
             calibrations[name] = calibrate(
