@@ -18,13 +18,15 @@ def undeclared(folder, *questions):
             continue
         with path.open(encoding="utf-8", newline="") as file:
             headers = next(csv.reader(file))
-        columns, taken = (*tables[path.stem].columns, *BESIDE), set()
+        columns, matched = (*tables[path.stem].columns, *BESIDE), set()
         for header in headers:
             column = next((column for column in columns if column.names(header)), None)
-            taken.add(column)
+            matched.add(column)
             if column is None:
                 wrong.append(f"{path.stem}: {header}")
         wrong += [
-            f"{path.stem}: no {one.name}" for one in tables[path.stem].columns if one not in taken and not one.when
+            f"{path.stem}: no {expected.name}"
+            for expected in tables[path.stem].columns
+            if expected not in matched and not expected.when
         ]
     return wrong

@@ -85,9 +85,9 @@ def test_numbers_follow_from_the_images_rows():
         kind: [row for row in tables["errors"] if row["images"] == kind] for kind in (REAL, "fgsm", "pgd", "pgd_l2")
     }
     right = [not row["wrong"] for row in rows[REAL]]
-    for found in tables["detection"]:
-        name, kind = found["score"], found["images"]
-        if found["adaptive"]:
+    for detector in tables["detection"]:
+        name, kind = detector["score"], detector["images"]
+        if detector["adaptive"]:
             continue
         suspicion = {k: [-TRUST[name] * row[name] for row in rows[k]] for k in rows}
         if kind == "worst":
@@ -102,14 +102,14 @@ def test_numbers_follow_from_the_images_rows():
             turned = [row["wrong"] and ok for row, ok in zip(rows[kind], right, strict=True)]
             assert [bool(row["success"]) for row in rows[kind]] == turned
             positive = [value for value, counts in zip(suspicion[kind], turned, strict=True) if counts]
-        assert (found["n"], found["attacked"], found["real"]) == (len(positive), sum(right), 40)
+        assert (detector["n"], detector["attacked"], detector["real"]) == (len(positive), sum(right), 40)
         values = torch.tensor(suspicion[REAL] + positive)
         values = (values - values.min()) / (values.max() - values.min())
         expected = binary_auroc(values, torch.tensor([0] * 40 + [1] * len(positive)))
-        assert found["auroc"] == pytest.approx(float(expected), abs=2e-3)
-        assert found["tpr_at_5"] == sum(value > found["threshold"] for value in positive) / len(positive)
-        assert found["evaded"] == pytest.approx((1 - found["tpr_at_5"]) * len(positive) / sum(right))
-        assert found["false_alarms"] == sum(value > found["threshold"] for value in suspicion[REAL]) / 40
+        assert detector["auroc"] == pytest.approx(float(expected), abs=2e-3)
+        assert detector["tpr_at_5"] == sum(value > detector["threshold"] for value in positive) / len(positive)
+        assert detector["evaded"] == pytest.approx((1 - detector["tpr_at_5"]) * len(positive) / sum(right))
+        assert detector["false_alarms"] == sum(value > detector["threshold"] for value in suspicion[REAL]) / 40
 
 
 def test_an_adaptive_attack_is_never_weaker_than_a_plain_one():
@@ -121,9 +121,9 @@ def test_an_adaptive_attack_is_never_weaker_than_a_plain_one():
     rows = {(row["image"], row["images"]): row for row in result.tables["errors"]}
     compared = 0
     for norm, kinds in (("linf", ("fgsm", "pgd")), ("l2", ("pgd_l2",))):
-        for number, found in analysis.evaded[norm].items():
+        for number, outcomes in analysis.evaded[norm].items():
             for place, name in enumerate(analysis.config.scores):
-                wrong, suspicion, plain = found[place].tolist()
+                wrong, suspicion, plain = outcomes[place].tolist()
                 assert suspicion <= plain
                 for kind in kinds:
                     row = rows[number, kind]
@@ -144,8 +144,8 @@ def test_an_adaptive_attack_is_never_weaker_than_a_plain_one():
 def test_does_not_depend_on_batches(batch_size):
     settings = {"adaptive_images": 4, "steps": 2, "batch_size": 50}
     attacks = ATTACKS[1:2]
-    found = run_detection(attacks=attacks, settings=settings, batch_size=batch_size)
-    assert_same_tables(found.tables, run_detection(attacks=attacks, settings=settings).tables, tolerance=1e-5)
+    result = run_detection(attacks=attacks, settings=settings, batch_size=batch_size)
+    assert_same_tables(result.tables, run_detection(attacks=attacks, settings=settings).tables, tolerance=1e-5)
 
 
 @pytest.mark.slow
@@ -191,8 +191,8 @@ def test_the_gradient_of_the_adaptive_objective(score):
     network, config = sharp_network(), DetectionConfig()
     x = labelled(60).image
     with torch.no_grad():
-        logits, read = network.forward_features(x, ("penultimate",))
-    scorer = Scorer(network, config, read["penultimate"], logits.argmax(1), SIMILARITY)
+        logits, features = network.forward_features(x, ("penultimate",))
+    scorer = Scorer(network, config, features["penultimate"], logits.argmax(1), SIMILARITY)
     level = Level(threshold=0.0, middle=-1000.0, scale=1.0)  # far below: the score counts everywhere
     attack = AdaptiveAttack(scorer, score, level, norm="linf", eps=0.1, weights=[2.0])
     point = x[:2, :, :6, :6].clone().requires_grad_()
@@ -206,8 +206,8 @@ def test_scores_without_a_gradient_are_given_one(score):
     network, config = sharp_network(), DetectionConfig()
     x = labelled(60).image
     with torch.no_grad():
-        logits, read = network.forward_features(x, ("penultimate",))
-    scorer = Scorer(network, config, read["penultimate"], logits.argmax(1), SIMILARITY)
+        logits, features = network.forward_features(x, ("penultimate",))
+    scorer = Scorer(network, config, features["penultimate"], logits.argmax(1), SIMILARITY)
     point = x[:4].clone().requires_grad_()
     look = scorer.look(point, (score,))
     surrogate = scorer.score(score, replace(look, attacked=True))

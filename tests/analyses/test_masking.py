@@ -39,8 +39,8 @@ def test_accuracies_equal_attacks_on_networks_without_the_units():
     """The oracle has no hooks: channels of relu1 are zero because the convolution behind them does not read them."""
     data, network = data_of(), small_network().double()
     rows, changes, _ = run(data, network)
-    found = by_case(rows)
-    assert list(found) == [
+    case_rows = by_case(rows)
+    assert list(case_rows) == [
         (units, mask, draw, attack)
         for units, mask, draw in ((0, None, None), (3, "sensitive", None), (3, "random", 0), (3, "random", 1))
         for attack in ("clean", "pgd")
@@ -56,26 +56,26 @@ def test_accuracies_equal_attacks_on_networks_without_the_units():
         case = (units, "sensitive" if units else None, None)
         clean = (model(x).argmax(1) == y).double().mean()
         attacked = (model(attack(model, x, y, keys=keys)).argmax(1) == y).double().mean()
-        assert found[*case, "clean"]["top1"] == pytest.approx(float(clean))
-        assert found[*case, "pgd"]["top1"] == pytest.approx(float(attacked))
-        assert found[*case, "pgd"]["n"] == int(reported.sum())
+        assert case_rows[*case, "clean"]["top1"] == pytest.approx(float(clean))
+        assert case_rows[*case, "pgd"]["top1"] == pytest.approx(float(attacked))
+        assert case_rows[*case, "pgd"]["n"] == int(reported.sum())
 
 
 def test_the_attacked_network_is_the_masked_one(monkeypatch):
     """Every call of an attack sees logits that do not change when the masked units' weights do."""
     data, network = data_of(12), small_network().double()
-    seen = []
+    unchanged = []
 
     class Watched:
         eps, cost = 0.1, (1, 1)
 
         def __call__(self, attacked, x, y, *, keys):
             logits = attacked(x)
-            mask = analyses[0]._masks[cases[len(seen) // batches]]
+            mask = analyses[0]._masks[cases[len(unchanged) // batches]]
             units = mask.get("relu1", [])
             with torch.no_grad(), taps(network, replace={"bn1": lambda out: _noise_in(out, units)}):
                 again = attacked(x)
-            seen.append(torch.equal(again, logits))
+            unchanged.append(torch.equal(again, logits))
             return x
 
     monkeypatch.setattr(masking, "masking_attacks", lambda config: {"watched": Watched()})
@@ -85,7 +85,7 @@ def test_the_attacked_network_is_the_masked_one(monkeypatch):
     analyses = [MaskingAnalysis(changes, masking.masking_attacks(config), config.mask_units, config.mask_draws, data)]
     cases, batches = analyses[0].cases(), 1
     Runner(network, data, attacks=attacks, batch_size=12, seed=4).run([changes, *analyses])
-    assert seen == [True] * 3
+    assert unchanged == [True] * 3
 
 
 def _noise_in(maps, units):
@@ -105,9 +105,11 @@ def test_random_units_are_of_the_same_layers_and_the_ranking_is_of_the_other_hal
     ranked = halves_of(data.batch.index, 4) == 0
     alone = Memory(type(data.batch)(*(field[ranked] for field in data.batch)))
     alone.indices = alone.batch.index.tolist()
-    _, other, _ = run(data=alone, network=network, layers=("relu1", "relu2"), config=SensitivityConfig(mask_units=(0,)))
+    _, changes_alone, _ = run(
+        data=alone, network=network, layers=("relu1", "relu2"), config=SensitivityConfig(mask_units=(0,))
+    )
     first = [unit for unit in changes.ranking(0) if unit[0] == "relu1"]
-    assert set(first) == {unit for unit in other.ranking(0) if unit[0] == "relu1"}
+    assert set(first) == {unit for unit in changes_alone.ranking(0) if unit[0] == "relu1"}
     assert not {int(number) for number in data.batch.index[ranked]} & set(analysis.choose({}))
 
 
@@ -140,14 +142,14 @@ def test_the_cost_is_announced():
 @pytest.mark.parametrize("at", [38, 82, 90])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
     """Killed among the attacks, and among the masked networks: the ranking is the one that was known before."""
-    network, whole = small_network().double(), run(data_of(), small_network().double())[0]
+    network, expected = small_network().double(), run(data_of(), small_network().double())[0]
 
     class Faulty(Memory):
-        left = at
+        readings_left = at
 
         def __getitem__(self, index):
-            self.left -= 1
-            if self.left < 0:
+            self.readings_left -= 1
+            if self.readings_left < 0:
                 raise OSError("power cut")
             return super().__getitem__(index)
 
@@ -156,7 +158,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
     journal = tmp_path / "state"
     with pytest.raises(OSError, match="power cut"):
         run(broken, network, journal=journal)
-    assert run(data_of(), network, journal=journal)[0] == whole
+    assert run(data_of(), network, journal=journal)[0] == expected
     assert not list(tmp_path.iterdir())
 
 

@@ -35,21 +35,21 @@ def images(n=11):
 
 def test_equals_a_literal_loop():
     batch, network, keys = images(), balanced_network(), sample_keys(torch.arange(11) + 40, seed=2)
-    found = {row["images"]: row for row in run(Memory(batch), ATTACKS)["perturbation"]}
-    assert list(found) == ["fgsm", "pgd", "cw"], "the control is not compared"
-    made = {
+    rows = {row["images"]: row for row in run(Memory(batch), ATTACKS)["perturbation"]}
+    assert list(rows) == ["fgsm", "pgd", "cw"], "the control is not compared"
+    x_adv = {
         name: attack(network, batch.image, batch.label, keys=keys) for name, attack in create_attacks(ATTACKS).items()
     }
     common = [
         place
         for place in range(11)
-        if all(int(network(made[name][place : place + 1]).argmax()) != int(batch.label[place]) for name in found)
+        if all(int(network(x_adv[name][place : place + 1]).argmax()) != int(batch.label[place]) for name in rows)
     ]
     assert 0 < len(common) < 11
-    for name, row in found.items():
+    for name, row in rows.items():
         sums = {"pixels": 0.0, "l1": 0.0, "l2": 0.0, "linf": 0.0}
         for place in common:
-            delta = (made[name][place] - batch.image[place]).flatten(1).T.tolist()
+            delta = (x_adv[name][place] - batch.image[place]).flatten(1).T.tolist()
             values = [abs(value) for pixel in delta for value in pixel]
             sums["pixels"] += sum(max(map(abs, pixel)) >= 0.5 / 255 for pixel in delta) / len(delta)
             sums["l1"] += sum(values)
@@ -63,16 +63,16 @@ def test_equals_a_literal_loop():
 
 def test_halves_add_up():
     attacks = create_attacks(ATTACKS)
-    whole, parts = AccuracyAnalysis(attacks), [AccuracyAnalysis(attacks) for _ in range(2)]
+    full_analysis, parts = AccuracyAnalysis(attacks), [AccuracyAnalysis(attacks) for _ in range(2)]
     batch = images()
-    for analysis, places in ((whole, range(11)), (parts[0], range(4)), (parts[1], range(4, 11))):
+    for analysis, places in ((full_analysis, range(11)), (parts[0], range(4)), (parts[1], range(4, 11))):
         part = batch._replace(**{name: getattr(batch, name)[list(places)] for name in batch._fields})
         Runner(balanced_network(), Memory(part), attacks=attacks, batch_size=11, seed=2).run([analysis])
     parts[0].merge(parts[1].state_dict())
-    expected = whole.result().tables["perturbation"]
-    for row, other in zip(parts[0].result().tables["perturbation"], expected, strict=True):
+    expected = full_analysis.result().tables["perturbation"]
+    for row, expected_row in zip(parts[0].result().tables["perturbation"], expected, strict=True):
         for measure in ("n", *MEASURES):
-            assert row[measure] == pytest.approx(other[measure], rel=1e-9)
+            assert row[measure] == pytest.approx(expected_row[measure], rel=1e-9)
     assert expected[0]["n"] > 0
 
 

@@ -43,7 +43,7 @@ def batch():
 
 
 @pytest.fixture(scope="module")
-def found():
+def result():
     network = small_network().double()
     before = fingerprint(network)
     result = run(Memory(batch()), network=network)
@@ -68,8 +68,8 @@ def attacked():
     return kinds
 
 
-def test_cells_equal_a_loop_over_cells(found):
-    network, rows = small_network().double(), iter(found.tables["promotion"])
+def test_cells_equal_a_loop_over_cells(result):
+    network, rows = small_network().double(), iter(result.tables["promotion"])
     for kind, images in attacked().items():
         for number, (x, x_adv, target, true) in images.items():
             scores = literal.cell_scores(network, x[None], x_adv[None], torch.tensor([target]), torch.tensor([true]), 5)
@@ -89,52 +89,52 @@ def test_cells_equal_a_loop_over_cells(found):
                     assert row["ratio"] == pytest.approx(ratio, rel=1e-6, abs=1e-9)
     assert next(rows, None) is None
     leading = ["image", "images", "eps", "effect", "logits", "cell", "promotion", "suppression", "ratio", "type"]
-    assert list(found.tables["promotion"][0])[:12] == [*leading, "counter", "delta_l2"]
+    assert list(result.tables["promotion"][0])[:12] == [*leading, "counter", "delta_l2"]
 
 
-def cells_of(found, kind, form):
-    return [row for row in found.tables["promotion"] if (row["images"], row["effect"], row["logits"]) == (kind, *form)]
+def cells_of(result, kind, form):
+    return [row for row in result.tables["promotion"] if (row["images"], row["effect"], row["logits"]) == (kind, *form)]
 
 
-def test_the_summary_counts_the_rows(found):
+def test_the_summary_counts_the_rows(result):
     summary = {
         tuple(row[key] for key in ("images", "effect", "logits", "xi", "threshold", "type")): row
-        for row in found.tables["promotion_summary"]
+        for row in result.tables["promotion_summary"]
     }
-    assert len(summary) == len(found.tables["promotion_summary"]) == 2 * 9 * 12 * 6
+    assert len(summary) == len(result.tables["promotion_summary"]) == 2 * 9 * 12 * 6
     for (kind, effect, logits, xi, threshold, name), row in summary.items():
-        cells = cells_of(found, kind, (effect, logits))
+        cells = cells_of(result, kind, (effect, logits))
         types = [
             literal.kind_of_cell(cell["promotion"], cell["suppression"], cell["delta_l2"], xi, threshold)[:2]
             for cell in cells
         ]
-        of_type = [counter if name == "counter" else one == name for one, counter in types]
-        active = [one != "inactive" for one, _ in types]
+        of_type = [counter if name == "counter" else cell_type == name for cell_type, counter in types]
+        active = [cell_type != "inactive" for cell_type, _ in types]
         total = len(cells) if name == "inactive" else sum(active)
         assert row["n"] == total
         assert row["share"] == pytest.approx(sum(of_type) / total)
         weights = [cell["delta_l2"] for cell in cells]
         assert row["share_by_l2"] == pytest.approx(
-            sum(w for w, one in zip(weights, of_type, strict=True) if one) / sum(weights)
+            sum(w for w, is_of_type in zip(weights, of_type, strict=True) if is_of_type) / sum(weights)
         )
         assert row["share_low"] <= row["share"] + 1e-9
         assert row["share"] - 1e-9 <= row["share_high"]
         if name not in ("counter", "inactive") and any(of_type):
-            both = sum(1 for one, counter in types if one == name and counter)
+            both = sum(1 for cell_type, counter in types if cell_type == name and counter)
             assert row["counter_within"] == pytest.approx(both / sum(of_type))
-    assert list(found.tables["promotion_summary"][0])[:11] == [
+    assert list(result.tables["promotion_summary"][0])[:11] == [
         *("images", "effect", "logits", "xi", "threshold", "type"),
         *("share", "share_low", "share_high", "share_by_l2", "n"),
     ]
 
 
-def test_agreement_counts_equal_types(found):
-    rows = found.tables["promotion_agreement"]
+def test_agreement_counts_equal_types(result):
+    rows = result.tables["promotion_agreement"]
     for kind in ("fgsm", "pgd"):
-        types = {form: [cell["type"] for cell in cells_of(found, kind, form)] for form in FORMS}
-        own = [row for row in rows if row["images"] == kind]
-        assert len(own) == 37
-        for row, (first, second) in zip(own, combinations(FORMS, 2), strict=False):
+        types = {form: [cell["type"] for cell in cells_of(result, kind, form)] for form in FORMS}
+        agreements = [row for row in rows if row["images"] == kind]
+        assert len(agreements) == 37
+        for row, (first, second) in zip(agreements, combinations(FORMS, 2), strict=False):
             assert (row["effect"], row["logits"], row["other_effect"], row["other_logits"]) == (*first, *second)
             same = [a == b for a, b in zip(types[first], types[second], strict=True)]
             assert row["agreement"] == pytest.approx(sum(same) / len(same))
@@ -142,40 +142,40 @@ def test_agreement_counts_equal_types(found):
                 sum(types[first].count(name) * types[second].count(name) for name in set(types[first])) / len(same) ** 2
             )
             assert row["chance"] == pytest.approx(chance)
-        alike = [len(set(one)) == 1 for one in zip(*types.values(), strict=True)]
-        assert own[-1]["effect"] == "all"
-        assert own[-1]["agreement"] == pytest.approx(sum(alike) / len(alike))
-        assert found.scalars[f"promotion/{kind}/agreement"] == own[-1]["agreement"]
+        alike = [len(set(cell_types)) == 1 for cell_types in zip(*types.values(), strict=True)]
+        assert agreements[-1]["effect"] == "all"
+        assert agreements[-1]["agreement"] == pytest.approx(sum(alike) / len(alike))
+        assert result.scalars[f"promotion/{kind}/agreement"] == agreements[-1]["agreement"]
 
 
-def test_conclusions_are_those_of_the_shares(found):
-    summary = found.tables["promotion_summary"]
-    for row in found.tables["promotion_conclusions"]:
+def test_conclusions_are_those_of_the_shares(result):
+    summary = result.tables["promotion_summary"]
+    for row in result.tables["promotion_conclusions"]:
         first, second = row["claim"].split(" > ")
         shares = {}
-        for one in summary:
-            at_settings = (one["xi"], one["threshold"]) == (1e-3, 1.0)
-            if one["images"] == row["images"] and (row["scope"] == "sweep" or at_settings):
+        for entry in summary:
+            at_settings = (entry["xi"], entry["threshold"]) == (1e-3, 1.0)
+            if entry["images"] == row["images"] and (row["scope"] == "sweep" or at_settings):
                 for weighing in ("share", "share_by_l2"):
-                    form = (one["effect"], one["logits"], one["xi"], one["threshold"], weighing)
-                    shares.setdefault(form, {})[one["type"]] = one[weighing]
+                    form = (entry["effect"], entry["logits"], entry["xi"], entry["threshold"], weighing)
+                    shares.setdefault(form, {})[entry["type"]] = entry[weighing]
         showing = sum(share[first] > share[second] + 1e-12 for share in shares.values())
         assert row["forms"] == len(shares) == (216 if row["scope"] == "sweep" else 18)
         assert row["showing"] == showing
         assert row["holds"] == (showing == len(shares))
         assert row["surely"] + row["contrary"] <= row["forms"]
-    assert len(found.tables["promotion_conclusions"]) == 2 * 2 * 3
+    assert len(result.tables["promotion_conclusions"]) == 2 * 2 * 3
 
 
-def test_sums_and_whole_effects(found):
+def test_sums_and_whole_effects(result):
     network = small_network().double()
     images = attacked()
-    for row in found.tables["promotion_completeness"]:
+    for row in result.tables["promotion_completeness"]:
         x, x_adv, target, true = images[row["images"]][row["image"]]
         assert (row["target"], row["true"]) == (target, true)
         cells = [
             cell
-            for cell in cells_of(found, row["images"], (row["effect"], row["logits"]))
+            for cell in cells_of(result, row["images"], (row["effect"], row["logits"]))
             if cell["image"] == row["image"]
         ]
         assert row["promotion"] == pytest.approx(sum(cell["promotion"] for cell in cells))
@@ -185,24 +185,24 @@ def test_sums_and_whole_effects(found):
                 gain = (network(x_adv[None]) - network(x[None]))[0]
             assert row["promotion_whole"] == pytest.approx(float(gain[target]), rel=1e-6)
             assert row["suppression_whole"] == pytest.approx(-float(gain[true]), rel=1e-6)
-    for row in found.tables["promotion_completeness_summary"]:
-        own = [
-            one
-            for one in found.tables["promotion_completeness"]
-            if all(one[key] == row[key] for key in ("images", "effect", "logits"))
+    for row in result.tables["promotion_completeness_summary"]:
+        entries = [
+            entry
+            for entry in result.tables["promotion_completeness"]
+            if all(entry[key] == row[key] for key in ("images", "effect", "logits"))
         ]
         for name in ("promotion", "suppression"):
-            whole = sum(one[f"{name}_whole"] for one in own)
-            assert row[name] == pytest.approx(sum(one[name] for one in own) / whole)
+            total = sum(entry[f"{name}_whole"] for entry in entries)
+            assert row[name] == pytest.approx(sum(entry[name] for entry in entries) / total)
 
 
-def test_interpretability_scores_of_all_pairs(found):
+def test_interpretability_scores_of_all_pairs(result):
     data, network = batch(), small_network().double()
     attacks = create_attacks(ATTACKS)
     ranked = sorted(data.index.tolist(), key=lambda number: mixed_seed(CONFIG.seed, number, 0x6F74686572))
     rows = {
         tuple(row[key] for key in ("image", "images", "map", "of", "class", "percentile")): row
-        for row in found.tables["promotion_is"]
+        for row in result.tables["promotion_is"]
     }
     assert len(rows) == COUNT * 2 * 2 * 4 * len(PERCENTILES)
     for kind, attack in attacks.items():
@@ -210,8 +210,8 @@ def test_interpretability_scores_of_all_pairs(found):
         predicted = network(x_adv).argmax(1)
         target = predicted if kind == "fgsm" else torch.full_like(predicted, 4)
         for i, number in enumerate(data.index.tolist()):
-            other = ranked[0] if number != ranked[0] else ranked[1]
-            u = data.image[data.index.tolist().index(other)]
+            foreign_number = ranked[0] if number != ranked[0] else ranked[1]
+            u = data.image[data.index.tolist().index(foreign_number)]
             delta = (x_adv[i] - data.image[i])[None]
             t, y = target[i : i + 1], data.label[i : i + 1]
             images = {"real": data.image[i], "adversarial": x_adv[i]}
@@ -223,19 +223,19 @@ def test_interpretability_scores_of_all_pairs(found):
                     )
                 }
                 maps["asm"] = lambda image, c=c, c2=c2: slope(network, image, c) * slope(network, image, c2).abs()
-                for name, made in maps.items():
-                    own, rolled = interpretability_scores(delta, made(images[of]), nonzero=name == "asm")
-                    foreign, _ = interpretability_scores(delta, made(u), nonzero=name == "asm")
+                for name, map_of in maps.items():
+                    scores, rolled = interpretability_scores(delta, map_of(images[of]), nonzero=name == "asm")
+                    foreign, _ = interpretability_scores(delta, map_of(u), nonzero=name == "asm")
                     for place, percentile in enumerate(PERCENTILES):
                         row = rows[number, kind, name, of, which, percentile]
                         if t == y and (name == "asm" or which == "target"):
                             assert missing(row["score"])
                             continue
-                        for key, values in (("score", own), ("rolled", rolled), ("other", foreign)):
+                        for key, values in (("score", scores), ("rolled", rolled), ("other", foreign)):
                             value = float(values[0, place])
                             assert row[key] == (None if math.isnan(value) else pytest.approx(value, rel=1e-6, abs=1e-9))
                         assert row["chance"] == math.sqrt(1 - percentile / 100)
-    assert list(found.tables["promotion_is"][0])[:9] == [
+    assert list(result.tables["promotion_is"][0])[:9] == [
         *("image", "images", "map", "of", "class", "percentile", "score", "chance", "rolled"),
     ]
 
@@ -245,26 +245,28 @@ def slope(network, image, c):
     return torch.autograd.grad(network(leaf)[0, int(c)], leaf)[0]
 
 
-def test_the_summary_of_scores_is_of_successes(found):
-    for row in found.tables["promotion_is_summary"]:
+def test_the_summary_of_scores_is_of_successes(result):
+    for row in result.tables["promotion_is_summary"]:
         keys = ("images", "map", "of", "class", "percentile")
-        own = [
-            one for one in found.tables["promotion_is"] if one["reached"] and all(one[key] == row[key] for key in keys)
+        reached_rows = [
+            entry
+            for entry in result.tables["promotion_is"]
+            if entry["reached"] and all(entry[key] == row[key] for key in keys)
         ]
-        scores = [one["score"] for one in own if not missing(one["score"])]
-        assert (row["n"], row["missing"]) == (len(scores), len(own) - len(scores))
+        scores = [entry["score"] for entry in reached_rows if not missing(entry["score"])]
+        assert (row["n"], row["missing"]) == (len(scores), len(reached_rows) - len(scores))
         assert row["score"] == pytest.approx(sum(scores) / len(scores))
         assert row["minus_chance"] == pytest.approx(row["score"] - row["chance"])
         assert row["minus_rolled"] == pytest.approx(row["score"] - row["rolled"])
         assert row["minus_chance_low"] <= row["minus_chance"] <= row["minus_chance_high"]
         if row["percentile"] == 70:
             key = f"promotion/{row['images']}/is_{row['map']}_{row['of']}_{row['class']}_minus_chance"
-            assert found.scalars[key] == row["minus_chance"]
+            assert result.scalars[key] == row["minus_chance"]
 
 
-def test_correlations_over_cells(found):
+def test_correlations_over_cells(result):
     network, images = small_network().double(), attacked()
-    rows = [row for row in found.tables["promotion_correlation"] if row["map"] == "cam" and row["of"] == "real"]
+    rows = [row for row in result.tables["promotion_correlation"] if row["map"] == "cam" and row["of"] == "real"]
     assert rows
     for row in rows:
         values = []
@@ -278,7 +280,7 @@ def test_correlations_over_cells(found):
             ]
             cells = [
                 cell[row["quantity"]]
-                for cell in cells_of(found, row["images"], (row["effect"], row["logits"]))
+                for cell in cells_of(result, row["images"], (row["effect"], row["logits"]))
                 if cell["image"] == number
             ]
             values.append(spearmanr(cells, means).statistic)
@@ -286,14 +288,14 @@ def test_correlations_over_cells(found):
         assert row["minus_rolled"] == pytest.approx(row["correlation"] - row["rolled"], abs=1e-9)
 
 
-def test_screening_finds_cells_by_gradients(found):
+def test_screening_finds_cells_by_gradients(result):
     network, images = small_network().double(), attacked()
-    for row in found.tables["promotion_screening"]:
+    for row in result.tables["promotion_screening"]:
         recalls = []
         for number, (x, x_adv, target, true) in images[row["images"]].items():
             slopes = [slope(network, image, target) - slope(network, image, true) for image in (x_adv, x)]
             weights = {"remove": (1, 0), "add": (0, 1), "symmetric": (0.5, 0.5)}[row["effect"]]
-            product = sum(w * (one[0] * (x_adv - x)).sum(0) for w, one in zip(weights, slopes, strict=True))
+            product = sum(w * (gradient[0] * (x_adv - x)).sum(0) for w, gradient in zip(weights, slopes, strict=True))
             first = [
                 abs(float(product[top : top + 5, left : left + 5].sum()))
                 for top in range(0, 16, 5)
@@ -301,7 +303,7 @@ def test_screening_finds_cells_by_gradients(found):
             ]
             exact = [
                 abs(cell["sensitivity"])
-                for cell in cells_of(found, row["images"], (row["effect"], "raw"))
+                for cell in cells_of(result, row["images"], (row["effect"], "raw"))
                 if cell["image"] == number
             ]
             k = max(1, round(16 * row["top"]))
@@ -311,28 +313,28 @@ def test_screening_finds_cells_by_gradients(found):
         assert (row["cells"], row["chance"]) == (k, k / 16)
 
 
-def test_failures_are_counted_and_said(found, caplog):
+def test_failures_are_counted_and_said(result, caplog):
     images = attacked()
     for kind in images:
-        assert found.scalars[f"promotion/{kind}/failed"] == COUNT - len(images[kind])
-    result = run(Memory(batch()), configs=[AttackConfig("fgsm", "0/255", target=3)])
-    assert result.tables["promotion"] == result.tables["promotion_summary"] == []
+        assert result.scalars[f"promotion/{kind}/failed"] == COUNT - len(images[kind])
+    unmoved = run(Memory(batch()), configs=[AttackConfig("fgsm", "0/255", target=3)])
+    assert unmoved.tables["promotion"] == unmoved.tables["promotion_summary"] == []
     assert f"promotion: fgsm fails on {COUNT} of {COUNT} images" in caplog.text
-    assert all(missing(row["score"]) for row in result.tables["promotion_is"]), "δ = 0"
+    assert all(missing(row["score"]) for row in unmoved.tables["promotion_is"]), "δ = 0"
     question = Promotion(cell=5)
-    assert question.figures(result, "net") == {}
-    assert question.brief(result, "net").row_count == 0
+    assert question.figures(unmoved, "net") == {}
+    assert question.brief(unmoved, "net").row_count == 0
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 1}, {"batch_size": 9}])
-def test_does_not_depend_on_batches(found, options):
+def test_does_not_depend_on_batches(result, options):
     config = PromotionConfig(cell=5, screening=True, chunk=100, show=2, batch_size=3)
-    other = run(Memory(batch()), config, **options)
-    assert_same_tables(other.tables, found.tables, tolerance=1e-6)
-    assert other.arrays.keys() == found.arrays.keys()
+    rebatched = run(Memory(batch()), config, **options)
+    assert_same_tables(rebatched.tables, result.tables, tolerance=1e-6)
+    assert rebatched.arrays.keys() == result.arrays.keys()
 
 
-def test_parts_merge_into_one(found):
+def test_parts_merge_into_one(result):
     """As two processes would, which the next test does in earnest."""
     data, attacks = batch(), create_attacks(ATTACKS)
     parts = [PromotionAnalysis(CONFIG, attacks, list("abcde")) for _ in range(2)]
@@ -341,47 +343,47 @@ def test_parts_merge_into_one(found):
         share = type(data)(*(field[start::2] for field in data))
         runner = Runner(small_network().double(), Memory(share), attacks=attacks, seed=4, batch_size=4)
         part.needs(runner.network)
-        for _, seen in runner._sweep(part.needs(runner.network).sweeps[0], range(len(share.label)), 0, "first"):
-            part.update(0, seen)
+        for _, observation in runner._sweep(part.needs(runner.network).sweeps[0], range(len(share.label)), 0, "first"):
+            part.update(0, observation)
         pool |= part.pool
     for part, start in zip(parts, (0, 1), strict=True):
         part.pool = dict(pool)
         part._trim()
         share = type(data)(*(field[start::2] for field in data))
         runner = Runner(small_network().double(), Memory(share), attacks=attacks, seed=4, batch_size=4)
-        for _, seen in runner._sweep(part.needs(runner.network).sweeps[1], range(len(share.label)), 0, "second"):
-            part.update(1, seen)
+        for _, observation in runner._sweep(part.needs(runner.network).sweeps[1], range(len(share.label)), 0, "second"):
+            part.update(1, observation)
     parts[0].merge(parts[1].state_dict())
     by_runner = ("norm", "success")  # which adds them to the rows of attacks
     expected = {
         name: [{key: value for key, value in row.items() if key not in by_runner} for row in rows]
-        for name, rows in found.tables.items()
+        for name, rows in result.tables.items()
     }
     assert_same_tables(parts[0].result().tables, expected, tolerance=1e-6)
 
 
 @pytest.mark.ddp
 @pytest.mark.slow
-def test_two_processes_report_what_one_reports(found):
+def test_two_processes_report_what_one_reports(result):
     for tables in on_processes(promotion_on_a_share, 2, COUNT):
-        assert_same_tables(tables, found.tables, tolerance=1e-6)
+        assert_same_tables(tables, result.tables, tolerance=1e-6)
 
 
-def test_an_interrupted_run_goes_on(found, tmp_path):
+def test_an_interrupted_run_goes_on(result, tmp_path):
     attacks = create_attacks(ATTACKS)
 
     class Faulty(Memory):
-        left = 0
+        readings_left = 0
 
         def __getitem__(self, index):
-            self.left -= 1
-            if self.left < 0:
+            self.readings_left -= 1
+            if self.readings_left < 0:
                 raise OSError("power cut")
             return super().__getitem__(index)
 
     def start(readings):
         data = Faulty(batch())
-        data.left = readings
+        data.readings_left = readings
         runner = Runner(
             small_network().double(), data, attacks=attacks, seed=4, batch_size=4, journal=tmp_path / "state"
         )
@@ -391,8 +393,8 @@ def test_an_interrupted_run_goes_on(found, tmp_path):
     for readings in (5, COUNT):  # in the first sweep, and in the second
         with pytest.raises(OSError, match="power cut"):
             start(readings)
-    result = start(COUNT)
-    assert_same_tables(result.tables, found.tables)
+    resumed = start(COUNT)
+    assert_same_tables(resumed.tables, result.tables)
 
 
 def test_which_maps_a_network_has():
@@ -423,36 +425,36 @@ def test_images_that_are_not_square_and_a_linear_network():
     } == {1.0}
 
 
-def test_all_columns_are_declared(found):
+def test_all_columns_are_declared(result):
     declared = {table.name: [column.name for column in table.columns] for table in Promotion.tables}
-    assert {name for name, rows in found.tables.items() if rows} == set(declared)
-    for name, rows in found.tables.items():
+    assert {name for name, rows in result.tables.items() if rows} == set(declared)
+    for name, rows in result.tables.items():
         assert [key for key in rows[0] if key not in ("norm", "success")] == declared[name], name
 
 
-def test_what_is_printed_and_drawn(found):
+def test_what_is_printed_and_drawn(result):
     question = Promotion(cell=5)
     console = Console(file=io.StringIO(), width=140)
-    console.print(question.brief(found, "net"))
+    console.print(question.brief(result, "net"))
     text = console.file.getvalue()
     assert "net: shares of cells by type, ξ = 0.001, threshold 1" in text
     assert text.count("remove, log p") == 2
-    agreement = [row for row in found.tables["promotion_agreement"] if row["effect"] == "all"]
+    agreement = [row for row in result.tables["promotion_agreement"] if row["effect"] == "all"]
     for row in agreement:
         assert (
             f"{row['images']}: {100 * row['agreement']:.1f} % of the cells have one type under all nine forms" in text
         )
-    held = [row for row in found.tables["promotion_conclusions"] if row["holds"]]
-    for row in held:
+    conclusions = [row for row in result.tables["promotion_conclusions"] if row["holds"]]
+    for row in conclusions:
         assert row["claim"] in text
-    figures = question.figures(found, "net")
+    figures = question.figures(result, "net")
     assert list(figures) == ["promotion", "promotion_agreement", "promotion_is", "promotion_fgsm", "promotion_pgd"]
-    rows = [row for row in found.tables["promotion_pictures"] if row["images"] == "fgsm"]
+    rows = [row for row in result.tables["promotion_pictures"] if row["images"] == "fgsm"]
     shown = [axes for axes in figures["promotion_fgsm"].axes if axes.images]
     assert len(rows) == 2
     assert len(shown) == 18
-    cells = [row for row in cells_of(found, "fgsm", ("add", "raw")) if row["image"] == rows[0]["image"]]
-    types = found.arrays[rows[0]["types"]][1, 0].flatten().tolist()
+    cells = [row for row in cells_of(result, "fgsm", ("add", "raw")) if row["image"] == rows[0]["image"]]
+    types = result.arrays[rows[0]["types"]][1, 0].flatten().tolist()
     names = ("suppression", "balanced", "promotion", "inert", "inactive")
     assert [names[code] for code in types] == [row["type"] for row in cells]
     assert shown[5].images[0].get_array().flatten().tolist() == types

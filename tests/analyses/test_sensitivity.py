@@ -26,13 +26,15 @@ MEANINGS = ClassMeanings(tuple("abcde"), (torch.arange(5)[:, None] - torch.arang
 
 def run(data, network=None, attacks=ATTACKS, **options):
     attacks = create_attacks(attacks)
-    own = {
+    settings = {
         key: options.pop(key)
         for key in ("noise", "meanings", "concepts", "dissected", "layers", "caliper")
         if key in options
     }
     runner = Runner(network or small_network().double(), data, attacks=attacks, seed=4, **({"batch_size": 4} | options))
-    return runner.run([SensitivityAnalysis(attacks, seed=4, share=0.2, **({"layers": LAYERS} | own))])["sensitivity"]
+    return runner.run([SensitivityAnalysis(attacks, seed=4, share=0.2, **({"layers": LAYERS} | settings))])[
+        "sensitivity"
+    ]
 
 
 def number(value):
@@ -43,14 +45,14 @@ def number(value):
 def kinds_of(network, batch):
     """Return the images of every kind, by the public pieces alone."""
     keys = sample_keys(batch.index, seed=4)
-    found = {}
+    kinds = {}
     for name, attack in create_attacks(ATTACKS).items():
-        made = attack.run(network, batch.image, batch.label, keys=keys)
-        found[name] = made.x_adv, made.target if name == "pgd" else network(made.x_adv).argmax(1), made.attacked
+        result = attack.run(network, batch.image, batch.label, keys=keys)
+        kinds[name] = result.x_adv, result.target if name == "pgd" else network(result.x_adv).argmax(1), result.attacked
         for noise in NOISES:
-            x = noisy_images(batch.image, made.x_adv, keys, noise)
-            found[f"{name}~{noise}"] = (x, *found[name][1:])
-    return found
+            x = noisy_images(batch.image, result.x_adv, keys, noise)
+            kinds[f"{name}~{noise}"] = (x, *kinds[name][1:])
+    return kinds
 
 
 def activations(network, x):
@@ -92,9 +94,9 @@ def test_directions_are_scipys_paired_tests():
         p = stats.ttest_rel(after[:, alive], before[:, alive]).pvalue
         adjusted = np.full(len(alive), np.nan)
         adjusted[alive] = stats.false_discovery_control(p)
-        own = [row for row in rows if (row["layer"], row["images"]) == (layer, "fgsm")]
-        assert [number(row["p"]) for row in own] == pytest.approx(adjusted, rel=1e-5, nan_ok=True)
-        for row, value, change in zip(own, adjusted, (after - before).mean(0), strict=True):
+        layer_rows = [row for row in rows if (row["layer"], row["images"]) == (layer, "fgsm")]
+        assert [number(row["p"]) for row in layer_rows] == pytest.approx(adjusted, rel=1e-5, nan_ok=True)
+        for row, value, change in zip(layer_rows, adjusted, (after - before).mean(0), strict=True):
             moved = ("promoted" if change > 0 else "suppressed") if value <= 0.05 else "neither"
             assert row["direction"] == (None if np.isnan(value) else moved)
     assert {row["direction"] for row in rows if row["images"] == "fgsm"} > {"promoted"}
@@ -124,30 +126,35 @@ def test_classes_equal_a_literal_loop():
             ]
             means = {name: [] for name in ("target", "true", "both", "neither")}
             for image in np.flatnonzero(moved.numpy() & (label != target)):
-                found = {name: [] for name in means}
+                image_changes = {name: [] for name in means}
                 for unit in range(values.shape[1]):
-                    own = modes[unit][1 - half[image]]
-                    if own < 0 or np.isnan(change[image, unit]):
+                    mode_class = modes[unit][1 - half[image]]
+                    if mode_class < 0 or np.isnan(change[image, unit]):
                         continue
-                    to = near[own, label[image]], near[own, target[image]]
+                    to = near[mode_class, label[image]], near[mode_class, target[image]]
                     name = {(1, 1): "both", (1, 0): "true", (0, 1): "target", (0, 0): "neither"}[to]
-                    found[name].append(change[image, unit])
-                for name, some in found.items():
-                    if some:
-                        means[name].append((np.mean(some), np.mean(np.array(some) > 0)))
+                    image_changes[name].append(change[image, unit])
+                for name, unit_changes in image_changes.items():
+                    if unit_changes:
+                        means[name].append((np.mean(unit_changes), np.mean(np.array(unit_changes) > 0)))
             rows = {
                 row["near"]: row
                 for row in result.tables["sensitivity_classes"]
                 if (row["layer"], row["images"], row["meaning"]) == (layer, kind, "class")
             }
-            for name, some in means.items():
-                assert rows[name]["n"] == len(some)
-                if some:
-                    assert rows[name]["change_sd"] == pytest.approx(np.mean([one[0] for one in some]), rel=1e-6)
-                    assert rows[name]["rising"] == pytest.approx(np.mean([one[1] for one in some]))
-                if len(some) > 1:
+            for name, image_means in means.items():
+                assert rows[name]["n"] == len(image_means)
+                if image_means:
+                    assert rows[name]["change_sd"] == pytest.approx(
+                        np.mean([entry[0] for entry in image_means]), rel=1e-6
+                    )
+                    assert rows[name]["rising"] == pytest.approx(np.mean([entry[1] for entry in image_means]))
+                if len(image_means) > 1:
                     interval = stats.t.interval(
-                        0.95, len(some) - 1, np.mean([one[0] for one in some]), stats.sem([one[0] for one in some])
+                        0.95,
+                        len(image_means) - 1,
+                        np.mean([entry[0] for entry in image_means]),
+                        stats.sem([entry[0] for entry in image_means]),
                     )
                     assert (rows[name]["change_sd_low"], rows[name]["change_sd_high"]) == pytest.approx(interval)
 
@@ -159,12 +166,12 @@ def test_the_one_unit_that_an_attack_moves_is_ranked_first(monkeypatch):
     observe = Runner._observe
 
     def planted(self, items, wants):
-        seen = observe(self, items, wants)
-        if "fgsm" in seen.activations:
-            maps = seen.activations[REAL][layer].clone()
+        observation = observe(self, items, wants)
+        if "fgsm" in observation.activations:
+            maps = observation.activations[REAL][layer].clone()
             maps[:, unit] += 10 * maps[:, unit].std()
-            seen.activations["fgsm"][layer] = maps
-        return seen
+            observation.activations["fgsm"][layer] = maps
+        return observation
 
     monkeypatch.setattr(Runner, "_observe", planted)
     analysis = SensitivityAnalysis(attacks, layers=layer, noise=False, seed=4)
@@ -212,19 +219,19 @@ def test_noise_is_exactly_as_large_as_the_attack(noise, dtype):
     x_adv = (x + 0.2 * torch.randn(x.shape, generator=generator, dtype=dtype)).clamp(0, 1)
     x_adv[2] = 1 - x[2]  # the farthest corner of the box
     x_adv[5] = x[5]
-    found = noisy_images(x, x_adv, sample_keys(batch.index), noise)
-    assert found.dtype == dtype
-    assert float(found.min()) >= 0
-    assert float(found.max()) <= 1
+    noisy = noisy_images(x, x_adv, sample_keys(batch.index), noise)
+    assert noisy.dtype == dtype
+    assert float(noisy.min()) >= 0
+    assert float(noisy.max()) <= 1
     order = torch.inf if noise == "noise_linf" else 2
-    own, attack = ((image.double() - x.double()).flatten(1).norm(order, dim=1) for image in (found, x_adv))
-    assert own.tolist() == pytest.approx(attack.tolist(), rel=1e-5 if dtype == torch.float32 else 1e-12)
-    assert torch.equal(found[5], x[5])
-    moved = (found - x)[3:5].flatten(1)
+    noise_norms, attack = ((image.double() - x.double()).flatten(1).norm(order, dim=1) for image in (noisy, x_adv))
+    assert noise_norms.tolist() == pytest.approx(attack.tolist(), rel=1e-5 if dtype == torch.float32 else 1e-12)
+    assert torch.equal(noisy[5], x[5])
+    moved = (noisy - x)[3:5].flatten(1)
     cosine = torch.nn.functional.cosine_similarity(moved, (x_adv - x)[3:5].flatten(1))
     assert cosine.abs().max() < 0.15
     again = noisy_images(x.flip(0), x_adv.flip(0), sample_keys(batch.index).flip(0), noise).flip(0)
-    assert torch.equal(found, again)
+    assert torch.equal(noisy, again)
 
 
 def concepts_of(detectors, units=6):
@@ -240,20 +247,23 @@ def test_the_claim_is_tested_on_images_that_dissection_has_not_seen():
     dissected = frozenset(batch.index[::2].tolist())
     concepts = concepts_of({0, 1, 2})
     result = run(Memory(batch), concepts=concepts, dissected=dissected)
-    others = torch.tensor([number not in dissected for number in batch.index.tolist()])
-    alone = run(Memory(type(batch)(*(field[others] for field in batch))), concepts=concepts)
-    own, other = (
-        {(row["layer"], row["images"], row["reading"], row["category"]): row for row in one.tables["sensitivity_test"]}
-        for one in (result, alone)
+    undissected = torch.tensor([number not in dissected for number in batch.index.tolist()])
+    alone = run(Memory(type(batch)(*(field[undissected] for field in batch))), concepts=concepts)
+    claims, claims_alone = (
+        {
+            (row["layer"], row["images"], row["reading"], row["category"]): row
+            for row in outcome.tables["sensitivity_test"]
+        }
+        for outcome in (result, alone)
     )
-    row = own["relu1", "fgsm", "max", "all"]
-    assert row["n"] == others.sum() == 15
+    row = claims["relu1", "fgsm", "max", "all"]
+    assert row["n"] == undissected.sum() == 15
     assert (row["detectors"], row["others"]) == (3, 3)
     assert row["effect_unmatched"] is not None
     assert row["spearman"] is not None
     assert result.tables["sensitivity"][0]["n"] == 30
     assert {row["n"] for row in alone.tables["sensitivity"] if row["images"] == "fgsm"} == {15}
-    assert other["relu1", "fgsm", "max", "all"]["n"] == 15
+    assert claims_alone["relu1", "fgsm", "max", "all"]["n"] == 15
 
 
 def test_the_claim_equals_a_literal_one():
@@ -268,40 +278,45 @@ def test_the_claim_equals_a_literal_one():
     with torch.no_grad():
         network.backbone.bn2.bias += 3  # no unit is dead
     tables = run(Memory(small_batch(n=19, dtype=torch.float64)), network, concepts=concepts, caliper=1).tables
-    found, p_values = {}, {}
+    groups, p_values = {}, {}
     for layer in LAYERS:
-        own = [
+        unit_rows = [
             row for row in tables["sensitivity"] if (row["layer"], row["images"]) == (layer, "pgd") and row["real_sd"]
         ]
-        ranks = stats.rankdata([[row[key] for key in ("real_mean", "active", "real_sd")] for row in own], axis=0) / len(
-            own
-        )
-        first = [place for place, row in enumerate(own) if (layer, row["unit"]) in detectors]
-        second = [place for place in range(len(own)) if place not in first]
+        ranks = stats.rankdata(
+            [[row[key] for key in ("real_mean", "active", "real_sd")] for row in unit_rows], axis=0
+        ) / len(unit_rows)
+        first = [place for place, row in enumerate(unit_rows) if (layer, row["unit"]) in detectors]
+        second = [place for place in range(len(unit_rows)) if place not in first]
         small, large = sorted((first, second), key=len)
         best = min(
             permutations(large, len(small)), key=lambda partners: ((ranks[small] - ranks[list(partners)]) ** 2).sum()
         )
         pairs = (small, list(best)) if small is first else (list(best), small)
-        values = np.array([row["sensitivity"] for row in own])
-        found[layer] = values[pairs[0]], values[pairs[1]], values, [concepts[layer, row["unit"]].iou for row in own]
-        p_values[layer] = stats.mannwhitneyu(*found[layer][:2], alternative="greater").pvalue
+        values = np.array([row["sensitivity"] for row in unit_rows])
+        groups[layer] = (
+            values[pairs[0]],
+            values[pairs[1]],
+            values,
+            [concepts[layer, row["unit"]].iou for row in unit_rows],
+        )
+        p_values[layer] = stats.mannwhitneyu(*groups[layer][:2], alternative="greater").pvalue
     rows = {
         row["layer"]: row
         for row in tables["sensitivity_test"]
         if (row["images"], row["reading"], row["category"]) == ("pgd", "max", "all")
     }
     least, worst = sorted(p_values.values())
-    for layer, (one, other, values, iou) in found.items():
+    for layer, (detector_values, partner_values, values, iou) in groups.items():
         row = rows[layer]
-        assert row["pairs"] == len(one) >= 3
-        assert (row["sensitivity"], row["matched"]) == pytest.approx((one.mean(), other.mean()))
+        assert row["pairs"] == len(detector_values) >= 3
+        assert (row["sensitivity"], row["matched"]) == pytest.approx((detector_values.mean(), partner_values.mean()))
         assert row["p"] == pytest.approx(p_values[layer])
         adjusted = 2 * least if p_values[layer] == least else max(2 * least, worst)
         assert row["p_holm"] == pytest.approx(min(1, adjusted))
-        assert row["effect"] == pytest.approx(np.sign(one[:, None] - other).mean())
+        assert row["effect"] == pytest.approx(np.sign(detector_values[:, None] - partner_values).mean())
         assert row["spearman"] == pytest.approx(stats.spearmanr(values, iou).statistic)
-    assert rows["all"]["pairs"] == sum(len(one) for one, *_ in found.values())
+    assert rows["all"]["pairs"] == sum(len(detector_values) for detector_values, *_ in groups.values())
     assert rows["all"]["p_holm"] is None
 
 
@@ -317,23 +332,23 @@ def test_no_dissection_no_claim():
 @pytest.mark.parametrize("batch_size", [1, 19])
 def test_does_not_depend_on_batches(batch_size):
     data = Memory(small_batch(n=19, dtype=torch.float64))
-    whole = run(data, meanings=MEANINGS, concepts=concepts_of({0, 1, 2}))
+    expected = run(data, meanings=MEANINGS, concepts=concepts_of({0, 1, 2}))
     parts = run(data, meanings=MEANINGS, concepts=concepts_of({0, 1, 2}), batch_size=batch_size)
-    assert_same_tables(parts.tables, whole.tables, tolerance=1e-7)
+    assert_same_tables(parts.tables, expected.tables, tolerance=1e-7)
 
 
 @pytest.mark.parametrize("at", [9, 30])
 def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
     batch = small_batch(n=19, dtype=torch.float64)
     options = {"meanings": MEANINGS, "concepts": concepts_of({0, 1, 2})}
-    whole = run(Memory(batch), **options)
+    expected = run(Memory(batch), **options)
 
     class Faulty(Memory):
-        left = at
+        readings_left = at
 
         def __getitem__(self, index):
-            self.left -= 1
-            if self.left < 0:
+            self.readings_left -= 1
+            if self.readings_left < 0:
                 raise OSError("power cut")
             return super().__getitem__(index)
 
@@ -349,10 +364,10 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
     with pytest.raises(OSError, match="power cut"):
         start(Faulty(batch))
     rest = start(Memory(batch))
-    assert_same_tables(rest.tables, whole.tables, tolerance=1e-12)
+    assert_same_tables(rest.tables, expected.tables, tolerance=1e-12)
 
 
 def test_two_processes_give_what_one_gives():
-    (one,) = on_processes(sensitivity_on_a_share, 1, 19)
-    for found in on_processes(sensitivity_on_a_share, 2, 19):
-        assert_same_tables(found, one, tolerance=1e-9)
+    (expected,) = on_processes(sensitivity_on_a_share, 1, 19)
+    for tables in on_processes(sensitivity_on_a_share, 2, 19):
+        assert_same_tables(tables, expected, tolerance=1e-9)

@@ -24,10 +24,10 @@ from lightning_advinterp.networks import create_network
 from lightning_advinterp.taxonomy.graph import Taxonomy
 
 
-def scene_of(images, concepts, network=None, found=None):
+def scene_of(images, concepts, network=None, results=None):
     outputs = Outputs([entry.wnid for entry in CLASSES], [entry.name for entry in CLASSES])
     network = network or create_network("cifar_resnet20", num_classes=len(CLASSES), input_size=16).eval()
-    return Scene(network, outputs, {}, images, complete_settings({}), concepts=concepts, found=found or {})
+    return Scene(network, outputs, {}, images, complete_settings({}), concepts=concepts, found=results or {})
 
 
 def test_pictures_of_the_same_world_are_shared_by_their_numbers():
@@ -57,10 +57,10 @@ def test_shared_images_are_dissected_or_attacked_and_never_both():
     assert dissected >= set(range(40, 60)), "those that are not attacked are dissected all"
     assert 5 < len(dissected & set(range(40))) < 35
     row = {"images": REAL, "layer": "layer3", "unit": 0, "iou": 0.5, "label": "c", "category": "object"}
-    found = {"sensitivity": Result("sensitivity", tables={"dissection": [row]})}
-    known = known_concepts(SensitivityConfig(), scene_of(images, concepts, scene.network, found))
-    assert known.images == dissected & set(range(40))
-    assert known.concepts["layer3", 0].detects
+    results = {"sensitivity": Result("sensitivity", tables={"dissection": [row]})}
+    dissection = known_concepts(SensitivityConfig(), scene_of(images, concepts, scene.network, results))
+    assert dissection.images == dissected & set(range(40))
+    assert dissection.concepts["layer3", 0].detects
 
 
 def test_a_dissection_of_the_same_command_is_not_made_again_where_it_suffices():
@@ -69,11 +69,11 @@ def test_a_dissection_of_the_same_command_is_not_made_again_where_it_suffices():
         {"images": REAL, "layer": layer, "unit": 0, "iou": 0.01, "label": None, "category": None}
         for layer in ("layer2", "layer3")
     ]
-    found = {"dissection": Result("dissection", tables={"dissection": rows})}
-    scene = scene_of(images, concepts, found=found)
+    results = {"dissection": Result("dissection", tables={"dissection": rows})}
+    scene = scene_of(images, concepts, results=results)
     assert dissection_before(SensitivityConfig(layers=("layer2", "layer3")), scene) is None
     assert dissection_before(SensitivityConfig(layers=("layer1", "layer3")), scene) is not None
-    same = scene_of(ConceptWorld("test", 8, size=16), concepts, found=found)
+    same = scene_of(ConceptWorld("test", 8, size=16), concepts, results=results)
     assert dissection_before(SensitivityConfig(layers=("layer3",)), same) is not None, "its images are attacked too"
 
 
@@ -84,9 +84,9 @@ def test_a_unit_detects_from_the_threshold_on():
         row | {"unit": 1, "iou": 0.0399},
         row | {"unit": 2, "iou": 0, "label": None},
     ]
-    found = unit_concepts([*rows, row | {"unit": 0, "iou": 0.9, "images": "fgsm"}], 0.04)
-    assert [found["a", unit].detects for unit in range(3)] == [True, False, False]
-    assert found["a", 0].iou == 0.04
+    concepts = unit_concepts([*rows, row | {"unit": 0, "iou": 0.9, "images": "fgsm"}], 0.04)
+    assert [concepts["a", unit].detects for unit in range(3)] == [True, False, False]
+    assert concepts["a", 0].iou == 0.04
 
 
 def test_classes_are_near_their_kin_and_concepts_near_their_kinds(monkeypatch):
@@ -105,22 +105,22 @@ def test_classes_are_near_their_kin_and_concepts_near_their_kinds(monkeypatch):
     network = create_network("cifar_resnet20", num_classes=4, input_size=16)
     images = SimpleNamespace(labels=None, classes=[], class_names=[])
     scene = Scene(network, Outputs(classes, ["dog", "retriever", "car", "truck"]), {}, images, {})
-    found = class_meanings(Semantics(), scene, 2, ["dog", "animal", "car-c", "qwert"])
-    assert found.names == ("dog", "retriever", "car", "truck")
-    assert found.near[2].tolist() == [False, False, True, True]  # car and truck have one parent
-    assert torch.equal(found.near, found.near.T)
-    assert set(found.concepts) == {"dog", "animal", "car-c"}
-    assert found.concepts["dog"].tolist() == [True, True, False, False], "a retriever is a dog, four edges below"
-    assert found.concepts["animal"].tolist() == [True, True, False, False]
-    assert found.concepts["car-c"].tolist() == [False, False, True, True]
+    meanings = class_meanings(Semantics(), scene, 2, ["dog", "animal", "car-c", "qwert"])
+    assert meanings.names == ("dog", "retriever", "car", "truck")
+    assert meanings.near[2].tolist() == [False, False, True, True]  # car and truck have one parent
+    assert torch.equal(meanings.near, meanings.near.T)
+    assert set(meanings.concepts) == {"dog", "animal", "car-c"}
+    assert meanings.concepts["dog"].tolist() == [True, True, False, False], "a retriever is a dog, four edges below"
+    assert meanings.concepts["animal"].tolist() == [True, True, False, False]
+    assert meanings.concepts["car-c"].tolist() == [False, False, True, True]
 
 
 @pytest.mark.real
 def test_brodens_names_have_senses(real_data, monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [str(real_data / "nltk_data"), *nltk.data.path])
     images, concepts = ConceptWorld("val", 8, size=16), ConceptWorldConcepts(8, size=16)
-    found = class_meanings(Semantics(), scene_of(images, concepts), 2, ["dog", "grass", "street-s", "qwert"])
-    names = list(found.names)
-    assert found.concepts["dog"][names.index("dog")]
-    assert not found.concepts["grass"][names.index("dog")]
-    assert "qwert" not in found.concepts
+    meanings = class_meanings(Semantics(), scene_of(images, concepts), 2, ["dog", "grass", "street-s", "qwert"])
+    names = list(meanings.names)
+    assert meanings.concepts["dog"][names.index("dog")]
+    assert not meanings.concepts["grass"][names.index("dog")]
+    assert "qwert" not in meanings.concepts

@@ -60,9 +60,9 @@ def scene(network, data, question, attacks=(), files=None, **more):
 
 def run(question, data, *, attacks=(), network=None, files=None, batch_size=5, **options):
     network = varied_network() if network is None else network
-    asked = scene(network, data, question, attacks, files)
-    (analysis,) = question.build(asked)
-    runner = Runner(network, data, attacks=asked.attacks, batch_size=batch_size, seed=0, **options)
+    traced_scene = scene(network, data, question, attacks, files)
+    (analysis,) = question.build(traced_scene)
+    runner = Runner(network, data, attacks=traced_scene.attacks, batch_size=batch_size, seed=0, **options)
     return runner.run([analysis])["tracing"]
 
 
@@ -112,13 +112,13 @@ def test_differences_equal_literal_ablations():
 
 def test_the_strongest_come_first_and_signs_are_kept():
     rows = run(Tracing(units=8, layers="relu2"), images()).tables["tracing"]
-    one = of(rows, image=rows[0]["image"], images="real", form="logit", **{"class": "predicted"})
-    values = [row["difference"] for row in one]
-    assert [row["rank"] for row in one] == list(range(8))
+    image_rows = of(rows, image=rows[0]["image"], images="real", form="logit", **{"class": "predicted"})
+    values = [row["difference"] for row in image_rows]
+    assert [row["rank"] for row in image_rows] == list(range(8))
     assert values == sorted(values, reverse=True)
     assert values[0] > 0 > values[-1]
-    assert sorted(row["unit"] for row in one) == list(range(8))
-    assert list(one[0])[:15] == [
+    assert sorted(row["unit"] for row in image_rows) == list(range(8))
+    assert list(image_rows[0])[:15] == [
         *("image", "images", "class", "class_index", "layer", "unit", "form", "baseline", "difference", "rank"),
         *("activation", "label", "iou", "lc", "mode_class"),
     ]
@@ -218,18 +218,18 @@ def test_one_class_alone_has_no_log_odds():
     data = MemoryDataset((255 * small_batch(n=6).image).byte(), [0] * 6)
     network = planted(outputs=1)
     question = Tracing(of="right", layers="relu")
-    asked = Scene(network, Outputs((), ()), {}, data, complete_settings({"tracing": question}), ("tracing",))
-    (analysis,) = question.build(asked)
+    traced_scene = Scene(network, Outputs((), ()), {}, data, complete_settings({"tracing": question}), ("tracing",))
+    (analysis,) = question.build(traced_scene)
     rows = Runner(network, data).run([analysis])["tracing"].tables["tracing"]
     assert {row["difference"] for row in rows if row["form"] == "probability"} == {0.0}
     assert all(missing(row["difference"]) for row in rows if row["form"] == "log_odds")
 
 
 def test_screening_keeps_the_exact_values_and_reports_its_recall():
-    whole = run(Tracing(layers="conv1", units=3), images()).tables["tracing"]
+    exact_rows = run(Tracing(layers="conv1", units=3), images()).tables["tracing"]
     screened = run(Tracing(layers="conv1", units=3, screen=4), images())
     for row in screened.tables["tracing"]:
-        same = of(whole, **{key: row[key] for key in ("image", "images", "class", "form", "unit")})
+        same = of(exact_rows, **{key: row[key] for key in ("image", "images", "class", "form", "unit")})
         assert not same or same[0]["difference"] == pytest.approx(row["difference"], abs=1e-9)
     (recall,) = {row["recall"] for row in screened.tables["tracing_summary"]}
     assert 0.5 < recall <= 1
@@ -252,11 +252,11 @@ def test_an_image_without_a_label_has_no_true_class():
     data = MemoryDataset(images().images, [-1] * 24)
     question = Tracing(classes=["true", "2"], layers="relu2")
     network = varied_network()
-    asked = scene(network, data, question, files=data)
-    (analysis,) = question.build(asked)
+    traced_scene = scene(network, data, question, files=data)
+    (analysis,) = question.build(traced_scene)
     result = Runner(network, data).run([analysis])["tracing"]
     assert {row["class"] for row in result.tables["tracing"]} == {"2"}
-    (analysis,) = Tracing(classes=["true"], layers="relu2").build(asked)
+    (analysis,) = Tracing(classes=["true"], layers="relu2").build(traced_scene)
     assert Runner(network, data).run([analysis])["tracing"].tables["tracing"] == []
 
 
@@ -264,8 +264,8 @@ def test_an_image_without_a_label_has_no_true_class():
 def test_batches_change_nothing(batch_size):
     question = Tracing(layers="relu2", baselines=["zero", "sampled"], show=2)
     expected = run(question, images(), attacks=[ATTACK])
-    found = run(question, images(), attacks=[ATTACK], batch_size=batch_size)
-    assert_same_tables(found.tables, expected.tables, 1e-4)
+    result = run(question, images(), attacks=[ATTACK], batch_size=batch_size)
+    assert_same_tables(result.tables, expected.tables, 1e-4)
 
 
 def test_two_processes_make_one():
@@ -273,10 +273,11 @@ def test_two_processes_make_one():
     question, data = Tracing(layers="relu2", baselines=["mean", "sampled"], show=2), images(23)
     expected = run(question, data, attacks=[ATTACK])
     network = varied_network()
-    asked = scene(network, data, question, [ATTACK])
-    halves = [question.build(asked)[0] for _ in range(2)]
+    traced_scene = scene(network, data, question, [ATTACK])
+    halves = [question.build(traced_scene)[0] for _ in range(2)]
     runners = [
-        Runner(network, data, attacks=asked.attacks, batch_size=5, seed=0, rank=rank, world_size=2) for rank in (0, 1)
+        Runner(network, data, attacks=traced_scene.attacks, batch_size=5, seed=0, rank=rank, world_size=2)
+        for rank in (0, 1)
     ]
     for half in halves:
         half.needs(network)
@@ -285,11 +286,11 @@ def test_two_processes_make_one():
         for runner, half in zip(runners, halves, strict=True):
             wants = half.needs(network).sweeps[sweep]
             places = list(range(23)) if sweep == 0 else sorted(half.choose({}))
-            for _, seen in runner._sweep(wants, places, 0, "test"):
-                half.update(sweep, seen)
-        whole = [half.state_dict() for half in halves]
-        halves[0].load_state_dict(whole[0])
-        halves[0].merge(whole[1])
+            for _, observation in runner._sweep(wants, places, 0, "test"):
+                half.update(sweep, observation)
+        states = [half.state_dict() for half in halves]
+        halves[0].load_state_dict(states[0])
+        halves[0].merge(states[1])
         merged = halves[0].state_dict()
         for half in halves:
             half.load_state_dict(merged)
@@ -304,11 +305,11 @@ def test_two_processes_make_one():
 
 def test_an_interrupted_run_goes_on(tmp_path):
     class Cut(MemoryDataset):
-        left = 10**9
+        batches_left = 10**9
 
         def __getitems__(self, items):
-            Cut.left -= 1
-            if Cut.left < 0:
+            Cut.batches_left -= 1
+            if Cut.batches_left < 0:
                 raise OSError("power cut")
             return super().__getitems__(items)
 
@@ -320,16 +321,16 @@ def test_an_interrupted_run_goes_on(tmp_path):
     expected = run(question, images(), attacks=[ATTACK])
     from lightning_advinterp.analyses.base import journal
 
-    for left in (3, 9, 15):
-        path = tmp_path / f"journal-{left}"
-        Cut.left = left
+    for batch_count in (3, 9, 15):
+        path = tmp_path / f"journal-{batch_count}"
+        Cut.batches_left = batch_count
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(journal.time, "monotonic", iter(range(0, 10**6, 100)).__next__)
             with pytest.raises(OSError, match="power cut"):
                 run(question, cut(), attacks=[ATTACK], journal=path)
-            Cut.left = 10**9
-            found = run(question, cut(), attacks=[ATTACK], journal=path)
-        assert_same_tables(found.tables, expected.tables, 1e-4)
+            Cut.batches_left = 10**9
+            result = run(question, cut(), attacks=[ATTACK], journal=path)
+        assert_same_tables(result.tables, expected.tables, 1e-4)
 
 
 def test_a_concept_is_found_under_another_name_of_the_layer():
@@ -357,8 +358,8 @@ def test_a_concept_is_found_under_another_name_of_the_layer():
         },
     ]
     rows = [row | {"iou": 0.2} for row in rows]
-    found = concepts_of(network, unit_layers(network, "last"), Result("dissection", tables={"dissection": rows}))
-    assert found == {("layer4", 7): {"label": "dog", "category": "object", "iou": 0.2}}
+    concepts = concepts_of(network, unit_layers(network, "last"), Result("dissection", tables={"dissection": rows}))
+    assert concepts == {("layer4", 7): {"label": "dog", "category": "object", "iou": 0.2}}
 
 
 @pytest.mark.parametrize(
@@ -376,10 +377,10 @@ def test_a_concept_is_found_under_another_name_of_the_layer():
 def test_a_unit_is_near_a_class_by_its_modal_class_or_its_concept(unit, number, near):
     network, data = small_network(), images()
     question = Tracing(layers="relu2")
-    asked = scene(network, data, question)
+    traced_scene = scene(network, data, question)
     concepts = {("relu2", 0): {"label": unit["label"], "category": "object", "iou": unit["iou"]}}
-    (analysis,) = question.build(asked)
-    classes = question.concept_classes(asked, concepts, 0.04)
+    (analysis,) = question.build(traced_scene)
+    classes = question.concept_classes(traced_scene, concepts, 0.04)
     names = dataclasses.replace(analysis.names, concept_classes=classes, iou=0.04)
     assert names.near(unit, number) is near
 
@@ -407,13 +408,13 @@ def test_matches_are_as_sure_and_used_once():
 )
 def test_what_does_not_suit_is_refused_before_any_work(settings, message):
     network, question = varied_network(), Tracing(**settings)
-    asked = scene(network, images(), question)
+    traced_scene = scene(network, images(), question)
     if message is None:
-        (analysis,) = question.build(asked)
+        (analysis,) = question.build(traced_scene)
         assert analysis.needs(network).sweeps
         return
     with pytest.raises(ValueError, match=message):
-        question.build(asked)[0].needs(network)
+        question.build(traced_scene)[0].needs(network)
 
 
 @pytest.mark.parametrize(

@@ -39,7 +39,7 @@ def test_it_is_foolbox(case):
         decision_rule=settings.get("decision", "en").upper(),
     )
     model = foolbox.PyTorchModel(network, bounds=(0, 1))
-    for image, label, found, success in zip(x, y, ours.x_adv, ours.success, strict=True):
+    for image, label, x_adv, success in zip(x, y, ours.x_adv, ours.success, strict=True):
         target = torch.tensor([settings.get("target", 0)])
         goal = (
             foolbox.criteria.TargetedMisclassification(target)
@@ -50,20 +50,20 @@ def test_it_is_foolbox(case):
         expected = expected.raw if isinstance(expected, eagerpy.Tensor) else expected
         if bool((expected == 0).all()):  # so it says that there is none
             assert not success
-            assert torch.equal(found, image)
+            assert torch.equal(x_adv, image)
         else:
             assert success
-            assert torch.allclose(found, expected, rtol=0, atol=1e-10)
+            assert torch.allclose(x_adv, expected, rtol=0, atol=1e-10)
     assert bool(ours.success.any())
 
 
 def test_no_image_depends_on_its_batch():
     network, batch = small_network().double(), small_batch(n=5, dtype=torch.float64)
     attack = create_attack({"type": "ead", "steps": 20, "search_steps": 3, "initial_weight": 10.0})
-    whole = attack(network, batch.image, batch.label)
+    x_adv = attack(network, batch.image, batch.label)
     for place in range(5):
         alone = attack(network, batch.image[place : place + 1], batch.label[place : place + 1])
-        assert torch.allclose(alone[0], whole[place], rtol=0, atol=1e-12)
+        assert torch.allclose(alone[0], x_adv[place], rtol=0, atol=1e-12)
 
 
 def test_a_hand_worked_shrinkage():

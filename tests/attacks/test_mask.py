@@ -137,23 +137,23 @@ def test_a_mask_is_told_the_true_class_and_the_target():
 def test_cam_masks_are_the_union_of_both_regions():
     network, batch = small_network().double(), small_batch(n=4, dtype=torch.float64)
     classes = batch.label, (batch.label + 1) % 5
-    found = CamMask(70)(network, batch.image, *classes)
-    expected = torch.zeros_like(found)
+    masks = CamMask(70)(network, batch.image, *classes)
+    expected = torch.zeros_like(masks)
     for target in classes:
         for place, cam in enumerate(CAM().explain(network, batch.image, target).sum(1)):
             values = sorted(cam.flatten().tolist())
             expected[place, 0] |= cam > values[round(0.7 * len(values)) - 1]
-    assert torch.equal(found, expected)
-    share = found.double().mean((1, 2, 3))
+    assert torch.equal(masks, expected)
+    share = masks.double().mean((1, 2, 3))
     assert bool(((share >= 0.29) & (share <= 0.61)).all())
 
 
 def test_grad_cam_stands_in_where_the_head_is_no_linear_layer():
     network, batch = small_network().double(), small_batch(n=2, dtype=torch.float64)
     network.backbone.fc = torch.nn.Sequential(network.backbone.fc, torch.nn.Tanh())
-    found = CamMask(50)(network, batch.image, batch.label, batch.label)
+    masks = CamMask(50)(network, batch.image, batch.label, batch.label)
     cam = GradCAM().explain(network, batch.image, batch.label).sum(1)
-    assert torch.equal(found[:, 0], cam > cam.flatten(1).kthvalue(128, dim=1).values[:, None, None])
+    assert torch.equal(masks[:, 0], cam > cam.flatten(1).kthvalue(128, dim=1).values[:, None, None])
 
 
 def test_configurations_say_masks():
@@ -166,7 +166,7 @@ def test_configurations_say_masks():
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"type": "square", "mask": NAMED}, "keeps to a mask"),
         ({"type": "autoattack", "mask": NAMED}, "keeps to a mask"),
@@ -175,8 +175,8 @@ def test_configurations_say_masks():
         ({"type": "pgd", "mask": {"type": "cam", "options": {"a": 1}}}, "mask.options belong to"),
     ],
 )
-def test_what_is_no_mask_is_refused(settings, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_is_no_mask_is_refused(settings, message):
+    with pytest.raises(ValueError, match=message):
         create_attack(settings)
 
 

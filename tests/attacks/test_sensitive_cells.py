@@ -42,9 +42,9 @@ def test_gradients_find_the_same_cells_of_a_linear_network():
 def test_a_mask_is_the_image_s_own():
     network, batch = small_network().double(), small_batch(n=6, dtype=torch.float64)
     cells = SensitiveCells(create_attack(AttackConfig("pgd", "32/255", steps=2)), cell=4)  # with a random start
-    whole = cells(network, batch.image, batch.label)
+    masks = cells(network, batch.image, batch.label)
     part = cells(network, batch.image[3:], batch.label[3:])
-    assert torch.equal(whole[3:], part)
+    assert torch.equal(masks[3:], part)
     assert len(set(content_keys(batch.image).tolist())) == 6
     assert torch.equal(content_keys(batch.image)[2:], content_keys(batch.image[2:]))
 

@@ -48,20 +48,22 @@ def results(attack, data, network=None):
         AccuracyAnalysis(runner.attacks), PredictionsAnalysis(attacks),
         DistancesAnalysis(runner.attacks, classes=classes, layer="relu2"),
     ]  # fmt: skip
-    found = runner.run(analyses)
-    return {name: result.tables for name, result in found.items()}
+    outcomes = runner.run(analyses)
+    return {name: result.tables for name, result in outcomes.items()}
 
 
 @pytest.mark.parametrize("config", LIVE.values(), ids=LIVE)
 def test_a_set_gives_exactly_what_the_attack_gives(tmp_path, config):
     data, live = data_of(), create_attack(config)
     make(tmp_path, live, data)
-    expected, found = results(live, data), results(stored(tmp_path), data)
-    for tables in (expected, found):  # how the target was chosen is the one thing that a set does not say
+    expected, stored_tables = results(live, data), results(stored(tmp_path), data)
+    for tables in (expected, stored_tables):  # how the target was chosen is the one thing that a set does not say
         for row in tables["accuracy"]["accuracy"]:
             row.pop("target", None)
-    assert repr(found) == repr(expected)
-    assert found["accuracy"]["accuracy"][1]["linf"] > 0 or config.type == "apgd"  # which leaves alone what is wrong
+    assert repr(stored_tables) == repr(expected)
+    assert (
+        stored_tables["accuracy"]["accuracy"][1]["linf"] > 0 or config.type == "apgd"
+    )  # which leaves alone what is wrong
 
 
 def test_png_rounds_to_eight_bits(tmp_path):
@@ -75,10 +77,10 @@ def test_png_rounds_to_eight_bits(tmp_path):
 
 def test_success_targets_and_distances_come_from_the_rows(tmp_path):
     data, network = data_of(), small_network()
-    made = make(tmp_path, create_attack(LIVE["least_likely"]), data, targets=1)
+    adversarial_set = make(tmp_path, create_attack(LIVE["least_likely"]), data, targets=1)
     batch = data.batch
     result = stored(tmp_path).for_images(data).on(batch.index).run(network, batch.image, batch.label)
-    rows = made.rows
+    rows = adversarial_set.rows
     assert result.target.tolist() == [row.target for row in rows]
     assert result.success.tolist() == [row.success for row in rows]
     assert result.l2.tolist() == pytest.approx([row.l2 for row in rows], rel=1e-6)
@@ -89,21 +91,21 @@ def test_images_are_looked_up_by_number_whatever_the_batch(tmp_path, order):
     data = data_of()
     make(tmp_path, create_attack(LIVE["untargeted"]), data)
     attack, batch, network = stored(tmp_path).for_images(data), data.batch, small_network()
-    whole = attack.on(batch.index)(network, batch.image, batch.label)
+    x_adv = attack.on(batch.index)(network, batch.image, batch.label)
     part = attack.on(batch.index[order])(network, batch.image[order], batch.label[order])
-    assert torch.equal(part, whole[order])
+    assert torch.equal(part, x_adv[order])
 
 
 def test_of_several_targets_one_is_chosen(tmp_path):
     data = data_of()
-    made = make(tmp_path, create_attack(LIVE["least_likely"]), data, targets=3)
+    adversarial_set = make(tmp_path, create_attack(LIVE["least_likely"]), data, targets=3)
     with pytest.raises(ValueError, match=r"holds 3 adversarial images of one image.*target_rank: 1 .* to 3"):
         stored(tmp_path).for_images(data)
     with pytest.raises(ValueError, match="target_rank must be 1 to 3"):
         stored(tmp_path, target_rank=4).for_images(data)
     batch = data.batch
     second = stored(tmp_path, target_rank=2).for_images(data).on(batch.index)
-    expected = torch.stack([made[3 * place + 1].image for place in range(COUNT)])
+    expected = torch.stack([adversarial_set[3 * place + 1].image for place in range(COUNT)])
     assert torch.equal(second(small_network(), batch.image, batch.label), expected)
 
 
@@ -150,11 +152,11 @@ OTHERS = {
 }
 
 
-@pytest.mark.parametrize(("other", "said"), OTHERS.values(), ids=OTHERS)
-def test_another_data_set_is_refused_before_any_work(tmp_path, other, said):
+@pytest.mark.parametrize(("make_images", "message"), OTHERS.values(), ids=OTHERS)
+def test_another_data_set_is_refused_before_any_work(tmp_path, make_images, message):
     make(tmp_path, create_attack(LIVE["untargeted"]), data_of(), pixels="uint8")
-    with pytest.raises(ValueError, match=said):
-        stored(tmp_path).for_images(other())
+    with pytest.raises(ValueError, match=message):
+        stored(tmp_path).for_images(make_images())
 
 
 def test_an_image_that_no_sample_looked_at_is_held_against_its_source_when_it_is_shown(tmp_path):
@@ -187,10 +189,10 @@ def test_damage_and_contradictions_are_refused(tmp_path):
 def test_it_says_for_whom_the_images_were_made(tmp_path):
     data, network = data_of(), small_network()
     make(tmp_path / "own", create_attack(LIVE["untargeted"]), data)
-    own = stored(tmp_path / "own").for_images(data)
-    assert own.made_for(network)["made_for"] == "this network"
-    assert own.made_for(small_network(seed=1))["made_for"] == "another network"
-    assert (own.eps, own.eps_norm, own.iterations, own.targeted) == (32 / 255, "linf", 3, False)
+    attack = stored(tmp_path / "own").for_images(data)
+    assert attack.made_for(network)["made_for"] == "this network"
+    assert attack.made_for(small_network(seed=1))["made_for"] == "another network"
+    assert (attack.eps, attack.eps_norm, attack.iterations, attack.targeted) == (32 / 255, "linf", 3, False)
     assert create_attack("fgsm").made_for(network) == {"made_for": "this network"}
 
 
@@ -236,14 +238,14 @@ def test_a_plain_folder_bears_the_images_names(tmp_path):
 
 def test_other_images_of_the_same_numbers_have_their_own(tmp_path):
     """An attack that was opened for one data set, and is shown another, such as files beside it."""
-    data, others = Named(["x.jpg", "y.jpg"]), Named(["y.jpg", "x.jpg"])
+    data, swapped_data = Named(["x.jpg", "y.jpg"]), Named(["y.jpg", "x.jpg"])
     for name, pixels in zip(("x.png", "y.png"), (0.25, 0.75), strict=True):
         write(tmp_path, name, torch.full_like(data.batch.image[0], pixels))
     opened = stored(tmp_path).for_images(data)
     assert opened.for_images(data) is opened
     shown = [
         attack.on(data.batch.index)(small_network(), data.batch.image, data.batch.label).mean((1, 2, 3)).tolist()
-        for attack in (opened, opened.for_images(others))
+        for attack in (opened, opened.for_images(swapped_data))
     ]
     assert shown[0] == pytest.approx([0.25, 0.75], abs=0.01)
     assert shown[1] == pytest.approx([0.75, 0.25], abs=0.01)
@@ -275,5 +277,5 @@ def test_names_never_lead_out_of_the_folder(tmp_path):
 
 def test_two_processes_report_what_one_reports(tmp_path):
     make(tmp_path, create_attack(LIVE["untargeted"]), data_of())
-    one = stored_on_a_share(0, 1, COUNT, str(tmp_path))
-    assert on_processes(stored_on_a_share, 2, COUNT, str(tmp_path)) == [one, one]
+    expected = stored_on_a_share(0, 1, COUNT, str(tmp_path))
+    assert on_processes(stored_on_a_share, 2, COUNT, str(tmp_path)) == [expected, expected]

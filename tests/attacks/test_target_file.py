@@ -76,12 +76,12 @@ def test_every_image_is_moved_towards_its_own_target(settings, target_file):
     bound = attack.for_images(Paths(batch))
     counts = AttackCounts({attack.name: bound})
     with torch.no_grad():
-        made = counts.make(attack.name, network, batch, network(batch.image), keys)
+        result = counts.make(attack.name, network, batch, network(batch.image), keys)
     plain = create_attack(AttackConfig(**settings))
-    assert torch.equal(made.x_adv, plain(network, batch.image, batch.label, target=target, keys=keys))
-    assert torch.equal(made.target, target)
+    assert torch.equal(result.x_adv, plain(network, batch.image, batch.label, target=target, keys=keys))
+    assert torch.equal(result.target, target)
     again = bound.on(batch.index[2:])(network, batch.image[2:], batch.label[2:], keys=keys[2:])
-    assert torch.equal(again, made.x_adv[2:])
+    assert torch.equal(again, result.x_adv[2:])
 
 
 def test_a_folder_of_stored_images_has_the_targets_of_a_list(tmp_path):
@@ -102,11 +102,11 @@ def test_a_folder_of_stored_images_has_the_targets_of_a_list(tmp_path):
     assert bound.targeted
     counts = AttackCounts({"stored": bound})
     with torch.no_grad():
-        made = counts.make("stored", network, batch, network(batch.image), sample_keys(batch.index))
-        success = counts.note(made, batch.index, network(made.x_adv))
-    assert torch.equal(made.x_adv.mul(255).round().byte(), x_adv)
-    assert torch.equal(made.target, target)
-    assert torch.equal(success, network(made.x_adv).argmax(1) == target)
+        result = counts.make("stored", network, batch, network(batch.image), sample_keys(batch.index))
+        success = counts.note(result, batch.index, network(result.x_adv))
+    assert torch.equal(result.x_adv.mul(255).round().byte(), x_adv)
+    assert torch.equal(result.target, target)
+    assert torch.equal(success, network(result.x_adv).argmax(1) == target)
 
 
 def test_what_contradicts_a_list_is_refused(target_file):

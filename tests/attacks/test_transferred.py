@@ -29,34 +29,34 @@ def networks():
 
 @pytest.mark.parametrize("config", KINDS, ids=lambda config: f"{config.type} {config.target}")
 def test_made_on_another_network_is_the_attack_on_that_network(config):
-    (own, other), batch, keys = networks(), small_batch(n=6, dtype=torch.float64), torch.arange(6)
+    (network, source), batch, keys = networks(), small_batch(n=6, dtype=torch.float64), torch.arange(6)
     inner = create_attack(config)
-    attack = made_on(create_attack(config), [other], "loss", beside=False)
+    attack = made_on(create_attack(config), [source], "loss", beside=False)
     assert (attack.targeted, attack.target, attack.label) == (inner.targeted, inner.target, inner.label)
     target = torch.full((6,), 3) if inner.targeted else None
-    expected = inner(other, batch.image, batch.label, target=target, keys=keys)
-    found = attack(own, batch.image, batch.label, target=target, keys=keys)
-    assert torch.allclose(found, expected, rtol=0, atol=1e-7)
-    assert not torch.equal(found, batch.image)
+    expected = inner(source, batch.image, batch.label, target=target, keys=keys)
+    x_adv = attack(network, batch.image, batch.label, target=target, keys=keys)
+    assert torch.allclose(x_adv, expected, rtol=0, atol=1e-7)
+    assert not torch.equal(x_adv, batch.image)
     assert attack.passes == inner.passes
-    assert attack.made_for(own)["made_for"] == "another network"
-    assert attack.made_for(other)["made_for"] == "this network"
+    assert attack.made_for(network)["made_for"] == "another network"
+    assert attack.made_for(source)["made_for"] == "this network"
 
 
 def test_the_ensemble_is_of_the_attacked_network_and_the_others():
-    (own, other), batch, keys = networks(), small_batch(n=6, dtype=torch.float64), torch.arange(6)
+    (network, source), batch, keys = networks(), small_batch(n=6, dtype=torch.float64), torch.arange(6)
     config = AttackConfig("pgd", 0.1, steps=3)
-    attack = made_on(create_attack(config), [other], "loss", beside=True)
-    x_adv = attack(own, batch.image, batch.label, keys=keys)
+    attack = made_on(create_attack(config), [source], "loss", beside=True)
+    x_adv = attack(network, batch.image, batch.label, keys=keys)
     climbing = create_attack(config)
     climbing.loss = "negative_log"
-    expected = climbing(Ensemble([own, other]), batch.image, batch.label, keys=keys)
+    expected = climbing(Ensemble([network, source]), batch.image, batch.label, keys=keys)
     assert torch.allclose(x_adv, expected, rtol=0, atol=1e-9)
     assert attack.passes == (6, 6)
-    assert attack.made_for(own)["made_for"] == "ensemble"
-    assert len(attack.made_for(own)["sources"]) == 2
+    assert attack.made_for(network)["made_for"] == "ensemble"
+    assert len(attack.made_for(network)["sources"]) == 2
     with pytest.raises(ValueError, match="beside needs a network"):
-        attack(own.backbone, batch.image, batch.label, keys=keys)
+        attack(network.backbone, batch.image, batch.label, keys=keys)
 
 
 def test_their_names_say_on_what_they_are_made(tmp_path):
@@ -76,14 +76,14 @@ def test_their_names_say_on_what_they_are_made(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("source", "said"),
+    ("source", "message"),
     [
         ("resnet50", "is no checkpoint and no folder.*needs its weights"),
         (["a/last.ckpt", "b/a.ckpt"], "two sources are called 'a'"),
     ],
 )
-def test_what_is_no_source_is_refused(source, said):
-    with pytest.raises(ValueError, match=said):
+def test_what_is_no_source_is_refused(source, message):
+    with pytest.raises(ValueError, match=message):
         transferred_attacks([AttackConfig("pgd", 0.1)], source)
 
 

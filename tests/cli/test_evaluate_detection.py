@@ -27,13 +27,13 @@ def test_writes_tables_and_figures(checkpoint, tmp_path, capsys):
     evaluate(command(checkpoint, tmp_path / "out"))
     shown = capsys.readouterr().out
     assert "detection at 5% false alarms" in shown
-    found = tables(tmp_path / "out")
-    assert {"detection", "errors", "errors_summary", "risk_coverage"} <= set(found)
-    detectors = rows(found["detection"])
+    texts = tables(tmp_path / "out")
+    assert {"detection", "errors", "errors_summary", "risk_coverage"} <= set(texts)
+    detectors = rows(texts["detection"])
     for name in {row["score"] for row in detectors}:
         kinds = [(row["images"], row["adaptive"]) for row in detectors if row["score"] == name]
         assert kinds == [("fgsm", "false"), ("pgd", "false"), ("worst", "false"), ("fgsm", "true")]
-    errors = rows(found["errors"])
+    errors = rows(texts["errors"])
     assert len(errors) == 3 * 20
     assert len({row["image"] for row in errors}) == 20
     assert set(TRUST) <= set(errors[0])
@@ -46,9 +46,9 @@ def test_writes_tables_and_figures(checkpoint, tmp_path, capsys):
 
 def test_scores_are_chosen_by_name(checkpoint, tmp_path):
     evaluate(command(checkpoint, tmp_path / "out", "--detection.scores", "[energy,knn]"))
-    found = tables(tmp_path / "out")
-    assert {row["score"] for row in rows(found["detection"])} == {"energy", "knn"}
-    scores = {row["score"] for row in rows(found["errors_summary"])}
+    texts = tables(tmp_path / "out")
+    assert {row["score"] for row in rows(texts["detection"])} == {"energy", "knn"}
+    scores = {row["score"] for row in rows(texts["errors_summary"])}
     assert scores == {"energy", "knn", "pd_concentration", "centre_distance"}
 
 

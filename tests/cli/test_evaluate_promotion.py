@@ -109,8 +109,10 @@ def test_a_threshold_of_ones_own_stands_beside_the_sweep(folder, tmp_path, capsy
     assert {row["xi"] for row in summary} == {"0.0001", "0.001", "0.003", "0.01", "0.1"}
     assert "ξ = 0.003, threshold 1" in capsys.readouterr().out
     types = {row["type"] for row in table(tmp_path / "out", "promotion") if row["type"] != "inactive"}
-    own = [row for row in summary if row["xi"] == "0.003" and row["type"] in types and float(row["share"]) > 0]
-    assert {row["type"] for row in own} == types
+    threshold_rows = [
+        row for row in summary if row["xi"] == "0.003" and row["type"] in types and float(row["share"]) > 0
+    ]
+    assert {row["type"] for row in threshold_rows} == types
 
 
 def test_a_cell_that_does_not_fit_is_refused(folder, tmp_path, capsys):

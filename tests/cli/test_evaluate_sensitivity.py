@@ -20,15 +20,15 @@ def inputs(tmp_path_factory):
 def dissected(inputs, tmp_path_factory):
     """An evaluation of both questions, and its folder."""
     folder = tmp_path_factory.mktemp("both") / "out"
-    found = run(inputs, folder, "sensitivity,dissection", "--concepts", str(inputs / "broden"), "--layers", "layer3")
-    return folder, found
+    texts = run(inputs, folder, "sensitivity,dissection", "--concepts", str(inputs / "broden"), "--layers", "layer3")
+    return folder, texts
 
 
 def test_files_and_columns_are_the_contract(dissected):
-    folder, found = dissected
+    folder, texts = dissected
     header = (folder / "sensitivity.csv").read_text().splitlines()[0]
     assert header.startswith("layer,unit,images,change,change_sd,iou,label,category,")
-    assert {"sensitivity", "sensitivity_layers", "sensitivity_classes", "sensitivity_test"} <= set(found)
+    assert {"sensitivity", "sensitivity_layers", "sensitivity_classes", "sensitivity_test"} <= set(texts)
     assert undeclared(folder, "sensitivity", "dissection") == []
     assert (folder / "figures" / "sensitivity.png").exists()
     assert (folder / "figures" / "sensitivity_test.png").exists()
@@ -71,11 +71,11 @@ def test_alone_and_from_a_folder_it_says_the_same(inputs, dissected, tmp_path):
 
 
 def test_without_concepts_the_claim_is_left_out_and_that_is_said(inputs, tmp_path, capsys):
-    found = run(inputs, tmp_path / "out", "sensitivity", "--layers", "layer3")
-    assert "sensitivity_test" not in found
+    texts = run(inputs, tmp_path / "out", "sensitivity", "--layers", "layer3")
+    assert "sensitivity_test" not in texts
     assert {row["iou"] for row in rows_of(tmp_path / "out", "sensitivity")} == {None}
-    said = " ".join(capsys.readouterr().out.split())
-    assert "no dissection: --concepts DIR or --sensitivity.dissection FOLDER adds the test of detectors" in said
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no dissection: --concepts DIR or --sensitivity.dissection FOLDER adds the test of detectors" in printed
 
 
 @pytest.mark.parametrize(
@@ -100,16 +100,16 @@ def test_wrong_settings_are_refused(inputs, tmp_path, capsys, flags, message):
 def test_another_networks_dissection_is_refused(inputs, dissected, tmp_path, capsys):
     folder, _ = dissected
     record = folder / "results.json"
-    other = tmp_path / "other"
-    other.mkdir()
+    foreign_folder = tmp_path / "other"
+    foreign_folder.mkdir()
 
-    copytree(folder, other, dirs_exist_ok=True)
+    copytree(folder, foreign_folder, dirs_exist_ok=True)
     content = json.loads(record.read_text())
     content["provenance"]["weights_sha256"] = "0" * 64
     content.pop("sha256")
-    (other / "results.json").write_text(json.dumps(content))
+    (foreign_folder / "results.json").write_text(json.dumps(content))
     with pytest.raises(SystemExit):
-        run(inputs, tmp_path / "out", "sensitivity", "--sensitivity.dissection", str(other))
+        run(inputs, tmp_path / "out", "sensitivity", "--sensitivity.dissection", str(foreign_folder))
     assert "holds the dissection of another network (weights 000000000000…" in capsys.readouterr().err.replace(
         "\n", " "
     )
@@ -117,7 +117,7 @@ def test_another_networks_dissection_is_refused(inputs, dissected, tmp_path, cap
 
 def test_masked_networks_have_a_table_and_a_figure(inputs, tmp_path):
     flags = ("--sensitivity.mask_units", "[0,4]", "--sensitivity.mask_steps", "1", "--sensitivity.mask_draws", "1")
-    found = run(inputs, tmp_path / "out", "sensitivity", "--layers", "layer3", "--sensitivity.noise", "false", *flags)
+    texts = run(inputs, tmp_path / "out", "sensitivity", "--layers", "layer3", "--sensitivity.noise", "false", *flags)
     rows = rows_of(tmp_path / "out", "sensitivity_masking")
     assert [(row["units"], row["mask"], row["attack"]) for row in rows] == [
         (units, mask, attack)
@@ -128,7 +128,7 @@ def test_masked_networks_have_a_table_and_a_figure(inputs, tmp_path):
     assert [row["eps"] for row in rows if row["attack"] == "pgd"] == pytest.approx([4 / 255] * 3, rel=1e-5)
     assert (tmp_path / "out" / "figures" / "sensitivity_masking.png").exists()
     assert {row["images"] for row in rows_of(tmp_path / "out", "sensitivity")} == {"fgsm"}
-    assert found["sensitivity_masking"]
+    assert texts["sensitivity_masking"]
 
 
 def test_images_in_both_sets_are_shared_out(inputs, tmp_path):

@@ -33,8 +33,10 @@ def stored(folder, name, **settings):
 
 def test_every_question_takes_them_and_they_are_the_live_attacks(inputs, tmp_path, capsys):
     both = f"{{name: own, type: stored, path: {{data: {inputs / 'own'}, concepts: {inputs / 'concepts'}}}}}"
-    asked = "accuracy,predictions,dissection,semantics,distances,panels"
-    tables = run(inputs, tmp_path / "out", asked, "--concepts", str(inputs / "broden"), "--attack", f"[{LIVE}, {both}]")
+    questions = "accuracy,predictions,dissection,semantics,distances,panels"
+    tables = run(
+        inputs, tmp_path / "out", questions, "--concepts", str(inputs / "broden"), "--attack", f"[{LIVE}, {both}]"
+    )
     for name in ("accuracy", "dissection", "dissection_summary", "semantics", "distances"):
         kinds = {kind: [] for kind in ("live", "own")}
         for row in rows(tables[name]):
@@ -65,8 +67,8 @@ def test_what_is_missing_is_refused_or_dropped(inputs, tmp_path, capsys):
     try:
         with pytest.raises(SystemExit):
             run(inputs, tmp_path / "refused", "accuracy", "--attack", stored(inputs, "own"))
-        said = " ".join(capsys.readouterr().err.split())
-        assert "no adversarial image of" in said or "a set of other images" in said
+        message = " ".join(capsys.readouterr().err.split())
+        assert "no adversarial image of" in message or "a set of other images" in message
     finally:
         for path in (inputs / "data").rglob("9?.png"):
             path.unlink()
@@ -93,8 +95,8 @@ def test_own_transferred_and_ensemble_images_in_one_command(inputs, tmp_path, ca
     for name in ("accuracy", "dissection", "semantics", "distances"):
         assert list(dict.fromkeys(row["images"] for row in rows(tables[name]) if row["images"] != "real")) == kinds
     origins = json.loads((tmp_path / "out" / "results.json").read_text())["provenance"]["made_for"]["data"]
-    made = [origins[kind]["made_for"] for kind in kinds]
-    assert made == ["this network", "another network", "ensemble"]
-    said = " ".join(capsys.readouterr().out.split())
-    assert "pgd_from_other: made for another network" in said
-    assert "pgd_ensemble: made for an ensemble" in said
+    made_for = [origins[kind]["made_for"] for kind in kinds]
+    assert made_for == ["this network", "another network", "ensemble"]
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "pgd_from_other: made for another network" in printed
+    assert "pgd_ensemble: made for an ensemble" in printed

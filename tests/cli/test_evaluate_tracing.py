@@ -185,9 +185,16 @@ def test_concepts_of_the_same_evaluation_and_of_a_folder(inputs, tmp_path, capsy
         run(inputs, tmp_path / "none", "tracing", *flags, "--tracing.dissection", str(tmp_path / "apart"))
     assert "but no dissection" in capsys.readouterr().err
     write_checkpoint(tmp_path / "last.ckpt", seed=5)
-    other = ["--checkpoint", str(tmp_path / "last.ckpt"), "--data", str(inputs / "data"), "--analyses", "tracing"]
+    foreign_flags = [
+        "--checkpoint",
+        str(tmp_path / "last.ckpt"),
+        "--data",
+        str(inputs / "data"),
+        "--analyses",
+        "tracing",
+    ]
     with pytest.raises(SystemExit):
-        evaluate([*other, "--tracing.dissection", str(tmp_path / "both"), "--output", str(tmp_path / "other")])
+        evaluate([*foreign_flags, "--tracing.dissection", str(tmp_path / "both"), "--output", str(tmp_path / "other")])
     assert "holds the dissection of another network" in capsys.readouterr().err
 
 

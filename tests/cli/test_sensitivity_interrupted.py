@@ -18,30 +18,30 @@ class PowerCut(BaseException):  # no fault of the program, which would be explai
 def test_every_part_goes_on(tmp_path, monkeypatch):
     inputs = write_inputs(tmp_path)
     flags = ("--concepts", str(inputs / "broden"), "--batch_size", "4", "--layers", "layer3", *MASKS)
-    whole = run(inputs, tmp_path / "whole", "sensitivity", *flags)
-    save, seen, cuts = Journal.save, [], set()
-    monkeypatch.setattr(Journal, "save", lambda *given, now=False: save(*given, now=True))  # after every batch
+    expected = run(inputs, tmp_path / "whole", "sensitivity", *flags)
+    save, batches, cuts = Journal.save, [], set()
+    monkeypatch.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))  # after every batch
     for kind, places in ((DissectionAnalysis, (3,)), (SensitivityAnalysis, (2, 6)), (MaskingAnalysis, (1,))):
-        _cut(monkeypatch, kind, places, seen, cuts)
+        _cut(monkeypatch, kind, places, batches, cuts)
     for _ in range(4):
         with pytest.raises(PowerCut):
             run(inputs, tmp_path / "parts", "sensitivity", *flags)
         assert not tables(tmp_path / "parts")
-    assert run(inputs, tmp_path / "parts", "sensitivity", *flags) == whole
-    assert len(seen) == len(set(seen)), "no batch is seen twice"
+    assert run(inputs, tmp_path / "parts", "sensitivity", *flags) == expected
+    assert len(batches) == len(set(batches)), "no batch is seen twice"
     assert not list((tmp_path / "parts").glob(".unfinished*"))
 
 
-def _cut(monkeypatch, kind, places, seen, cuts):
+def _cut(monkeypatch, kind, places, batches, cuts):
     """Break off before the analysis sees the batches of some places, once each; note what it sees."""
     update = kind.update
 
     def watched(self, sweep, observation):
-        place = sum(name == kind.__name__ for name, *_ in seen)
+        place = sum(name == kind.__name__ for name, *_ in batches)
         if place in places and (kind, place) not in cuts:
             cuts.add((kind, place))
             raise PowerCut
-        seen.append((kind.__name__, sweep, *observation.index.tolist()))
+        batches.append((kind.__name__, sweep, *observation.index.tolist()))
         update(self, sweep, observation)
 
     monkeypatch.setattr(kind, "update", watched)

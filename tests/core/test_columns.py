@@ -13,10 +13,10 @@ DECLARED = (Column("iou", "the best"), Column("{category}_iou", "of a category",
 
 def test_the_first_column_that_takes_a_header_in_is_its_own():
     rows = [{"iou": 1.0, "my part (x)_iou": 0.5}, {"_iou": 1, "a\nb": 2}]
-    found = columns_of(rows, DECLARED)
-    assert list(found) == ["iou", "my part (x)_iou", "_iou", "a\nb"]
-    assert found["my part (x)_iou"] == Column("my part (x)_iou", "of a category", "share")
-    assert [column.meaning for column in found.values()] == ["the best", "of a category", "any", "any"]
+    columns = columns_of(rows, DECLARED)
+    assert list(columns) == ["iou", "my part (x)_iou", "_iou", "a\nb"]
+    assert columns["my part (x)_iou"] == Column("my part (x)_iou", "of a category", "share")
+    assert [column.meaning for column in columns.values()] == ["the best", "of a category", "any", "any"]
     assert columns_of(rows, DECLARED[:1]) == {"iou": DECLARED[0]}
 
 
@@ -49,9 +49,9 @@ class Silent:
 
 
 def test_a_runner_returns_none_for_what_is_missing():
-    found = Runner(small_network(), []).run([Silent()])["silent"]
-    assert found.tables == {"silent": [{"x": None, "y": 1, "z": None}]}
-    assert found.scalars["a"] != found.scalars["a"]
+    result = Runner(small_network(), []).run([Silent()])["silent"]
+    assert result.tables == {"silent": [{"x": None, "y": 1, "z": None}]}
+    assert result.scalars["a"] != result.scalars["a"]
 
 
 def test_declared_columns_stay_with_the_joined_result():

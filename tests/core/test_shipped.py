@@ -27,8 +27,8 @@ def test_a_file_of_the_user_comes_first_and_a_folder_is_not_left(tmp_path, monke
     monkeypatch.chdir(tmp_path)
     (tmp_path / "quickstart.yaml").write_text("{}")
     assert configuration("quickstart.yaml") == "quickstart.yaml"
-    for other in ("../pyproject.toml", str(ROOT / "nothing.yaml"), "nothing"):
-        assert configuration(other) == other
+    for path in ("../pyproject.toml", str(ROOT / "nothing.yaml"), "nothing"):
+        assert configuration(path) == path
 
 
 def test_the_door_names_its_commands(capsys):

@@ -82,11 +82,11 @@ def plain(state):
 
 @pytest.mark.parametrize("parts", [[[], [0, 1, 2, 3, 4]], [[3, 1], [0], [4, 2]], [[4, 3, 2, 1, 0], []]])
 def test_parts_are_the_whole(parts):
-    whole = plain(looked(range(5)).state_dict())
+    expected = plain(looked(range(5)).state_dict())
     merged = looked(parts[0])
     for part in parts[1:]:
         merged.merge(looked(part).state_dict())
-    assert plain(merged.state_dict()) == whole
+    assert plain(merged.state_dict()) == expected
 
 
 def test_what_an_earlier_sweep_left_everywhere_counts_once():

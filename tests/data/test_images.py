@@ -102,9 +102,9 @@ def test_a_class_with_all_members_is_a_set_as_it_is():
     assert {"__len__", "__getitem__", "indices", "labels", "path_of", "readable", "only"} <= set(members)
     for name in members:
         setattr(Own, name, None)
-    own = Own()
-    assert missing_members(own) == []
-    assert as_image_set(own) is own
+    image_set = Own()
+    assert missing_members(image_set) == []
+    assert as_image_set(image_set) is image_set
     assert set(members) - {"__len__", "__getitem__"} == {name for name in vars(ImageSet) if name[0] != "_"}
 
 

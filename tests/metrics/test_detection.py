@@ -50,7 +50,7 @@ def test_too_few_images_have_no_threshold():
 def test_equals_a_literal_bootstrap():
     real, attacked, calibration = scores(30, 1), scores(30, 2) + 1, scores(25, 3)
     counted = np.random.default_rng(4).random(30) < 0.6
-    found = detection(real, attacked, counted, calibration, 0.1, replicates=200, seed=5)
+    estimates = detection(real, attacked, counted, calibration, 0.1, replicates=200, seed=5)
     generator = np.random.default_rng(5)
     draws = generator.multinomial(30, np.full(30, 1 / 30), size=200)
     limits = generator.multinomial(25, np.full(25, 1 / 25), size=200)
@@ -63,23 +63,23 @@ def test_equals_a_literal_bootstrap():
         won = [(a > b) + 0.5 * (a == b) for a in positives for b in negatives]
         areas.append(sum(won) / len(won))
         shares.append(sum(a > threshold for a in positives) / len(positives))
-    assert found.auroc[1:] == pytest.approx(tuple(np.percentile(areas, (2.5, 97.5))))
-    assert found.tpr[1:] == pytest.approx(tuple(np.percentile(shares, (2.5, 97.5))))
-    assert found.auroc.value == auroc(real, attacked[counted])
-    assert found.tpr.value == (attacked[counted] > false_alarm_threshold(calibration, 0.1)).mean()
+    assert estimates.auroc[1:] == pytest.approx(tuple(np.percentile(areas, (2.5, 97.5))))
+    assert estimates.tpr[1:] == pytest.approx(tuple(np.percentile(shares, (2.5, 97.5))))
+    assert estimates.auroc.value == auroc(real, attacked[counted])
+    assert estimates.tpr.value == (attacked[counted] > false_alarm_threshold(calibration, 0.1)).mean()
 
 
 def test_without_an_attacked_image_there_is_nothing_to_measure():
-    found = detection(scores(30), scores(30), np.zeros(30, bool), scores(25), 0.05)
-    assert all(math.isnan(value) for estimate in found for value in estimate)
+    estimates = detection(scores(30), scores(30), np.zeros(30, bool), scores(25), 0.05)
+    assert all(math.isnan(value) for estimate in estimates for value in estimate)
 
 
 def test_an_interval_holds_the_truth():
     """Of two normals a distance of 1 apart the AUROC is Φ(1/√2) = 0.760; 95 % of the intervals should hold it."""
-    held = 0
+    hits = 0
     for seed in range(60):
         generator = np.random.default_rng(seed)
-        found = detection(
+        estimates = detection(
             generator.normal(size=80),
             generator.normal(size=80) + 1,
             np.ones(80, bool),
@@ -88,5 +88,5 @@ def test_an_interval_holds_the_truth():
             replicates=200,
             seed=seed,
         )
-        held += found.auroc.low <= 0.7602 <= found.auroc.high
-    assert held >= 51  # of 60: fewer have a probability below 1 in 200 at 95 %
+        hits += estimates.auroc.low <= 0.7602 <= estimates.auroc.high
+    assert hits >= 51  # of 60: fewer have a probability below 1 in 200 at 95 %

@@ -45,22 +45,22 @@ def test_prediction_differences_equal_ablation():
     network = small_network().double()
     x = torch.rand(3, 3, 16, 16, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     with torch.no_grad():
-        logits, read = network.forward_features(x, ("penultimate", "phi"))
+        logits, features = network.forward_features(x, ("penultimate", "phi"))
         label, weight = logits.argmax(1), network.backbone.fc.weight
-        found = scores.prediction_differences(read["penultimate"], weight, label)
+        differences = scores.prediction_differences(features["penultimate"], weight, label)
         for unit in range(8):
-            maps = read["phi"].clone()
+            maps = features["phi"].clone()
             maps[:, unit] = 0
             without = network.backbone.fc(maps.mean((2, 3)))
             expected = (logits - without).gather(1, label[:, None]).squeeze(1)
-            assert torch.allclose(found[:, unit], expected, atol=1e-12)
+            assert torch.allclose(differences[:, unit], expected, atol=1e-12)
 
 
 def test_concentration_is_the_share_of_the_strongest():
     differences = torch.tensor([[3.0, -5.0, 1.0, 4.0], [1.0, 0, 0, 0], [-1.0, 0, 0, -2.0]])
-    found = scores.concentration(differences, 2)
-    assert found[:2].tolist() == pytest.approx([7 / 8, 1.0])
-    assert found[2].isnan()
+    shares = scores.concentration(differences, 2)
+    assert shares[:2].tolist() == pytest.approx([7 / 8, 1.0])
+    assert shares[2].isnan()
 
 
 @pytest.mark.parametrize("size", [2, 3])
@@ -80,11 +80,11 @@ def test_bits_are_reduced_and_the_gradient_passes():
 
 
 def test_squeezing_is_the_largest_change_of_the_probabilities():
-    others = random(6, 5, seed=1), random(6, 5, seed=2)
-    found = scores.squeezing(LOGITS, *others)
+    squeezed_logits = random(6, 5, seed=1), random(6, 5, seed=2)
+    largest_changes = scores.squeezing(LOGITS, *squeezed_logits)
     for row in range(6):
-        changes = [sum(abs(LOGITS[row].softmax(0) - other[row].softmax(0))).item() for other in others]
-        assert float(found[row]) == pytest.approx(max(changes))
+        changes = [sum(abs(LOGITS[row].softmax(0) - squeezed[row].softmax(0))).item() for squeezed in squeezed_logits]
+        assert float(largest_changes[row]) == pytest.approx(max(changes))
 
 
 def test_soft_weights_become_those_of_the_strongest_units():

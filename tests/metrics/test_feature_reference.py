@@ -27,10 +27,12 @@ def test_mahalanobis_equals_scipy(shrinkage):
     covariance = sum(np.outer(a - means[b], a - means[b]) for a, b in zip(x, y, strict=True)) / len(x)
     covariance = (1 - shrinkage) * covariance + shrinkage * np.trace(covariance) / 7 * np.eye(7)
     inverse = np.linalg.inv(covariance)
-    for point, found, plain in zip(
+    for point, distance, plain in zip(
         POINTS.numpy(), centres.mahalanobis(POINTS).tolist(), centres.distance(POINTS).tolist(), strict=True
     ):
-        assert found == pytest.approx(min(mahalanobis(point, mean, inverse) ** 2 for mean in means.values()), rel=1e-9)
+        assert distance == pytest.approx(
+            min(mahalanobis(point, mean, inverse) ** 2 for mean in means.values()), rel=1e-9
+        )
         assert plain == pytest.approx(min(np.linalg.norm(point - mean) for mean in means.values()), rel=1e-9)
 
 
@@ -56,10 +58,12 @@ def test_fewer_images_than_features():
 
 def test_neighbours_equal_a_literal_loop():
     for k in (1, 5, 100):
-        found = Neighbours.of(FEATURES).distance(POINTS, k).tolist()
-        for point, value in zip(POINTS, found, strict=True):
-            own = point / point.norm()
-            distances = sorted(float((own - other / max(float(other.norm()), 1e-12)).norm()) for other in FEATURES)
+        knn_distances = Neighbours.of(FEATURES).distance(POINTS, k).tolist()
+        for point, value in zip(POINTS, knn_distances, strict=True):
+            direction = point / point.norm()
+            distances = sorted(
+                float((direction - feature / max(float(feature.norm()), 1e-12)).norm()) for feature in FEATURES
+            )
             assert value == pytest.approx(distances[min(k, 60) - 1], abs=1e-7)
 
 
@@ -69,18 +73,18 @@ def test_meanings_equal_a_literal_loop():
     features[:, 4] = 3  # the same for all images
     features[2:, 5] = 0  # fires for two images alone
     similarity = 0.8 * torch.eye(4, dtype=torch.float64) + 0.2
-    found = UnitMeanings.of(features, LABELS, similarity, 8)
+    meanings = UnitMeanings.of(features, LABELS, similarity, 8)
     for unit in range(7):
         values = features[:, unit].tolist()
         top = [image for image in sorted(range(60), key=lambda image: -values[image])[:8] if values[image] > 0]
         if unit in (1, 4):
-            assert found.near[unit].isnan().all()
-            assert found.thresholds[unit] == math.inf
+            assert meanings.near[unit].isnan().all()
+            assert meanings.thresholds[unit] == math.inf
             continue
         shares = [sum(int(LABELS[image]) == label for image in top) / len(top) for label in range(4)]
         expected = [sum(shares[m] * float(similarity[m, label]) for m in range(4)) for label in range(4)]
-        assert found.near[unit].tolist() == pytest.approx(expected)
-        assert found.thresholds[unit] == min(values[image] for image in top)
+        assert meanings.near[unit].tolist() == pytest.approx(expected)
+        assert meanings.thresholds[unit] == min(values[image] for image in top)
 
 
 def test_presence_equals_a_literal_loop():
@@ -89,22 +93,22 @@ def test_presence_equals_a_literal_loop():
     limits = presence.thresholds.tolist()
 
     def present(values):
-        found = [0.0, 0.0, 0.0]
+        strengths = [0.0, 0.0, 0.0]
         for unit, concept in enumerate(concepts):
             if concept >= 0:
-                found[concept] = max(found[concept], min(max(values[unit] / limits[unit], 0), 1))
-        return np.array(found)
+                strengths[concept] = max(strengths[concept], min(max(values[unit] / limits[unit], 0), 1))
+        return np.array(strengths)
 
     images = FEATURES[:6]
     for label in range(4):  # of which 2 has no images: those of 1 and 3 stand for it
-        weights = [float(SIMILARITY[label, own]) for own in LABELS]
+        weights = [float(SIMILARITY[label, image_label]) for image_label in LABELS]
         rows = [weight * present(row.tolist()) for row, weight in zip(FEATURES, weights, strict=True)]
         implied = np.sum(rows, 0) / sum(weights)
         assert presence.implied[label].numpy() == pytest.approx(implied)
         disagreement = presence.disagreement(images, torch.full((6,), label)).tolist()
         for row, value in zip(images, disagreement, strict=True):
-            own = present(row.tolist())
-            cosine = own @ implied / max(np.linalg.norm(own) * np.linalg.norm(implied), 1e-8)
+            observed = present(row.tolist())
+            cosine = observed @ implied / max(np.linalg.norm(observed) * np.linalg.norm(implied), 1e-8)
             assert value == pytest.approx(1 - cosine, abs=1e-9)
 
 
@@ -135,7 +139,7 @@ def test_an_attack_s_gradient_reaches_units_beyond_their_thresholds():
     strong = (10 * FEATURES.amax(0, keepdim=True)).requires_grad_()
     label = torch.tensor([0])
     assert torch.equal(presence.disagreement(strong, label), presence.disagreement(strong, label, through=True))
-    (own,) = torch.autograd.grad(presence.disagreement(strong, label).sum(), strong)
+    (gradient,) = torch.autograd.grad(presence.disagreement(strong, label).sum(), strong)
     (through,) = torch.autograd.grad(presence.disagreement(strong, label, through=True).sum(), strong)
-    assert not own.any()
+    assert not gradient.any()
     assert through.all()

@@ -53,8 +53,8 @@ def test_against_numpy_and_loops(channels, nonzero):
     for image in range(2):
         for place, percentile in enumerate(PERCENTILES):
             assert score[image, place].item() == pytest.approx(literal(image, percentile), abs=1e-12)
-            others = [literal(image, percentile, by) for by in shifts(6, 5)]
-            assert rolled[image, place].item() == pytest.approx(sum(others) / len(others), abs=1e-12)
+            rolled_scores = [literal(image, percentile, by) for by in shifts(6, 5)]
+            assert rolled[image, place].item() == pytest.approx(sum(rolled_scores) / len(rolled_scores), abs=1e-12)
     assert len(shifts(6, 5)) == 15
 
 

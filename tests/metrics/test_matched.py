@@ -58,25 +58,25 @@ def test_matching_takes_away_what_the_features_explain():
     sensitivity = mean + 0.01 * generator.random(400)
     first, second = matched_pairs(mean[:, None], chosen, caliper=0.02)
     assert cliffs_delta(sensitivity[chosen], sensitivity[~chosen]) > 0.4
-    found = compare_pairs(sensitivity[first], sensitivity[second])
-    assert abs(found.effect) < 0.05
-    assert found.p > 0.2
+    comparison = compare_pairs(sensitivity[first], sensitivity[second])
+    assert abs(comparison.effect) < 0.05
+    assert comparison.p > 0.2
 
 
 def test_statistics_are_scipys():
     generator = np.random.default_rng(3)
     first, second = generator.random(7) + 0.2, generator.random(7)
-    found = compare_pairs(first, second)
+    comparison = compare_pairs(first, second)
     test = stats.mannwhitneyu(first, second, alternative="greater")
-    assert found.p == test.pvalue
-    assert found.effect == pytest.approx(2 * test.statistic / 49 - 1)
-    assert found.effect == pytest.approx(np.sign(first[:, None] - second).mean())
+    assert comparison.p == test.pvalue
+    assert comparison.effect == pytest.approx(2 * test.statistic / 49 - 1)
+    assert comparison.effect == pytest.approx(np.sign(first[:, None] - second).mean())
     signs = np.array(list(product((1, -1), repeat=7)))
     differences = (signs * (first - second)).mean(1)
     exact = np.mean(differences >= (first - second).mean() - 1e-12)  # all 128 exchanges
-    assert found.p_permutation == pytest.approx(exact)
-    assert (found.first, found.second) == (first.mean(), second.mean())
-    assert found.low <= found.effect <= found.high
+    assert comparison.p_permutation == pytest.approx(exact)
+    assert (comparison.first, comparison.second) == (first.mean(), second.mean())
+    assert comparison.low <= comparison.effect <= comparison.high
     assert compare_pairs(first[:1], second[:1]) is None
 
 
@@ -85,8 +85,8 @@ def test_the_interval_holds_the_truth_as_often_as_it_says():
     truth = 2 * stats.norm.cdf(0.5 / 2**0.5) - 1  # Cliff's delta of N(0.5, 1) and N(0, 1)
     inside = 0
     for seed in range(60):
-        found = compare_pairs(generator.normal(0.5, 1, 40), generator.normal(0, 1, 40), seed)
-        inside += found.low <= truth <= found.high
+        comparison = compare_pairs(generator.normal(0.5, 1, 40), generator.normal(0, 1, 40), seed)
+        inside += comparison.low <= truth <= comparison.high
     assert inside >= 51  # below 51 of 60: less than one time in 1,000
 
 

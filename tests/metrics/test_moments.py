@@ -8,10 +8,10 @@ from lightning_advinterp.metrics.moments import Moments, merged
 
 
 def values(n=23, columns=4, seed=0):
-    found = torch.randn(n, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
-    found[:, 1] = 1e3 + 0.1 * found[:, 1]  # a large mean beside a small spread
-    found[3:9, 2] = torch.nan
-    return found
+    samples = torch.randn(n, columns, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    samples[:, 1] = 1e3 + 0.1 * samples[:, 1]  # a large mean beside a small spread
+    samples[3:9, 2] = torch.nan
+    return samples
 
 
 @pytest.mark.parametrize("size", [1, 5, 23])
@@ -31,9 +31,9 @@ def test_parts_merge_in_any_shape():
     for rows in (x[:2], x[2:2], x[2:11], x[11:]):
         parts.append(Moments(4))
         parts[-1].update(rows)
-    whole = merged(parts, 4)
-    np.testing.assert_allclose(whole.average(), np.nanmean(x, 0), rtol=1e-12)
-    np.testing.assert_allclose(whole.deviation(), np.nanstd(x, 0), rtol=1e-6)
+    moments = merged(parts, 4)
+    np.testing.assert_allclose(moments.average(), np.nanmean(x, 0), rtol=1e-12)
+    np.testing.assert_allclose(moments.deviation(), np.nanstd(x, 0), rtol=1e-6)
 
 
 def test_one_value_has_no_spread_and_no_value_has_none():

@@ -50,13 +50,13 @@ def test_every_type_and_edge(t, s, active, name, counter, ratio):
 def test_scores_of_both_classes_in_every_form():
     logits = [[1.0, 3.0, -2.0], [0.5, 0.0, 0.25]]
     target, true = [1, 2], [0, 1]
-    found = class_scores(torch.tensor(logits), torch.tensor(target), torch.tensor(true))
-    for row, t, y, z in zip(found, target, true, logits, strict=True):
+    scores = class_scores(torch.tensor(logits), torch.tensor(target), torch.tensor(true))
+    for row, t, y, z in zip(scores, target, true, logits, strict=True):
         total = math.log(sum(map(math.exp, z)))
         mean = sum(z) / 3
         expected = [[z[t], z[y]], [z[t] - mean, z[y] - mean], [z[t] - total, z[y] - total]]
         assert row.flatten().tolist() == pytest.approx(functools.reduce(operator.iadd, expected, []))
-    assert found.dtype == torch.float64
+    assert scores.dtype == torch.float64
 
 
 def test_a_common_shift_changes_raw_effects_alone():
@@ -65,15 +65,15 @@ def test_a_common_shift_changes_raw_effects_alone():
 
     def effects(shift):
         t, y = torch.tensor([2]), torch.tensor([0])
-        one = [class_scores(z, t, y) for z in (real, adversarial + shift, removed, added)]
-        return cell_effects(CellScores(one[0], one[1], one[2][:, None], one[3][:, None], torch.ones(1, 1)))
+        scores = [class_scores(z, t, y) for z in (real, adversarial + shift, removed, added)]
+        return cell_effects(CellScores(scores[0], scores[1], scores[2][:, None], scores[3][:, None], torch.ones(1, 1)))
 
     plain, shifted = effects(0.0), effects(7.0)
     remove, raw = EFFECTS.index("remove"), LOGITS.index("raw")
     difference = (shifted.promotion - plain.promotion)[0, remove, :, 0]
     assert difference.tolist() == pytest.approx([7.0, 0.0, 0.0], abs=1e-9)
     assert (shifted.suppression - plain.suppression)[0, remove, raw, 0].item() == pytest.approx(-7.0)
-    margin = [one.promotion + one.suppression for one in (plain, shifted)]
+    margin = [effect.promotion + effect.suppression for effect in (plain, shifted)]
     assert torch.allclose(*margin), "s_i is free of the shift"
     assert torch.allclose(margin[0][:, :, :1].expand_as(margin[0]), margin[0]), "and the same in all forms"
 
@@ -84,8 +84,8 @@ def test_effects_by_hand():
     for score, (t, y) in zip(scores, ((1, 5), (6, 0), (4, 3), (2, 4)), strict=True):
         score[..., 0], score[..., 1] = t, y
     cells = CellScores(scores[0], scores[1], scores[2][:, None], scores[3][:, None], torch.ones(1, 1))
-    found = cell_effects(cells)
-    assert found.promotion[0, :, 0, 0].tolist() == [2.0, 1.0, 1.5]
-    assert found.suppression[0, :, 0, 0].tolist() == [3.0, 1.0, 2.0]
-    whole = whole_effect(cells)
-    assert (whole.promotion[0, 0].item(), whole.suppression[0, 0].item()) == (5.0, 5.0)
+    effects = cell_effects(cells)
+    assert effects.promotion[0, :, 0, 0].tolist() == [2.0, 1.0, 1.5]
+    assert effects.suppression[0, :, 0, 0].tolist() == [3.0, 1.0, 2.0]
+    total = whole_effect(cells)
+    assert (total.promotion[0, 0].item(), total.suppression[0, 0].item()) == (5.0, 5.0)

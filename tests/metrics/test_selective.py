@@ -39,13 +39,13 @@ def test_equal_confidences_take_the_mean_over_all_orders():
 def test_the_interval_equals_a_literal_bootstrap():
     generator = np.random.default_rng(1)
     confidence, wrong = generator.normal(size=40).round(1), generator.random(40) < 0.4
-    found = aurc(confidence, wrong, replicates=100, seed=7)
+    estimate = aurc(confidence, wrong, replicates=100, seed=7)
     draws = np.random.default_rng(7).multinomial(40, np.full(40, 1 / 40), size=100)
     areas = []
     for weights in draws:
         again = np.repeat(np.arange(40), weights)
         areas.append(risk_at(confidence[again], wrong[again]).mean())
-    assert found[1:] == pytest.approx(tuple(np.percentile(areas, (2.5, 97.5))))
+    assert estimate[1:] == pytest.approx(tuple(np.percentile(areas, (2.5, 97.5))))
 
 
 def test_the_least_and_what_knows_nothing():

@@ -8,7 +8,7 @@ import torch
 def cell_scores(network, x, x_adv, target, true, cell):
     """Every cell's scores by one image at a time and slices."""
     height, width = x.shape[2:]
-    found = []
+    image_scores = []
 
     def scores(image, t, y):
         z = network(image[None])[0].double()
@@ -25,20 +25,20 @@ def cell_scores(network, x, x_adv, target, true, cell):
                     without[window], alone[window] = clean[window], moved[window]
                     removed.append(scores(without, t, y))
                     added.append(scores(alone, t, y))
-            found.append((scores(clean, t, y), scores(moved, t, y), removed, added))
-    return [torch.tensor(part, dtype=torch.float64) for part in zip(*found, strict=True)]
+            image_scores.append((scores(clean, t, y), scores(moved, t, y), removed, added))
+    return [torch.tensor(part, dtype=torch.float64) for part in zip(*image_scores, strict=True)]
 
 
 def effects(scores):
     """T and S of every cell by (effect, form), from what :func:`cell_scores` found of one image."""
     real, adversarial, removed, added = (part.tolist() for part in scores)
-    found = {}
+    by_form = {}
     for form, logits in enumerate(("raw", "centred", "log_probability")):
         remove = [(adversarial[form][0] - z[form][0], z[form][1] - adversarial[form][1]) for z in removed]
         add = [(z[form][0] - real[form][0], real[form][1] - z[form][1]) for z in added]
         both = [((a + c) / 2, (b + d) / 2) for (a, b), (c, d) in zip(remove, add, strict=True)]
-        found |= {("remove", logits): remove, ("add", logits): add, ("symmetric", logits): both}
-    return found
+        by_form |= {("remove", logits): remove, ("add", logits): add, ("symmetric", logits): both}
+    return by_form
 
 
 def kind_of_cell(t, s, norm, xi, threshold):

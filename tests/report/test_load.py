@@ -61,8 +61,8 @@ def test_declared_columns_come_back(tmp_path):
     share = Column("share", "of all", "share", ".3g")
     described_result = described(stored(tmp_path), (TableSpec("q", "an image", (share, Column("m{rest}", "mixed"))),))
     save_results(tmp_path, {"q": described_result}, {}, {}, more={"analyses": {"q": {"results": ["q"], "files": []}}})
-    found = load_results(tmp_path)["q"].columns["q"]
-    assert found == {"share": share, "mixed": Column("mixed", "mixed")}
+    columns = load_results(tmp_path)["q"].columns["q"]
+    assert columns == {"share": share, "mixed": Column("mixed", "mixed")}
     entry = json.loads((tmp_path / "results.json").read_text())["results"]["q"]["tables"]["q"]
     assert entry["share"] == {"kind": "number", "meaning": "of all", "unit": "share", "format": ".3g"}
     assert entry["n"] == {"kind": "integer"}

@@ -59,7 +59,12 @@ def test_a_plain_data_module_is_watched(tmp_path):
 
 
 def test_what_a_data_module_does_not_say_is_unknown():
-    for said in (describe(None), describe(PlainData())):
-        assert (said.classes, said.class_names, said.resize, said.replays) == (None, None, None, 1)
-        assert not said.augments_on_device
-        assert len(said.validation) == 0
+    for description in (describe(None), describe(PlainData())):
+        assert (description.classes, description.class_names, description.resize, description.replays) == (
+            None,
+            None,
+            None,
+            1,
+        )
+        assert not description.augments_on_device
+        assert len(description.validation) == 0

@@ -33,9 +33,9 @@ def log(tmp_path_factory):
 
 def test_curves_and_a_sheet(log):
     tags = log.Tags()
-    wanted = {"support_wrong", "near_wrong", "counterfactual", "counterfactual_control"}
-    assert {f"tracing/{name}" for name in wanted} <= set(tags["scalars"])
+    measures = {"support_wrong", "near_wrong", "counterfactual", "counterfactual_control"}
+    assert {f"tracing/{name}" for name in measures} <= set(tags["scalars"])
     assert {f"tracing/fgsm/{name}" for name in ("support_wrong", "counterfactual")} <= set(tags["scalars"])
     assert "tracing/errors" in tags["images"]
-    for name in wanted:
+    for name in measures:
         assert 0 <= log.Scalars(f"tracing/{name}")[0].value <= 1

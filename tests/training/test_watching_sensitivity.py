@@ -43,11 +43,11 @@ def runs(tmp_path_factory):
 
 
 def test_watching_changes_nothing(runs):
-    plain, *others = (
+    plain, *watched = (
         torch.load(runs / name / "last.ckpt", weights_only=True) for name in ("none", "alone", "concepts")
     )
-    for other in others:
-        assert all(torch.equal(plain["state_dict"][key], other["state_dict"][key]) for key in plain["state_dict"])
+    for checkpoint in watched:
+        assert all(torch.equal(plain["state_dict"][key], checkpoint["state_dict"][key]) for key in plain["state_dict"])
 
 
 @pytest.mark.parametrize(("name", "figures"), [("alone", {"changes"}), ("concepts", {"changes", "test"})])

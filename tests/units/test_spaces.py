@@ -149,10 +149,10 @@ def test_words_and_names_may_stand_together():
         ("penultimate", "penultimate"),
     ]  # fmt: skip
     assert space.taps == ("bn1", "relu1", "relu2", "fc", "penultimate")
-    told = [(unit.reads, unit.side, str(unit.layout), unit.signed) for unit in space]
-    assert told[0] == ("norm", "output", "maps [B, 6, 16, 16]", None)
-    assert told[1] == ("activation", "output", "maps [B, 6, 16, 16]", False)
-    assert told[4:] == [
+    descriptions = [(unit.reads, unit.side, str(unit.layout), unit.signed) for unit in space]
+    assert descriptions[0] == ("norm", "output", "maps [B, 6, 16, 16]", None)
+    assert descriptions[1] == ("activation", "output", "maps [B, 6, 16, 16]", False)
+    assert descriptions[4:] == [
         ("linear", "output", "vectors [B, 5]", None),
         ("linear", "input", "vectors [B, 8]", None),
     ]
