@@ -68,3 +68,9 @@ def tables(folder):
 
 def rows(text):
     return list(csv.DictReader(io.StringIO(text)))
+
+
+def table(folder, name):
+    """Return the rows of one table."""
+    with (folder / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))

@@ -1,6 +1,5 @@
 """Fragility and influence on the command line: files, columns, figures, settings."""
 
-import csv
 import json
 
 import pytest
@@ -8,6 +7,7 @@ import torch
 from helpers import SmallBackbone
 from PIL import Image
 from torch.nn import functional as F
+from unit_evaluations import table
 
 from lightning_advinterp.attacks import create_explanation_attack
 from lightning_advinterp.attacks.explanation.dissimilarity import written
@@ -62,11 +62,6 @@ def run(folder, output, *flags):
             *("--output", str(output), *flags),
         ]
     )
-
-
-def table(folder, name):
-    with (folder / f"{name}.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 SETTINGS = """

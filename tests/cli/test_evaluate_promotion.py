@@ -1,31 +1,19 @@
 """Promotion on the command line and during training: files, columns, figures, what is logged, what is refused."""
 
-import csv
 import json
 
 import pytest
 from declared import undeclared
+from short_trainings import train_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from unit_evaluations import table
 
 from lightning_advinterp import load_results
 from lightning_advinterp.analyses.promotion.question import Promotion
-from lightning_advinterp.cli import evaluate, train
+from lightning_advinterp.cli import evaluate
 
 CONFIG = """
 name: watched
-trainer:
-  max_epochs: 1
-  accelerator: cpu
-  enable_progress_bar: false
-  enable_model_summary: false
-  log_every_n_steps: 1
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 24, test_size: 24, image_size: 16, batch_size: 16}
-model: {network: resnet18, stem: small, optimizer: {lr: 0.05}}
-accuracy: null
-guard: null
-pictures: null
 watch:
   promotion: {attacks: [{type: pgd, eps: 64/255, steps: 2}], limit: 6, settings: {cell: 8, show: 1}}
 """
@@ -34,10 +22,7 @@ TYPES = {"suppression", "balanced", "promotion", "inert", "inactive"}
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("promotion")
-    (folder / "config.yaml").write_text(CONFIG)
-    train(["--config", str(folder / "config.yaml"), "--output", str(folder)])
-    return folder
+    return train_in(tmp_path_factory.mktemp("promotion"), CONFIG, "--trainer.max_epochs", "1")
 
 
 def run(folder, output, *flags):
@@ -48,11 +33,6 @@ def run(folder, output, *flags):
             *("--output", str(output), *flags),
         ]
     )
-
-
-def table(folder, name):
-    with (folder / f"{name}.csv").open() as file:
-        return list(csv.DictReader(file))
 
 
 @pytest.mark.slow

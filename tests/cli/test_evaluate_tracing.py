@@ -1,6 +1,5 @@
 """Tracing on the command line: files of any kind, pages that stand alone, concepts, folders, stored results."""
 
-import csv
 import json
 import re
 from html.parser import HTMLParser
@@ -9,7 +8,7 @@ import pytest
 import torch
 from declared import undeclared
 from PIL import Image
-from unit_evaluations import run, write_checkpoint, write_inputs
+from unit_evaluations import run, table, write_checkpoint, write_inputs
 
 from lightning_advinterp import load_results
 from lightning_advinterp.analyses.tracing.question import Tracing
@@ -53,11 +52,6 @@ class Tags(HTMLParser):
         self.text += data
 
 
-def rows_of(folder, name):
-    with (folder / f"{name}.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def named(inputs):
     return [str(inputs / "files" / name) for name in FILES]
 
@@ -70,7 +64,7 @@ def of_files(inputs, tmp_path_factory):
 
 
 def test_files_of_any_kind_get_a_page_each(of_files, inputs):
-    rows = rows_of(of_files, "tracing")
+    rows = table(of_files, "tracing")
     assert list(dict.fromkeys(row["image"] for row in rows)) == named(inputs)
     assert {row["class"] for row in rows} == {"predicted", "true"}
     assert {row["image"] for row in rows if row["class"] == "true"} == {named(inputs)[5]}, "its folder says its class"
@@ -120,7 +114,7 @@ def test_files_alone_need_no_data(inputs, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "have numbers alone: give --classes FILE" in printed
     assert "predicted name" in printed
-    rows = rows_of(tmp_path / "out", "tracing")
+    rows = table(tmp_path / "out", "tracing")
     assert len({row["image"] for row in rows}) == 2
     assert {row["lc"] for row in rows} == {""}
     assert not (tmp_path / "out" / "tracing_errors.csv").exists()
@@ -169,17 +163,17 @@ def test_concepts_of_the_same_evaluation_and_of_a_folder(inputs, tmp_path, capsy
     flags = (*FLAGS, "--tracing.of", "right", "--tracing.show", "1")
     concepts = ("--concepts", str(inputs / "broden"))
     run(inputs, tmp_path / "both", "tracing,dissection", *flags, *concepts)
-    rows = rows_of(tmp_path / "both", "tracing")
+    rows = table(tmp_path / "both", "tracing")
     dissected = {
         row["unit"]: (row["label"], row["iou"])
-        for row in rows_of(tmp_path / "both", "dissection")
+        for row in table(tmp_path / "both", "dissection")
         if row["images"] == "real"
     }
     assert rows
     assert all((row["label"], row["iou"]) == dissected[row["unit"]] for row in rows)
     assert any(row["label"] for row in rows)
     run(inputs, tmp_path / "apart", "tracing", *flags, "--tracing.dissection", str(tmp_path / "both"))
-    apart = rows_of(tmp_path / "apart", "tracing")
+    apart = table(tmp_path / "apart", "tracing")
     assert [(row["unit"], row["label"]) for row in apart] == [(row["unit"], row["label"]) for row in rows]
     with pytest.raises(SystemExit):
         run(inputs, tmp_path / "none", "tracing", *flags, "--tracing.dissection", str(tmp_path / "apart"))

@@ -1,13 +1,14 @@
 """Extensions of a user's own file, by class path, through the commands: none of them is known to the package."""
 
-import csv
 import json
 from pathlib import Path
 
 import pytest
 import torch
 from helpers import small_batch, small_network
+from short_trainings import train_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from unit_evaluations import table, tables
 
 from lightning_advinterp.attacks import AttackConfig, create_attack
 from lightning_advinterp.cli import evaluate, train
@@ -17,19 +18,6 @@ ECE = "examples.extensions.calibration_error.Ece"
 CONFIG = """
 name: extended
 seed_everything: 3
-trainer:
-  max_epochs: 2
-  accelerator: cpu
-  enable_progress_bar: false
-  enable_model_summary: false
-  log_every_n_steps: 1
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 24, test_size: 24, image_size: 16, batch_size: 16}
-model: {network: resnet18, stem: small, optimizer: {lr: 0.05}}
-accuracy: null
-guard: null
-pictures: null
 watch:
   accuracy: {attacks: [{type: fgsm, eps: 8/255}], limit: 20}
   examples.extensions.calibration_error.Ece:
@@ -41,10 +29,7 @@ watch:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("extended")
-    (folder / "config.yaml").write_text(CONFIG)
-    train(["--config", str(folder / "config.yaml"), "--output", str(folder)])
-    return folder
+    return train_in(tmp_path_factory.mktemp("extended"), CONFIG, "--trainer.max_epochs", "2")
 
 
 @pytest.mark.slow
@@ -63,8 +48,7 @@ def test_a_question_is_evaluated(folder, capsys):
     flags = ["--checkpoint", str(folder / "extended" / "last.ckpt"), "--analyses", f"accuracy,{ECE}", "--ece.bins", "5"]
     flags += ["--attack", "fgsm", "--eps", "8/255", "--limit", "20", "--output", str(folder / "out")]
     evaluate(flags)
-    with (folder / "out" / "ece.csv").open() as file:
-        rows = {row["images"]: row for row in csv.DictReader(file)}
+    rows = {row["images"]: row for row in table(folder / "out", "ece")}
     scalars = json.loads((folder / "out" / "results.json").read_text())["scalars"]["ece"]
     assert {kind: float(row["ece"]) for kind, row in rows.items()} == pytest.approx(
         {"real": scalars["ece/real"], "fgsm": scalars["ece/fgsm"]}, abs=1e-5
@@ -154,10 +138,8 @@ def test_attack_explanation_and_network_through_the_commands(folder):
     fragility = ["--fragility.methods", f"[{method}]", "--fragility.attacks", "[{type: topk, k: 5}]"]
     fragility += ["--fragility.steps", "1"]
     evaluate([*flags, "--attack", attack, *fragility, "--fragility.limit", "8", "--output", str(folder / "own")])
-    with (folder / "own" / "accuracy.csv").open() as file:
-        assert [row["images"] for row in csv.DictReader(file)] == ["real", "NIFGSM"]
-    with (folder / "own" / "fragility_methods.csv").open() as file:
-        assert "IntegratedSmoothGrad" in file.read()
+    assert [row["images"] for row in table(folder / "own", "accuracy")] == ["real", "NIFGSM"]
+    assert "IntegratedSmoothGrad" in tables(folder / "own")["fragility_methods"]
 
 
 @pytest.mark.parametrize(
