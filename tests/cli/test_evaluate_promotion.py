@@ -40,6 +40,7 @@ def test_what_is_logged_and_drawn_in_training(folder):
     events = EventAccumulator(str(folder / "watched")).Reload()
     logged = set(events.Tags()["scalars"])
     expected = {f"promotion/pgd/{name}{end}" for name in TYPES for end in ("", "_lowest", "_highest")}
+    expected |= {f"promotion/{name}" for name in TYPES}
     expected |= {"promotion/pgd/agreement", "promotion/pgd/failed", "time/promotion"}
     pairs = [f"{of}_{which}" for of in ("real", "adversarial") for which in ("true", "target")]
     expected |= {

@@ -217,6 +217,9 @@ def scalars_of(
         scalars[f"promotion/{kind}/{name}"] = sum(shares) / len(shares)
         scalars[f"promotion/{kind}/{name}_lowest"] = min(shares)
         scalars[f"promotion/{kind}/{name}_highest"] = max(shares)
+    for name in dict.fromkeys(name for _, name in by_type):
+        means = [scalars[f"promotion/{kind}/{name}"] for kind, listed in by_type if listed == name]
+        scalars[f"promotion/{name}"] = sum(means) / len(means)  # over the attacks
     for row in tables["promotion_agreement"]:
         if row["effect"] == "all":
             scalars[f"promotion/{row['images']}/agreement"] = row["agreement"]
