@@ -9,13 +9,13 @@ def missing(value):
     return value is None or (isinstance(value, float) and math.isnan(value))
 
 
-def assert_same_tables(found, expected, tolerance=1e-9):
-    assert found.keys() == expected.keys()
+def assert_same_tables(tables, expected, tolerance=1e-9):
+    assert tables.keys() == expected.keys()
     for name, rows in expected.items():
-        assert len(found[name]) == len(rows), name
-        for row, other in zip(found[name], rows, strict=True):
-            assert row.keys() == other.keys(), name
-            for key, value in other.items():
+        assert len(tables[name]) == len(rows), name
+        for row, expected_row in zip(tables[name], rows, strict=True):
+            assert row.keys() == expected_row.keys(), name
+            for key, value in expected_row.items():
                 if missing(value):
                     assert missing(row[key]), (name, key, row[key])
                 elif isinstance(value, float):

@@ -57,24 +57,24 @@ def test_equals_a_literal_loop():
     result = accuracy(network, Memory(batch), batch_size=5, seed=4)
     attacks, keys = create_attacks(ATTACKS), sample_keys(batch.index, seed=4)
     for row in result.tables["accuracy"]:
-        top1 = top5 = success = kept = 0
+        top1 = top5 = success = unchanged = 0
         linf = 0.0
         for i in range(23):
             x, y = batch.image[i : i + 1], batch.label[i : i + 1]
             if row["images"] == REAL:
                 z = network(x)
             else:
-                found = attacks[row["images"]].run(network, x, y, keys=keys[i : i + 1])
-                z = network(found.x_adv)
-                success, linf = success + int(found.success), linf + float(found.linf)
-                kept += int(z.argmax() == network(x).argmax())
+                attacked = attacks[row["images"]].run(network, x, y, keys=keys[i : i + 1])
+                z = network(attacked.x_adv)
+                success, linf = success + int(attacked.success), linf + float(attacked.linf)
+                unchanged += int(z.argmax() == network(x).argmax())
             rank = int((z[0] > z[0, y]).sum())
             top1, top5 = top1 + (rank < 1), top5 + (rank < 5)
         assert row["n"] == 23
         assert (row["top1"], row["top5"]) == (top1 / 23, top5 / 23)
         assert (row["top1_low"], row["top1_high"]) == wilson_interval(top1, 23)
         if row["images"] != REAL:
-            assert (row["success"], row["label_kept"]) == (success / 23, kept / 23)
+            assert (row["success"], row["label_kept"]) == (success / 23, unchanged / 23)
             assert row["linf"] == pytest.approx(linf / 23)
     assert result.scalars["acc"] == result.tables["accuracy"][0]["top1"]
 
@@ -91,26 +91,26 @@ def test_states_merge_to_the_whole():
     network, data = small_network().double(), Memory(small_batch(n=23, dtype=torch.float64))
     parts = []
     for rank in range(3):
-        analysis, one = AccuracyAnalysis(create_attacks(ATTACKS)), runner(network, data, batch_size=4)
-        one.indices = one.indices[rank::3]
-        one.run([analysis])
+        analysis, part_runner = AccuracyAnalysis(create_attacks(ATTACKS)), runner(network, data, batch_size=4)
+        part_runner.indices = part_runner.indices[rank::3]
+        part_runner.run([analysis])
         parts.append(analysis)
     for part in parts[1:]:
         parts[0].merge(part.state_dict())
-    whole = accuracy(network, data, batch_size=4).tables["accuracy"]
-    for row, expected in zip(parts[0].result().tables["accuracy"], whole, strict=True):
+    rows = accuracy(network, data, batch_size=4).tables["accuracy"]
+    for row, expected in zip(parts[0].result().tables["accuracy"], rows, strict=True):
         assert row == pytest.approx({column: expected[column] for column in row})  # a runner adds how it attacked
 
 
 def test_an_interrupted_run_goes_on(tmp_path):
     network, batch = small_network().double(), small_batch(n=23, dtype=torch.float64)
-    whole = accuracy(network, Memory(batch), batch_size=4)
+    uninterrupted = accuracy(network, Memory(batch), batch_size=4)
     journal = tmp_path / "state"
 
     def start(dataset):
-        one = runner(network, dataset, batch_size=4, journal=journal)
-        one._journal._every = 0
-        return one
+        started = runner(network, dataset, batch_size=4, journal=journal)
+        started._journal._every = 0
+        return started
 
     with pytest.raises(OSError, match="power cut"):
         start(Memory(batch, fails_at=17)).run([AccuracyAnalysis(create_attacks(ATTACKS))])
@@ -122,7 +122,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
             return super().__getitem__(index)
 
     resumed = start(Watched(batch)).run([AccuracyAnalysis(create_attacks(ATTACKS))])["accuracy"]
-    assert resumed == whole
+    assert resumed == uninterrupted
     assert not list(tmp_path.iterdir())
 
 
@@ -130,29 +130,29 @@ def test_what_an_older_version_left_is_no_help(tmp_path, caplog):
     """Its sweeps may have been others: taken up, images would count twice."""
     network, batch = small_network(), small_batch(n=9)
     journal = Journal(tmp_path / "state.0")
-    one = runner(network, Memory(batch), batch_size=4, journal=tmp_path / "state")
+    first_runner = runner(network, Memory(batch), batch_size=4, journal=tmp_path / "state")
     counted = AccuracyAnalysis(create_attacks(ATTACKS))
-    whole = one.run([counted])["accuracy"]
+    uninterrupted = first_runner.run([counted])["accuracy"]
     journal.save(0, 4, [counted], now=True)
     assert (journal.sweep, journal.resume(0, [])) == (0, 4)
     torch.save(torch.load(tmp_path / "state.0") | {"format": 1}, tmp_path / "state.0")
     assert (journal.sweep, journal.resume(0, [])) == (None, 0)
     assert caplog.text.count("was left by another version of the package; the work starts anew") == 1
     again = runner(network, Memory(batch), batch_size=4, journal=tmp_path / "state")
-    assert again.run([AccuracyAnalysis(create_attacks(ATTACKS))])["accuracy"] == whole
+    assert again.run([AccuracyAnalysis(create_attacks(ATTACKS))])["accuracy"] == uninterrupted
     assert not list(tmp_path.iterdir())
 
 
 def test_what_other_numbers_of_processes_left_is_no_help(tmp_path):
     """The first of two had half of the images: taken up by one alone, the other half would be missing."""
     network, batch, path = small_network(), small_batch(n=9), tmp_path / "state.0"
-    whole = accuracy(network, Memory(batch), batch_size=4)
+    uninterrupted = accuracy(network, Memory(batch), batch_size=4)
     half = AccuracyAnalysis(create_attacks(ATTACKS))
     runner(network, Memory(batch), batch_size=4, limit=4).run([half])
     Journal(path).save(0, 4, [half], now=True)
     assert (Journal(path).sweep, Journal(path, world_size=2).sweep) == (0, None)
     Journal(path, world_size=2).save(0, 4, [half], now=True)
-    assert accuracy(network, Memory(batch), batch_size=4, journal=tmp_path / "state") == whole
+    assert accuracy(network, Memory(batch), batch_size=4, journal=tmp_path / "state") == uninterrupted
     assert not list(tmp_path.iterdir())
 
 
@@ -176,10 +176,10 @@ def test_passes_are_counted_as_they_are_run():
         counts["forward"] += len(inputs[0])
 
     network.backbone.register_forward_pre_hook(count)
-    one = runner(network, data, batch_size=4)
+    measured = runner(network, data, batch_size=4)
     analyses = [AccuracyAnalysis(create_attacks(ATTACKS))]
-    expected = one.passes(analyses)
-    one.run(analyses)
+    expected = measured.passes(analyses)
+    measured.run(analyses)
     assert expected["images"] == 9
     assert expected["forward_passes"] == counts["forward"]
     assert expected["backward_passes"] == 9 * (1 + 3)
@@ -196,8 +196,8 @@ class Reader:
     def needs(self, network):
         return Needs((Sweep(labels=False), Sweep(("relu1", "phi"), (REAL, "fgsm"))))
 
-    def update(self, sweep, seen):
-        self.seen.append((sweep, seen))
+    def update(self, sweep, observation):
+        self.seen.append((sweep, observation))
 
     def result(self):
         return Result(self.name)
@@ -206,12 +206,12 @@ class Reader:
 def test_sweeps_are_united_and_layers_read():
     network, batch = small_network(), small_batch(n=6)
     reader, counter = Reader(), AccuracyAnalysis(create_attacks(ATTACKS[:1]))
-    one = runner(network, Memory(batch), batch_size=6)
-    one.run([reader, counter])
-    (first, seen), (second, deep) = reader.seen
-    assert isinstance(seen, Observation)
+    shared = runner(network, Memory(batch), batch_size=6)
+    shared.run([reader, counter])
+    (first, observation), (second, deep) = reader.seen
+    assert isinstance(observation, Observation)
     assert (first, second) == (0, 1)
-    assert set(seen.logits) == {REAL}, "what asks for an attack waits for the sweep in which all others do"
+    assert set(observation.logits) == {REAL}, "what asks for an attack waits for the sweep in which all others do"
     assert set(deep.activations["fgsm"]) == {"relu1", "phi"}
     torch.testing.assert_close(
         deep.activations[REAL]["phi"], network.forward_features(batch.image, ["relu2"])[1]["relu2"]
@@ -227,16 +227,16 @@ class Recorder(AccuracyAnalysis):
 
     sweeps: tuple[int, ...] = ()
 
-    def update(self, sweep, seen):
+    def update(self, sweep, observation):
         self.sweeps = (*self.sweeps, sweep)
-        super().update(sweep, seen)
+        super().update(sweep, observation)
 
 
 def test_images_are_attacked_once_for_analyses_of_one_and_of_two_sweeps():
     network, data = small_network(), Memory(small_batch(n=6))
-    one = runner(network, data, batch_size=6)
-    attack = one.attacks["fgsm"]
-    made = []
+    shared = runner(network, data, batch_size=6)
+    attack = shared.attacks["fgsm"]
+    attacked_labels = []
 
     class Counted:
         def __getattr__(self, name):
@@ -246,18 +246,18 @@ def test_images_are_attacked_once_for_analyses_of_one_and_of_two_sweeps():
             return self
 
         def perturb(self, network, x, y, **options):
-            made.extend(y.tolist())
+            attacked_labels.extend(y.tolist())
             return attack.perturb(network, x, y, **options)
 
-    one.attacks["fgsm"] = Counted()
+    shared.attacks["fgsm"] = Counted()
     reader, recorder = Reader(), Recorder(create_attacks(ATTACKS[:1]))
     counts = AccuracyAnalysis(create_attacks(ATTACKS[:1]))
     alone = runner(network, data, batch_size=6).run([counts])["accuracy"]
-    results = one.run([reader, recorder])
-    assert len(made) == 6
+    results = shared.run([reader, recorder])
+    assert len(attacked_labels) == 6
     assert recorder.sweeps == (0,), "the only sweep it asked for, whenever the runner comes to it"
     assert results["accuracy"] == alone
-    assert one.passes([reader, recorder])["backward_passes"] == 6
+    assert shared.passes([reader, recorder])["backward_passes"] == 6
 
 
 def test_subsets_are_nested_and_seeded():

@@ -109,15 +109,15 @@ def test_success_stands_beside_other_questions():
 
 def test_counts_of_parts_merge_and_an_image_counts_once():
     attacks, batch = create_attacks([AttackConfig("fgsm", "16/255")]), small_batch(n=COUNT)
-    whole = Runner(small_network(), Memory(batch), attacks=attacks)
-    whole.run([AccuracyAnalysis(attacks)])
+    runner = Runner(small_network(), Memory(batch), attacks=attacks)
+    runner.run([AccuracyAnalysis(attacks)])
     merged = AttackCounts(attacks)
     for rank in (0, 1, 0):
         part = Runner(small_network(), Memory(batch), attacks=attacks)
         part.indices = part.indices[rank::2]
         part.run([AccuracyAnalysis(attacks)])
         merged.merge(part.counts.state_dict())
-    assert merged.rows() == whole.counts.rows()
+    assert merged.rows() == runner.counts.rows()
     assert merged.rows()[0]["n"] == COUNT
 
 
@@ -125,12 +125,12 @@ def test_several_radii_of_an_attack_are_a_curve():
     configs = [AttackConfig("fgsm", f"{eps}/255", name=f"fgsm{eps}") for eps in (4, 1, 2)]
     configs += [AttackConfig("pgd", eps, norm="l2", steps=1, name=f"pgd{eps}") for eps in (0.5, 1.5)]
     _, rows = accuracy([*configs, AttackConfig("bim", "2/255")])
-    assert {name: len(own) for name, own in radii_of(list(rows.values())).items()} == {"fgsm": 3, "pgd (L2)": 2}
+    assert {name: len(radii) for name, radii in radii_of(list(rows.values())).items()} == {"fgsm": 3, "pgd (L2)": 2}
     figure = robustness_curve(list(rows.values()), "title")
     assert isinstance(figure, Figure)
     linf, l2 = figure.axes
-    (curve,), (other,) = linf.lines, l2.lines
+    (curve,), (l2_curve,) = linf.lines, l2.lines
     assert curve.get_xdata() == pytest.approx([0, 1, 2, 4])
     assert curve.get_ydata() == pytest.approx([100 * rows[kind]["top1"] for kind in (REAL, "fgsm1", "fgsm2", "fgsm4")])
-    assert other.get_xdata() == pytest.approx([0, 0.5, 1.5])
-    assert all(math.isfinite(value) for value in other.get_ydata())
+    assert l2_curve.get_xdata() == pytest.approx([0, 0.5, 1.5])
+    assert all(math.isfinite(value) for value in l2_curve.get_ydata())

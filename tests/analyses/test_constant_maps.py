@@ -63,8 +63,8 @@ def silent_maps():
     ],
 )
 def test_measures_of_pairs_are_missing(measure):
-    maps, other = silent_maps(), torch.rand(5, 12, 12)
-    for pair in ((maps, maps), (maps, other), (other, maps)):
+    maps, textured = silent_maps(), torch.rand(5, 12, 12)
+    for pair in ((maps, maps), (maps, textured), (textured, maps)):
         assert measure(*pair).isnan().tolist() == [True, True, True, True, False]
 
 
@@ -76,9 +76,9 @@ def test_deletion_and_insertion_are_missing():
 
 def test_constant_images_and_targets_still_count():
     black = torch.zeros(1, 3, 12, 12)
-    found = compare_images(black, black + 0.5)
-    assert float(found["image_mse"]) == 0.25
-    assert 0 < float(found["image_ssim"]) < 0.01
+    measures = compare_images(black, black + 0.5)
+    assert float(measures["image_mse"]) == 0.25
+    assert 0 < float(measures["image_ssim"]) < 0.01
     uniform = torch.full((5, 12, 12), 1 / 144)
     for name, values in compare_to_target(silent_maps(), uniform).items():
         assert bool(values[:4].isnan().all())
@@ -148,8 +148,8 @@ def test_no_method_counts_a_dead_network_as_stable(dead, method):
     assert (about["no_map"], list(about)[-1]) == (4, "no_map")
     assert any(f"method {method} has no map of 4 of 4 images (image 40, 41, 42, 43)" in line for line in records)
     logged = FragilityCallback().scalars({"fragility": result})
-    own = {key.rsplit("/", 1)[1] for key in logged if key.startswith(f"fragility/{method}/")}
-    assert own == {"label_kept", "success", "no_map"}
+    logged_measures = {key.rsplit("/", 1)[1] for key in logged if key.startswith(f"fragility/{method}/")}
+    assert logged_measures == {"label_kept", "success", "no_map"}
 
 
 def test_tables_figures_and_the_terminal(dead):

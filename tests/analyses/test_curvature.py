@@ -17,7 +17,7 @@ CONFIG = CurvatureConfig(beta=5.0, lanczos=40, probes=200, step=0.02, topk=0.1, 
 
 
 @pytest.fixture(scope="module")
-def found():
+def analysed():
     network, batch = small_network().double(), small_batch(n=3, size=6, dtype=torch.float64)
     before = fingerprint(network)
     result = Runner(network, Memory(batch), batch_size=3).run([CurvatureAnalysis(CONFIG)])["curvature"]
@@ -25,8 +25,8 @@ def found():
     return network.eval(), batch, result
 
 
-def test_against_the_dense_hessian(found):
-    network, batch, result = found
+def test_against_the_dense_hessian(analysed):
+    network, batch, result = analysed
     for row, x in zip(result.tables["curvature"], batch.image, strict=True):
         target = int(network(x[None]).argmax())
         assert row["class"] == target
@@ -61,16 +61,16 @@ def test_against_the_dense_hessian(found):
             Gradient(softplus=CONFIG.beta).map(network, z[None], torch.tensor([target]))
             for z in (x, x + step, x - step)
         ]
-        moved = max(float(torch.dist(maps[0], other) / maps[0].norm()) for other in maps[1:])
+        moved = max(float(torch.dist(maps[0], neighbour) / maps[0].norm()) for neighbour in maps[1:])
         assert row["delta_map_gradient"] == pytest.approx(moved, rel=1e-6)
-        similar = min(float(spearman(maps[0], other)) for other in maps[1:])
+        similar = min(float(spearman(maps[0], neighbour)) for neighbour in maps[1:])
         assert row["spearman_gradient"] == pytest.approx(similar, rel=1e-6)
         assert -1 <= row["spearman_top"] <= 1
         assert 0 <= row["topk_random"] <= 1
 
 
-def test_the_summary_has_the_medians_of_magnitudes(found):
-    _, _, result = found
+def test_the_summary_has_the_medians_of_magnitudes(analysed):
+    _, _, result = analysed
     rows = {row["measure"]: row for row in result.tables["curvature_summary"]}
     values = sorted(abs(row["lambda_max"]) for row in result.tables["curvature"])
     assert rows["lambda_max"]["median"] == pytest.approx(values[1])
@@ -89,10 +89,10 @@ def test_steps_go_both_ways_so_that_a_direction_s_sign_does_not_matter():
     )
     for sign in (1, -1):
         move = {"top": sign * torch.ones(1, 27, dtype=torch.float64)}
-        smooth, found = analysis._steps(network, x, torch.tensor([0]), move)
+        smooth, steps = analysis._steps(network, x, torch.tensor([0]), move)
         assert int(smooth) == 0
         before, after = (torch.tensor(2 * 27 * level).sigmoid() for level in (0.1, -0.1))
-        assert float(found["delta_p_top"]) == pytest.approx(float(before - after), rel=1e-5)
+        assert float(steps["delta_p_top"]) == pytest.approx(float(before - after), rel=1e-5)
 
 
 def test_the_null_of_the_cosine_is_a_chi_square_of_one_degree():
@@ -107,8 +107,8 @@ def test_the_null_of_the_cosine_is_a_chi_square_of_one_degree():
     assert row["low"] < row["median_low"] < row["median"] < row["median_high"] < row["high"]
 
 
-@pytest.mark.parametrize(("beta", "kept"), [(0.05, False), (1e4, True)])
-def test_a_beta_that_loses_the_classes_is_said(beta, kept, caplog):
+@pytest.mark.parametrize(("beta", "classes_kept"), [(0.05, False), (1e4, True)])
+def test_a_beta_that_loses_the_classes_is_said(beta, classes_kept, caplog):
     network, batch = small_network(), small_batch(n=8, size=6)
     analysis = CurvatureAnalysis(CurvatureConfig(beta=beta, lanczos=2, probes=2))
     result = Runner(network, Memory(batch)).run([analysis])["curvature"]
@@ -117,23 +117,23 @@ def test_a_beta_that_loses_the_classes_is_said(beta, kept, caplog):
     expected = same == network(batch.image).argmax(1)
     assert [row["class_kept"] for row in result.tables["curvature"]] == expected.tolist()
     share = float(expected.double().mean())
-    assert (share >= 0.9) == kept
+    assert (share >= 0.9) == classes_kept
     summary = {row["measure"]: row for row in result.tables["curvature_summary"]}["class_kept"]
     assert summary["share"] == result.scalars["curvature/class_kept"] == pytest.approx(share)
     assert summary["share_low"] <= share <= summary["share_high"]
-    assert ("take a larger curvature.beta" in caplog.text.lower()) != kept
+    assert ("take a larger curvature.beta" in caplog.text.lower()) != classes_kept
 
 
 def test_two_parts_merge_into_one():
     network, batch = small_network(), small_batch(n=2, size=6)
     config = CurvatureConfig(lanczos=2, probes=2)
-    whole = Runner(network, Memory(batch)).run([CurvatureAnalysis(config)])["curvature"]
+    joint = Runner(network, Memory(batch)).run([CurvatureAnalysis(config)])["curvature"]
     first, second = CurvatureAnalysis(config), CurvatureAnalysis(config)
     for analysis, limit in ((first, slice(0, 1)), (second, slice(1, 2))):
         part = type(batch)(*(field[limit] for field in batch))
         Runner(network, Memory(part)).run([analysis])
     first.merge(second.state_dict())
-    for row, expected in zip(first.result().tables["curvature"], whole.tables["curvature"], strict=True):
+    for row, expected in zip(first.result().tables["curvature"], joint.tables["curvature"], strict=True):
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
@@ -150,7 +150,7 @@ def test_an_interruption_loses_one_batch_of_this_analysis_not_one_of_the_run(tmp
     """Images take long here: what is done is kept after every ``batch_size`` of the analysis' own."""
     network, batch = small_network().double(), small_batch(n=7, size=6, dtype=torch.float64)
     config = CurvatureConfig(lanczos=2, probes=2, batch_size=2)
-    whole = Runner(network, Memory(batch), batch_size=7).run([CurvatureAnalysis(config)])["curvature"]
+    uninterrupted = Runner(network, Memory(batch), batch_size=7).run([CurvatureAnalysis(config)])["curvature"]
 
     def start(dataset):
         runner = Runner(network, dataset, batch_size=7, journal=tmp_path / "state")
@@ -165,4 +165,4 @@ def test_an_interruption_loses_one_batch_of_this_analysis_not_one_of_the_run(tmp
             assert index >= 4, "the first two batches are done"
             return super().__getitem__(index)
 
-    assert start(Watched(batch))["curvature"] == whole
+    assert start(Watched(batch))["curvature"] == uninterrupted

@@ -50,7 +50,9 @@ def literal(data, maps, size, rule, quantile):
     """Per unit: threshold, IoU of every label."""
     numbers = sorted(CONCEPTS)
     values = maps.astype(np.float32).swapaxes(0, 1).reshape(maps.shape[1], -1)
-    thresholds = np.array([top_quantile(list(one.astype(float)), quantile) for one in values], dtype=np.float32)
+    thresholds = np.array(
+        [top_quantile(list(unit_values.astype(float)), quantile) for unit_values in values], dtype=np.float32
+    )
     inside, area, truth = dissect(maps, thresholds, data.segmentations, CONCEPTS, size, rule)
     iou = [
         [inside[u, c] / max(area[u, c] + truth[c] - inside[u, c], 1) for c in numbers] for u in range(len(thresholds))
@@ -76,9 +78,11 @@ def test_equals_a_literal_loop(rule):
             assert np.float32(written["threshold"]) == threshold  # often an activation, which then does not exceed it
             assert row["iou"] == iou[unit].max()
             for number, name in enumerate(CATEGORIES):
-                own = np.where(category == number, iou[unit], 0)
-                assert row[f"{name}_iou"] == own.max()
-                assert row[f"{name}_label"] == (f"c{numbers[own.argmax()]}" if own.max() > 0 else None)
+                category_iou = np.where(category == number, iou[unit], 0)
+                assert row[f"{name}_iou"] == category_iou.max()
+                assert row[f"{name}_label"] == (
+                    f"c{numbers[category_iou.argmax()]}" if category_iou.max() > 0 else None
+                )
 
 
 def test_columns_and_what_was_read():
@@ -109,30 +113,33 @@ def test_columns_and_what_was_read():
 def test_does_not_depend_on_batches(settings):
     data, attacks = FakeConcepts(7), [AttackConfig("fgsm", "32/255")]
     expected = run(data, attacks=attacks, batch_size=7, **settings)[0].tables
-    found = run(data, attacks=attacks, batch_size=2, **settings)[0].tables
+    tables = run(data, attacks=attacks, batch_size=2, **settings)[0].tables
     for name, rows in expected.items():
-        for row, other in zip(rows, found[name], strict=True):
-            assert row == pytest.approx(other, abs=1e-12, nan_ok=True)
+        for row, batched_row in zip(rows, tables[name], strict=True):
+            assert row == pytest.approx(batched_row, abs=1e-12, nan_ok=True)
 
 
 def test_kept_features_give_the_same_counts():
     data, attacks = FakeConcepts(7), [AttackConfig("fgsm", "32/255")]
-    twice, kept = (run(data, attacks=attacks, keep=keep)[0].tables for keep in (False, True))
-    assert twice == kept
+    twice, remembered = (run(data, attacks=attacks, keep=keep)[0].tables for keep in (False, True))
+    assert twice == remembered
 
 
 def test_only_features_are_kept(monkeypatch):
     """Images are six times as large as the maps of ResNet-18's last layer."""
-    kept, inner = [], DissectionAnalysis.settle
+    observations, inner = [], DissectionAnalysis.settle
 
     def settle(self, sweep):
-        kept.extend(batch[0] for batch in self._kept)
+        observations.extend(batch[0] for batch in self._kept)
         inner(self, sweep)
 
     monkeypatch.setattr(DissectionAnalysis, "settle", settle)
     run(FakeConcepts(7), attacks=[AttackConfig("fgsm", "32/255")], keep=True)
-    assert len(kept) == 2
-    assert not any((seen.images, seen.activations, seen.logits, seen.goal) != ({},) * 4 for seen in kept)
+    assert len(observations) == 2
+    assert not any(
+        (observation.images, observation.activations, observation.logits, observation.goal) != ({},) * 4
+        for observation in observations
+    )
 
 
 @pytest.mark.ddp
@@ -140,12 +147,12 @@ def test_only_features_are_kept(monkeypatch):
 def test_two_processes_count_like_one():
     """On an odd number of images, in float64, to the last count."""
     expected = dissections_on_a_share(0, 1, 9)
-    for found in on_processes(dissections_on_a_share, 2, 9):
+    for process_tables in on_processes(dissections_on_a_share, 2, 9):
         for name, tables in expected.items():
             for table, rows in tables.items():
-                for row, other in zip(rows, found[name][table], strict=True):
-                    assert row.get("linf") == pytest.approx(other.get("linf"))  # a mean of floats, not a count
-                    assert row | {"linf": None} == other | {"linf": None}, (name, table)
+                for row, process_row in zip(rows, process_tables[name][table], strict=True):
+                    assert row.get("linf") == pytest.approx(process_row.get("linf"))  # a mean of floats, not a count
+                    assert row | {"linf": None} == process_row | {"linf": None}, (name, table)
 
 
 def test_an_interrupted_run_goes_on(tmp_path):
@@ -168,11 +175,11 @@ def test_an_interrupted_run_goes_on(tmp_path):
         data.fails_at = fails_at
 
         def resume(data, journal=journal):
-            network, made = small_network().double(), create_attacks(attacks)
+            network, built = small_network().double(), create_attacks(attacks)
             config = DissectionConfig(layers=LAYERS, quantile=0.9, groups=4, replicates=10, exact=True)
-            runner = Runner(network, data, attacks=made, batch_size=2, journal=journal)
+            runner = Runner(network, data, attacks=built, batch_size=2, journal=journal)
             runner._journal._every = 0
-            return runner.run([DissectionAnalysis(data, made, config)])["dissection"].tables
+            return runner.run([DissectionAnalysis(data, built, config)])["dissection"].tables
 
         with pytest.raises(OSError, match="power cut"):
             resume(data)
@@ -249,8 +256,8 @@ def test_an_unlabelled_image_is_attacked_away_from_its_prediction():
         def needs(self, network):
             return Needs((Sweep(kinds=(REAL, "fgsm", "random"), labels=False),))
 
-        def update(self, sweep, seen):
-            self.seen.append(seen)
+        def update(self, sweep, observation):
+            self.seen.append(observation)
 
         def result(self):
             return Result(self.name)
@@ -260,13 +267,13 @@ def test_an_unlabelled_image_is_attacked_away_from_its_prediction():
         [AttackConfig("fgsm", "8/255"), AttackConfig("fgsm", "8/255", name="random", target="random")]
     )
     Runner(network, data, attacks=attacks, batch_size=5).run([watch])
-    (seen,) = watch.seen
+    (observation,) = watch.seen
     x = images_of(data)
     predicted = network(x).argmax(1)
-    assert seen.label.tolist() == [-1] * 5
-    assert torch.equal(seen.goal["fgsm"], predicted)
-    assert torch.equal(seen.images["fgsm"], attacks["fgsm"](network, x, predicted))
-    assert (seen.goal["random"] != predicted).all()
+    assert observation.label.tolist() == [-1] * 5
+    assert torch.equal(observation.goal["fgsm"], predicted)
+    assert torch.equal(observation.images["fgsm"], attacks["fgsm"](network, x, predicted))
+    assert (observation.goal["random"] != predicted).all()
 
 
 def test_noise_is_as_large_as_the_attack():
@@ -290,9 +297,9 @@ def test_rotations_are_orthogonal_and_differ():
 
 
 def test_every_image_gets_anothers_labels():
-    given = partners(list(range(100, 111)), 0)
-    assert sorted(given) == sorted(given.values()) == list(range(100, 111))
-    assert all(own != other for own, other in given.items())
+    partner_of = partners(list(range(100, 111)), 0)
+    assert sorted(partner_of) == sorted(partner_of.values()) == list(range(100, 111))
+    assert all(image != partner for image, partner in partner_of.items())
 
 
 def test_a_random_twin_has_nothing_of_the_trained_weights():
@@ -353,9 +360,9 @@ def test_the_concept_worlds_truth():
     truth = {}
     for name in ("object", "color", "part"):
         category = world.categories.index(name)
-        stacks = [one.maps[category] for one in segmentations if category in one.maps]
-        seen = Counter(np.concatenate([stack[stack > 0] for stack in stacks]).tolist())
-        truth[next(number for number, _ in seen.most_common() if world.concepts[number].category == category)] = name
+        stacks = [segmentation.maps[category] for segmentation in segmentations if category in segmentation.maps]
+        areas = Counter(np.concatenate([stack[stack > 0] for stack in stacks]).tolist())
+        truth[next(number for number, _ in areas.most_common() if world.concepts[number].category == category)] = name
 
     class Masks(torch.utils.data.Dataset):
         def __len__(self):
@@ -378,9 +385,9 @@ def test_successes_and_failures_are_counted_apart():
     """Together they are the whole, for the attack and for the same images without it."""
     data, network, attacks = FakeConcepts(9), small_network(seed=1).double(), [AttackConfig("fgsm", "128/255")]
     result, analysis = run(data, network, attacks, by_success=True, noise=False)
-    whole, _ = run(data, network, attacks, noise=False)
-    assert result.tables["dissection"] == whole.tables["dissection"]
-    assert result.tables["dissection_summary"] == whole.tables["dissection_summary"]
+    ungrouped, _ = run(data, network, attacks, noise=False)
+    assert result.tables["dissection"] == ungrouped.tables["dissection"]
+    assert result.tables["dissection_summary"] == ungrouped.tables["dissection_summary"]
     counts, reached = analysis._state.counts, analysis._state.reached["fgsm"]
     assert 0 < reached["success"] < 9
     for layer in LAYERS:
@@ -407,7 +414,7 @@ def test_ratios_and_noise_by_success_equal_a_literal_loop():
     real = [row for row in tables["dissection"] if row["images"] == REAL]
     for layer in LAYERS:
         thresholds = np.array([row["threshold"] for row in real if row["layer"] == layer])
-        found = {}
+        best_concepts = {}
         for prefix, images in views.items():
             maps = network.forward_features(images, [layer])[1][layer].detach().numpy()
             for change in ("failure", "success"):
@@ -418,27 +425,27 @@ def test_ratios_and_noise_by_success_equal_a_literal_loop():
                     [inside[u, c] / max(area[u, c] + truth[c] - inside[u, c], 1) for c in numbers]
                     for u in range(maps.shape[1])
                 ]
-                best = [numbers[int(np.argmax(one))] if max(one) >= 0.04 else None for one in iou]
-                found[prefix, change] = best
+                best = [numbers[int(np.argmax(unit_iou))] if max(unit_iou) >= 0.04 else None for unit_iou in iou]
+                best_concepts[prefix, change] = best
                 for place, category in enumerate(CATEGORIES):
-                    own = [number for number in best if number and CONCEPTS[number] == place]
+                    in_category = [number for number in best if number and CONCEPTS[number] == place]
                     (row,) = [
                         row
                         for row in rows
                         if (row["layer"], row["change"], row["category"]) == (layer, change, category)
                     ]
-                    assert row[f"{prefix}ratio"] == len(own) / len(best), (layer, prefix, change, category)
-                    assert row[f"{prefix}unique"] == len(set(own))
+                    assert row[f"{prefix}ratio"] == len(in_category) / len(best), (layer, prefix, change, category)
+                    assert row[f"{prefix}unique"] == len(set(in_category))
                     assert row["n"] == len(part)
         for change in ("failure", "success"):
-            before, after = found["real_", change], found["noise_", change]
+            before, after = best_concepts["real_", change], best_concepts["noise_", change]
             (row,) = [
                 row
                 for row in tables["dissection_retention_summary"]
                 if (row["layer"], row["change"]) == (layer, f"noise_{change}")
             ]
-            kept = [first == second for first, second in zip(before, after, strict=True) if first]
-            assert row["same_concept"] == sum(kept) / len(kept)
+            unchanged = [first == second for first, second in zip(before, after, strict=True) if first]
+            assert row["same_concept"] == sum(unchanged) / len(unchanged)
 
 
 def test_ratios_of_no_images_are_empty():
@@ -494,8 +501,8 @@ def test_attacks_are_not_called_like_controls(name):
 
 
 def test_layers_may_be_separated_by_commas():
-    given = {"replicates": 0, "controls": ("shuffled",)}
-    joined, listed = (run(FakeConcepts(3), layers=layers, **given)[0].tables for layers in ("relu1, relu2", LAYERS))
+    settings = {"replicates": 0, "controls": ("shuffled",)}
+    joined, listed = (run(FakeConcepts(3), layers=layers, **settings)[0].tables for layers in ("relu1, relu2", LAYERS))
     assert joined == listed
 
 
@@ -528,8 +535,8 @@ def test_thresholds_that_memory_does_not_suffice_for_are_refined(keep, monkeypat
     visits.clear()
     capped, _ = run(Watched(9), **settings)
     assert len(visits) == 9 * (1 if keep else 3)
-    known = [row["threshold"] for row in exact.tables["dissection"]]
-    assert [row["threshold"] for row in capped.tables["dissection"]] == known
+    thresholds = [row["threshold"] for row in exact.tables["dissection"]]
+    assert [row["threshold"] for row in capped.tables["dissection"]] == thresholds
 
 
 def test_the_cost_is_known_before():

@@ -15,13 +15,13 @@ pytestmark = pytest.mark.real
 def dense_counts(maps, thresholds, segmentations, columns, size, labels):
     """Upsample everything with torch, and count label by label."""
     inside = np.zeros((maps.shape[1], labels), dtype=np.int64)
-    for planes, (by_category, whole) in zip(maps, segmentations, strict=True):
+    for planes, (by_category, full_labels) in zip(maps, segmentations, strict=True):
         dense = F.interpolate(planes[None], size=size, mode="bilinear", align_corners=False)[0].flatten(1)
         masks = (dense > thresholds[:, None].double()).double().numpy()
         for layer in (layer for stack in by_category.values() for layer in stack):
             for label in np.unique(layer[layer > 0]):
                 inside[:, columns[label]] += (masks @ (layer.reshape(-1) == label)).astype(np.int64)
-        for label in (label for numbers in whole.values() for label in numbers):
+        for label in (label for numbers in full_labels.values() for label in numbers):
             inside[:, columns[label]] += masks.sum(1).astype(np.int64)
     return inside
 

@@ -28,9 +28,9 @@ def run(data, space=SPACE, **options):
 def test_by_hand():
     real = ClassFeatures(10)
     real.update(torch.tensor([[0.0, 0], [2, 0], [4, 0], [10, 0]]), torch.tensor([0, 0, 0, 1]), torch.arange(4))
-    found = distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 1, 0, real)
+    ratios = distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 1, 0, real)
     # Without the image itself the centre of its class is 3, its classmates lie 2 and 4 away.
-    assert found == pytest.approx({"r_ctr": 3 / 4, "r_src": 6 / 3, "r_tgt": 4 / 3, "r_own": 1, "r_goal": 0.4})
+    assert ratios == pytest.approx({"r_ctr": 3 / 4, "r_src": 6 / 3, "r_tgt": 4 / 3, "r_own": 1, "r_goal": 0.4})
     assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 0, 0, real).keys() == {"r_src", "r_own"}
     assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([0.0, 0]), 0, 4, 0, real).keys() == {"r_src", "r_own"}
     assert distance_ratios(torch.tensor([6.0, 0]), torch.tensor([10.0, 0]), 1, 0, 3, real) == {}, "it is alone"
@@ -63,12 +63,12 @@ def test_equals_literal_loops(pool):
 
     real, labels = features(batch.image), batch.label.tolist()
     for kind, attack in attacks.items():
-        found = attack.run(network, batch.image, batch.label, keys=sample_keys(batch.index, seed=4))
-        target = found.target if kind == "pgd" else network(found.x_adv).argmax(1)
-        adversarial = features(found.x_adv)
+        attacked = attack.run(network, batch.image, batch.label, keys=sample_keys(batch.index, seed=4))
+        target = attacked.target if kind == "pgd" else network(attacked.x_adv).argmax(1)
+        adversarial = features(attacked.x_adv)
         expected = [literal.ratios(adversarial[i], real, labels, i, int(target[i])) for i in range(19)]
         for row in (row for row in result.tables["distances"] if row["images"] == kind):
-            values = [one[row["ratio"]] for one in expected if row["ratio"] in one]
+            values = [image_ratios[row["ratio"]] for image_ratios in expected if row["ratio"] in image_ratios]
             assert row["n"] == len(values)
             assert row["mean"] == pytest.approx(sum(values) / len(values), rel=1e-5)
             middle = sorted(values)
@@ -84,15 +84,15 @@ def test_equals_literal_loops(pool):
 def test_does_not_depend_on_batches(batch_size):
     data = Memory(small_batch(n=19, dtype=torch.float64))
     for references in (2000, 10):
-        found = run(data, batch_size=batch_size, references=references).tables
-        assert_same_tables(found, run(data, references=references).tables, tolerance=1e-6)
+        tables = run(data, batch_size=batch_size, references=references).tables
+        assert_same_tables(tables, run(data, references=references).tables, tolerance=1e-6)
 
 
 @pytest.mark.parametrize("beside", [False, True])
 def test_an_interrupted_run_goes_on_in_either_sweep(beside, tmp_path):
     """Also beside an analysis of one sweep, which has not begun when the first is interrupted."""
     batch = small_batch(n=19, dtype=torch.float64)
-    whole = run(Memory(batch)).tables
+    uninterrupted = run(Memory(batch)).tables
     attacks = create_attacks(ATTACKS)
     alone = Runner(small_network().double(), Memory(batch), attacks=attacks, seed=4).run([AccuracyAnalysis(attacks)])
 
@@ -123,7 +123,7 @@ def test_an_interrupted_run_goes_on_in_either_sweep(beside, tmp_path):
             start(Faulty(batch, at))
         rest = Faulty(batch, 2 * 19 - at + 4)  # at most the interrupted batch is read again
         results = start(rest)
-        assert_same_tables(results["distances"].tables, whole)
+        assert_same_tables(results["distances"].tables, uninterrupted)
         if beside:
             assert_same_tables(results["accuracy"].tables, alone["accuracy"].tables)
 

@@ -51,7 +51,7 @@ def network_and_batch(n=7):
 
 
 @pytest.fixture(scope="module")
-def found():
+def analysed():
     network, batch = network_and_batch()
     before = fingerprint(network)
     analysis = FragilityAnalysis(CONFIG)
@@ -68,12 +68,12 @@ def test_a_median_has_its_interval_beside_its_quantiles():
     assert set(summarised("topk", [None]).values()) == {None}
 
 
-def rows_of(result, **wanted):
-    return [row for row in result.tables["fragility"] if all(row[key] == value for key, value in wanted.items())]
+def rows_of(result, **columns):
+    return [row for row in result.tables["fragility"] if all(row[key] == value for key, value in columns.items())]
 
 
-def test_rows_are_what_attack_and_measures_say(found):
-    network, batch, _, result = found
+def test_rows_are_what_attack_and_measures_say(analysed):
+    network, batch, _, result = analysed
     right = [0, 1, 4, 5, 6]
     x, y, keys = batch.image[right], batch.label[right], sample_keys(batch.index[right], seed=5)
     for name, method in (("gradient", Gradient()), ("ig", IntegratedGradients(steps=3))):
@@ -95,8 +95,8 @@ def test_rows_are_what_attack_and_measures_say(found):
             assert attack.success.any()
 
 
-def test_columns_of_the_contract(found):
-    *_, result = found
+def test_columns_of_the_contract(analysed):
+    *_, result = analysed
     first = ["image", "method", "attack", "eps", "topk", "spearman", "center_shift"]
     for row in result.tables["fragility"]:
         keys = list(row)
@@ -106,62 +106,62 @@ def test_columns_of_the_contract(found):
     assert len(result.tables["fragility"]) == 5 * 2 * (1 + 2 + 1)
 
 
-def test_summary_has_quantiles_shares_and_reference_levels(found):
-    _, _, analysis, result = found
+def test_summary_has_quantiles_shares_and_reference_levels(analysed):
+    _, _, analysis, result = analysed
     assert result.scalars["fragility/images"] == 5
     assert result.scalars["fragility/skipped"] == 2
     for row in result.tables["fragility_summary"]:
-        own = rows_of(result, method=row["method"], attack=row["attack"], eps=row["eps"])
-        assert row["n"] == len(own) == 5
+        rows = rows_of(result, method=row["method"], attack=row["attack"], eps=row["eps"])
+        assert row["n"] == len(rows) == 5
         for measure in ("topk", "spearman", "center_shift", "linf"):
-            low, middle, high = np.quantile([one[measure] for one in own], (0.1, 0.5, 0.9))
+            low, middle, high = np.quantile([case[measure] for case in rows], (0.1, 0.5, 0.9))
             assert (row[f"{measure}_q10"], row[measure], row[f"{measure}_q90"]) == pytest.approx((low, middle, high))
         assert row["topk_low"] is row["topk_high"] is None  # five images are too few for an interval
-        kept = sum(one["label_kept"] for one in own)
+        labels_kept = sum(case["label_kept"] for case in rows)
         assert (row["label_kept"], row["label_kept_low"], row["label_kept_high"]) == pytest.approx(
-            (kept / 5, *wilson_interval(kept, 5))
+            (labels_kept / 5, *wilson_interval(labels_kept, 5))
         )
-        level = np.median([own[row["method"]]["spearman"] for own in analysis.state.others.values()])
+        level = np.median([rows[row["method"]]["spearman"] for rows in analysis.state.others.values()])
         assert row["spearman_other"] == pytest.approx(level)
-        largest = max(one["eps"] for one in rows_of(result, method=row["method"], attack=row["attack"]))
+        largest = max(case["eps"] for case in rows_of(result, method=row["method"], attack=row["attack"]))
         if row["eps"] == largest:
             key = f"fragility/{row['method']}/{row['attack']}"
             assert result.scalars[f"{key}/spearman"] == row["spearman"]
             assert result.scalars[f"{key}/label_kept"] == row["label_kept"]
     assert result.scalars["fragility/ig/other_image/topk"] == pytest.approx(
-        np.median([own["ig"]["topk"] for own in analysis.state.others.values()])
+        np.median([rows["ig"]["topk"] for rows in analysis.state.others.values()])
     )
 
 
-def test_reference_levels_are_of_other_images(found):
-    network, batch, analysis, _ = found
+def test_reference_levels_are_of_other_images(analysed):
+    network, batch, analysis, _ = analysed
     maps = Gradient().map(network, batch.image, batch.label)
     numbers, pool = batch.index.tolist(), sorted(analysis.state.pool)
     assert len(pool) == 3
-    for number, own in analysis.state.others.items():
+    for number, levels in analysis.state.others.items():
         place = numbers.index(number)
         possible = [
-            float(compare_maps(maps[place][None], maps[numbers.index(other)][None])["pcc"])
-            for other in pool
-            if other != number
+            float(compare_maps(maps[place][None], maps[numbers.index(pooled)][None])["pcc"])
+            for pooled in pool
+            if pooled != number
         ]
-        assert min(abs(own["gradient"]["pcc"] - value) for value in possible) < 1e-9
+        assert min(abs(levels["gradient"]["pcc"] - value) for value in possible) < 1e-9
 
 
-def test_target_maps_are_the_least_similar_of_the_pool(found):
-    network, batch, analysis, result = found
+def test_target_maps_are_the_least_similar_of_the_pool(analysed):
+    network, batch, analysis, result = analysed
     numbers, pool = batch.index.tolist(), sorted(analysis.state.pool)
     maps = Gradient().map(network, batch.image, batch.label)
     for row in rows_of(result, method="gradient", attack="other"):
         place = numbers.index(row["image"])
-        values = [np.corrcoef(maps[place].flatten(), maps[numbers.index(one)].flatten())[0, 1] for one in pool]
+        values = [np.corrcoef(maps[place].flatten(), maps[numbers.index(pooled)].flatten())[0, 1] for pooled in pool]
         assert row["target_pcc_before"] == pytest.approx(min(values), abs=1e-9)
         assert row["aim"] >= row["aim_before"] - 1e-15
         assert row["success"] == (row["aim"] > row["aim_before"])
 
 
-def test_faithfulness(found):
-    network, batch, analysis, result = found
+def test_faithfulness(analysed):
+    network, batch, analysis, result = analysed
     place = 4
     maps = Gradient().map(network, batch.image, batch.label)
 
@@ -171,23 +171,23 @@ def test_faithfulness(found):
     mean = torch.tensor(network.mean, dtype=torch.float64)[:, None, None]
     x = batch.image[place][None]
     expected = [float(value) for value in deletion_insertion(score, x, maps[place][None], mean, 4)]
-    own = analysis.state.faithfulness[int(batch.index[place])]["gradient"]
-    assert [own["deletion"], own["insertion"]] == pytest.approx(expected, abs=1e-6)  # probabilities are float32
+    curves = analysis.state.faithfulness[int(batch.index[place])]["gradient"]
+    assert [curves["deletion"], curves["insertion"]] == pytest.approx(expected, abs=1e-6)  # probabilities are float32
     rows = {row["method"]: row for row in result.tables["fragility_methods"]}
     assert list(rows) == ["gradient", "ig", "random"]
     assert rows["random"]["deletion"] is not None
 
 
-def test_courses_begin_at_zero_and_leave_out_the_control(found):
-    *_, result = found
+def test_courses_begin_at_zero_and_leave_out_the_control(analysed):
+    *_, result = analysed
     rows = result.tables["fragility_convergence"]
     assert {row["attack"] for row in rows} == {"topk", "other"}
     assert all(row["gain"] == 0 for row in rows if row["step"] == 0)
     assert max(row["step"] for row in rows) == 3
 
 
-def test_pictures_are_of_the_first_images_at_the_largest_radius(found):
-    _, _, analysis, _ = found
+def test_pictures_are_of_the_first_images_at_the_largest_radius(analysed):
+    _, _, analysis, _ = analysed
     assert sorted(analysis.state.pictures) == [40, 41]
     picture = analysis.state.pictures[41]
     assert picture.image.shape == (12, 12, 3)
@@ -195,8 +195,8 @@ def test_pictures_are_of_the_first_images_at_the_largest_radius(found):
     assert {analysis.cases[number].eps for number in picture.cases} == {8 / 255, 16 / 255}
 
 
-def test_parts_merge_to_the_whole(found):
-    network, batch, _, result = found
+def test_parts_merge_to_the_whole(analysed):
+    network, batch, _, result = analysed
     parts = [FragilityAnalysis(CONFIG) for _ in range(2)]
     shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
     for sweep in range(2):
@@ -218,11 +218,11 @@ def observation(network, batch):
     return Observation(batch.index, batch.label, {"real": batch.image}, {"real": network(batch.image)}, {}, {}, {})
 
 
-def test_what_is_remembered_holds_no_batches(found):
-    _, _, analysis, _ = found
-    kept = [image for _, _, image in analysis.state.pool.values()]
-    kept += [course for own in analysis.state.courses.values() for course in own.values()]
-    for tensor in kept:
+def test_what_is_remembered_holds_no_batches(analysed):
+    _, _, analysis, _ = analysed
+    tensors = [image for _, _, image in analysis.state.pool.values()]
+    tensors += [course for image_courses in analysis.state.courses.values() for course in image_courses.values()]
+    for tensor in tensors:
         assert tensor.untyped_storage().nbytes() == tensor.nbytes
 
 
@@ -240,20 +240,20 @@ def test_an_attack_on_another_method_s_maps():
     x_adv = create_explanation_attack(same, Gradient())(network, x, y, keys=keys)
     for name, method in (("gradient", Gradient()), ("smooth", Gradient(softplus=2.0))):
         expected = compare_maps(method.map(network, x, y), method.map(network, x_adv, y))["spearman"]
-        found = [row["spearman"] for row in rows_of(result, method=name)]
-        assert found == pytest.approx(expected.tolist(), abs=1e-9)
+        correlations = [row["spearman"] for row in rows_of(result, method=name)]
+        assert correlations == pytest.approx(expected.tolist(), abs=1e-9)
 
 
-def test_an_interrupted_run_goes_on(found, tmp_path):
-    network, batch, _, result = found
+def test_an_interrupted_run_goes_on(analysed, tmp_path):
+    network, batch, _, result = analysed
     journal = tmp_path / "journal"
     analysis = FragilityAnalysis(CONFIG)
 
     class Stops(FragilityAnalysis):
-        def update(self, sweep, seen):
-            if sweep == 1 and 44 in seen.index.tolist():
+        def update(self, sweep, observation):
+            if sweep == 1 and 44 in observation.index.tolist():
                 raise KeyboardInterrupt
-            super().update(sweep, seen)
+            super().update(sweep, observation)
 
     runner = Runner(network, Memory(batch), batch_size=2, journal=journal)
     runner._journal._every = 0.0
@@ -311,22 +311,24 @@ def test_a_softplus_that_loses_the_classes_is_said(parts, caplog):
         ExplanationConfig("gradient", name=name, softplus=beta) for name, beta in (("near", 1e4), ("far", 0.02))
     ]
     config = replace(CONFIG, methods=tuple(methods), attacks=CONFIG.attacks[:1])
-    whole = FragilityAnalysis(config)
+    merged = FragilityAnalysis(config)
     for part in range(parts):
         analysis = FragilityAnalysis(config)
         Runner(network, Memory(Batch(*(field[part::parts] for field in batch)))).run([analysis])
-        whole.merge(analysis.state_dict())
+        merged.merge(analysis.state_dict())
     caplog.clear()
-    result = whole.result()
+    result = merged.result()
     rows = {row["method"]: row for row in result.tables["fragility_methods"]}
     right = network(batch.image).argmax(1) == batch.label
     with smoothed_relu(0.02):
-        kept = (network(batch.image).argmax(1) == batch.label)[right].double().mean().item()
-    assert kept < 0.9
+        share_kept = (network(batch.image).argmax(1) == batch.label)[right].double().mean().item()
+    assert share_kept < 0.9
     assert rows["near"]["smooth_kept"] == 1
-    assert rows["far"]["smooth_kept"] == result.scalars["fragility/far/softplus/smooth_kept"] == pytest.approx(kept)
+    assert (
+        rows["far"]["smooth_kept"] == result.scalars["fragility/far/softplus/smooth_kept"] == pytest.approx(share_kept)
+    )
     bounds = (rows["far"]["smooth_kept_low"], rows["far"]["smooth_kept_high"])
-    assert bounds == pytest.approx(wilson_interval(round(5 * kept), 5))
+    assert bounds == pytest.approx(wilson_interval(round(5 * share_kept), 5))
     assert rows["gradient"]["smooth_kept"] is None
     assert "of method far" in caplog.text
     assert "of method near" not in caplog.text
@@ -360,14 +362,14 @@ def test_methods_that_refuse_a_network(tmp_path):
         "deeplift",
         "lrp",
     }
-    asked = FragilityAnalysis(FragilityConfig(methods=(ExplanationConfig("lrp"),), steps=1))
+    analysis = FragilityAnalysis(FragilityConfig(methods=(ExplanationConfig("lrp"),), steps=1))
     with pytest.raises(ValueError, match=r"fragility\.methods: lrp: .*relu2"):
-        asked.needs(network)
+        analysis.needs(network)
     patterns = tmp_path / "patterns.safetensors"
     learn_patterns(small_network(), [small_batch(size=12).image]).save(patterns)
-    asked = FragilityAnalysis(FragilityConfig("dombrowski2019", patterns=str(patterns), steps=1))
+    analysis = FragilityAnalysis(FragilityConfig("dombrowski2019", patterns=str(patterns), steps=1))
     with pytest.raises(ValueError, match=r"fragility\.patterns: pattern_attribution: .*relu2"):
-        asked.needs(network)
+        analysis.needs(network)
 
 
 def test_presets():
@@ -424,10 +426,10 @@ def test_cost_counts_the_passes():
     counted = []
     right = Batch(*(field[[0, 1, 4, 5, 6]] for field in batch))
     with frozen_eval(network):
-        seen = observation(network, right)
-        analysis.update(0, seen)
+        observed = observation(network, right)
+        analysis.update(0, observed)
         handle = network.backbone.register_forward_hook(lambda _, images, result: counted.append(len(result)))
-        analysis.update(1, seen)
+        analysis.update(1, observed)
         handle.remove()
     assert sum(counted) == 5 * forwards + 4 * (1 + 3)  # the maps of the pool's four images
     alone = FragilityConfig(methods=methods[1:], attacks=attacks[:1], eps=("4/255",), steps=5, faithfulness=0)

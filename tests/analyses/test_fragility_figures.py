@@ -25,12 +25,15 @@ def test_curves_have_medians_bars_and_levels():
     rows[2] |= {"spearman": None, "spearman_q10": None, "spearman_q90": None}
     figure = fragility_curves(rows, "net")
     axes = np.array(figure.axes).reshape(3, 2)
-    (line, *_), (level,) = axes[0, 0].containers[0], [one for one in axes[0, 0].lines if one.get_linestyle() == ":"]
+    (line, *_), (level,) = (
+        axes[0, 0].containers[0],
+        [dotted for dotted in axes[0, 0].lines if dotted.get_linestyle() == ":"],
+    )
     assert line.get_ydata().tolist() == [0.8, 0.3]  # by rising ε
     assert level.get_ydata()[0] == 0.05
     (bars,) = axes[0, 0].containers[0][2]
-    found = [value for segment in bars.get_segments() for value in segment[:, 1]]
-    assert found == pytest.approx([0.7, 1.0, 0.2, 0.5])
+    bar_ends = [value for segment in bars.get_segments() for value in segment[:, 1]]
+    assert bar_ends == pytest.approx([0.7, 1.0, 0.2, 0.5])
     assert [label.get_text() for label in axes[2, 0].get_xticklabels()] == ["1/255", "8/255"]
     assert axes[0, 1].get_title() == "cam"
 

@@ -23,7 +23,7 @@ CONFIG = InfluenceConfig(training=16, test=8, steps=3, eps="4/255", overlap=4, s
 
 
 @pytest.fixture(scope="module")
-def found():
+def analysed():
     network, batch = small_network().double(), small_batch(n=30, size=8, dtype=torch.float64)
     label = (batch.image[:, 0].mean((1, 2)) > batch.image[:, 0].mean()).long() * 3 + 1  # classes 1 and 4
     batch = Batch(batch.image, label, batch.index)
@@ -35,8 +35,8 @@ def found():
     return network.eval(), batch, task, analysis, result
 
 
-def test_rows_are_what_a_loop_finds(found):
-    network, batch, task, analysis, result = found
+def test_rows_are_what_a_loop_finds(analysed):
+    network, batch, task, analysis, result = analysed
     numbers = batch.index.tolist()
     training = [numbers.index(number) for number in sorted(task.training)]
     y = (batch.label == 4).long()
@@ -69,20 +69,20 @@ def test_rows_are_what_a_loop_finds(found):
     assert len(analysis.exemplars) == 2
 
 
-def test_summary(found):
-    *_, analysis, result = found
+def test_summary(analysed):
+    *_, analysis, result = analysed
     for row in result.tables["influence_summary"]:
-        own = [one for one in result.tables["influence"] if one["attack"] == row["attack"]]
-        assert row["n"] == len(own)
-        assert row["spearman"] == pytest.approx(np.median([one["spearman"] for one in own]))
-        low, high = median_interval([one["spearman"] for one in own])
-        missing = len(own) < 6
+        cases = [case for case in result.tables["influence"] if case["attack"] == row["attack"]]
+        assert row["n"] == len(cases)
+        assert row["spearman"] == pytest.approx(np.median([case["spearman"] for case in cases]))
+        low, high = median_interval([case["spearman"] for case in cases])
+        missing = len(cases) < 6
         assert (row["spearman_low"], row["spearman_high"]) == ((None, None) if missing else (low, high))
-        kept = [one["spearman"] for one in own if one["label_kept"]]
-        assert row["spearman_kept"] == pytest.approx(np.median(kept))
-        share = len(kept) / len(own)
+        correlations = [case["spearman"] for case in cases if case["label_kept"]]
+        assert row["spearman_kept"] == pytest.approx(np.median(correlations))
+        share = len(correlations) / len(cases)
         assert (row["label_kept"], row["label_kept_low"], row["label_kept_high"]) == pytest.approx(
-            (share, *wilson_interval(len(kept), len(own)))
+            (share, *wilson_interval(len(correlations), len(cases)))
         )
         assert result.scalars[f"influence/{row['attack']}/overlap"] == row["overlap"]
         assert row["training"] == 20
@@ -91,13 +91,16 @@ def test_summary(found):
         place, vector = analysis._vectors[number]
         vectors[place].append(vector.numpy())
     values = [
-        spearmanr(own[n], own[n - 1]).statistic for own in vectors.values() if len(own) > 1 for n in range(len(own))
+        spearmanr(cases[n], cases[n - 1]).statistic
+        for cases in vectors.values()
+        if len(cases) > 1
+        for n in range(len(cases))
     ]
     assert row["spearman_other"] == pytest.approx(np.median(values), abs=1e-6)
 
 
-def test_parts_merge_to_the_whole(found):
-    network, batch, task, _, result = found
+def test_parts_merge_to_the_whole(analysed):
+    network, batch, task, _, result = analysed
     parts = [InfluenceAnalysis(CONFIG, task) for _ in range(2)]
     shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
     for sweep in range(2):
@@ -105,11 +108,11 @@ def test_parts_merge_to_the_whole(found):
             part.needs(network)
             with frozen_eval(network), torch.no_grad():
                 logits, activations = network.forward_features(share.image, ("penultimate",))
-                seen = Observation(
+                observation = Observation(
                     share.index, share.label, {"real": share.image}, {"real": logits}, {"real": activations}, {}, {}
                 )
                 with torch.enable_grad():
-                    part.update(sweep, seen)
+                    part.update(sweep, observation)
         states = [part.state_dict() for part in parts]
         for part in parts:
             part.load_state_dict(states[0])
@@ -119,8 +122,8 @@ def test_parts_merge_to_the_whole(found):
         assert_same_tables(part.result().tables, result.tables, 1e-7)
 
 
-def test_the_networks_own_layer(found):
-    network, batch, task, *_ = found
+def test_the_networks_own_layer(analysed):
+    network, batch, task, *_ = analysed
     label = network(batch.image).argmax(1)
     batch = Batch(batch.image, label, batch.index)
     analysis = InfluenceAnalysis(replace(CONFIG, layer="own"), task)

@@ -35,11 +35,11 @@ def content(folder):
 
 def test_rows_tell_what_the_images_are(tmp_path, data):
     classes = 4  # all but the true one: the likeliest is the easiest target
-    found, network, batch = make(tmp_path, data, targets=classes), small_network(), data.batch
-    assert len(found) == COUNT * classes
+    adversarial, network, batch = make(tmp_path, data, targets=classes), small_network(), data.batch
+    assert len(adversarial) == COUNT * classes
     least = network(batch.image).scatter(1, batch.label[:, None], torch.inf).argsort(dim=1)[:, :classes]
-    for place, row in enumerate(found.rows):
-        image, label, item = found[place]
+    for place, row in enumerate(adversarial.rows):
+        image, label, item = adversarial[place]
         source, turn = divmod(place, classes)
         assert (int(item), row.item, row.source) == (place, place, int(batch.index[source]))
         assert int(label) == row.label == int(batch.label[source])
@@ -51,21 +51,21 @@ def test_rows_tell_what_the_images_are(tmp_path, data):
         assert row.linf == pytest.approx(float(delta.abs().max()), abs=1e-6)
         assert row.l2 == pytest.approx(float(delta.norm()), rel=1e-5)
         assert 0 < row.linf <= 32 / 255 + 1e-6
-    assert 0 < sum(row.success for row in found.rows) < len(found)
-    assert found.manifest["network"]["spec"]["name"] == "small"
-    assert found.verify() == []
+    assert 0 < sum(row.success for row in adversarial.rows) < len(adversarial)
+    assert adversarial.manifest["network"]["spec"]["name"] == "small"
+    assert adversarial.verify() == []
 
 
 def test_an_untargeted_attack(tmp_path, data):
-    found = make(tmp_path, data, "fgsm", targets=None)
-    assert [row.target for row in found.rows] == data.batch.label.tolist()
-    assert all(row.success == (row.predicted != row.label) for row in found.rows)
+    adversarial = make(tmp_path, data, "fgsm", targets=None)
+    assert [row.target for row in adversarial.rows] == data.batch.label.tolist()
+    assert all(row.success == (row.predicted != row.label) for row in adversarial.rows)
 
 
 @pytest.mark.parametrize("options", [{"batch_size": 1}, {"batch_size": 21}])
 def test_does_not_depend_on_batches(tmp_path, data, options):
-    one, other = make(tmp_path / "a", data), make(tmp_path / "b", data, **options)
-    assert all(torch.equal(one[place].image, other[place].image) for place in range(len(one)))
+    expected, batched = make(tmp_path / "a", data), make(tmp_path / "b", data, **options)
+    assert all(torch.equal(expected[place].image, batched[place].image) for place in range(len(expected)))
 
 
 def test_processes_make_the_parts_of_one(tmp_path, data):
@@ -93,24 +93,24 @@ def test_an_interrupted_set_goes_on(tmp_path, data):
 
 
 def test_damage_shows(tmp_path, data):
-    found = make(tmp_path, data)
+    adversarial = make(tmp_path, data)
     path = tmp_path / "part-00002.zip"
     damaged = bytearray(path.read_bytes())
     damaged[100] ^= 1
     path.write_bytes(damaged)
     (tmp_path / "part-00000.zip").unlink()
-    assert found.verify() == ["part-00000.zip", "part-00002.zip"]
+    assert adversarial.verify() == ["part-00000.zip", "part-00002.zip"]
 
 
 def test_a_part_whose_images_were_removed_is_made_again(tmp_path, data, monkeypatch):
     """Until it is complete again it is no part of the set, wherever the making stops."""
-    whole = make(tmp_path, data)
-    files, rows = content(tmp_path), len(whole)
+    adversarial = make(tmp_path, data)
+    files, rows = content(tmp_path), len(adversarial)
     (tmp_path / "part-00000.zip").unlink()
-    manifest = Manifest(**{key: value for key, value in whole.manifest.items() if key != "format"})
+    manifest = Manifest(**{key: value for key, value in adversarial.manifest.items() if key != "format"})
     writer = AdversarialSetWriter(tmp_path, manifest)
     assert writer.missing() == [0]
-    assert (whole.refresh(), whole.verify()) == (rows - 5, [])
+    assert (adversarial.refresh(), adversarial.verify()) == (rows - 5, [])
 
     def cut(*_):
         raise OSError("power cut")
@@ -120,16 +120,16 @@ def test_a_part_whose_images_were_removed_is_made_again(tmp_path, data, monkeypa
         with pytest.raises(OSError, match="power cut"):
             make(tmp_path, data)
     assert writer.missing() == [0]
-    assert (whole.refresh(), whole.verify()) == (rows - 5, [])
+    assert (adversarial.refresh(), adversarial.verify()) == (rows - 5, [])
     make(tmp_path, data)
     assert content(tmp_path) == files
 
 
 def test_loads_in_workers_and_copies(tmp_path, data):
-    found = make(tmp_path, data)
-    first = found[6].image
-    assert torch.equal(pickle.loads(pickle.dumps(found))[6].image, first)
-    found.close()
+    adversarial = make(tmp_path, data)
+    first = adversarial[6].image
+    assert torch.equal(pickle.loads(pickle.dumps(adversarial))[6].image, first)
+    adversarial.close()
 
 
 def test_a_set_of_other_images_is_not_gone_on_with(tmp_path, data):
@@ -179,11 +179,11 @@ def test_wrong_arguments_are_refused(tmp_path, data, monkeypatch):
 def test_an_ensemble_chooses_the_targets(tmp_path, data):
     members = [small_network(seed=1), small_network(seed=2)]
     attack = EnsembleAttack(create_attack(AttackConfig("targeted_optimization", weight=1.0, steps=2)), members)
-    found = make_adversarial_set(small_network(), data, attack, tmp_path, targets=2)
+    adversarial = make_adversarial_set(small_network(), data, attack, tmp_path, targets=2)
     scores = sum(member(data.batch.image).softmax(1) for member in members)
     least = scores.scatter(1, data.batch.label[:, None], torch.inf).argsort(dim=1)[:, :2]  # never the true class
-    assert [row.target for row in found.rows] == least.flatten().tolist()
-    assert found.manifest["network"].keys() == {"weights_sha256", "spec", "members"}
+    assert [row.target for row in adversarial.rows] == least.flatten().tolist()
+    assert adversarial.manifest["network"].keys() == {"weights_sha256", "spec", "members"}
 
 
 @pytest.mark.parametrize("shown", [False, True])
@@ -213,11 +213,11 @@ def test_a_bar_counts_the_images_that_are_still_to_be_made(tmp_path, data, monke
 )
 def test_an_attacks_own_rule_holds_unless_targets_are_asked_for(tmp_path, data, settings, targets, expected):
     attack = create_attack(AttackConfig(**settings, eps="8/255"))
-    found = make_adversarial_set(small_network(), data, attack, tmp_path, targets=targets)
+    adversarial = make_adversarial_set(small_network(), data, attack, tmp_path, targets=targets)
     clean, y = small_network()(data.batch.image), data.batch.label
     least = clean.scatter(1, y[:, None], torch.inf).argmin(1)
-    wanted = {"predicted": clean.argmax(1), "label": y, "least": least}.get(expected, torch.full_like(y, 2))
-    assert [row.target for row in found.rows] == wanted.tolist()
+    goals = {"predicted": clean.argmax(1), "label": y, "least": least}.get(expected, torch.full_like(y, 2))
+    assert [row.target for row in adversarial.rows] == goals.tolist()
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,7 @@ def shown(network, data, attacks, analysis, panels, names=()):
 
 
 @pytest.fixture(scope="module")
-def seen():
+def analysed():
     """A small network on 24 images, with the rows of two of its units."""
     network, batch = small_network(), small_batch(n=24)
     with torch.no_grad():
@@ -122,9 +122,9 @@ def seen():
     return network, batch, attacks, shown(network, data, attacks, analysis, Panels(units=[6, 0], images=3), names)
 
 
-def test_rows_hold_each_units_strongest_images(seen):
-    network, batch, _, found = seen
-    assert [(one.row["unit"], one.row["images"]) for one in found] == [
+def test_rows_hold_each_units_strongest_images(analysed):
+    network, batch, _, panel_rows = analysed
+    assert [(panel_row.row["unit"], panel_row.row["images"]) for panel_row in panel_rows] == [
         (6, "real"),
         (6, "fgsm"),
         (0, "real"),
@@ -132,11 +132,11 @@ def test_rows_hold_each_units_strongest_images(seen):
     ]
     with torch.no_grad():
         logits, activations = network.forward_features(batch.image, ["relu2"])
-    for one in (found[0], found[2]):
-        order = activations["relu2"][:, one.row["unit"]].amax((1, 2)).argsort(descending=True)[:3]
+    for panel_row in (panel_rows[0], panel_rows[2]):
+        order = activations["relu2"][:, panel_row.row["unit"]].amax((1, 2)).argsort(descending=True)[:3]
         shown = (255 * batch.image[order]).round().byte().permute(0, 2, 3, 1)
-        assert torch.equal(torch.from_numpy(one.pictures), shown)
-        assert tuple(row["predicted"] for row in one.rows) == tuple(logits[order].argmax(1).tolist())
+        assert torch.equal(torch.from_numpy(panel_row.pictures), shown)
+        assert tuple(row["predicted"] for row in panel_row.rows) == tuple(logits[order].argmax(1).tolist())
 
 
 @pytest.mark.parametrize("signed", [False, True])
@@ -152,32 +152,32 @@ def test_images_that_do_not_drive_a_unit_are_not_shown(signed):
     data = Memory(batch._replace(index=torch.arange(6)))
     layer = "bn2" if signed else "relu2"
     analysis = SemanticsAnalysis(classes=whole_space("abcde", torch.eye(5)), layers=layer, show=4)
-    found = shown(network, data, {}, analysis, Panels(units=[0, 1], images=4), "abcde")
-    assert [len(one.pictures) for one in found] == ([4, 4] if signed else [0, 2])
+    panel_rows = shown(network, data, {}, analysis, Panels(units=[0, 1], images=4), "abcde")
+    assert [len(panel_row.pictures) for panel_row in panel_rows] == ([4, 4] if signed else [0, 2])
     if not signed:
-        assert found[0].row["dead"]
-        assert meaning_panel(found).axes[0].get_ylabel().startswith("unit 0: dead")
+        assert panel_rows[0].row["dead"]
+        assert meaning_panel(panel_rows).axes[0].get_ylabel().startswith("unit 0: dead")
 
 
-def test_adversarial_images_alone_are_framed(seen):
-    *_, found = seen
-    for real, adversarial in (found[:2], found[2:]):
+def test_adversarial_images_alone_are_framed(analysed):
+    *_, panel_rows = analysed
+    for real, adversarial in (panel_rows[:2], panel_rows[2:]):
         assert {row["near_concept"] for row in real.rows} == {None}
         mode = adversarial.row["mode_index"]
         assert all(row["near_concept"] == (abs(mode - row["predicted"]) <= 1) for row in adversarial.rows)
-    assert {row["near_concept"] for one in found for row in one.rows} == {None, True, False}
+    assert {row["near_concept"] for panel_row in panel_rows for row in panel_row.rows} == {None, True, False}
 
 
-def test_a_panel_says_what_it_shows(seen):
-    *_, found = seen
-    figure = meaning_panel(found, "layer")
+def test_a_panel_says_what_it_shows(analysed):
+    *_, panel_rows = analysed
+    figure = meaning_panel(panel_rows, "layer")
     first, second = figure.axes[:2]
-    mode = found[0].row["mode_class"]
+    mode = panel_rows[0].row["mode_class"]
     assert f"\nLC: floor {1 / 6:.2f}, chance 0." in figure.get_suptitle(), "a line of its own"
     assert "images per class" in " ".join(figure.get_suptitle().split())  # a small figure breaks its lines
-    assert first.get_ylabel() == f"unit 6: {mode}\nLC {found[0].row['lc']:.2f}"
-    assert second.get_ylabel() == f"fgsm\nCS1 {found[1].row['cs1']:.2f}, CS2 {found[1].row['cs2']:.2f}"
+    assert first.get_ylabel() == f"unit 6: {mode}\nLC {panel_rows[0].row['lc']:.2f}"
+    assert second.get_ylabel() == f"fgsm\nCS1 {panel_rows[1].row['cs1']:.2f}, CS2 {panel_rows[1].row['cs2']:.2f}"
     names = {0: "ape", 1: "bee"}
-    captions = [names.get(row["predicted"], str(row["predicted"])) for row in found[0].rows]
+    captions = [names.get(row["predicted"], str(row["predicted"])) for row in panel_rows[0].rows]
     assert [text.get_text() for text in first.texts] == captions
-    assert len(second.patches) == sum(row["near_concept"] for row in found[1].rows)
+    assert len(second.patches) == sum(row["near_concept"] for row in panel_rows[1].rows)

@@ -45,15 +45,15 @@ def test_a_unit_of_a_shape_recurs_and_a_unit_of_the_whole_image_does_not(built):
     analysis = PatchesAnalysis(data, ["relu"], PatchesConfig(units=(0, 1), share=0.5))
     result = Runner(network, data, batch_size=4).run([analysis])["patches"]
     assert_untouched(network, before)
-    shape, whole = result.tables["patches"]
+    shape, mean = result.tables["patches"]
     assert (shape["image"], shape["n"]) == (4, 8)
     assert shape["pasted"] == pytest.approx(shape["activation"], rel=1e-5)  # the patch holds the shape whole
     assert shape["moved"] == pytest.approx(shape["activation"], rel=0.1)
     assert shape["recurrence"] > 0.6
     # The mean brightness gains the same by the patch and by its shuffled pixels.
-    assert whole["shuffled"] == pytest.approx(whole["pasted"], rel=1e-5)
-    assert abs(whole["recurrence"]) < 0.2
-    assert result.scalars["patches/relu/recurrence"] == pytest.approx((shape["recurrence"] + whole["recurrence"]) / 2)
+    assert mean["shuffled"] == pytest.approx(mean["pasted"], rel=1e-5)
+    assert abs(mean["recurrence"]) < 0.2
+    assert result.scalars["patches/relu/recurrence"] == pytest.approx((shape["recurrence"] + mean["recurrence"]) / 2)
 
 
 def test_pasting_by_hand(built):
@@ -96,9 +96,9 @@ def test_parts_and_resumed_states_give_the_same_table():
     network, batch = small_network(), small_batch(n=7, size=16)._replace(index=torch.arange(7))
     data = Memory(batch)
     config = PatchesConfig(count=3)
-    whole = Runner(network, data, batch_size=7).run([PatchesAnalysis(data, "last", config)])["patches"]
+    joint = Runner(network, data, batch_size=7).run([PatchesAnalysis(data, "last", config)])["patches"]
     small = Runner(network, data, batch_size=2).run([PatchesAnalysis(data, "last", config)])["patches"]
-    for row, expected in zip(small.tables["patches"], whole.tables["patches"], strict=True):
+    for row, expected in zip(small.tables["patches"], joint.tables["patches"], strict=True):
         assert row.pop("layer") == expected.pop("layer")
         assert row == pytest.approx(expected, rel=1e-4, abs=1e-5)
     first, second = (PatchesAnalysis(data, "last", config) for _ in range(2))

@@ -64,18 +64,18 @@ def test_ceiling_and_measures_of_halves_equal_the_literal_equations(data):
 
         everyone, first, second = half >= 0, half == 0, half == 1
         p = {name: shares(REAL, batch.label, inside) for name, inside in (("1", first), ("2", second))}
-        own = shares(kind, batch.label, everyone)
-        wanted = {"lc_identity": (shares(REAL, batch.label, everyone),), "lc_true": (own,)}
+        true_shares = shares(kind, batch.label, everyone)
+        pairs = {"lc_identity": (shares(REAL, batch.label, everyone),), "lc_true": (true_shares,)}
         if kind == REAL:
-            wanted["cs_halves"] = p["1"], p["2"]
+            pairs["cs_halves"] = p["1"], p["2"]
         else:
             q, aimed = shares(kind, batch.label, second), shares(kind, goals[kind], second)
-            wanted |= {"lc_half": (p["1"],), "cs1_half": (p["2"], q), "cs2_half": (p["2"], aimed)}
-            wanted |= {"cs1_cross": (p["1"], q), "cs2_cross": (p["1"], aimed)}
-            wanted["lc_target"] = (shares(kind, goals[kind], everyone),)
-            wanted["cs2_identity"] = shares(REAL, batch.label, everyone), shares(kind, goals[kind], everyone)
-        for name, distributions in wanted.items():
-            if any(one is None for one in distributions):
+            pairs |= {"lc_half": (p["1"],), "cs1_half": (p["2"], q), "cs2_half": (p["2"], aimed)}
+            pairs |= {"cs1_cross": (p["1"], q), "cs2_cross": (p["1"], aimed)}
+            pairs["lc_target"] = (shares(kind, goals[kind], everyone),)
+            pairs["cs2_identity"] = shares(REAL, batch.label, everyone), shares(kind, goals[kind], everyone)
+        for name, distributions in pairs.items():
+            if any(distribution is None for distribution in distributions):
                 assert missing(row[name]), name
                 continue
             measure = literal.lc if len(distributions) == 1 else literal.cs
@@ -99,8 +99,8 @@ def reactions(batch, reduce, network=None):
     network, keys = network or small_network().double(), sample_keys(batch.index, seed=4)
     images, goals = {REAL: batch.image}, {}
     for name, attack in create_attacks(ATTACKS).items():
-        found = attack.run(network, batch.image, batch.label, keys=keys)
-        images[name], goals[name] = found.x_adv, found.target
+        attacked = attack.run(network, batch.image, batch.label, keys=keys)
+        images[name], goals[name] = attacked.x_adv, attacked.target
     units, predicted = {}, {}
     for kind, x in images.items():
         logits, maps = network.forward_features(x, ["relu1", "relu2"])
@@ -113,14 +113,14 @@ def reactions(batch, reduce, network=None):
 
 @pytest.mark.parametrize("reduce", ["max", "mean"])
 def test_equals_the_literal_equations(data, reduce):
-    batch, kept = data.batch, 5  # a fifth of 23, rounded up
+    batch, count = data.batch, 5  # a fifth of 23, rounded up
     result, _ = run(data, reduce=reduce)
     function = (lambda m: m.amax(2)) if reduce == "max" else (lambda m: m.mean(2))
     units, predicted, goals = reactions(batch, function)
     where = {int(number): place for place, number in enumerate(batch.index)}
 
     def shares(kind, unit, classes):
-        top = literal.top_images(units[kind][:, unit].tolist(), batch.index.tolist(), kept)
+        top = literal.top_images(units[kind][:, unit].tolist(), batch.index.tolist(), count)
         places = [where[number] for number in top if units[kind][where[number], unit] > 0]
         return literal.shares([int(classes[place]) for place in places], 5) if places else None
 
@@ -141,19 +141,19 @@ def test_equals_the_literal_equations(data, reduce):
         assert row["lc"] == pytest.approx(literal.lc(p, C), abs=1e-12)
         assert row["mode_class"] == "abcde"[p.index(max(p))]
         kind = row["images"]
-        own = shares(kind, unit, batch.label)
+        label_shares = shares(kind, unit, batch.label)
         assert row["lc_predicted"] == pytest.approx(literal.lc(shares(kind, unit, predicted[kind]), C), abs=1e-12)
-        assert row["entropy"] == pytest.approx(-sum(v * math.log(v) for v in own if v), abs=1e-12)
+        assert row["entropy"] == pytest.approx(-sum(v * math.log(v) for v in label_shares if v), abs=1e-12)
         if kind == REAL:
             assert row["cs1"] is None
             assert row["cs2"] is None
         else:
-            assert row["cs1"] == pytest.approx(literal.cs(p, own, C), abs=1e-12)
+            assert row["cs1"] == pytest.approx(literal.cs(p, label_shares, C), abs=1e-12)
             assert row["cs2"] == pytest.approx(literal.cs(p, shares(kind, unit, goals[kind]), C), abs=1e-12)
-            said = shares(kind, unit, predicted[kind])
-            assert row["cs2_predicted"] == pytest.approx(literal.cs(p, said, C), abs=1e-12)
+            predicted_shares = shares(kind, unit, predicted[kind])
+            assert row["cs2_predicted"] == pytest.approx(literal.cs(p, predicted_shares, C), abs=1e-12)
             same = [[float(i == j) for j in range(5)] for i in range(5)]
-            assert row["cs1_identity"] == pytest.approx(literal.cs(p, own, same), abs=1e-12)
+            assert row["cs1_identity"] == pytest.approx(literal.cs(p, label_shares, same), abs=1e-12)
     assert result.tables["semantics_levels"][0]["n"] == COUNT
     assert result.scalars["semantics/all/dead"] == dead / 3 / 14
 
@@ -170,39 +170,39 @@ def test_images_by_success_equal_the_literal_equations(data):
     for kind in ("fgsm", "pgd"):
         reached = predicted[kind] != batch.label if kind == "fgsm" else predicted[kind] == goals[kind]
         sets = {"failure": right & ~reached, "success": right & reached}
-        kept = min(int(inside.sum()) for inside in sets.values() if inside.any())  # fewer than ten in either part
-        assert kept <= 10
+        count = min(int(inside.sum()) for inside in sets.values() if inside.any())  # fewer than ten in either part
+        assert count <= 10
         for change, inside in sets.items():
-            own = [row for row in rows if (row["images"], row["change"]) == (kind, change)]
+            group_rows = [row for row in rows if (row["images"], row["change"]) == (kind, change)]
             if not inside.any():
-                assert not own
+                assert not group_rows
                 continue
             parts.add(change)
             numbers, labels = batch.index[inside].tolist(), batch.label[inside].tolist()
-            assert [row["layer"] for row in own] == ["conv1", "conv2", "all"]
-            assert {(row["n"], row["kept"]) for row in own} == {(len(numbers), kept)}
-            found = {"lc": [], "cs1": [], "cs2": []}
+            assert [row["layer"] for row in group_rows] == ["conv1", "conv2", "all"]
+            assert {(row["n"], row["kept"]) for row in group_rows} == {(len(numbers), count)}
+            measures = {"lc": [], "cs1": [], "cs2": []}
             for unit in range(14):
 
                 def shares(activations, classes, unit=unit, numbers=numbers):
                     values = activations[:, unit].tolist()
-                    top = [numbers.index(n) for n in literal.top_images(values, numbers, kept)]  # noqa: B023
+                    top = [numbers.index(n) for n in literal.top_images(values, numbers, count)]  # noqa: B023
                     fired = [int(classes[place]) for place in top if values[place] > 0]
                     return literal.shares(fired, 5) if fired else None
 
                 p, q = shares(units[REAL][inside], labels), shares(units[kind][inside], labels)
                 aimed = shares(units[kind][inside], goals[kind][inside])
                 if p is not None:
-                    found["lc"].append(literal.lc(p, C))
+                    measures["lc"].append(literal.lc(p, C))
                 if p is not None and q is not None:
-                    found["cs1"].append(literal.cs(p, q, C))
-                    found["cs2"].append(literal.cs(p, aimed, C))
-            assert own[-1]["dead"] == 14 - len(found["lc"])
-            for name, values in found.items():
+                    measures["cs1"].append(literal.cs(p, q, C))
+                    measures["cs2"].append(literal.cs(p, aimed, C))
+            assert group_rows[-1]["dead"] == 14 - len(measures["lc"])
+            for name, values in measures.items():
                 if (kind, change, name) == ("fgsm", "failure", "cs2"):
-                    assert own[-1][name] is None, "it would be CS1"
+                    assert group_rows[-1][name] is None, "it would be CS1"
                 else:
-                    assert own[-1][name] == pytest.approx(sum(values) / len(values), abs=1e-12)
+                    assert group_rows[-1][name] == pytest.approx(sum(values) / len(values), abs=1e-12)
     assert parts == {"failure", "success"}, "else half of this was not tried"
 
 
@@ -288,14 +288,14 @@ def test_positions_of_the_strongest_activations(data):
         ranking, places = analysis.top(kind, 3)
         maps = network.forward_features(image, ["relu1", "relu2"])[1]
         for unit in range(14):
-            own = maps["relu1"][:, unit] if unit < 6 else maps["relu2"][:, unit - 6]
+            unit_maps = maps["relu1"][:, unit] if unit < 6 else maps["relu2"][:, unit - 6]
             for rank in range(3):
-                shown = own[int((data.batch.index == ranking.index[unit, rank]).nonzero())]
+                shown = unit_maps[int((data.batch.index == ranking.index[unit, rank]).nonzero())]
                 assert shown[tuple(places[unit, rank])] == shown.max()
 
 
 def test_an_interrupted_run_goes_on(data, tmp_path):
-    whole, _ = run(data)
+    uninterrupted, _ = run(data)
     broken, analysis = analyse(Memory(data.batch, fails_at=17))
     journal = Runner(small_network().double(), data, journal=tmp_path / "state")._journal
     journal._every = 0
@@ -304,7 +304,7 @@ def test_an_interrupted_run_goes_on(data, tmp_path):
         broken.run([analysis])
     resumed, analysis = analyse(data)
     resumed._journal = Runner(small_network().double(), data, journal=tmp_path / "state")._journal
-    assert_same_tables(resumed.run([analysis])["semantics"].tables, whole.tables)
+    assert_same_tables(resumed.run([analysis])["semantics"].tables, uninterrupted.tables)
 
 
 def test_nothing_is_touched(data):
@@ -373,12 +373,15 @@ def test_mass_of_an_attack_without_a_target(data, batch_size):
 
 def test_layers():
     network = small_network()
-    assert [(one.layer, one.tap, one.signed) for one in unit_layers(network, "all_conv")] == [
+    assert [(layer.layer, layer.tap, layer.signed) for layer in unit_layers(network, "all_conv")] == [
         ("conv1", "relu1", False),
         ("conv2", "relu2", False),
     ]
-    assert [one.tap for one in unit_layers(network, "last")] == ["relu2"]
-    assert [(one.tap, one.signed) for one in unit_layers(network, "relu1, bn2")] == [("relu1", False), ("bn2", None)]
+    assert [layer.tap for layer in unit_layers(network, "last")] == ["relu2"]
+    assert [(layer.tap, layer.signed) for layer in unit_layers(network, "relu1, bn2")] == [
+        ("relu1", False),
+        ("bn2", None),
+    ]
     with pytest.raises(ValueError, match="layer must be a module path"):
         unit_layers(network, ["relu9"])
 
@@ -438,9 +441,9 @@ def test_own_hierarchies_of_all_outputs_and_of_the_sets_classes(tmp_path):
         assert space.names == ("red", "pink")
         assert space.similarity[0, 1].item() == pytest.approx(math.exp(-8))
     assert torch.equal(spaces["every.npy"].distances, every.double())
-    known = spaces["some.npy"].distances
-    assert torch.equal(known[::2, ::2], every[::2, ::2].double())
-    assert known[1].isnan().all()
+    distances = spaces["some.npy"].distances
+    assert torch.equal(distances[::2, ::2], every[::2, ::2].double())
+    assert distances[1].isnan().all()
     (tmp_path / "links.csv").write_text("child,parent\nred,warm\npink,warm\nwarm,colour\nblue,colour\n")
     linked = semantic_classes(names, labels=[0, 2], hierarchy=tmp_path / "links.csv")
     assert linked.distances[0, 2] == 2, "grey is missing, and no class of the set"

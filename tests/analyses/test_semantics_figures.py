@@ -28,8 +28,8 @@ def layers(*kinds, **more):
 
 def lines_at(axes, axis):
     """Places of lines across the whole axes: [v, v] in one coordinate, [0, 1] in the other."""
-    other = "x" if axis == "y" else "y"
-    drawn = [line for line in axes.lines if list(getattr(line, f"get_{other}data")()) == [0, 1]]
+    across = "x" if axis == "y" else "y"
+    drawn = [line for line in axes.lines if list(getattr(line, f"get_{across}data")()) == [0, 1]]
     return {round(float(getattr(line, f"get_{axis}data")()[0]), 6) for line in drawn}
 
 

@@ -87,12 +87,12 @@ class Pictures(Dataset):
 
 @pytest.fixture
 def data():
-    whole = range(4)
+    everywhere = range(4)
     return Pictures(
         [
-            picture(0, whole, range(2, 4)),  # 30: the right half is red
+            picture(0, everywhere, range(2, 4)),  # 30: the right half is red
             picture(0, range(1), range(1), 0.5),  # 31: a dim red corner
-            picture(1, whole, whole, 0.25),  # 32: green
+            picture(1, everywhere, everywhere, 0.25),  # 32: green
             picture(0, range(3, 4), range(3, 4), 0.5),  # 33: another dim red corner
         ]
     )
@@ -122,17 +122,17 @@ def test_fewer_images_than_are_wanted(network, data):
 def test_states_merge(network, data):
     parts = []
     for rank in range(2):
-        one = UnitImages(layers="relu", count=3)
+        images = UnitImages(layers="relu", count=3)
         runner = Runner(network, data)
         runner.indices = runner.indices[rank::2]
-        runner.run([one])
-        parts.append(one)
+        runner.run([images])
+        parts.append(images)
     parts[1].merge(parts[0].state_dict())
     copy = UnitImages(layers="relu", count=3)
     copy.needs(network)
     copy.load_state_dict(parts[1].state_dict())
-    for one in (parts[1], copy):
-        assert top(one, 0) == [30, 31, 33]
+    for images in (parts[1], copy):
+        assert top(images, 0) == [30, 31, 33]
 
 
 class Attacked:
@@ -146,9 +146,9 @@ class Attacked:
     def needs(self, network):
         return Needs((Sweep(labels=False), Sweep(kinds=("real", "pgd"), labels=False)))
 
-    def update(self, sweep, seen):
+    def update(self, sweep, observation):
         if sweep == 1:
-            self.x_adv |= dict(zip(seen.index.tolist(), seen.images["pgd"], strict=True))
+            self.x_adv |= dict(zip(observation.index.tolist(), observation.images["pgd"], strict=True))
 
     def result(self):
         return Result(self.name)
@@ -177,19 +177,19 @@ def test_it_looks_in_the_sweep_that_attacks_anyway(network, data, attacks):
     [(0.1, 6), (0.125, 7), (0.3, 7), (0.375, 8), (0.4, 8), (0.5, 8), (0.7, 9), (0.9, 10), (None, 8)],
 )
 def test_bright_is_what_exceeds_the_threshold(network, data, threshold, first):
-    (found,) = take_pictures(network, data, {}, [UnitRequest("relu", 0, "real", (30,), threshold)])
+    (shown,) = take_pictures(network, data, {}, [UnitRequest("relu", 0, "real", (30,), threshold)])
     expected = torch.zeros(PIXELS, PIXELS, dtype=torch.bool)
     expected[:, first:] = True
-    assert torch.equal(torch.from_numpy(found.masks[0]), expected)
+    assert torch.equal(torch.from_numpy(shown.masks[0]), expected)
 
 
 def test_pictures_come_in_the_order_asked_for(network, data):
-    wanted = [
+    requests = [
         UnitRequest("relu", 1, "real", (33, 32), 0.1),
         UnitRequest("relu", 0, "real", (30,), 1.0),
         UnitRequest("fc", 0, "real", ()),
     ]
-    first, second, none = take_pictures(network, data, {}, wanted, batch_size=2)
+    first, second, none = take_pictures(network, data, {}, requests, batch_size=2)
     assert first.pictures.shape == (2, PIXELS, PIXELS, 3)
     assert (first.pictures[1] == [0, 64, 0]).all()  # a quarter of 255, rounded
     assert tuple(row["predicted"] for row in first.rows) == (0, 1)
@@ -200,51 +200,51 @@ def test_pictures_come_in_the_order_asked_for(network, data):
 
 
 def test_a_vector_looks_at_the_whole_image(network, data):
-    (found,) = take_pictures(network, data, {}, [UnitRequest("fc", 0, "real", (30,), 5.0)])
-    assert found.masks.all()
+    (shown,) = take_pictures(network, data, {}, [UnitRequest("fc", 0, "real", (30,), 5.0)])
+    assert shown.masks.all()
 
 
 def test_an_unreadable_image_is_left_out(network, data):
     data.bad = (31,)
-    (found,) = take_pictures(network, data, {}, [UnitRequest("relu", 0, "real", (30, 31, 33))])
-    assert tuple(row["predicted"] for row in found.rows) == (0, 0)
-    assert found.pictures[1][15, 15, 0] == 128
+    (shown,) = take_pictures(network, data, {}, [UnitRequest("relu", 0, "real", (30, 31, 33))])
+    assert tuple(row["predicted"] for row in shown.rows) == (0, 0)
+    assert shown.pictures[1][15, 15, 0] == 128
 
 
 def test_adversarial_pictures_are_the_runners(attacks):
     network, batch = small_network(), small_batch(n=7)
     data = Memory(batch._replace(index=torch.arange(7)))
-    seen = Attacked()
-    Runner(network, data, attacks=attacks, batch_size=3, seed=5).run([seen])
-    wanted = [UnitRequest("relu2", 3, "pgd", (6, 0, 4)), UnitRequest("relu2", 0, "real", (2,))]
-    adversarial, real = take_pictures(network, data, attacks, wanted, seed=5, batch_size=2)
-    expected = torch.stack([seen.x_adv[number] for number in (6, 0, 4)])
+    attacked = Attacked()
+    Runner(network, data, attacks=attacks, batch_size=3, seed=5).run([attacked])
+    requests = [UnitRequest("relu2", 3, "pgd", (6, 0, 4)), UnitRequest("relu2", 0, "real", (2,))]
+    adversarial, real = take_pictures(network, data, attacks, requests, seed=5, batch_size=2)
+    expected = torch.stack([attacked.x_adv[number] for number in (6, 0, 4)])
     assert (expected - batch.image[[6, 0, 4]]).abs().amax() > 0.2
     shown = (255 * expected).round().byte().permute(0, 2, 3, 1)
     # the same draws; a convolution may round differently in another batch, which the sign step can turn into a step
     assert (torch.from_numpy(adversarial.pictures) != shown).float().mean() < 1e-3
     assert torch.equal(torch.from_numpy(real.pictures[0]), (255 * batch.image[2]).round().byte().permute(1, 2, 0))
-    (other,) = take_pictures(network, data, attacks, wanted[:1], seed=6)
-    assert (torch.from_numpy(other.pictures) != shown).float().mean() > 0.1
+    (reseeded,) = take_pictures(network, data, attacks, requests[:1], seed=6)
+    assert (torch.from_numpy(reseeded.pictures) != shown).float().mean() > 0.1
 
 
 def test_a_choice_of_images_is_found_by_numbers(network):
-    whole = ConceptWorldConcepts(8, size=PIXELS)
-    part = whole.only([1, 3, 6]).only([2, 0])
-    (found,) = take_pictures(network, part, {}, [UnitRequest("relu", 0, "real", (1, 6))])
-    for picture, number in zip(found.pictures, (1, 6), strict=True):
-        assert torch.equal(torch.from_numpy(picture).permute(2, 0, 1), whole[number].image)
+    concepts = ConceptWorldConcepts(8, size=PIXELS)
+    part = concepts.only([1, 3, 6]).only([2, 0])
+    (shown,) = take_pictures(network, part, {}, [UnitRequest("relu", 0, "real", (1, 6))])
+    for picture, number in zip(shown.pictures, (1, 6), strict=True):
+        assert torch.equal(torch.from_numpy(picture).permute(2, 0, 1), concepts[number].image)
 
 
 def test_the_discrepancy_map_above_half_of_its_maximum(network, data):
     """Unit 0 responds to the red corner; hiding other places changes nothing there."""
-    (found,) = take_pictures(
+    (shown,) = take_pictures(
         network, data, {}, [UnitRequest("relu", 0, "real", (31,))], seed=4, highlight="discrepancy"
     )
     keys = sample_keys(torch.tensor([31]), seed=4)
     expected = discrepancy_map(network, data[1].image[None], "relu", torch.tensor([0]), keys)[0]
-    assert torch.equal(torch.from_numpy(found.masks[0]), expected > expected.max() / 2)
-    assert found.masks[0][:3, :3].all()
-    assert not found.masks[0][11:].any()
+    assert torch.equal(torch.from_numpy(shown.masks[0]), expected > expected.max() / 2)
+    assert shown.masks[0][:3, :3].all()
+    assert not shown.masks[0][11:].any()
     (blind,) = take_pictures(network, data, {}, [UnitRequest("fc", 0, "real", ())], highlight="discrepancy")
     assert not len(blind.masks)
