@@ -24,16 +24,16 @@ class FakeConcepts(Dataset):
         self.fingerprint = f"fake-{n}-{seed}"
 
     def _labels(self, generator):
-        maps, whole = {}, {}
+        maps, full_labels = {}, {}
         if generator.random() < 0.8:
             maps[0] = generator.choice([0, 1, 2, 300], size=(1, *self.label_size)).astype(np.int32)
         if generator.random() < 0.7:
             maps[1] = generator.choice([0, 0, 3, 7, 300], size=(2, *self.label_size)).astype(np.int32)
         if generator.random() < 0.5:
-            whole[2] = (int(generator.choice([700, 701])),)
+            full_labels[2] = (int(generator.choice([700, 701])),)
         if generator.random() < 0.3:
-            whole[3] = (5, 1)
-        return Segmentation(maps, whole)
+            full_labels[3] = (5, 1)
+        return Segmentation(maps, full_labels)
 
     def __len__(self):
         return len(self.indices)

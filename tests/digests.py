@@ -31,12 +31,12 @@ def digest(value: object, hasher=None) -> str:
 
 def outcome(folder: Path) -> dict[str, str]:
     """The digests of all that a finished run leaves."""
-    found = {}
+    digests = {}
     for name in ("last", "best"):
         content = torch.load(folder / f"{name}.ckpt", weights_only=True)
-        found[f"{name}: averaged weights"] = digest(content["state_dict"])
-        found[f"{name}: trained weights"] = digest(content["current_model_state"])
-        found[f"{name}: all else"] = digest(
+        digests[f"{name}: averaged weights"] = digest(content["state_dict"])
+        digests[f"{name}: trained weights"] = digest(content["current_model_state"])
+        digests[f"{name}: all else"] = digest(
             {key: value for key, value in content.items() if key not in ("state_dict", "current_model_state")}
         )
-    return found
+    return digests

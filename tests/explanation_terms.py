@@ -24,7 +24,7 @@ def gradients(network, total):
 
 def assert_same(network, ours, theirs, atol=1e-9):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=atol)
-    mine, other = gradients(network, ours), gradients(network, theirs)
-    assert any(value.abs().max() > 1e-3 for value in mine.values())
-    for name, value in mine.items():
-        torch.testing.assert_close(value, other[name], rtol=0, atol=atol, msg=name)
+    actual, expected = gradients(network, ours), gradients(network, theirs)
+    assert any(value.abs().max() > 1e-3 for value in actual.values())
+    for name, value in actual.items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=atol, msg=name)

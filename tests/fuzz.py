@@ -24,13 +24,13 @@ def main() -> None:
     parser.add_argument("--seed", type=int, help="run this seed alone")
     parser.add_argument("--first", type=int, default=0, help="the first seed")
     parser.add_argument("--reader", action="append", help="readers whose names hold this; all if left out")
-    given = parser.parse_args()
+    options = parser.parse_args()
     names = [
-        reader.name if not given.reader or any(part in reader.name for part in given.reader) else ""
+        reader.name if not options.reader or any(part in reader.name for part in options.reader) else ""
         for reader in READERS
     ]
-    seeds = count(given.first) if given.seed is None else iter([given.seed])
-    tally = fuzz(names, seeds, time.monotonic() + 60 * given.minutes)
+    seeds = count(options.first) if options.seed is None else iter([options.seed])
+    tally = fuzz(names, seeds, time.monotonic() + 60 * options.minutes)
     print("\n".join(tally.lines()))
     sys.exit(1 if tally.faults else 0)
 

@@ -97,12 +97,12 @@ def cut():
     raise PowerCut
 
 
-def assert_same(one, two):
+def assert_same(first, second):
     """Weights and the optimiser's state, bit by bit."""
     for part in ("state_dict", "current_model_state", "objective"):
-        assert one.get(part, {}).keys() == two.get(part, {}).keys()
-        assert all(torch.equal(value, two[part][key]) for key, value in one.get(part, {}).items())
-    states = [content["optimizer_states"][0]["state"] for content in (one, two)]
+        assert first.get(part, {}).keys() == second.get(part, {}).keys()
+        assert all(torch.equal(value, second[part][key]) for key, value in first.get(part, {}).items())
+    states = [content["optimizer_states"][0]["state"] for content in (first, second)]
     assert all(torch.equal(states[0][key]["momentum_buffer"], states[1][key]["momentum_buffer"]) for key in states[0])
-    assert one["lr_schedulers"] == two["lr_schedulers"]
-    assert one["global_step"] == two["global_step"]
+    assert first["lr_schedulers"] == second["lr_schedulers"]
+    assert first["global_step"] == second["global_step"]

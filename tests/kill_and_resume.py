@@ -236,7 +236,7 @@ def check(fresh: bool, folder: Path, kills: list[Kill]) -> list[str]:
             started = time.monotonic()
             output = folder / str(kill).replace(" ", "_")
             killed = run_once(fresh, config, output, kill)
-            left = sorted(path.name for path in (output / "run").glob("*.ckpt"))
+            checkpoints = sorted(path.name for path in (output / "run").glob("*.ckpt"))
             ended = run_once(fresh, config, output) if killed == -signal.SIGKILL else killed
             problems = []
             if killed != -signal.SIGKILL and not (kill.moment == "anywhere" and killed == 0):
@@ -244,14 +244,16 @@ def check(fresh: bool, folder: Path, kills: list[Kill]) -> list[str]:
             if ended != 0:
                 problems.append(f"the second start ended with {ended}")
             else:
-                found = outcome(output / "run")
-                problems += [f"{key} differ" for key in expected if found[key] != expected[key]]
+                digests = outcome(output / "run")
+                problems += [f"{key} differ" for key in expected if digests[key] != expected[key]]
             problems += [f"left behind: {path}" for path in (output / "run").glob(".*.unfinished")]
             problems += [f"left in TMPDIR: {path}" for path in temporary.iterdir() if path.name.endswith(".ckpt")]
             verdict = f"WRONG: {'; '.join(problems)}, see {output / 'log.txt'}" if problems else "equal"
-            shown = found["last: trained weights"][:16] if ended == 0 else ""
+            shown = digests["last: trained weights"][:16] if ended == 0 else ""
             took = f"{time.monotonic() - started:4.1f} s"
-            print(f"{kill!s:18} on disk: {', '.join(left) or 'nothing':42} {took}  {shown} {verdict}", flush=True)
+            print(
+                f"{kill!s:18} on disk: {', '.join(checkpoints) or 'nothing':42} {took}  {shown} {verdict}", flush=True
+            )
             if problems:
                 wrong.append(f"{kill}: {'; '.join(problems)}")
             else:
@@ -275,22 +277,22 @@ def main() -> int:
     parser.add_argument("--commands", default="", help="evaluate, set, export, ablation, separated by commas, instead")
     parser.add_argument("--kills", type=int, default=40, help="so many kills of these commands, at random moments")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
-    given = parser.parse_args()
-    kills = [kill for kill in KILLS if not given.only or {kill.moment, str(kill)} & set(given.only.split(","))]
-    place = given.folder or Path.cwd()
+    options = parser.parse_args()
+    kills = [kill for kill in KILLS if not options.only or {kill.moment, str(kill)} & set(options.only.split(","))]
+    place = options.folder or Path.cwd()
     place.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(dir=place, prefix="kills-"))
     torch.set_num_threads(1)
-    if not given.fresh:
+    if not options.fresh:
         import lightning_advinterp.cli  # noqa: F401  (so that forks have it)
     started = time.monotonic()
-    if given.commands:
+    if options.commands:
         from killed_commands import check as check_commands
 
-        wrong, count = check_commands(folder, given.commands.split(","), given.kills, given.seed), given.kills
+        wrong, count = check_commands(folder, options.commands.split(","), options.kills, options.seed), options.kills
         print(f"{count - len(wrong)} of {count} kills ended in equal files, {time.monotonic() - started:.0f} s")
     else:
-        wrong = check(given.fresh, folder, kills)
+        wrong = check(options.fresh, folder, kills)
         equal = f"{len(kills) - len(wrong)} of {len(kills)}"
         print(f"{equal} kills resumed to equal weights, {time.monotonic() - started:.0f} s")
     if not wrong:

@@ -80,7 +80,7 @@ def prepare(folder: Path) -> dict[str, Callable[[str], None]]:
     ):
         (folder / f"{name}.yaml").write_text(f"model: {{objective: {objective}}}\n")
     save = Journal.save
-    Journal.save = lambda *given, now=False: save(*given, now=True)  # after every batch
+    Journal.save = lambda *arguments, now=False: save(*arguments, now=True)  # after every batch
     common = ["--checkpoint", "last.ckpt", "--data", "data", "--batch_size", "2"]
     analyses = ["--analyses", "accuracy,predictions,semantics,distances,curvature,dissection", "--concepts", "broden"]
     attack = ["--attack", "{type: fgsm, eps: 16/255}", "--targets", "2", "--part", "4"]
@@ -151,14 +151,14 @@ def _child(command: Callable[[str], None], output: Path, kill: Kill | None, mark
 
 def outcome(folder: Path) -> dict[str, str]:
     """Return the digests of all files that a command leaves."""
-    found = {}
+    digests = {}
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not path.name.startswith("events.out"):
             content = path.read_bytes()
             checkpoint = path.suffix == ".ckpt"
             name = path.relative_to(folder).as_posix()
-            found[name] = digest(_lasting(torch.load(path, weights_only=True))) if checkpoint else _hash(content)
-    return found
+            digests[name] = digest(_lasting(torch.load(path, weights_only=True))) if checkpoint else _hash(content)
+    return digests
 
 
 def _lasting(checkpoint: dict) -> dict:
@@ -171,14 +171,14 @@ def _hash(content: bytes) -> str:
 
 
 def plan_kills(
-    names: list[str], count: int, seed: int, whole: dict[str, tuple[int, float]]
+    names: list[str], count: int, seed: int, uninterrupted: dict[str, tuple[int, float]]
 ) -> list[tuple[str, list[Kill]]]:
     """Draw kills, evenly over the commands; a fifth of them come twice before the command may end."""
     draws = random.Random(seed)
     planned = []
     for number in range(count):
         name = names[number % len(names)]
-        renames, seconds = whole[name]
+        renames, seconds = uninterrupted[name]
         kills = []
         for _ in range(2 if draws.random() < 0.2 else 1):
             kind = draws.choice([signal.SIGKILL, signal.SIGTERM])
@@ -191,28 +191,28 @@ def plan_kills(
 def check(folder: Path, names: list[str], count: int, seed: int) -> list[str]:
     """Run everything; return what went wrong."""
     commands = prepare(folder)
-    expected, whole, wrong = {}, {}, []
+    expected, uninterrupted, wrong = {}, {}, []
     for name in names:
         status, renames, seconds = start(commands[name], folder / name, None)
         if status != 0:
             return [f"the uninterrupted {name} ended with {status}, see {folder / name}.log"]
-        expected[name], whole[name] = outcome(folder / name), (renames, seconds)
+        expected[name], uninterrupted[name] = outcome(folder / name), (renames, seconds)
         (folder / name).rename(folder / f"{name}-whole")
         print(f"{name}, uninterrupted: {len(expected[name])} files, {renames} renames, {seconds:.1f} s", flush=True)
-    for name, kills in plan_kills(names, count, seed, whole):
+    for name, kills in plan_kills(names, count, seed, uninterrupted):
         statuses = [start(commands[name], folder / name, kill)[0] for kill in kills]
         status, _, seconds = start(commands[name], folder / name, None)
-        found = outcome(folder / name) if status == 0 else {}
+        digests = outcome(folder / name) if status == 0 else {}
         problems = [] if status == 0 else [f"the last start ended with {status}"]
         problems += [
             f"{kill} ended with {ended}"
             for kill, ended in zip(kills, statuses, strict=True)
             if ended not in (0, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
         ]
-        if found:
-            differ = [key for key in expected[name].keys() & found.keys() if expected[name][key] != found[key]]
+        if digests:
+            differ = [key for key in expected[name].keys() & digests.keys() if expected[name][key] != digests[key]]
             problems += [f"differs: {key}" for key in differ]
-            problems += [f"only one of both: {key}" for key in sorted(expected[name].keys() ^ found.keys())]
+            problems += [f"only one of both: {key}" for key in sorted(expected[name].keys() ^ digests.keys())]
         verdict = f"WRONG: {'; '.join(problems[:5])}, see {folder / name}.log" if problems else "equal"
         print(f"{name:9} {', then '.join(map(str, kills)):44} {statuses} {seconds:5.1f} s  {verdict}", flush=True)
         if problems:

@@ -63,7 +63,7 @@ def dissections_on_a_share(rank, world_size, count):
     from lightning_advinterp.attacks.prediction.presets import create_attacks
 
     attacks = create_attacks([AttackConfig("fgsm", "32/255")])
-    data, found = FakeConcepts(count), {}
+    data, tables = FakeConcepts(count), {}
     for name, settings in {
         "streamed": {"layers": ("relu1", "relu2"), "quantile": 0.9, "by_success": True},
         "exact": {"layers": "all_conv", "quantile": 0.95, "exact": True, "threshold_source": "recompute"},
@@ -71,8 +71,8 @@ def dissections_on_a_share(rank, world_size, count):
     }.items():
         runner = Runner(small_network().double(), data, attacks=attacks, batch_size=3, rank=rank, world_size=world_size)
         config = DissectionConfig(groups=4, replicates=20, **settings)
-        found[name] = runner.run([DissectionAnalysis(data, attacks, config)])["dissection"].tables
-    return found
+        tables[name] = runner.run([DissectionAnalysis(data, attacks, config)])["dissection"].tables
+    return tables
 
 
 def units_on_a_share(rank, world_size, count):

@@ -100,18 +100,18 @@ class SimulatedDevice(TorchFunctionMode):
                 return str(value).partition(":")[0]
             return None
 
-        asked = device_of(kwargs.get("device"))
-        if asked is not None:
-            return (args, kwargs | {"device": "cpu"}), asked
+        device = device_of(kwargs.get("device"))
+        if device is not None:
+            return (args, kwargs | {"device": "cpu"}), device
         if name == "cuda":
             return (args[:1], {}), "cuda"
         if name == "to":
-            other = [value for value in args[1:] if isinstance(value, torch.Tensor)]
-            if other:
-                return (args, kwargs), "cuda" if marked(other[0]) else "cpu"
-            asked = next((device_of(value) for value in args[1:] if device_of(value)), None)
-            if asked is not None:
-                return (tuple("cpu" if device_of(value) else value for value in args), kwargs), asked
+            tensors = [value for value in args[1:] if isinstance(value, torch.Tensor)]
+            if tensors:
+                return (args, kwargs), "cuda" if marked(tensors[0]) else "cpu"
+            device = next((device_of(value) for value in args[1:] if device_of(value)), None)
+            if device is not None:
+                return (tuple("cpu" if device_of(value) else value for value in args), kwargs), device
         return (args, kwargs), None
 
     @staticmethod

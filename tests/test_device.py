@@ -96,17 +96,17 @@ def test_the_first_batch_is_looked_at(wrong):
 
 
 def test_the_simulation_refuses_what_an_accelerator_refuses():
-    x, other = mark(torch.rand(3)), torch.rand(3)
+    x, unmarked = mark(torch.rand(3)), torch.rand(3)
     with SimulatedDevice() as device:
         assert x.device == DEVICE
         assert (x + 1).is_cuda
         assert marked(torch.zeros(3, device=x.device) + x * torch.tensor(2.0))
         assert not marked(x.cpu())
         with pytest.raises(RuntimeError, match="mixes devices"):
-            x + other
+            x + unmarked
         with pytest.raises(RuntimeError, match="mixes devices"):
-            torch.stack([x, other])
-        assert marked(x + other.to(x.device))
+            torch.stack([x, unmarked])
+        assert marked(x + unmarked.to(x.device))
         before = sum(device.waits.values())
         assert [bool(x.sum() > 9), float(x.max()) > 9, x.nonzero().shape[0] > 9, len(x[x > 9]) > 9] == [False] * 4
         assert sum(device.waits.values()) - before == 4

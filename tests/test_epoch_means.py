@@ -23,15 +23,15 @@ def test_batches_count_by_their_images():
 
 def test_an_epoch_goes_on_bit_by_bit():
     values = torch.rand(20, generator=torch.Generator().manual_seed(0)) / 3
-    whole, first, second = EpochMeans(), EpochMeans(), EpochMeans()
+    uninterrupted, first, second = EpochMeans(), EpochMeans(), EpochMeans()
     for value in values:
-        whole.add({"loss": value}, 7)
+        uninterrupted.add({"loss": value}, 7)
     for value in values[:9]:
         first.add({"loss": value}, 7)
     second.load_state_dict(first.state_dict(), 0)
     for value in values[9:]:
         second.add({"loss": value}, 7)
-    assert second.compute() == whole.compute()
+    assert second.compute() == uninterrupted.compute()
     second.load_state_dict(first.state_dict(), 5)
     assert second.names == []
 

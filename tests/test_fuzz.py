@@ -24,7 +24,7 @@ def test_no_mutated_file_is_taken_wrongly_or_ends_in_a_traceback():
 def test_the_fuzz_sees_what_must_not_be():
     names = [""] * len(READERS) + [probe.name for probe in PROBES]
     tally = fuzz(names, iter(range(2)), timeout=60)
-    seen = {name.removeprefix("probe "): set(counts) - {"same"} for name, counts in tally.counts.items()}
+    counted = {name.removeprefix("probe "): set(counts) - {"same"} for name, counts in tally.counts.items()}
     outcomes = ("clear", "different", "wrong", "unclear", "traceback", "execution", "crash")
-    assert seen == {name: {name} for name in outcomes} | {"insane": {"wrong"}}
+    assert counted == {name: {name} for name in outcomes} | {"insane": {"wrong"}}
     assert tally.faults >= 6

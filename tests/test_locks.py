@@ -124,13 +124,13 @@ def test_on_another_machine_only_one_that_gives_signs_of_life_counts(tmp_path, m
     monkeypatch.setattr(locks, "PATIENCE", 0.5)
     note(tmp_path, host="elsewhere", pid=7)
     if alive:
-        other = FORK.Process(target=touched, args=(tmp_path / LOCK,))
-        other.start()
+        process = FORK.Process(target=touched, args=(tmp_path / LOCK,))
+        process.start()
         with pytest.raises(FolderInUseError, match="in use by process 7 on elsewhere, since then"), held(tmp_path):
             pass
-        other.kill()
-        other.join()
-        other.close()
+        process.kill()
+        process.join()
+        process.close()
     else:
         with held(tmp_path):
             pass

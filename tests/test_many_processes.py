@@ -66,14 +66,14 @@ def two(folder):
 def test_gradients_are_the_mean_of_the_shares(two, folder, kind, name):
     """Also over several forward passes before the one backward pass; each step begins with process 0's buffers."""
     assert tuple(objectives(folder)) == OBJECTIVES
-    seen, shares = by_hand(objectives(folder)[name])
+    expected, shares = by_hand(objectives(folder)[name])
     assert any((shares[0][key] - shares[1][key]).abs().max() > 1e-3 for key in shares[0])
     for rank in range(2):
         ours = two[rank][kind][name]
         assert len(ours["gradients"]) == len(ours["buffers"]) == STEPS
         for number in range(STEPS):
             for part in ("gradients", "buffers"):
-                assert_equal(ours[part][number], seen[rank][part][number], f"{part} of {rank}, step {number}")
+                assert_equal(ours[part][number], expected[rank][part][number], f"{part} of {rank}, step {number}")
 
 
 @pytest.mark.ddp
@@ -144,8 +144,8 @@ def test_synchronising_undoes_itself():
     network = small_network().train()
     batch, layers = small_batch(), [type(part) for part in network.modules()]
     identity = [id(part) for part in network.modules()]
-    seen = []
-    network.backbone.bn1.register_forward_hook(lambda *_: seen.append(1))
+    passes = []
+    network.backbone.bn1.register_forward_hook(lambda *_: passes.append(1))
     expected = network(batch.image)
     synchronize_batch_norm(network)
     assert is_synchronized(network)
@@ -155,7 +155,7 @@ def test_synchronising_undoes_itself():
     assert [type(part) for part in network.modules()] == layers
     assert [id(part) for part in network.modules()] == identity
     torch.testing.assert_close(network(batch.image), expected)
-    assert len(seen) == 3
+    assert len(passes) == 3
 
 
 def test_batch_norm_that_computes_by_itself_is_refused():

@@ -57,9 +57,9 @@ def test_every_name_can_be_written_and_shown(name):
 def test_a_cell_is_no_formula_and_comes_back(name):
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerow([cell(name), "-1.5"])
-    ((read, number),) = csv.reader(io.StringIO(buffer.getvalue(), newline=""))
-    assert not read.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
-    assert from_cell(read) == printable(name, keep="")
+    ((text, number),) = csv.reader(io.StringIO(buffer.getvalue(), newline=""))
+    assert not text.startswith(("=", "+", "-", "@", "\t", "\r", "＝"))
+    assert from_cell(text) == printable(name, keep="")
     assert number == "-1.5"
 
 

@@ -12,9 +12,9 @@ from lightning_advinterp.core.reading import read_json, read_rows, read_text
 def test_bytes_that_are_no_utf8(tmp_path, data):
     path = tmp_path / "x.csv"
     path.write_bytes(data)
-    for read in (read_text, read_json, read_rows):
+    for reader in (read_text, read_json, read_rows):
         with pytest.raises(DamagedFileError, match=r"x\.csv, line \d: byte 0x.. is not UTF-8"):
-            read(path)
+            reader(path)
 
 
 def test_a_byte_order_mark_is_no_text(tmp_path):

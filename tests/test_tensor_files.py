@@ -118,11 +118,11 @@ def test_safetensors_of_this_project(tmp_path, kind):
     else:
         path, key = tmp_path / "patterns.safetensors", "conv1"
         Patterns({key: torch.rand(50)}).save(path)
-    read = load_state_dict_file if kind == "export" else Patterns.load
-    read(path)
+    reader = load_state_dict_file if kind == "export" else Patterns.load
+    reader(path)
     flip(path, load_file(path)[key])
     with pytest.raises(ValueError, match="is damaged: its tensors differ from the hash"):
-        read(path)
+        reader(path)
 
 
 def test_every_byte_of_an_archive_is_noticed_or_of_no_weight(tmp_path):
@@ -138,12 +138,12 @@ def test_every_byte_of_an_archive_is_noticed_or_of_no_weight(tmp_path):
         path = tmp_path / f"{place}.pth"
         path.write_bytes(good[:place] + bytes([good[place] ^ flip]) + good[place + 1 :])
         try:
-            read = read_tensor_file(path, what="weights")
+            content = read_tensor_file(path, what="weights")
         except ValueError as error:
             assert str(path) in str(error)  # noqa: PT017
             assert "\n" not in str(error)  # noqa: PT017
         else:
-            assert torch.equal(read["weight"], value["weight"])
+            assert torch.equal(content["weight"], value["weight"])
         path.unlink()
 
 
@@ -188,11 +188,11 @@ def test_what_is_data_can_be_read(tmp_path):
     }
     torch.save(content, tmp_path / "w.pth")
     assert set(load_state_dict_file(tmp_path / "w.pth")) == {"weight"}
-    read = read_tensor_file(tmp_path / "w.pth", what="weights")
-    assert (read["best"], read["epoch"], read["right"]) == (91.5, 3, True)
-    assert np.array_equal(read["curve"], content["curve"])
-    assert list(read["classes"]) == ["tench", "goldfish"]
-    assert (read["args"].lr, read["args"].root) == (0.1, "a/b")
+    loaded = read_tensor_file(tmp_path / "w.pth", what="weights")
+    assert (loaded["best"], loaded["epoch"], loaded["right"]) == (91.5, 3, True)
+    assert np.array_equal(loaded["curve"], content["curve"])
+    assert list(loaded["classes"]) == ["tench", "goldfish"]
+    assert (loaded["args"].lr, loaded["args"].root) == (0.1, "a/b")
 
 
 class Crafted:

@@ -43,15 +43,15 @@ def test_every_reader_says_it_at_once(tmp_path, capsys, reader, kind):
     started = time.monotonic()
     with pytest.raises((SystemExit, ValueError)) as stop:
         READERS[reader](str(path))
-    said = str(stop.value) if stop.type is not SystemExit else capsys.readouterr().err
+    text = str(stop.value) if stop.type is not SystemExit else capsys.readouterr().err
     assert time.monotonic() - started < 5
     if reader != "data":  # the parser tries a file there as a class's name too
-        assert message in said
-        assert "some.yaml" in said
+        assert message in text
+        assert "some.yaml" in text
     if stop.type is SystemExit:
         assert stop.value.code == 2
-        assert sum(line.startswith("error:") for line in said.splitlines()) == 1
-        assert len(said) < 2000
+        assert sum(line.startswith("error:") for line in text.splitlines()) == 1
+        assert len(text) < 2000
 
 
 def test_a_value_on_the_command_line_too(capsys):

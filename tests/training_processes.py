@@ -115,11 +115,11 @@ class Notes(pl.Callback):
 @contextlib.contextmanager
 def launched_from_outside(rank, world_size):
     """What torchrun sets, so that Lightning takes this process as it is."""
-    given = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
-    given |= {"GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
-    os.environ.update({key: str(value) for key, value in given.items()})
+    variables = {"RANK": rank, "LOCAL_RANK": rank, "WORLD_SIZE": world_size, "LOCAL_WORLD_SIZE": world_size}
+    variables |= {"GROUP_RANK": 0, "TORCHELASTIC_RUN_ID": "test", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": 1}
+    os.environ.update({key: str(value) for key, value in variables.items()})
     yield
-    for key in given:
+    for key in variables:
         del os.environ[key]
 
 
@@ -137,7 +137,7 @@ def trainer_of(world_size, *callbacks, **settings):
 
 def by_lightning(rank, world_size, folder, names=None, sync=False, **settings):
     """Gradients and buffers of each step of each objective, as this process sees them."""
-    found = {}
+    notes_by_name = {}
     with launched_from_outside(rank, world_size):
         for name, objective in objectives(folder).items():
             if names is not None and name not in names:
@@ -149,8 +149,8 @@ def by_lightning(rank, world_size, folder, names=None, sync=False, **settings):
             loader = DataLoader(images, batch_size=None)
             trainer_of(world_size, notes, max_epochs=1, **extra).fit(module, loader)
             assert [type(part) for part in module.network.modules()] == kinds
-            found[name] = {"gradients": notes.gradients, "buffers": notes.buffers}
-    return found
+            notes_by_name[name] = {"gradients": notes.gradients, "buffers": notes.buffers}
+    return notes_by_name
 
 
 def gradients_of(module, batch):
@@ -172,7 +172,7 @@ def by_hand(objective, world_size=2):
     """
     objective.seed = 3
     replicas = [module_of(copy.deepcopy(objective)) for _ in range(world_size)]
-    seen = [{"gradients": [], "buffers": []} for _ in range(world_size)]
+    notes_by_rank = [{"gradients": [], "buffers": []} for _ in range(world_size)]
     for number in range(STEPS):
         buffers = {name: b.clone() for name, b in replicas[0].network.named_buffers()}
         shares = []
@@ -181,11 +181,11 @@ def by_hand(objective, world_size=2):
                 buffer.copy_(buffers[name])
             shares.append(gradients_of(module, share(number, rank)))
         mean = {name: sum(part[name] for part in shares) / world_size for name in shares[0]}
-        for module, notes in zip(replicas, seen, strict=True):
+        for module, notes in zip(replicas, notes_by_rank, strict=True):
             step(module, mean)
             notes["gradients"].append(mean)
             notes["buffers"].append({name: b.clone() for name, b in module.network.named_buffers()})
-    return seen, shares
+    return notes_by_rank, shares
 
 
 def jointly_by_hand(objective):
@@ -227,17 +227,17 @@ def uneven_validation(rank, world_size):
     """Two epochs of training, each followed by a validation of 9 images: 5 in 2 batches, and 4 in 1."""
     from lightning_advinterp.training.callbacks import AccuracyCallback, FragilityCallback, GuardCallback
 
-    seen, watch = Batches(), AccuracyCallback((PGD,), limit=7, batch_size=2)
+    batches, watch = Batches(), AccuracyCallback((PGD,), limit=7, batch_size=2)
     with launched_from_outside(rank, world_size) if world_size > 1 else contextlib.nullcontext():
         module = module_of(Consistency())
         guard = GuardCallback(8, AttackConfig("pgd", "16/255", steps=1))
         fragility = FragilityCallback(FRAGILITY, limit=None, batch_size=2, seconds=None, seed=FRAGILITY.seed)
-        trainer = trainer_of(world_size, seen, watch, fragility, guard, max_epochs=2)
+        trainer = trainer_of(world_size, batches, watch, fragility, guard, max_epochs=2)
         trainer.fit(module, datamodule=Uneven())
         logged = {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")}
         alone = trainer_of(world_size).validate(module, datamodule=Uneven(), verbose=False)[0]
     state = {key: value.clone() for key, value in module.network.state_dict().items()}
-    return {"batches": seen.index, "logged": logged, "validate": alone, "state": state, "guard": guard.state_dict()}
+    return {"batches": batches.index, "logged": logged, "validate": alone, "state": state, "guard": guard.state_dict()}
 
 
 class Named(Uneven):

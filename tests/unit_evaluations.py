@@ -30,7 +30,7 @@ def write_checkpoint(path, seed=0, size=16):
         head = network.backbone.get_submodule(network.head)
         head.weight.mul_(30)
         head.bias.sub_(network(x).mean(0))
-    names = {"classes": [one.wnid for one in CLASSES], "class_names": [one.name for one in CLASSES]}
+    names = {"classes": [entry.wnid for entry in CLASSES], "class_names": [entry.name for entry in CLASSES]}
     weights = {f"network.backbone.{key}": value for key, value in network.backbone.state_dict().items()}
     meta = {"format": CHECKPOINT_FORMAT, "network": network.spec(), "seed": 0, **names}
     torch.save({"advinterp": meta, "state_dict": weights}, path)
@@ -42,11 +42,11 @@ def write_inputs(folder):
     write_checkpoint(folder / "last.ckpt")
     write_set(folder / "broden")
     generator = torch.Generator().manual_seed(0)
-    for one in CLASSES[:3]:
-        (folder / "data" / one.wnid).mkdir(parents=True)
+    for entry in CLASSES[:3]:
+        (folder / "data" / entry.wnid).mkdir(parents=True)
         for number in range(5):
             pixels = torch.randint(0, 256, (20, 20, 3), generator=generator, dtype=torch.uint8)
-            Image.fromarray(pixels.numpy()).save(folder / "data" / one.wnid / f"{number}.png")
+            Image.fromarray(pixels.numpy()).save(folder / "data" / entry.wnid / f"{number}.png")
     (folder / "fast.yaml").write_text(FAST)
     return folder
 

@@ -102,7 +102,7 @@ def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeyp
     assert [(row["arm"], row["seed"]) for row in validation] == [(arm, seed) for seed in "01" for arm in ARMS]
     for row in validation:  # what the log says is what the checkpoint was chosen by
         best = torch.load(out / f"{row['arm']}-{row['seed']}" / "best.ckpt", weights_only=True)
-        (state,) = (one for one in best["callbacks"].values() if one.get("monitor") == "val/fgsm_acc")
+        (state,) = (callback for callback in best["callbacks"].values() if callback.get("monitor") == "val/fgsm_acc")
         assert float(row["val/fgsm_acc"]) == pytest.approx(float(state["best_model_score"]), abs=1e-5)
     config = (out / "consistency-1" / "config.yaml").read_text()
     assert "lr: 0.01" in config  # the flag after the arm's file
@@ -191,13 +191,13 @@ def test_a_kill_anywhere_in_a_test_and_other_settings_after_it_never_stand_side_
     tests_only, tmp_path, monkeypatch, number
 ):
     """The renames of the files of a test's folder are the moments."""
-    replace, seen = Path.replace, []
+    replace, replaced = Path.replace, []
 
     def cutting(self, target):
         if "consistency-0/test" in str(target):
-            if len(seen) == number:
+            if len(replaced) == number:
                 raise PowerCut
-            seen.append(target)
+            replaced.append(target)
         return replace(self, target)
 
     with monkeypatch.context() as patched:
@@ -213,9 +213,9 @@ def test_a_kill_anywhere_in_a_test_and_other_settings_after_it_never_stand_side_
     killed = hashes(tmp_path / "out" / "consistency-0")
     shutil.rmtree(tmp_path / "out")
     main([*tests_only, "--limit", "12"])
-    assert {name: one for name, one in hashes(tmp_path / "out" / "consistency-0").items() if ".old" not in name} == {
-        name: one for name, one in killed.items() if ".old" not in name
-    }
+    assert {
+        name: digest for name, digest in hashes(tmp_path / "out" / "consistency-0").items() if ".old" not in name
+    } == {name: digest for name, digest in killed.items() if ".old" not in name}
 
 
 @pytest.mark.slow
@@ -227,7 +227,7 @@ def test_a_damaged_or_half_copied_test_is_done_again(tests_only, tmp_path):
     (test / "last" / "predictions.csv").write_text(content.replace("n0", "n1", 1))
     (test / "best" / "results.json").unlink()
     main(tests_only)
-    assert {name: one for name, one in hashes(tmp_path / "out").items() if ".old" not in name} == before
+    assert {name: digest for name, digest in hashes(tmp_path / "out").items() if ".old" not in name} == before
 
 
 def test_a_half_trained_run_of_other_settings_is_refused(tests_only, plan, tmp_path, monkeypatch, capsys):

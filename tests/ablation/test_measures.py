@@ -38,10 +38,14 @@ def test_one_seed_has_no_interval():
 def test_flags_are_those_of_the_evaluation_command(tmp_path):
     seeded = evaluation_of("--attack '{type: stored, path: b-{seed}/set}'", Path("a/last.ckpt"), tmp_path, 3)
     assert seeded.attack_configs()["stored"].path == "b-3/set"
-    found = evaluation_of("--analyses distances --eps 2/255 --dry_run", Path("a/last.ckpt"), tmp_path)
-    assert (found.checkpoint, found.output, found.analyses) == ("a/last.ckpt", str(tmp_path), "distances")
-    assert found.eps == "2/255"
-    assert found.dry_run
+    evaluation = evaluation_of("--analyses distances --eps 2/255 --dry_run", Path("a/last.ckpt"), tmp_path)
+    assert (evaluation.checkpoint, evaluation.output, evaluation.analyses) == (
+        "a/last.ckpt",
+        str(tmp_path),
+        "distances",
+    )
+    assert evaluation.eps == "2/255"
+    assert evaluation.dry_run
 
 
 @pytest.mark.parametrize("evaluations", [{}, {"last": "--analyses accuracy"}])

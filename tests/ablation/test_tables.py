@@ -36,10 +36,10 @@ def test_a_best_epoch_that_was_the_last_one_is_one_run():
     last["pgd"] = {"arm": runs(0.50, 0.40), "twin": runs(0.50, 0.40)}
     best = {"real": {"arm": runs(0.90, 0.85), "twin": runs(0.90, 0.80)}}
     best["pgd"] = {"arm": runs(0.50, 0.40), "twin": runs(0.45, 0.40)}
-    found = distinct_runs([([3, 4], last), ([3, 4], best)])
-    assert found["real"]["arm"].mean(axis=1) == pytest.approx([0.90, 0.80, 0.85])
-    assert found["pgd"]["arm"].mean(axis=1) == pytest.approx([0.50, 0.40, 0.40])
-    assert found["pgd"]["twin"].mean(axis=1) == pytest.approx([0.50, 0.40, 0.45])  # alike on real images alone
+    pooled = distinct_runs([([3, 4], last), ([3, 4], best)])
+    assert pooled["real"]["arm"].mean(axis=1) == pytest.approx([0.90, 0.80, 0.85])
+    assert pooled["pgd"]["arm"].mean(axis=1) == pytest.approx([0.50, 0.40, 0.40])
+    assert pooled["pgd"]["twin"].mean(axis=1) == pytest.approx([0.50, 0.40, 0.45])  # alike on real images alone
     seeds = distinct_runs([([3, 4], {"real": {"arm": runs(0.9, 0.9)}})])
     assert len(seeds["real"]["arm"]) == 2  # two seeds are two runs, however alike
 

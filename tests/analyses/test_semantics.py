@@ -351,8 +351,8 @@ def test_classes_of_the_set(data):
     attacks = create_attacks(targeted)
     attacks["pgd"].classes = (3, 4)
     runner = Runner(small_network().double(), part, attacks=attacks, seed=4)
-    (found,) = runner.run([SemanticsAnalysis(attacks, classes=space, share=0.5)]).values()
-    assert found.tables["semantics_levels"][1]["target_mass"] == 1
+    (measured,) = runner.run([SemanticsAnalysis(attacks, classes=space, share=0.5)]).values()
+    assert measured.tables["semantics_levels"][1]["target_mass"] == 1
 
 
 @pytest.mark.parametrize("batch_size", [4, 1])

@@ -51,11 +51,11 @@ def test_equals_foolbox(name):
     eps = 2.0 if "l2" in name else EPS
     target = torch.full_like(batch.label, 3) if "targeted" in name else None
     expected = by_foolbox(theirs, network, batch.image, batch.label, eps, target)
-    found, attacked = ours(network, batch.image, batch.label), slice(None)
+    adversarial, attacked = ours(network, batch.image, batch.label), slice(None)
     if target is not None:  # an image of the target's class is no one's to attack
         attacked = batch.label != target
-        assert torch.equal(found[~attacked], batch.image[~attacked])
-    torch.testing.assert_close(found[attacked], expected[attacked], rtol=0, atol=1e-12)
+        assert torch.equal(adversarial[~attacked], batch.image[~attacked])
+    torch.testing.assert_close(adversarial[attacked], expected[attacked], rtol=0, atol=1e-12)
 
 
 @pytest.mark.real

@@ -40,15 +40,15 @@ def test_mifgsm_is_the_papers(network, batch, decay):
 
 def shown(config, x, keys):
     """What an attack shows the network, in order."""
-    seen = []
+    inputs = []
 
     class Recorder(torch.nn.Module):
         def forward(self, image):
-            seen.append(image.detach().clone())
+            inputs.append(image.detach().clone())
             return image.flatten(1)[:, :5] * 1.0
 
     create_attack(config)(Recorder(), x, torch.zeros(len(x), dtype=torch.int64), keys=keys)
-    return seen
+    return inputs
 
 
 def test_fgsm_rs_is_the_authors(network, batch):
@@ -115,21 +115,21 @@ def test_adam_and_momentum_forget_the_samples_that_leave():
     gradient = torch.randn(5, 1, 2, 2, generator=torch.Generator().manual_seed(0))
     keep, radius, keys = torch.tensor([3, 1]), torch.ones(5, 1, 1, 1), torch.arange(5)
     for step in (AdamStep(0.1), create_attack(AttackConfig("mifgsm")).step):
-        whole, part = step.start(), step.start()
-        whole(gradient, radius, keys), part(gradient, radius, keys)
+        joint, part = step.start(), step.start()
+        joint(gradient, radius, keys), part(gradient, radius, keys)
         part.take(keep)
-        after = whole(-0.3 * gradient, radius, keys)
+        after = joint(-0.3 * gradient, radius, keys)
         assert torch.equal(part(-0.3 * gradient[keep], radius[keep], keys[keep]), after[keep])
 
 
 def test_samples_that_succeed_leave_the_batch(network):
     """They stop where they first succeeded, the others go on as if alone, and no pass is spent on the first."""
-    batch, seen = small_batch(n=40, dtype=torch.float64), []
-    network.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    batch, batch_sizes = small_batch(n=40, dtype=torch.float64), []
+    network.register_forward_hook(lambda module, inputs, output: batch_sizes.append(len(output)))
     settings = {"steps": 8, "step_size": "4/255", "random_start": False}
     config = AttackConfig("pgd", "32/255", stop_after=2, **settings)
-    found = create_attack(config)(network, batch.image, batch.label)
-    sizes = list(seen)
+    adversarial = create_attack(config)(network, batch.image, batch.label)
+    sizes = list(batch_sizes)
     assert sizes[:3] == [40, 40, 40]
     assert sizes[-1] < 40
     assert sizes == sorted(sizes, reverse=True)
@@ -137,4 +137,4 @@ def test_samples_that_succeed_leave_the_batch(network):
         x, y = batch.image[i : i + 1], batch.label[i : i + 1]
         course = [x] + [pgd("32/255", **settings | {"steps": k})(network, x, y) for k in range(1, 9)]
         first = next((k for k in range(2, 8) if network(course[k]).argmax() != y), 8)
-        torch.testing.assert_close(found[i : i + 1], course[first], rtol=0, atol=1e-12)
+        torch.testing.assert_close(adversarial[i : i + 1], course[first], rtol=0, atol=1e-12)

@@ -119,10 +119,10 @@ def test_a_sample_does_not_depend_on_its_batch(name):
     network, batch = small_network().double(), small_batch(n=6, dtype=torch.float64)
     attack, keys = create_attack(CONFIGS[name]), sample_keys(batch.index, seed=3)
     label = mostly_right(network, batch)
-    whole = attack(network, batch.image, label, keys=keys)
+    together = attack(network, batch.image, label, keys=keys)
     for part in ([4, 1], [5], [0, 2, 3]):
         alone = attack(network, batch.image[part], label[part], keys=keys[part])
-        torch.testing.assert_close(alone, whole[part], rtol=0, atol=1e-9)
+        torch.testing.assert_close(alone, together[part], rtol=0, atol=1e-9)
 
 
 @settings(max_examples=25, deadline=None)
@@ -172,13 +172,13 @@ def test_restarts_keep_the_best():
     network, batch = small_network(), small_batch(n=32)
     keys = sample_keys(batch.index)
     config = {"steps": 2, "step_size": "1/255"}
-    one = pgd("2/255", **config).run(network, batch.image, batch.label, keys=keys)
+    single = pgd("2/255", **config).run(network, batch.image, batch.label, keys=keys)
     five = pgd("2/255", restarts=5, **config).run(network, batch.image, batch.label, keys=keys)
-    assert (five.success >= one.success).all()
-    assert (five.trace[-1] >= one.trace[-1])[~five.success].all()
-    assert (five.trace[-1] > one.trace[-1]).any()
-    kept = one.success
-    assert torch.equal(five.x_adv[kept], one.x_adv[kept])
+    assert (five.success >= single.success).all()
+    assert (five.trace[-1] >= single.trace[-1])[~five.success].all()
+    assert (five.trace[-1] > single.trace[-1]).any()
+    successful = single.success
+    assert torch.equal(five.x_adv[successful], single.x_adv[successful])
 
 
 def test_targets():
@@ -197,9 +197,9 @@ def test_targets():
     ]:
         result = create_attack(config).run(network, batch.image, y, keys=keys)
         assert torch.equal(result.target, expected)
-    given = (y + 1) % 5
-    result = fgsm("8/255").run(network, batch.image, y, target=given)
-    assert torch.equal(result.target, given)
+    target = (y + 1) % 5
+    result = fgsm("8/255").run(network, batch.image, y, target=target)
+    assert torch.equal(result.target, target)
     assert (result.trace[1] > result.trace[0]).float().mean() > 0.9  # towards the target: minus its loss rises
 
 
@@ -208,8 +208,8 @@ def test_random_targets_are_uniform_over_the_other_classes():
     targets = random_targets(y, 6, sample_keys(torch.arange(len(y))))
     counts = torch.zeros(6, 6).index_put((y, targets), torch.ones(len(y)), accumulate=True)
     assert counts.diagonal().sum() == 0
-    others = counts[~torch.eye(6, dtype=torch.bool)]
-    assert (others - 800).abs().max() < 5 * 800**0.5
+    off_diagonal = counts[~torch.eye(6, dtype=torch.bool)]
+    assert (off_diagonal - 800).abs().max() < 5 * 800**0.5
 
 
 def test_batch_norm_modes():
@@ -296,9 +296,9 @@ def test_targets_among_some_classes():
     for rule, expected in (("least_likely", [3, 4]), ("random", None)):
         attack = pgd(0.1, target=rule)
         attack.classes = (1, 3, 4)
-        found = attack.aim(torch.zeros(2), logits, y, keys).resolve(logits)
-        assert expected is None or found.tolist() == expected
-        assert set(found.tolist()) <= {1, 3, 4}
+        targets = attack.aim(torch.zeros(2), logits, y, keys).resolve(logits)
+        assert expected is None or targets.tolist() == expected
+        assert set(targets.tolist()) <= {1, 3, 4}
     many = sample_keys(torch.arange(300))
     goal = attack.aim(torch.zeros(300), logits[:1].expand(300, 5), torch.full((300,), 3), many)
     counts = torch.bincount(goal.resolve(logits), minlength=5)

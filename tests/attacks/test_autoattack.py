@@ -77,10 +77,10 @@ class Linear(nn.Module):
 
 def recorded(network, run):
     """What ``run`` shows the network, and its results."""
-    seen = []
-    handle = network.register_forward_hook(lambda module, inputs, output: seen.append(inputs[0].detach().clone()))
+    points = []
+    handle = network.register_forward_hook(lambda module, inputs, output: points.append(inputs[0].detach().clone()))
     try:
-        return seen, run()
+        return points, run()
     finally:
         handle.remove()
 
@@ -111,8 +111,8 @@ def test_apgd_is_the_papers_algorithm(trained, images, norm, eps, loss):
             return (F.cross_entropy(logits, y) if loss == "cross_entropy" else by_hand(logits[0], int(y))).sum()
 
         x_max, theirs, step_size = apgd(objective, x, ours[0], eps, 40, norm)
-        for mine, its in zip(ours, theirs, strict=False):
-            torch.testing.assert_close(mine, its, rtol=0, atol=1e-9)
+        for iterate, its in zip(ours, theirs, strict=False):
+            torch.testing.assert_close(iterate, its, rtol=0, atol=1e-9)
         if result.success:
             torch.testing.assert_close(result.x_adv, theirs[len(ours) - 1], rtol=0, atol=1e-9)
         else:
@@ -126,8 +126,8 @@ def test_apgd_is_the_papers_algorithm(trained, images, norm, eps, loss):
 def by_hand(z, y):
     """DLR of one row of logits, as printed."""
     order = z.sort(descending=True).values
-    other = max(z[j] for j in range(len(z)) if j != y)
-    return -(z[y] - other) / (order[0] - order[2] + 1e-12)
+    runner_up = max(z[j] for j in range(len(z)) if j != y)
+    return -(z[y] - runner_up) / (order[0] - order[2] + 1e-12)
 
 
 def test_dlr_by_hand():
@@ -167,7 +167,7 @@ def test_projection_is_what_a_solver_finds(norm):
     for xi, wi, bi, di in zip(x.numpy(), w.numpy(), b.numpy(), delta.numpy(), strict=True):
         if norm == "linf":
             reach = np.vstack([np.c_[np.eye(d), -np.ones(d)], np.c_[-np.eye(d), -np.ones(d)]])
-            found = linprog(
+            solution = linprog(
                 np.r_[np.zeros(d), 1],
                 A_ub=reach,
                 b_ub=np.zeros(2 * d),
@@ -175,9 +175,9 @@ def test_projection_is_what_a_solver_finds(norm):
                 b_eq=[bi - wi @ xi],
                 bounds=[*zip(-xi, 1 - xi, strict=True), (0, None)],
             )
-            assert np.abs(di).max() == pytest.approx(found.fun, abs=1e-9)
+            assert np.abs(di).max() == pytest.approx(solution.fun, abs=1e-9)
         else:
-            found = minimize(
+            solution = minimize(
                 lambda v: v @ v / 2,
                 np.zeros(d),
                 jac=lambda v: v,
@@ -190,8 +190,8 @@ def test_projection_is_what_a_solver_finds(norm):
                 method="SLSQP",
                 options={"ftol": 1e-14},
             )
-            assert found.success
-            np.testing.assert_allclose(di, found.x, rtol=0, atol=1e-6)
+            assert solution.success
+            np.testing.assert_allclose(di, solution.x, rtol=0, atol=1e-6)
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
@@ -288,7 +288,7 @@ def test_autoattack_breaks_what_any_of_its_attacks_breaks(trained, images, norm,
     }
     attack = create_attack(AttackConfig("autoattack", eps, norm=norm, steps=8, queries=40))
     result = attack.run(trained, x, y, keys=keys)
-    union = torch.stack([found.success for found in alone.values()]).any(0)
+    union = torch.stack([attacked.success for attacked in alone.values()]).any(0)
     assert torch.equal(result.success, union)
     wrong = trained(x).argmax(1) != y
     assert wrong.any()
@@ -297,7 +297,7 @@ def test_autoattack_breaks_what_any_of_its_attacks_breaks(trained, images, norm,
     for held in (wrong, ~union):
         assert torch.equal(result.x_adv[held], x[held])
     for i in (union & ~wrong).nonzero().squeeze(1).tolist():  # the first of the four that breaks it
-        first = next(found for found in alone.values() if found.success[i])
+        first = next(attacked for attacked in alone.values() if attacked.success[i])
         torch.testing.assert_close(result.x_adv[i], first.x_adv[i], rtol=0, atol=1e-9)
     assert (result.linf if norm == "linf" else result.l2).max() <= eps + 1e-9
     torch.testing.assert_close(result.trace[1], margin(trained(result.x_adv), y), rtol=0, atol=1e-9)
@@ -334,21 +334,21 @@ def test_passes(trained, images, monkeypatch, kind):
     steps = {"steps": 5} if kind != "square" else {}
     attack, backwards, grad = create_attack(AttackConfig(kind, 1e-6, **queries, **steps)), [], torch.autograd.grad
     monkeypatch.setattr(torch.autograd, "grad", lambda *args, **more: backwards.append(1) or grad(*args, **more))
-    seen, result = recorded(trained, lambda: attack.run(trained, x, y))
+    inputs, result = recorded(trained, lambda: attack.run(trained, x, y))
     assert not result.success
     most, targets = attack.passes, 4
-    assert (len(seen), len(backwards)) <= most
+    assert (len(inputs), len(backwards)) <= most
     expected = {"apgd": (7, 5), "apgd_t": (1 + 6 * targets, 5 * targets), "square": (8, 0)}
     if kind in expected:
-        assert (len(seen), len(backwards)) == expected[kind]
-    seen, _ = recorded(trained, lambda: attack(trained, x, (y + 1) % 5))
-    assert len(seen) == 1  # misclassified already
+        assert (len(inputs), len(backwards)) == expected[kind]
+    inputs, _ = recorded(trained, lambda: attack(trained, x, (y + 1) % 5))
+    assert len(inputs) == 1  # misclassified already
 
 
 def test_broken_images_leave_the_batch(trained, images):
     attack = create_attack(AttackConfig("apgd", 0.02))
-    seen, result = recorded(trained, lambda: attack.run(trained, *images))
-    sizes = [len(points) for points in seen[1:]]
+    inputs, result = recorded(trained, lambda: attack.run(trained, *images))
+    sizes = [len(points) for points in inputs[1:]]
     assert sizes == sorted(sizes, reverse=True)
     assert sizes[-1] < sizes[0] < len(images[1])
     assert sizes[0] == (trained(images[0]).argmax(1) == images[1]).sum()

@@ -114,8 +114,8 @@ def test_a_linear_classifier_is_attacked_at_the_known_distance(target):
         network = linear_network(0.05, num_classes=4)
         network[1].bias.data[target] -= 1.5
         y, w, z = None, network[1].weight.detach(), network(x).detach()
-        others = [j for j in range(4) if j != target]
-        a, gap = w[target] - w[others], (z[:, others] - z[:, target : target + 1])
+        rivals = [j for j in range(4) if j != target]
+        a, gap = w[target] - w[rivals], (z[:, rivals] - z[:, target : target + 1])
         expected = torch.stack([_distance_to_cone(a, g) for g in gap])
     result = create_attack(AttackConfig("cw", steps=250, search_steps=9, initial_weight=1, target=target)).run(
         network, x, y
@@ -144,12 +144,12 @@ def test_samples_do_not_depend_on_their_batch_and_leave_it(trained):
     attack = CarliniWagnerAttack(steps=50, search_steps=3, initial_weight=0.1)
     sizes = []
     handle = network.register_forward_hook(lambda module, inputs, output: sizes.append(len(output)))
-    whole = attack(network, x, y)
+    together = attack(network, x, y)
     handle.remove()
     assert len(sizes) <= attack.passes[0]
     assert min(sizes) < len(x)
     for part in ([3], [5, 0]):
-        torch.testing.assert_close(attack(network, x[part], y[part]), whole[part], rtol=0, atol=1e-9)
+        torch.testing.assert_close(attack(network, x[part], y[part]), together[part], rtol=0, atol=1e-9)
 
 
 def test_the_trace_is_the_best_distance(trained):
@@ -164,8 +164,8 @@ def test_the_trace_is_the_best_distance(trained):
 def test_confidence_is_reached(trained):
     network, x, y = trained
     z = network(CarliniWagnerAttack(steps=60, search_steps=5, initial_weight=0.1, confidence=2.0)(network, x, y))
-    others = z.scatter(1, y[:, None], -math.inf).amax(1)
-    assert (others - z.gather(1, y[:, None]).squeeze(1) > 2).all()
+    runner_up = z.scatter(1, y[:, None], -math.inf).amax(1)
+    assert (runner_up - z.gather(1, y[:, None]).squeeze(1) > 2).all()
 
 
 def test_half_precision_networks_and_black_and_white_pixels():

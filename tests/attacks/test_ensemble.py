@@ -46,7 +46,7 @@ def by_hand(combine, y, shares):
     """
     z = [A @ (X.flatten() - 0.5) * 4, B * (X.mean() - 0.4) * 2]
     jacobian = [4 * A, (B / 2)[:, None].expand(3, 4)]
-    p = [one.exp() / one.exp().sum() for one in z]
+    p = [logits.exp() / logits.exp().sum() for logits in z]
     unit = torch.zeros(3, dtype=torch.float64)
     unit[y] = 1
     if combine == "loss":
@@ -57,7 +57,7 @@ def by_hand(combine, y, shares):
         value = -math.log(mixed)
         gradient = sum(w * q[y] / mixed * (q - unit) @ j for w, q, j in zip(shares, p, jacobian, strict=True))
     else:
-        mixed = sum(w * one for w, one in zip(shares, z, strict=True))
+        mixed = sum(w * logits for w, logits in zip(shares, z, strict=True))
         q = mixed.exp() / mixed.exp().sum()
         value = -math.log(q[y])
         gradient = (q - unit) @ sum(w * j for w, j in zip(shares, jacobian, strict=True))
@@ -167,8 +167,8 @@ def test_the_network_asked_and_the_members_are_untouched(files):
     before = [fingerprint(network) for network in networks]
     inner = create_attack(AttackConfig("targeted_optimization", weight=1.0, steps=2))
     attack = EnsembleAttack(inner, networks)
-    found = attack(nn.Identity(), batch.image)  # which is not looked at
-    assert found.shape == batch.image.shape
+    adversarial = attack(nn.Identity(), batch.image)  # which is not looked at
+    assert adversarial.shape == batch.image.shape
     for network, (state, modes, gradients, _) in zip(networks, before, strict=True):
         after = fingerprint(network)
         assert all(torch.equal(after[0][key], state[key]) for key in state)
@@ -189,8 +189,8 @@ def test_members_are_loaded_once_and_shared_by_a_calibration(files, monkeypatch)
     assert loaded == []
     attack(nn.Identity(), batch.image)
     with pytest.warns(UserWarning, match="ensemble: no weight from 1 to 10"):
-        found = calibrate(attack, nn.Identity(), batch.image, grid=(1.0, 10.0))
-    assert found.images == 2
+        calibration = calibrate(attack, nn.Identity(), batch.image, grid=(1.0, 10.0))
+    assert calibration.images == 2
     assert len(loaded) == 2
     assert repr(attack) == text  # it names an unfinished evaluation
     assert attack.passes == (2 * 2, 2 * 1)
@@ -202,8 +202,8 @@ def test_random_and_given_targets(files):
     assert result.target.tolist() == [5] * 4
     result = attack_on(files, target="random").run(nn.Identity(), batch.image, batch.label)
     assert (result.target != batch.label).all()
-    given = torch.tensor([1, 2, 3, 4])
-    assert torch.equal(attack_on(files).run(nn.Identity(), batch.image, target=given).target, given)
+    target = torch.tensor([1, 2, 3, 4])
+    assert torch.equal(attack_on(files).run(nn.Identity(), batch.image, target=target).target, target)
 
 
 @pytest.mark.parametrize(

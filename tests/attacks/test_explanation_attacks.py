@@ -30,13 +30,13 @@ def build(kind, explanation=None, **settings):
 )
 def test_the_loop_of_ghorbani_image_by_image(kind, measure):
     network, x = wrap(plain()), batch(4)[0]
-    own = {"target_region": {"region": (0.0, 0.5, 0.5, 0.5)}, "topk": {"k": 10}}.get(kind, {})
-    attack = build(kind, softplus=5.0, criterion=measure, **own)
+    settings = {"target_region": {"region": (0.0, 0.5, 0.5, 0.5)}, "topk": {"k": 10}}.get(kind, {})
+    attack = build(kind, softplus=5.0, criterion=measure, **settings)
     attack.dissimilarity.k = 10
-    found = attack.run(network, x)
+    attacked = attack.run(network, x)
     region = torch.zeros(8, 8, dtype=torch.float64)
     region[:4, 4:] = 1
-    for image, result, success in zip(x, found.x_adv, found.success, strict=True):
+    for image, result, success in zip(x, attacked.x_adv, attacked.success, strict=True):
         expected = reference.attack(
             network,
             image,
@@ -51,7 +51,7 @@ def test_the_loop_of_ghorbani_image_by_image(kind, measure):
         )
         torch.testing.assert_close(result, expected, atol=1e-12, rtol=0)
         assert success == (not torch.equal(expected, image))
-    assert found.success.any()
+    assert attacked.success.any()
 
 
 def test_the_loop_of_dombrowski_image_by_image():
@@ -63,9 +63,9 @@ def test_the_loop_of_dombrowski_image_by_image():
     config = ExplanationAttackConfig(
         "target_map", steps=n, step_size=0.02 * 0.25, softplus=(10.0, 100.0), penalty=penalty, check_every=n
     )
-    found = create_explanation_attack(config, Gradient(), target=target).run(network, x)
-    assert found.success.sum() >= 2
-    for image, result in zip(x[found.success], found.x_adv[found.success], strict=True):
+    attacked = create_explanation_attack(config, Gradient(), target=target).run(network, x)
+    assert attacked.success.sum() >= 2
+    for image, result in zip(x[attacked.success], attacked.x_adv[attacked.success], strict=True):
         expected = dombrowski.attack(network, image, target[0], iterations=n, lr=0.02, betas=(10.0, 100.0))
         torch.testing.assert_close(result, expected, atol=1e-8, rtol=0)
 
@@ -75,8 +75,8 @@ def test_the_loop_of_dombrowski_image_by_image():
 def test_every_type_on_every_explanation(kind, explanation):
     network, x = wrap(Branches()), batch(6)[0]
     before = fingerprint(network)
-    own = {"target_map": {"step_size": 2e-3}, "topk": {"k": 10}, "random_sign": {"k": 10}}
-    attack = build(kind, explanation, **own.get(kind, {}))
+    settings = {"target_map": {"step_size": 2e-3}, "topk": {"k": 10}, "random_sign": {"k": 10}}
+    attack = build(kind, explanation, **settings.get(kind, {}))
     result = attack.run(network, x)
     assert_untouched(network, before)
     label = network(x).argmax(1)
@@ -207,14 +207,14 @@ def test_the_target_map_is_approached():
     label, explanation = network(x).argmax(1), Gradient()
     pool = explanation.map(network, batch(6, seed=8)[0], label)
     for target in ("centre", pool):
-        given = {"target": target} if isinstance(target, torch.Tensor) else {}
+        arguments = {"target": target} if isinstance(target, torch.Tensor) else {}
         config = ExplanationAttackConfig("target_map", steps=40, step_size=5e-3)
-        attack = create_explanation_attack(config, explanation, **given)
+        attack = create_explanation_attack(config, explanation, **arguments)
         original = explanation.map(network, x, label)
-        wanted = attack.dissimilarity.reference(original)
+        target_map = attack.dissimilarity.reference(original)
         x_adv = attack(network, x)
-        after = pearson(explanation.map(network, x_adv, label), wanted)
-        assert (after > pearson(original, wanted) + 0.05).float().mean() > 0.8
+        after = pearson(explanation.map(network, x_adv, label), target_map)
+        assert (after > pearson(original, target_map) + 0.05).float().mean() > 0.8
 
 
 def test_beta_grows_geometrically_and_can_be_left_out():
@@ -249,9 +249,9 @@ def test_dissimilarities_by_hand():
     assert [default_k(torch.zeros(1, n, n)) for n in (224, 32, 8)] == [1000, 100, 6]
     with pytest.raises(ValueError, match="region must hold a pixel of a 4 x 4 map"):
         TargetRegion((0.0, 0.0, 0.1, 0.5)).reference(h)
-    flat, other = torch.full((1, 4, 4), 1 / 16), torch.zeros(1, 4, 4)
-    other[0, 3, 0] = 1.0
-    assert torch.equal(TargetMap(torch.cat([flat, h, other])).reference(h), other)
+    flat, single_place = torch.full((1, 4, 4), 1 / 16), torch.zeros(1, 4, 4)
+    single_place[0, 3, 0] = 1.0
+    assert torch.equal(TargetMap(torch.cat([flat, h, single_place])).reference(h), single_place)
     mass = MassCentre()
     moved = h.flip(1)
     assert mass.reference(h).tolist() == [[0.0, 0.0]]  # (0.6, 0.9) truncated
@@ -265,9 +265,9 @@ def test_dissimilarities_by_hand():
 def test_target_maps_are_shares_and_look_as_named():
     h = torch.rand(2, 60, 80)
     for target in ("uniform", "centre", "inverted", "text"):
-        wanted = TargetMap(target).reference(h)
-        torch.testing.assert_close(wanted.sum((1, 2)), torch.ones(2))
-        assert wanted.min() >= 0
+        target_map = TargetMap(target).reference(h)
+        torch.testing.assert_close(target_map.sum((1, 2)), torch.ones(2))
+        assert target_map.min() >= 0
     assert TargetMap("uniform").reference(h).std() < 1e-9
     middle = TargetMap("centre").reference(h)[0]
     assert middle[29:31, 39:41].min() > 10 * middle[0].max()

@@ -103,10 +103,10 @@ def test_passes_of_attacks(method, kind, check_every, penalty):
     if kind == "random_sign" and penalty:
         return
     network, x = frozen(Branches()), batch(2)[0]
-    own = {} if kind == "random_sign" else {"penalty": penalty}
+    settings = {} if kind == "random_sign" else {"penalty": penalty}
     if kind != "target_map":
-        own["k"] = 10
-    config = ExplanationAttackConfig(kind, steps=4, step_size=2e-3, check_every=check_every, **own)
+        settings["k"] = 10
+    config = ExplanationAttackConfig(kind, steps=4, step_size=2e-3, check_every=check_every, **settings)
     attack = create_explanation_attack(config, method)
     forwards = []
     if isinstance(method, Gradient):
@@ -143,16 +143,16 @@ def test_passes_of_the_attack_on_attributions():
 def test_attributions_are_complete_and_the_end_is_the_adversarial_image_s():
     network, (x, y) = wrap(Branches()), batch(2)
     attack = AttributionAttack(pgd(steps=3, eps="16/255"), path_steps=2, weight=2.0, loss_weight=1.0)
-    found = attack.run(network, x, y)
+    attacked = attack.run(network, x, y)
     gaps = []
     loss = lambda z: (cross_entropy(network(z), y), network(z))  # noqa: E731
     for steps in (20, 80):
-        shares, value, logits = path_attributions(loss, x, found.x_adv, steps=steps)
+        shares, value, logits = path_attributions(loss, x, attacked.x_adv, steps=steps)
         gaps.append((shares.sum((1, 2, 3)) - (value - loss(x)[0])).abs().max())
-        assert torch.equal(logits, network(found.x_adv))
+        assert torch.equal(logits, network(attacked.x_adv))
         assert not shares.requires_grad
     assert gaps[1] < gaps[0] / 2.5  # O(1/m) would be a quarter
-    assert found.trace.shape == (4, 2)
-    shares = path_attributions(loss, x, found.x_adv, steps=2)[0].abs().sum((1, 2, 3))
-    torch.testing.assert_close(found.trace[-1], loss(found.x_adv)[0].detach() + 2 * shares)
-    assert (found.trace[-1] > found.trace[0]).all()
+    assert attacked.trace.shape == (4, 2)
+    shares = path_attributions(loss, x, attacked.x_adv, steps=2)[0].abs().sum((1, 2, 3))
+    torch.testing.assert_close(attacked.trace[-1], loss(attacked.x_adv)[0].detach() + 2 * shares)
+    assert (attacked.trace[-1] > attacked.trace[0]).all()

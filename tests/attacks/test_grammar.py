@@ -41,11 +41,11 @@ MANY = {
 @pytest.mark.parametrize("form", FORMS)
 def test_training_takes_every_form(owner, form):
     """From a command line through the parser, and in Python."""
-    key, read = ("attack", ONE[owner]) if owner in ONE else ("attacks", MANY[owner])
+    key, attack_of = ("attack", ONE[owner]) if owner in ONE else ("attacks", MANY[owner])
     parser = SuggestingParser()
     parser.add_class_arguments(owner, "it")
     built = parser.instantiate(parser.parse_args([f"--it.{key}", form])).it
-    assert read(built).name == read(owner(**{key: form})).name == read(owner(**{key: PGD})).name == "pgd"
+    assert attack_of(built).name == attack_of(owner(**{key: form})).name == attack_of(owner(**{key: PGD})).name == "pgd"
 
 
 @pytest.mark.parametrize("form", FORMS)
@@ -111,15 +111,15 @@ def test_only_names_are_spelt_out():
 
 @pytest.mark.parametrize("eps", [["2/255", "4/255"], "2/255,4/255", "[2/255, 4/255]"])
 def test_radii_are_a_sweep(eps):
-    found = swept_attacks("fgsm,pgd", eps, 3)
-    assert [(one.label_name, one.eps, one.steps) for one in found] == [
+    attacks = swept_attacks("fgsm,pgd", eps, 3)
+    assert [(attack.label_name, attack.eps, attack.steps) for attack in attacks] == [
         ("fgsm2", "2/255", None),
         ("fgsm4", "4/255", None),
         ("pgd2", "2/255", 3),
         ("pgd4", "4/255", 3),
     ]
     l2 = swept_attacks({"type": "pgd", "norm": "l2"}, [0.5, 1], None)
-    assert [one.label_name for one in l2] == ["pgd0.5", "pgd1"]
+    assert [attack.label_name for attack in l2] == ["pgd0.5", "pgd1"]
 
 
 def test_the_flags_radii_are_a_sweep():

@@ -68,14 +68,14 @@ def test_more_steps_climb_higher_and_random_signs_do_not(task):
         "many": attack_of(influence, SignStep(0.25, relative=True), steps=10),
         "random": attack_of(influence, RandomSignStep(1.0, relative=True)),
     }
-    found = {name: attack.run(network, x, y) for name, attack in runs.items()}
-    gains = {name: result.trace[-1] - result.trace[0] for name, result in found.items()}
+    results = {name: attack.run(network, x, y) for name, attack in runs.items()}
+    gains = {name: result.trace[-1] - result.trace[0] for name, result in results.items()}
     assert bool((gains["many"] >= gains["one"]).all())
     assert bool((gains["one"] > gains["random"].abs()).all())
-    assert all(bool((result.linf <= EPS + 1e-12).all()) for result in found.values())
+    assert all(bool((result.linf <= EPS + 1e-12).all()) for result in results.values())
     with torch.no_grad():
-        predicted = influence.logits(penultimate(network, found["many"].x_adv)).argmax(1)
-    assert torch.equal(found["many"].success, predicted == y)
+        predicted = influence.logits(penultimate(network, results["many"].x_adv)).argmax(1)
+    assert torch.equal(results["many"].success, predicted == y)
 
 
 def test_wrong_use_is_refused(task):

@@ -114,9 +114,9 @@ def test_inference_mode_changes_nothing(made_inside):
     for name, door in doors.items():
         expected = door(network, batch.image, batch.label)
         with torch.inference_mode():
-            given = [part.clone() if made_inside else part for part in (batch.image, batch.label)]
-            found = door(network, *given)
-        torch.testing.assert_close(found, expected, rtol=0, atol=0, msg=name)
+            inputs = [part.clone() if made_inside else part for part in (batch.image, batch.label)]
+            result = door(network, *inputs)
+        torch.testing.assert_close(result, expected, rtol=0, atol=0, msg=name)
 
 
 def test_what_cannot_work_in_inference_mode_is_refused():

@@ -11,13 +11,13 @@ from lightning_advinterp.core.randomness import sample_keys
 def test_every_pixel_moves_by_eps_or_to_the_box():
     network, batch = small_network(), small_batch(n=4)
     attack, eps = create_attack(AttackConfig("random_sign", "8/255")), np.float32(8 / 255)
-    found = attack(network, batch.image, batch.label, keys=sample_keys(batch.index)).numpy()
+    noisy = attack(network, batch.image, batch.label, keys=sample_keys(batch.index)).numpy()
     x = batch.image.numpy()
     up, down = (x + eps).clip(0, 1), (x - eps).clip(0, 1)
-    assert np.all((found == up) | (found == down))
-    assert 0.45 < (found > x).mean() < 0.55
-    other = attack(network, batch.image, batch.label, keys=sample_keys(batch.index, seed=1)).numpy()
-    assert 0.4 < (other != found).mean() < 0.6
+    assert np.all((noisy == up) | (noisy == down))
+    assert 0.45 < (noisy > x).mean() < 0.55
+    reseeded = attack(network, batch.image, batch.label, keys=sample_keys(batch.index, seed=1)).numpy()
+    assert 0.4 < (reseeded != noisy).mean() < 0.6
 
 
 def test_result_says_what_the_change_did():

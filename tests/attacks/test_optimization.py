@@ -42,18 +42,18 @@ def test_equals_the_equations_word_for_word(network, batch, kind, distance, weig
 
 
 def test_samples_stop_at_their_first_success_from_the_tenth_step_on():
-    network, batch, seen = linear_network(), small_batch(n=40, dtype=torch.float64), []
+    network, batch, batch_sizes = linear_network(), small_batch(n=40, dtype=torch.float64), []
     target = network(batch.image).argmin(1)
     expected = [
         optimise(network, 255 * x, t, weight=20.0, targeted=True) for x, t in zip(batch.image, target, strict=True)
     ]
     steps = [iteration for _, iteration in expected]
     assert {10, 13, 20} <= set(steps)
-    network.register_forward_hook(lambda module, inputs, output: seen.append(len(output)))
+    network.register_forward_hook(lambda module, inputs, output: batch_sizes.append(len(output)))
     x_adv = create_attack(AttackConfig("targeted_optimization", weight=20.0))(network, batch.image)
     torch.testing.assert_close(x_adv, torch.stack([x for x, _ in expected]) / 255, rtol=0, atol=1e-9)
     # The pass that sees the success of step k is the one that would have made step k + 1.
-    assert seen == [40] * 11 + [sum(s >= k for s in steps) for k in range(11, 20)]
+    assert batch_sizes == [40] * 11 + [sum(s >= k for s in steps) for k in range(11, 20)]
 
 
 @pytest.mark.parametrize("kind", ["optimization", "mifgsm"])
@@ -109,16 +109,16 @@ def test_calibration_takes_the_smallest_weight_that_reaches_the_share(batch, kin
     config = AttackConfig(kind, label="predicted")
     shares = brute_force(config, network, batch)
     attack = create_attack(config.with_weight(1.0))
-    found = calibrate(attack, network, batch.image, batch_size=5)
+    calibration = calibrate(attack, network, batch.image, batch_size=5)
     first = next(i for i, share in enumerate(shares) if share >= 0.95)
     assert 0 < first < len(GRID) - 1
-    assert found.weight == GRID[first]
-    assert found.reached
-    assert found.success == shares[first]
-    assert [trial.success for trial in found.trials] == shares[: first + 1]  # and no pass is spent on larger ones
-    result = attack.weighted(found.weight).run(network, batch.image)
-    assert found.trials[-1].l2 == pytest.approx(255 * result.l2.mean().item())
-    assert found.trials[-1].linf == pytest.approx(255 * result.linf.mean().item())
+    assert calibration.weight == GRID[first]
+    assert calibration.reached
+    assert calibration.success == shares[first]
+    assert [trial.success for trial in calibration.trials] == shares[: first + 1]  # and no pass is spent on larger ones
+    result = attack.weighted(calibration.weight).run(network, batch.image)
+    assert calibration.trials[-1].l2 == pytest.approx(255 * result.l2.mean().item())
+    assert calibration.trials[-1].linf == pytest.approx(255 * result.linf.mean().item())
 
 
 def test_calibration_that_cannot_reach_the_share_says_so():
@@ -127,20 +127,22 @@ def test_calibration_that_cannot_reach_the_share_says_so():
     shares = brute_force(config, network, batch)
     assert 0 < max(shares) < 0.95
     with pytest.warns(UserWarning, match=r"no weight from 0.0001 to 100000 reaches 95 % success on 40 images"):
-        found = calibrate(create_attack(config.with_weight(1.0)), network, batch.image)
-    assert not found.reached
-    assert found.success == max(shares)
-    assert found.weight == GRID[shares.index(max(shares))]
-    assert [trial.success for trial in found.trials] == shares
-    assert "but not enough" in str(found)
+        calibration = calibrate(create_attack(config.with_weight(1.0)), network, batch.image)
+    assert not calibration.reached
+    assert calibration.success == max(shares)
+    assert calibration.weight == GRID[shares.index(max(shares))]
+    assert [trial.success for trial in calibration.trials] == shares
+    assert "but not enough" in str(calibration)
 
 
 def test_calibration_does_not_depend_on_the_batch_size(batch):
     network = linear_network()
     attack = create_attack(AttackConfig("targeted_optimization", weight=1, target="random"))
     keys = sample_keys(batch.index)
-    one, all_ = (calibrate(attack, network, batch.image, batch.label, keys=keys, batch_size=size) for size in (1, 99))
-    assert (one.weight, one.success) == (all_.weight, all_.success)
+    single, all_ = (
+        calibrate(attack, network, batch.image, batch.label, keys=keys, batch_size=size) for size in (1, 99)
+    )
+    assert (single.weight, single.success) == (all_.weight, all_.success)
 
 
 @pytest.mark.parametrize(
@@ -188,9 +190,9 @@ def test_calibration_of_a_real_network(real_data):
     paths = sorted((real_data / "imagenet_nips2017").glob("*/*.jpg"))[::126][:8]
     x = torch.stack([image_tensor(path) for path in paths]).float() / 255
     attack = create_attack(AttackConfig("targeted_optimization", weight=1.0))
-    found = calibrate(attack, network, x, grid=(0.1, 1.0))
-    assert found.reached
-    assert found.weight in (0.1, 1.0)
-    chosen = found.trials[-1]
+    calibration = calibrate(attack, network, x, grid=(0.1, 1.0))
+    assert calibration.reached
+    assert calibration.weight in (0.1, 1.0)
+    chosen = calibration.trials[-1]
     assert 500 < chosen.l2 < 1500
     assert 10 < chosen.linf < 30

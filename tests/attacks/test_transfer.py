@@ -25,20 +25,20 @@ def batch():
 
 
 def test_from_one_source_it_is_the_attack_on_that_source(sources, batch):
-    source, other = sources
+    source, victim = sources
     keys = sample_keys(batch.index)
-    before = fingerprint(other), fingerprint(source)
+    before = fingerprint(victim), fingerprint(source)
     config = AttackConfig("transfer", "8/255", steps=3, restarts=2, members=(Member("cifar_resnet20"),))
     attack = create_attack(config)
     attack.members = (source,)
-    found = attack.run(other, batch.image, batch.label, keys=keys)
+    attacked = attack.run(victim, batch.image, batch.label, keys=keys)
     expected = pgd("8/255", steps=3, restarts=2).run(source, batch.image, batch.label, keys=keys)
-    assert torch.equal(found.x_adv, expected.x_adv)
-    assert torch.equal(found.success, expected.success)
-    for network, old in zip((other, source), before, strict=True):
+    assert torch.equal(attacked.x_adv, expected.x_adv)
+    assert torch.equal(attacked.success, expected.success)
+    for network, old in zip((victim, source), before, strict=True):
         assert_untouched(network, old)
-    on_other = pgd("8/255", steps=3, restarts=2)(other, batch.image, batch.label, keys=keys)
-    assert not torch.equal(found.x_adv, on_other)
+    on_other = pgd("8/255", steps=3, restarts=2)(victim, batch.image, batch.label, keys=keys)
+    assert not torch.equal(attacked.x_adv, on_other)
 
 
 def test_from_several_sources_it_climbs_their_mean_loss(sources, batch):
@@ -60,8 +60,8 @@ def test_a_source_may_be_a_checkpoint_of_this_project(sources, batch, tmp_path):
     meta = {"format": CHECKPOINT_FORMAT, "network": network, "classes": [], "seed": 0}
     torch.save({"state_dict": state, "advinterp": meta, "epoch": 0}, tmp_path / "last.ckpt")
     config = AttackConfig("transfer", eps="8/255", steps=2, members=(Member(checkpoint=str(tmp_path / "last.ckpt")),))
-    found = create_attack(config)(sources[1], batch.image, batch.label)
-    assert torch.equal(found, pgd("8/255", steps=2)(source, batch.image, batch.label))
+    adversarial = create_attack(config)(sources[1], batch.image, batch.label)
+    assert torch.equal(adversarial, pgd("8/255", steps=2)(source, batch.image, batch.label))
 
 
 @pytest.mark.parametrize(

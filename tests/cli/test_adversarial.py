@@ -18,23 +18,23 @@ def flags(tmp_path):
 
 
 def test_it_writes_goes_on_and_verifies(flags, tmp_path, capsys):
-    whole, shared = str(tmp_path / "whole"), str(tmp_path / "shared")
-    main([*flags, "--output", whole])
+    single, shared = str(tmp_path / "whole"), str(tmp_path / "shared")
+    main([*flags, "--output", single])
     assert "10 adversarial images" in " ".join(capsys.readouterr().out.split())
     for process in ("1", "0"):  # two processes, one after the other
         main([*flags, "--output", shared, "--process", process, "--processes", "2"])
-    one, two = AdversarialSet(whole), AdversarialSet(shared)
-    assert one.rows == two.rows
-    assert all(torch.equal(one[place].image, two[place].image) for place in range(10))
+    expected, two = AdversarialSet(single), AdversarialSet(shared)
+    assert expected.rows == two.rows
+    assert all(torch.equal(expected[place].image, two[place].image) for place in range(10))
     damaged = tmp_path / "whole" / "part-00001.zip"
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(bytes(content))
     with pytest.raises(SystemExit, match=r"part-00001\.zip in .* remove it and start again"):
-        main([*flags, "--output", whole])
+        main([*flags, "--output", single])
     damaged.unlink()
-    main([*flags, "--output", whole])
-    assert AdversarialSet(whole).verify() == []
+    main([*flags, "--output", single])
+    assert AdversarialSet(single).verify() == []
 
 
 @pytest.mark.slow

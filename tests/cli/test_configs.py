@@ -44,8 +44,8 @@ def test_experiment_parses_under_every_trainer(path, parser):
         assert parsed.name == path.stem
         assert parsed.trainer.inference_mode is False
         if trainer is not None:
-            wanted = yaml.safe_load(trainer.read_text())["trainer"]
-            assert {key: parsed.trainer[key] for key in wanted} == wanted
+            settings = yaml.safe_load(trainer.read_text())["trainer"]
+            assert {key: parsed.trainer[key] for key in settings} == settings
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)
@@ -66,15 +66,15 @@ def test_paper_tables_parse(path):
 def test_table_1_is_the_papers():
     """Shares in percent as printed by Dong, Su & Zhu 2022: colour, texture, material, scene, part, object."""
     parser: ArgumentParser = evaluation_parser()
-    given = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "paper" / "table1.yaml")]))
-    assert (given.analyses, given.layers) == ("dissection", "all_conv")
-    (attack,) = given.attack
+    evaluation = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / "paper" / "table1.yaml")]))
+    assert (evaluation.analyses, evaluation.layers) == ("dissection", "all_conv")
+    (attack,) = evaluation.attack
     assert (attack.name, attack.type, attack.calibrated) == ("adversarial", "targeted_optimization", True)
-    found = {
+    printed = {
         row.name: [[round(100 * share, 1) for share in row.printed[kind].values()] for kind in ("real", "adversarial")]
-        for row in given.rows
+        for row in evaluation.rows
     }
-    assert found == {
+    assert printed == {
         "AlexNet": [[0.5, 13.4, 0.4, 0.4, 4.1, 6.1], [0.5, 10.3, 0.1, 0.0, 1.6, 2.3]],
         "AlexNet-Adv": [[0.5, 12.7, 0.3, 0.6, 5.5, 7.8], [0.5, 11.6, 0.3, 0.2, 4.8, 6.3]],
         "VGG-16": [[0.6, 13.2, 0.4, 1.3, 6.8, 14.7], [0.5, 9.5, 0.0, 0.0, 2.3, 5.2]],
@@ -86,10 +86,10 @@ def test_table_1_is_the_papers():
         "VGG-16-Place": [[0.6, 12.4, 0.5, 7.0, 5.9, 16.7], [0.6, 9.3, 0.0, 1.3, 2.1, 6.8]],
     }
     categories = ["color", "texture", "material", "scene", "part", "object"]
-    assert all(list(values) == categories for row in given.rows for values in row.printed.values())
-    trained = {row.checkpoint.split("/")[1] for row in given.rows if row.checkpoint}
+    assert all(list(values) == categories for row in evaluation.rows for values in row.printed.values())
+    trained = {row.checkpoint.split("/")[1] for row in evaluation.rows if row.checkpoint}
     assert trained <= {path.stem for path in EXPERIMENTS}
-    assert all(row.checkpoint.startswith("runs/") for row in given.rows if row.checkpoint)
+    assert all(row.checkpoint.startswith("runs/") for row in evaluation.rows if row.checkpoint)
 
 
 @pytest.mark.parametrize("path", sorted((CONFIGS / "ablation").glob("*.yaml")), ids=lambda path: path.stem)

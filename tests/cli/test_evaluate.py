@@ -154,8 +154,8 @@ def test_a_skipped_image_is_counted_and_named(checkpoint, tmp_path):
 
 def test_images_may_stand_one_after_the_other():
     words = ["--images", "a.jpg", "b.jpg", "--dry_run", "--seed", "3", "--data", "concept_world"]
-    given = read_evaluation(words)
-    assert (given.images, given.dry_run, given.seed) == (["a.jpg", "b.jpg"], True, 3)
+    evaluation = read_evaluation(words)
+    assert (evaluation.images, evaluation.dry_run, evaluation.seed) == (["a.jpg", "b.jpg"], True, 3)
 
 
 def test_dry_run_writes_nothing(checkpoint, tmp_path, capsys):
@@ -169,14 +169,14 @@ def test_two_networks_side_by_side(checkpoint, tmp_path):
     content = torch.load(checkpoint, weights_only=True)
     for tensor in content["state_dict"].values():
         tensor.copy_(tensor.roll(1)) if tensor.dim() > 1 else None
-    other = tmp_path / "other.ckpt"
-    torch.save(content, other)
+    rolled = tmp_path / "other.ckpt"
+    torch.save(content, rolled)
     flags = ["--limit", "12", "--attack", "null", "--output", str(tmp_path / "out")]
-    evaluate(["--checkpoint", str(checkpoint), "--compare", str(other), *flags])
+    evaluate(["--checkpoint", str(checkpoint), "--compare", str(rolled), *flags])
     hashes = []
     for folder in (tmp_path / "out", tmp_path / "out" / "compare"):
         hashes.append(json.loads((folder / "results.json").read_text())["provenance"]["weights_sha256"])
-    assert hashes == [weights_hash(load_checkpoint(path).network) for path in (checkpoint, other)]
+    assert hashes == [weights_hash(load_checkpoint(path).network) for path in (checkpoint, rolled)]
     assert hashes[0] != hashes[1]
 
 

@@ -28,7 +28,7 @@ def broken(*_, **__):
 @pytest.mark.slow
 def test_what_cannot_be_run_is_left_out_with_its_reason(inputs, tmp_path, monkeypatch, capsys, moment):
     monkeypatch.setattr(CurvatureAnalysis, moment, broken)
-    found = run(inputs, tmp_path / "out", "all", *FLAGS)
+    tables = run(inputs, tmp_path / "out", "all", *FLAGS)
     record = json.loads((tmp_path / "out" / "results.json").read_text())
     reasons = {"influence": "influence: 4 images", "dissection": "it needs concepts, which are not given"}
     reasons |= {"detection": "detection: 6 images give", "sensitivity": "sensitivity: "}
@@ -42,7 +42,7 @@ def test_what_cannot_be_run_is_left_out_with_its_reason(inputs, tmp_path, monkey
         assert f"{name}: left out, {record['left_out'][name]}" in printed
     monkeypatch.undo()
     alone = run(inputs, tmp_path / "alone", "accuracy,predictions", *FLAGS)
-    assert {name: found[name] for name in alone} == alone
+    assert {name: tables[name] for name in alone} == alone
 
 
 def test_what_was_named_is_not_left_out(inputs, tmp_path, monkeypatch, capsys):

@@ -53,25 +53,29 @@ def run(setup, output, *flags):
 def test_the_weight_is_found_on_other_images(setup, tmp_path, capsys):
     flags = ("--attack", "optimization", "--limit", "9", "--calibration_images", "6")
     results = run(setup, tmp_path / "out", *flags)
-    found = results["provenance"]["calibration"]["data"]["attacks"]["optimization"]
+    calibration = results["provenance"]["calibration"]["data"]["attacks"]["optimization"]
     labels = [label for label in range(3) for _ in range(8)]
     reported = balanced_subset(labels, 9, 3)
-    others = sorted(set(balanced_subset(labels, 15, 3)) - set(reported))
-    assert len(others) == 6
+    unreported = sorted(set(balanced_subset(labels, 15, 3)) - set(reported))
+    assert len(unreported) == 6
     dataset = ImageFolderDataset.from_folder(setup / "data", "val", transform=EvalTransform(32, 32))
-    assert results["provenance"]["calibration"]["data"]["images"] == dataset.only(others).fingerprint
+    assert results["provenance"]["calibration"]["data"]["images"] == dataset.only(unreported).fingerprint
     assert results["provenance"]["data"] == {
         "fingerprint": dataset.only(reported).fingerprint,
         "images": 9,
         "skipped": [],
     }
-    batch = collate_batch([dataset[i] for i in others]).to_float()
+    batch = collate_batch([dataset[i] for i in unreported]).to_float()
     network = create_network("helpers.PooledLinear", setup / "weights.pth").eval()
     attack = create_attack(AttackConfig("optimization", weight=1.0))
     expected = calibrate(attack, network, batch.image, batch.label, keys=sample_keys(batch.index, seed=3))
-    assert (found["weight"], found["success"], found["reached"]) == (expected.weight, expected.success, True)
-    assert found["images"] == 6
-    assert [trial["weight"] for trial in found["trials"]] == [trial.weight for trial in expected.trials]
+    assert (calibration["weight"], calibration["success"], calibration["reached"]) == (
+        expected.weight,
+        expected.success,
+        True,
+    )
+    assert calibration["images"] == 6
+    assert [trial["weight"] for trial in calibration["trials"]] == [trial.weight for trial in expected.trials]
     assert f"weight={expected.weight}" in results["provenance"]["settings"]["attacks"]["data"]["optimization"]
     printed = " ".join(capsys.readouterr().out.split())
     assert f"optimization: λ = {expected.weight:g}: success 100.0 % on 6 other images" in printed
@@ -124,11 +128,11 @@ def test_an_ensemble_and_cw_in_a_configuration(setup, tmp_path):
 )
 def test_sharing_out(limit, calibration, sizes):
     labels = [i % 3 for i in range(30)]
-    reported, others, taken = share_out(labels, limit, calibration, seed=1)
-    assert (len(reported), len(others), taken) == sizes
-    assert not set(reported) & set(others)
+    reported, calibrating, taken = share_out(labels, limit, calibration, seed=1)
+    assert (len(reported), len(calibrating), taken) == sizes
+    assert not set(reported) & set(calibrating)
     assert reported == balanced_subset(labels, len(reported), 1)
-    counts = [sum(labels[i] == label for i in others) for label in range(3)]
+    counts = [sum(labels[i] == label for i in calibrating) for label in range(3)]
     assert max(counts) - min(counts) <= 1
 
 

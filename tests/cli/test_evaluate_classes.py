@@ -22,8 +22,8 @@ def foreign(tmp_path: Path):
             Image.new("RGB", (32, 32)).save(tmp_path / "data" / name / "1.png")
         weights = tmp_path / "weights.pth"
         torch.save(create_network("cifar_resnet20", num_classes=outputs).backbone.state_dict(), weights)
-        asked = Evaluation(network="cifar_resnet20", weights=str(weights), data=str(tmp_path / "data"), **flags)
-        images = load_images(asked, load_subject(asked)).reported
+        evaluation = Evaluation(network="cifar_resnet20", weights=str(weights), data=str(tmp_path / "data"), **flags)
+        images = load_images(evaluation, load_subject(evaluation)).reported
         return {path.split("/")[0]: label for path, label in zip(images.paths, images.labels, strict=True)}
 
     return labels
@@ -50,8 +50,8 @@ def test_fewer_words_than_outputs_have_no_order(foreign):
 
 def test_a_file_names_the_outputs(foreign, tmp_path):
     (tmp_path / "names.txt").write_text("bee\nape\nn01440764 tench, Tinca tinca\n")
-    found = foreign(["Ape", "bee", "tench"], outputs=3, classes=str(tmp_path / "names.txt"))
-    assert found == {"Ape": 1, "bee": 0, "tench": 2}
+    labels = foreign(["Ape", "bee", "tench"], outputs=3, classes=str(tmp_path / "names.txt"))
+    assert labels == {"Ape": 1, "bee": 0, "tench": 2}
 
 
 @pytest.mark.parametrize(("outputs", "names"), [(10, ["cat", "truck"]), (10, ["0", "7"])])
@@ -83,6 +83,6 @@ def test_no_such_file(foreign):
 
 def test_synset_words(tmp_path):
     (tmp_path / "words.txt").write_text("n01440764 tench, Tinca tinca\nn01443537 goldfish, Carassius auratus\n")
-    found = read_outputs(tmp_path / "words.txt")
-    assert found.classes == ["n01440764", "n01443537"]
-    assert found.names == ["tench, Tinca tinca", "goldfish, Carassius auratus"]
+    outputs = read_outputs(tmp_path / "words.txt")
+    assert outputs.classes == ["n01440764", "n01443537"]
+    assert outputs.names == ["tench, Tinca tinca", "goldfish, Carassius auratus"]

@@ -53,7 +53,7 @@ def test_the_record_lists_the_files_with_their_hashes(out):
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"),
+    ("flags", "reason"),
     [
         (("--eps", "5/255"), "eps"),
         (("--attack", "pgd"), "attack"),
@@ -63,7 +63,7 @@ def test_the_record_lists_the_files_with_their_hashes(out):
         (("--attack", "null"), "attack"),
     ],
 )
-def test_other_settings_move_what_was_there(inputs, out, capsys, flags, said):
+def test_other_settings_move_what_was_there(inputs, out, capsys, flags, reason):
     before = {name: (out / name).read_bytes() for name in OURS}
     run(inputs, out, "predictions", *flags)
     aside = out.with_name("out.old-1")
@@ -71,19 +71,19 @@ def test_other_settings_move_what_was_there(inputs, out, capsys, flags, said):
     assert files(out) == sorted(["predictions.csv", "index.html", "results.json", *THEIRS])
     line = next(line for line in capsys.readouterr().out.splitlines() if "moved to" in line)
     assert str(aside) in line
-    assert said in line
+    assert reason in line
     run(inputs, out, "predictions")
     assert files(out.with_name("out.old-2")) == ["index.html", "predictions.csv", "results.json"]
 
 
 def test_another_network_and_other_images_move_what_was_there(inputs, out, tmp_path):
-    other = shutil.copytree(inputs, tmp_path / "inputs")
-    write_checkpoint(other / "last.ckpt", seed=1)
-    run(other, out, "accuracy")
+    changed = shutil.copytree(inputs, tmp_path / "inputs")
+    write_checkpoint(changed / "last.ckpt", seed=1)
+    run(changed, out, "accuracy")
     assert files(out.with_name("out.old-1")) == OURS
-    shutil.copytree(inputs / "data", other / "data", dirs_exist_ok=True)
-    next((other / "data").rglob("*.png")).unlink()
-    run(other, out, "accuracy")
+    shutil.copytree(inputs / "data", changed / "data", dirs_exist_ok=True)
+    next((changed / "data").rglob("*.png")).unlink()
+    run(changed, out, "accuracy")
     assert files(out.with_name("out.old-2")) == ["accuracy.csv", "figures/accuracy.png", "index.html", "results.json"]
 
 
@@ -96,10 +96,10 @@ def test_the_same_settings_replace(inputs, out):
 
 
 def test_another_analysis_of_the_same_evaluation_stands_beside(inputs, out):
-    whole = run(inputs, out.with_name("whole"), "accuracy,predictions,curvature")
+    expected = run(inputs, out.with_name("whole"), "accuracy,predictions,curvature")
     run(inputs, out, "curvature", "--attack", "pgd")  # which it does not look at
     assert not out.with_name("out.old-1").exists()
-    assert {name: text for name, text in tables(out).items() if name != "notes"} == whole
+    assert {name: text for name, text in tables(out).items() if name != "notes"} == expected
     records = [json.loads((folder / "results.json").read_text()) for folder in (out, out.with_name("whole"))]
     assert records[0]["scalars"] == records[1]["scalars"]
     assert set(records[0]["files"]) == set(records[1]["files"])
@@ -114,12 +114,12 @@ def test_another_analysis_of_the_same_evaluation_stands_beside(inputs, out):
 
 
 def test_a_second_network_moves_with_the_first(inputs, tmp_path):
-    out, other = tmp_path / "out", write_checkpoint(tmp_path / "other.ckpt", seed=1)
-    run(inputs, out, "accuracy", "--compare", str(other))
+    out, second = tmp_path / "out", write_checkpoint(tmp_path / "other.ckpt", seed=1)
+    run(inputs, out, "accuracy", "--compare", str(second))
     run(inputs, out, "accuracy", "--seed", "1")
     assert not (out / "compare").exists()
     assert "compare/accuracy.csv" in files(tmp_path / "out.old-1")
-    config = f"rows:\n- {{name: a, checkpoint: {other}}}\n"
+    config = f"rows:\n- {{name: a, checkpoint: {second}}}\n"
     run(inputs, out, "accuracy", config=config)
     assert files(out) == [f"a/{name}" for name in OURS if name != "predictions.csv"] + ["results.json"]
     run(inputs, out, "accuracy")
@@ -144,16 +144,16 @@ def test_a_dry_run_moves_nothing(inputs, out):
 def test_an_unfinished_evaluation_of_other_settings_is_moved_and_goes_on_there(inputs, tmp_path, monkeypatch, capsys):
     out, flags = tmp_path / "out", ("accuracy", "--batch_size", "4")
 
-    observe, save, seen = Runner._observe, Journal.save, []
+    observe, save, batches = Runner._observe, Journal.save, []
 
     def failing(self, batch, wants):
-        seen.append(batch)
-        if len(seen) == 3:
+        batches.append(batch)
+        if len(batches) == 3:
             raise PowerCut
         return observe(self, batch, wants)
 
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "save", lambda *given, now=False: save(*given, now=True))
+        patched.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))
         patched.setattr(Runner, "_observe", failing)
         with pytest.raises(PowerCut):
             run(inputs, out, *flags)
@@ -188,15 +188,15 @@ def test_what_ended_before_its_first_number_is_removed(inputs, tmp_path, capsys)
 @pytest.mark.parametrize("steps", range(6))
 def test_a_kill_while_files_are_put_in_place_or_moved_loses_and_mixes_nothing(inputs, out, monkeypatch, steps):
     """Every rename may be the last thing that a process does; what it began is ended by whoever comes next."""
-    replace, seen = Path.replace, []
+    replace, paths = Path.replace, []
     flags = ("accuracy,predictions", "--seed", "1")
 
     def cutting(self, target):
         placed = store._STAGE in self.parts and store._STAGE not in Path(target).parts
         if placed or "out.old-1" in str(target):
-            if len(seen) == steps:
+            if len(paths) == steps:
                 raise PowerCut
-            seen.append(self)
+            paths.append(self)
         return replace(self, target)
 
     before = {name: (out / name).read_bytes() for name in OURS}
@@ -209,8 +209,8 @@ def test_a_kill_while_files_are_put_in_place_or_moved_loses_and_mixes_nothing(in
     assert files(out.with_name("out.old-1")) == OURS
     assert files(out) == sorted(OURS + THEIRS)
     assert not store.differing(out, store.read_record(out))
-    whole = run(inputs, out.with_name("whole"), *flags)
-    assert {name: text for name, text in tables(out).items() if name != "notes"} == whole
+    uninterrupted = run(inputs, out.with_name("whole"), *flags)
+    assert {name: text for name, text in tables(out).items() if name != "notes"} == uninterrupted
 
 
 def test_a_file_of_the_user_with_a_name_of_ours_is_moved(inputs, tmp_path, caplog):

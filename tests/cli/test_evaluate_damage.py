@@ -20,7 +20,7 @@ def inputs(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def whole(inputs, tmp_path_factory):
+def uninterrupted(inputs, tmp_path_factory):
     return run(inputs, tmp_path_factory.mktemp("whole") / "out", *FLAGS)
 
 
@@ -28,7 +28,7 @@ def whole(inputs, tmp_path_factory):
 def eager(monkeypatch):
     """Journals are written after every batch."""
     save = Journal.save
-    monkeypatch.setattr(Journal, "save", lambda *given, now=False: save(*given, now=True))
+    monkeypatch.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))
 
 
 def flipped(place):
@@ -49,11 +49,11 @@ DAMAGES = {
 
 
 def interrupted(inputs, folder, monkeypatch, *more):
-    observe, seen = Runner._observe, []
+    observe, batches = Runner._observe, []
 
     def failing(self, batch, wants):
-        seen.append(batch)
-        if len(seen) == 3:
+        batches.append(batch)
+        if len(batches) == 3:
             raise PowerCut
         return observe(self, batch, wants)
 
@@ -64,12 +64,14 @@ def interrupted(inputs, folder, monkeypatch, *more):
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_journal_neither_blocks_nor_counts(inputs, whole, tmp_path, monkeypatch, eager, caplog, damage):
+def test_a_damaged_journal_neither_blocks_nor_counts(
+    inputs, uninterrupted, tmp_path, monkeypatch, eager, caplog, damage
+):
     out = tmp_path / "out"
     interrupted(inputs, out, monkeypatch)
     (journal,) = out.glob(".unfinished-*")
     journal.write_bytes(DAMAGES[damage](journal.read_bytes()))
-    assert run(inputs, out, *FLAGS) == whole
+    assert run(inputs, out, *FLAGS) == uninterrupted
     told = [message for message in caplog.messages if "set aside as" in message]
     assert told or damage in ("long", "bit at 0.1", "bit at 0.35", "bit at 0.6", "bit at 0.95")  # or it was no damage
     assert not list(out.glob(".*"))
@@ -95,12 +97,12 @@ def test_a_damaged_note_neither_blocks_nor_counts(inputs, tmp_path, monkeypatch,
 
 
 @pytest.mark.parametrize("number", [0, 2, 5, 7, 9])
-def test_a_full_disk_is_one_line_and_loses_nothing(inputs, whole, tmp_path, monkeypatch, capsys, eager, number):
-    sync, seen, out = os.fsync, [], tmp_path / "out"
+def test_a_full_disk_is_one_line_and_loses_nothing(inputs, uninterrupted, tmp_path, monkeypatch, capsys, eager, number):
+    sync, handles, out = os.fsync, [], tmp_path / "out"
 
     def full(handle):
-        seen.append(handle)
-        if len(seen) > number:
+        handles.append(handle)
+        if len(handles) > number:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         sync(handle)
 
@@ -112,5 +114,5 @@ def test_a_full_disk_is_one_line_and_loses_nothing(inputs, whole, tmp_path, monk
     (line,) = capsys.readouterr().err.strip().splitlines()[-1:]
     assert "No space left on device" in line
     assert not (out / "results.json").exists()
-    assert run(inputs, out, *FLAGS) == whole
+    assert run(inputs, out, *FLAGS) == uninterrupted
     assert not list(out.glob(".*"))

@@ -145,15 +145,15 @@ def test_a_dry_run_counts_the_passes(colours, tmp_path, capsys):
 def test_presets_on_the_command_line():
     parser = evaluation_parser()
     for preset, steps in (("ghorbani2019", 300), ("dombrowski2019", 1500)):
-        given = parser.instantiate(parser.parse_args(["--fragility.preset", preset]))
-        assert max(case.attack.steps for case in given.fragility.cases()) == steps
+        evaluation = parser.instantiate(parser.parse_args(["--fragility.preset", preset]))
+        assert max(case.attack.steps for case in evaluation.fragility.cases()) == steps
 
 
 def test_the_text_to_be_written_into_maps_is_a_setting():
     parser = evaluation_parser()
     attacks = "[{type: target_map, target: text, text: NO DOG, steps: 2, keep: constraint}]"
-    given = parser.instantiate(parser.parse_args(["--fragility.attacks", attacks]))
-    (case, *_) = given.fragility.cases()
+    evaluation = parser.instantiate(parser.parse_args(["--fragility.attacks", attacks]))
+    (case, *_) = evaluation.fragility.cases()
     attack = create_explanation_attack(case.attack, Gradient())
     assert (attack.dissimilarity.text, attack.keep) == ("NO DOG", "constraint")
     h = attack.dissimilarity.reference(torch.rand(1, 60, 80))

@@ -25,7 +25,7 @@ def inputs(tmp_path_factory):
 def eager(monkeypatch):
     """Journals are written after every batch."""
     save = Journal.save
-    monkeypatch.setattr(Journal, "save", lambda *given, now=False: save(*given, now=True))
+    monkeypatch.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))
 
 
 @pytest.fixture
@@ -35,16 +35,16 @@ def updates(monkeypatch):
     class Seen(list):
         fails = None
 
-    seen, update = Seen(), DissectionAnalysis.update
+    observed, update = Seen(), DissectionAnalysis.update
 
     def watched(self, sweep, observation):
-        if len(seen) == seen.fails:
+        if len(observed) == observed.fails:
             raise PowerCut
-        seen.append((sweep, observation.index.tolist()))
+        observed.append((sweep, observation.index.tolist()))
         update(self, sweep, observation)
 
     monkeypatch.setattr(DissectionAnalysis, "update", watched)
-    return seen
+    return observed
 
 
 def unfinished(folder):
@@ -54,7 +54,7 @@ def unfinished(folder):
 @pytest.mark.slow
 def test_a_dissection_goes_on_in_its_second_sweep(inputs, tmp_path, eager, updates):
     flags = ("--concepts", str(inputs / "broden"), "--batch_size", "2", "--layers", "layer1,layer3")
-    whole = run(inputs, tmp_path / "whole", "dissection", *flags)
+    uninterrupted = run(inputs, tmp_path / "whole", "dissection", *flags)
     expected = [(0, [0, 1]), (0, [2, 3]), (0, [4]), (2, [0, 1]), (2, [2, 3]), (2, [4])]
     assert updates == expected
     updates.clear()
@@ -65,7 +65,7 @@ def test_a_dissection_goes_on_in_its_second_sweep(inputs, tmp_path, eager, updat
     assert not tables(tmp_path / "parts")
     updates.clear()
     updates.fails = None
-    assert run(inputs, tmp_path / "parts", "dissection", *flags) == whole
+    assert run(inputs, tmp_path / "parts", "dissection", *flags) == uninterrupted
     assert updates == expected[4:]
     assert not unfinished(tmp_path)
     figures = [sorted(path.name for path in (tmp_path / name / "figures").iterdir()) for name in ("whole", "parts")]
@@ -79,7 +79,7 @@ def test_a_dissection_goes_on_in_its_second_sweep(inputs, tmp_path, eager, updat
 def test_what_is_complete_is_not_done_again(inputs, tmp_path, monkeypatch, updates):
     """Figures may be interrupted too, and so may a later analysis."""
     flags = ("dissection,accuracy", "--concepts", str(inputs / "broden"))
-    whole = run(inputs, tmp_path / "whole", *flags)
+    uninterrupted = run(inputs, tmp_path / "whole", *flags)
     updates.clear()
 
     def cut(*_):
@@ -91,7 +91,7 @@ def test_what_is_complete_is_not_done_again(inputs, tmp_path, monkeypatch, updat
             run(inputs, tmp_path / "parts", *flags)
     assert len(updates) == 2
     assert len(unfinished(tmp_path / "parts")) == 2
-    assert run(inputs, tmp_path / "parts", *flags) == whole
+    assert run(inputs, tmp_path / "parts", *flags) == uninterrupted
     assert len(updates) == 2
     assert not unfinished(tmp_path)
 
@@ -142,9 +142,9 @@ def test_skipped_images_are_remembered(inputs, tmp_path, monkeypatch, eager):
         patched.setattr(Runner, "_observe", failing)
         with pytest.raises(PowerCut):
             run(inputs, tmp_path / "out", *flags)
-    found = run(inputs, tmp_path / "out", *flags)
+    tables = run(inputs, tmp_path / "out", *flags)
     (folder / "9.png").unlink()
-    assert rows(found["accuracy"])[0]["n"] == "15"
+    assert rows(tables["accuracy"])[0]["n"] == "15"
     assert f"{folder.name}/9.png" in (tmp_path / "out" / "results.json").read_text()
 
 
@@ -157,11 +157,11 @@ def test_the_journals_name_depends_on_everything(inputs, tmp_path, monkeypatch):
         raise PowerCut
 
     monkeypatch.setattr(Runner, "run", stop)
-    other = tmp_path / "inputs"
-    other.mkdir()
-    write_inputs(other)
-    write_checkpoint(other / "last.ckpt", seed=1)
-    (other / "broden" / "index.csv").write_text((inputs / "broden" / "index.csv").read_text().replace("val", "train"))
+    altered = tmp_path / "inputs"
+    altered.mkdir()
+    write_inputs(altered)
+    write_checkpoint(altered / "last.ckpt", seed=1)
+    (altered / "broden" / "index.csv").write_text((inputs / "broden" / "index.csv").read_text().replace("val", "train"))
 
     def name_of(*flags, config="", checkpoint=inputs, concepts=inputs):
         with pytest.raises(PowerCut):
@@ -176,12 +176,12 @@ def test_the_journals_name_depends_on_everything(inputs, tmp_path, monkeypatch):
             )
         return names.pop()
 
-    ensemble = f"attack: [{{type: ensemble, weight: 1, members: [{{checkpoint: {other / 'last.ckpt'}}}]}}]"
+    ensemble = f"attack: [{{type: ensemble, weight: 1, members: [{{checkpoint: {altered / 'last.ckpt'}}}]}}]"
     plain = name_of()
     assert name_of() == plain
     changed = [
-        name_of(checkpoint=other),
-        name_of(concepts=other),
+        name_of(checkpoint=altered),
+        name_of(concepts=altered),
         name_of("--crop", "24"),
         name_of("--resize", "30"),
         name_of("--limit", "4"),
@@ -194,7 +194,7 @@ def test_the_journals_name_depends_on_everything(inputs, tmp_path, monkeypatch):
         name_of(config=ensemble),
         *(name_of(f"--dissection.{key}", value) for key, value in SETTINGS.items()),
     ]
-    write_checkpoint(other / "last.ckpt", seed=2)
+    write_checkpoint(altered / "last.ckpt", seed=2)
     changed.append(name_of(config=ensemble))
     for file in ("a/0.png", "a/0_object.png"):  # other pixels, as many bytes
         os.utime(inputs / "broden" / "images" / file, ns=(1, 1))

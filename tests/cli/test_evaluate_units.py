@@ -87,7 +87,7 @@ def test_figures_page_and_provenance(everything, inputs):
     assert all(f'src="figures/{name}.png"' in page for name in expected)
     results = json.loads((folder / "results.json").read_text())
     measured = {name for name in TOGETHER.split(",") if name not in ("predictions", "panels")}
-    assert measured <= {name for name, found in results["scalars"].items() if found}
+    assert measured <= {name for name, value in results["scalars"].items() if value}
     provenance = results["provenance"]
     assert (provenance["concepts"]["images"], provenance["data"]["images"]) == (5, 15)
     assert provenance["analyses"]["dissection"]["config"]["quantile"] == 0.9
@@ -113,14 +113,14 @@ def test_attacks_aim_at_the_images_classes_for_semantics_alone(everything):
 
 def test_semantics_by_success(inputs, tmp_path, caplog):
     flags = ("--semantics.by_success", "true", "--semantics.share", "0.5", "--semantics.pool", "max")
-    found = run(inputs, tmp_path / "out", "semantics,distances", *flags, config=AIMED)
-    parts = rows(found["semantics_success"])
+    tables = run(inputs, tmp_path / "out", "semantics,distances", *flags, config=AIMED)
+    parts = rows(tables["semantics_success"])
     assert list(parts[0])[:4] == ["layer", "images", "change", "units"]
     assert {(row["layer"], row["images"]) for row in parts} == {("layer3", "aimed"), ("all", "aimed")}
     assert all({"floor", "chance_cs1", "readable", "eps"} <= row.keys() for row in parts)
     assert (tmp_path / "out" / "figures" / "semantics_success.png").exists()
-    whole = run(inputs, tmp_path / "whole", "distances", config=AIMED)
-    assert [row["mean"] for row in rows(whole["distances"])] != [row["mean"] for row in rows(found["distances"])]
+    ungrouped = run(inputs, tmp_path / "whole", "distances", config=AIMED)
+    assert [row["mean"] for row in rows(ungrouped["distances"])] != [row["mean"] for row in rows(tables["distances"])]
     nobody = run(inputs, tmp_path / "none", "semantics", *flags, "--attack", "null")
     assert "semantics_success" not in nobody
 
@@ -142,12 +142,12 @@ def test_a_bar_runs_over_thresholds_counts_and_pictures(inputs, tmp_path, monkey
 @pytest.mark.slow
 def test_layers(inputs, tmp_path):
     flags = ("--attack", "null", "--concepts", str(inputs / "broden"))
-    some = run(inputs, tmp_path / "some", "dissection,semantics", "--layers", "layer1.0.conv1, layer3", *flags)
+    chosen = run(inputs, tmp_path / "some", "dissection,semantics", "--layers", "layer1.0.conv1, layer3", *flags)
     for name in ("dissection", "semantics"):
-        widths = [row["layer"] for row in rows(some[name])]
+        widths = [row["layer"] for row in rows(chosen[name])]
         assert (widths.count("layer1.0.conv1"), widths.count("layer3"), len(widths)) == (16, 64, 80)
     every = run(inputs, tmp_path / "every", "dissection", *flags, config="layers: [all_conv]")
-    taps = {one.layer: one.tap for one in conv_taps(load_checkpoint(inputs / "last.ckpt").network)}
+    taps = {layer.layer: layer.tap for layer in conv_taps(load_checkpoint(inputs / "last.ckpt").network)}
     assert {row["layer"]: row["tap"] for row in rows(every["dissection"])} == taps
     assert len(taps) == 19
     summary = rows(every["dissection_summary"])
@@ -156,11 +156,11 @@ def test_layers(inputs, tmp_path):
 
 
 def test_what_was_found_is_printed(inputs, tmp_path, capsys):
-    found = run(inputs, tmp_path / "out", "semantics,distances,curvature")
+    tables = run(inputs, tmp_path / "out", "semantics,distances,curvature")
     printed = [" ".join(line.split()) for line in capsys.readouterr().out.splitlines()]
     titles = ("meaning of the units of the last layer", "distances in feature space", "curvature")
     assert [line.partition(": ")[2] for line in printed if line.endswith(titles)] == list(titles)
-    (ratio,) = (row for row in rows(found["distances"]) if (row["images"], row["ratio"]) == ("fgsm", "r_src"))
+    (ratio,) = (row for row in rows(tables["distances"]) if (row["images"], row["ratio"]) == ("fgsm", "r_src"))
     (line,) = (line for line in printed if "r_src" in line and line.startswith("fgsm"))
     expected = [f"{float(ratio[key]):.3g}" for key in ("median", "share_above_one", "n", "images_per_class")]
     assert line.split()[3:] == expected
@@ -168,16 +168,16 @@ def test_what_was_found_is_printed(inputs, tmp_path, capsys):
 
 def test_without_an_attack_there_are_no_tables_of_attacks(inputs, tmp_path):
     analyses = "dissection,semantics,distances,panels"
-    found = run(inputs, tmp_path / "out", analyses, "--attack", "null", "--concepts", str(inputs / "broden"))
-    assert not found.keys() & {"distances", "semantics_curve", "dissection_retention"}
-    assert {row["images"] for row in rows(found["semantics"])} == {"real"}
-    assert all(text.count("\n") > 1 for text in found.values())
+    tables = run(inputs, tmp_path / "out", analyses, "--attack", "null", "--concepts", str(inputs / "broden"))
+    assert not tables.keys() & {"distances", "semantics_curve", "dissection_retention"}
+    assert {row["images"] for row in rows(tables["semantics"])} == {"real"}
+    assert all(text.count("\n") > 1 for text in tables.values())
 
 
 def test_panels_of_units_asked_for(inputs, tmp_path):
     config = "attack: null\npanels: {units: [3, 1], images: 2, layers: 1, highlight: discrepancy}\n"
-    found = run(inputs, tmp_path / "out", "panels", "--limit", "6", config=config)
-    assert "semantics" in found
+    tables = run(inputs, tmp_path / "out", "panels", "--limit", "6", config=config)
+    assert "semantics" in tables
     names = {path.stem for path in (tmp_path / "out" / "figures").iterdir()}
     assert names == {"panels_layer3", "panels_layer3_3", "panels_layer3_1"}
 
@@ -367,9 +367,9 @@ def test_guessed_synsets_are_shown_and_confirmed(unnamed, monkeypatch, capsys):
     assert """--semantics.wnids '{"ape":""" in message
     assert not tables(unnamed / "out")
     accepted = run(unnamed, unnamed / "a", "semantics", "--semantics.accept_guesses", "true")
-    said = run(unnamed, unnamed / "b", "semantics", "--semantics.wnids", json.dumps(NAMED))
-    assert accepted == said
-    assert {row["mode_class"] for row in rows(said["semantics"])} <= {*NAMED, ""}
+    named = run(unnamed, unnamed / "b", "semantics", "--semantics.wnids", json.dumps(NAMED))
+    assert accepted == named
+    assert {row["mode_class"] for row in rows(named["semantics"])} <= {*NAMED, ""}
 
 
 def test_a_missing_corpus_is_said(unnamed, monkeypatch, capsys):

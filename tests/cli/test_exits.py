@@ -24,15 +24,15 @@ SECONDS = 40.0
 
 def children_of(pid):
     """The living processes below one, of Linux."""
-    found = set()
+    children = set()
     for stat in Path("/proc").glob("[0-9]*/stat"):
         try:
             fields = stat.read_text().rpartition(")")[2].split()
         except OSError:
             continue
         if int(fields[1]) == pid and fields[0] != "Z":
-            found.add(int(stat.parent.name))
-    return found
+            children.add(int(stat.parent.name))
+    return children
 
 
 def start(tmp_path, prepare, *flags):
@@ -52,23 +52,23 @@ def start(tmp_path, prepare, *flags):
         flags = ["--output", str(tmp_path), "--data.init_args.num_workers", "2", *flags]
         train(["--config", str(tmp_path / "config.yaml"), *flags])
     except SystemExit as stop:
-        code, kept = stop.code, stop  # noqa: F841 (as the interpreter keeps it, with its frames)
+        code, stopped = stop.code, stop  # noqa: F841 (as the interpreter keeps it, with its frames)
     atexit._run_exitfuncs()
     os._exit(code if isinstance(code, int) else 1)
 
 
 def status(pid, workers=frozenset()):
     """Wait for the exit and return its status; no worker may outlive it."""
-    until, seen = time.monotonic() + SECONDS, set(workers)
+    until, processes = time.monotonic() + SECONDS, set(workers)
     while time.monotonic() < until:
-        seen |= children_of(pid)
+        processes |= children_of(pid)
         done, state = os.waitpid(pid, os.WNOHANG)
         if done:
             time.sleep(0.1)
-            assert not [child for child in seen if Path(f"/proc/{child}").exists()], "orphans"
+            assert not [child for child in processes if Path(f"/proc/{child}").exists()], "orphans"
             return os.waitstatus_to_exitcode(state)
         time.sleep(0.02)
-    for process in {pid, *seen}:
+    for process in {pid, *processes}:
         os.kill(process, signal.SIGKILL)
     os.waitpid(pid, 0)
     pytest.fail(f"alive after {SECONDS} s")

@@ -25,8 +25,8 @@ def test_a_loss_that_is_no_number_stops_with_its_images_named(tmp_path, monkeypa
     loss = Consistency.loss
 
     def spoilt(self, network, batch, *, epoch):
-        found = loss(self, network, batch, epoch=epoch)
-        return found._replace(total=found.total * value) if len(runs.seen) == STEPS + 2 else found
+        losses = loss(self, network, batch, epoch=epoch)
+        return losses._replace(total=losses.total * value) if len(runs.seen) == STEPS + 2 else losses
 
     monkeypatch.setattr(Consistency, "loss", spoilt)
     assert runs.start("run") == 1
@@ -45,10 +45,10 @@ def test_weights_that_are_no_numbers_never_replace_a_checkpoint(tmp_path, monkey
     step = torch.optim.SGD.step
 
     def spoilt(self, closure=None):
-        found = step(self, closure)
+        value = step(self, closure)
         if len(runs.seen) == 2 * STEPS:
             self.param_groups[0]["params"][0].data.fill_(float("nan"))
-        return found
+        return value
 
     monkeypatch.setattr(torch.optim.SGD, "step", spoilt)
     assert runs.start("run") == 1
@@ -95,10 +95,10 @@ def test_leftovers_of_a_killed_run_are_cleared(tmp_path, monkeypatch):
     runs = Runs(tmp_path, monkeypatch).at("training", 1, cut)
     with pytest.raises(PowerCut):
         runs.start("run")
-    left = runs.path("run").parent / ".last.ckpt.ab12cd34.unfinished"
-    left.touch()
+    leftover = runs.path("run").parent / ".last.ckpt.ab12cd34.unfinished"
+    leftover.touch()
     runs.start("run")
-    assert not left.exists()
+    assert not leftover.exists()
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,6 @@ def test_means_of_an_epoch_survive_a_stop_within_it(tmp_path, monkeypatch, step,
     else:
         runs.start("parts")
     runs.start("parts")
-    whole, parts = runs.content("whole"), runs.content("parts")
-    assert whole["lr_schedulers"] == parts["lr_schedulers"]
+    uninterrupted, parts = runs.content("whole"), runs.content("parts")
+    assert uninterrupted["lr_schedulers"] == parts["lr_schedulers"]
     assert runs.content("whole", "best")["epoch"] == runs.content("parts", "best")["epoch"]

@@ -52,12 +52,12 @@ def test_an_evaluation_says_and_keeps_what_it_uses(foreign, tmp_path, capsys):
     assert record["weights"]["weights_set"] == "state_dict:model."
     evaluate([*flags, "--weights_set", "ema", "--output", str(tmp_path / "average")])
     assert kept(tmp_path / "average")["network"]["mean"] == [0.25] * 3
-    said = ["--weights_set", "ema", "--mean", "none", "--network_options.dropout", "0.5"]
-    evaluate([*flags, *said, "--output", str(tmp_path / "said")])
-    other = kept(tmp_path / "said")
-    assert other["network"]["mean"] == [0.0] * 3
-    assert other["network"]["dropout"] == 0.5
-    assert other["weights_sha256"] != record["weights_sha256"]
+    overrides = ["--weights_set", "ema", "--mean", "none", "--network_options.dropout", "0.5"]
+    evaluate([*flags, *overrides, "--output", str(tmp_path / "said")])
+    changed = kept(tmp_path / "said")
+    assert changed["network"]["mean"] == [0.0] * 3
+    assert changed["network"]["dropout"] == 0.5
+    assert changed["weights_sha256"] != record["weights_sha256"]
 
 
 def test_rows_members_and_sets_say_the_same(foreign, tmp_path, capsys):
@@ -103,11 +103,11 @@ def test_what_does_not_fit_is_refused_before_any_work(flags, message, command, t
 def test_other_classes_are_refused_before_any_work(foreign, tmp_path, capsys):
     """In the second network of a comparison, and in a member of an attack."""
     first = checkpoint(tmp_path / "first.ckpt", WNIDS)
-    other = checkpoint(tmp_path / "other.ckpt", [f"class {place}" for place in range(12)])
+    stranger = checkpoint(tmp_path / "other.ckpt", [f"class {place}" for place in range(12)])
     flags = ["--checkpoint", first, *SMALL, "--output", str(tmp_path / "out")]
-    member = f"[{{type: transfer, eps: 8/255, steps: 1, members: [{{checkpoint: {other}}}]}}]"
+    member = f"[{{type: transfer, eps: 8/255, steps: 1, members: [{{checkpoint: {stranger}}}]}}]"
     for more, message in (
-        (["--compare", other], "was trained on others"),
+        (["--compare", stranger], "was trained on others"),
         (["--attack", member], "have other classes"),
     ):
         with pytest.raises(SystemExit):
@@ -116,7 +116,7 @@ def test_other_classes_are_refused_before_any_work(foreign, tmp_path, capsys):
         assert not (tmp_path / "out" / "accuracy.csv").exists()
     moved = checkpoint(tmp_path / "moved.ckpt", [*WNIDS[1:], WNIDS[0]])
     with pytest.raises(SystemExit):
-        evaluate([*flags, "--attack", member.replace(other, moved)])
+        evaluate([*flags, "--attack", member.replace(stranger, moved)])
     assert "output 0 is" in " ".join(capsys.readouterr().err.split())
 
 

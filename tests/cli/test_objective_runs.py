@@ -41,24 +41,24 @@ def run(config, output, *flags):
     return torch.load(output / "small" / "last.ckpt", weights_only=True)
 
 
-def assert_equal(one, two):
-    assert one.keys() == two.keys()
-    assert all(torch.equal(one[key], two[key]) for key in one)
+def assert_equal(first, second):
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
 
 
 @pytest.mark.slow
 def test_a_resumed_free_run_equals_an_uninterrupted_one(config, tmp_path):
-    whole = run(config, tmp_path / "whole", *FREE)
+    uninterrupted = run(config, tmp_path / "whole", *FREE)
     half = run(config, tmp_path / "parts", *FREE, "--trainer.max_epochs", "1")
     resumed = run(config, tmp_path / "parts", *FREE)
     assert half["global_step"] == 3 * 2
-    assert whole["global_step"] == 2 * 3 * 2
+    assert uninterrupted["global_step"] == 2 * 3 * 2
     delta = half["objective"]["delta"]
     assert delta.shape == (16, 3, 16, 16)
     assert delta.abs().max() == torch.tensor(8 / 255)
-    assert not torch.equal(delta, whole["objective"]["delta"])
-    assert_equal(whole["objective"], resumed["objective"])
-    assert_equal(whole["state_dict"], resumed["state_dict"])
+    assert not torch.equal(delta, uninterrupted["objective"]["delta"])
+    assert_equal(uninterrupted["objective"], resumed["objective"])
+    assert_equal(uninterrupted["state_dict"], resumed["state_dict"])
     assert load_checkpoint(tmp_path / "whole" / "small" / "last.ckpt").epoch == 2
 
 
@@ -73,12 +73,12 @@ def test_a_resumed_run_of_an_extended_objective_equals_an_uninterrupted_one(conf
     """Probes and starting points come from (seed, epoch, image), and the other objective's state is kept."""
     flags = ("--model.objective", objective, "--data.init_args.replays", "2", "--data.init_args.train_size", "16")
     flags += ("--accuracy", "null", "--pictures", "null")
-    whole = run(config, tmp_path / "whole", *flags)
+    uninterrupted = run(config, tmp_path / "whole", *flags)
     run(config, tmp_path / "parts", *flags, "--trainer.max_epochs", "1")
     resumed = run(config, tmp_path / "parts", *flags)
-    assert ("objective" in whole) == (objective is HESSIAN)
-    assert_equal(whole.get("objective", {}), resumed.get("objective", {}))
-    assert_equal(whole["state_dict"], resumed["state_dict"])
+    assert ("objective" in uninterrupted) == (objective is HESSIAN)
+    assert_equal(uninterrupted.get("objective", {}), resumed.get("objective", {}))
+    assert_equal(uninterrupted["state_dict"], resumed["state_dict"])
 
 
 @pytest.mark.parametrize("objective", ["Free", HESSIAN], ids=["alone", "extended"])
@@ -99,12 +99,12 @@ class Trained(Callback):
 
 def test_averaged_weights_are_judged_and_kept(config, tmp_path, monkeypatch):
     judged = {AccuracyCallback: [], PicturesCallback: []}
-    for kind, seen in judged.items():
+    for kind, states in judged.items():
         original = kind.on_validation_epoch_end
 
-        def note(self, trainer, pl_module, original=original, seen=seen):
+        def note(self, trainer, pl_module, original=original, states=states):
             if not trainer.sanity_checking:
-                seen.append({key: value.clone() for key, value in pl_module.network.state_dict().items()})
+                states.append({key: value.clone() for key, value in pl_module.network.state_dict().items()})
             original(self, trainer, pl_module)
 
         monkeypatch.setattr(kind, "on_validation_epoch_end", note)
@@ -117,13 +117,13 @@ def test_averaged_weights_are_judged_and_kept(config, tmp_path, monkeypatch):
     for weights in trained.steps[1:]:
         # whole numbers (BatchNorm's counter) are averaged and cut to whole numbers again
         averages.append({key: (0.5 * old + 0.5 * weights[key]).to(old.dtype) for key, old in averages[-1].items()})
-    kept = load_checkpoint(tmp_path / "small" / "last.ckpt").network.state_dict()
-    for found in (kept, cli.model.network.state_dict(), *(seen[-1] for seen in judged.values())):
+    saved = load_checkpoint(tmp_path / "small" / "last.ckpt").network.state_dict()
+    for state in (saved, cli.model.network.state_dict(), *(states[-1] for states in judged.values())):
         for key, value in averages[-1].items():
-            torch.testing.assert_close(found[key], value, msg=key)
-        assert any(not torch.equal(found[key], value) for key, value in trained.steps[-1].items())
-    for seen in judged.values():
-        torch.testing.assert_close(seen[0], averages[2])
+            torch.testing.assert_close(state[key], value, msg=key)
+        assert any(not torch.equal(state[key], value) for key, value in trained.steps[-1].items())
+    for states in judged.values():
+        torch.testing.assert_close(states[0], averages[2])
     content = torch.load(tmp_path / "small" / "last.ckpt", weights_only=True)
     current = {key.removeprefix("network."): value for key, value in content["current_model_state"].items()}
     assert_equal(current, trained.steps[-1])
@@ -132,11 +132,11 @@ def test_averaged_weights_are_judged_and_kept(config, tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_a_resumed_averaged_run_equals_an_uninterrupted_one(config, tmp_path):
     flags = (*FREE, *EMA)
-    whole = run(config, tmp_path / "whole", *flags)
+    uninterrupted = run(config, tmp_path / "whole", *flags)
     run(config, tmp_path / "parts", *flags, "--trainer.max_epochs", "1")
     resumed = run(config, tmp_path / "parts", *flags)
     for part in ("state_dict", "current_model_state", "objective", "averaging_state"):
-        assert_equal(whole[part], resumed[part])
+        assert_equal(uninterrupted[part], resumed[part])
 
 
 @pytest.mark.slow
@@ -144,10 +144,10 @@ def test_sources_are_no_part_of_the_checkpoint(config, tmp_path):
     plain = run(config, tmp_path, "--trainer.max_epochs", "1")
     source = tmp_path / "small" / "last.ckpt"
     settings = f"{{class_path: EnsembleAdversarial, init_args: {{sources: [{{checkpoint: {source}}}]}}}}"
-    other = run(config, tmp_path / "ensemble", "--trainer.max_epochs", "1", "--model.objective", settings)
-    assert other.keys() == plain.keys()
-    assert other["state_dict"].keys() == plain["state_dict"].keys()
-    assert other["advinterp"].keys() == plain["advinterp"].keys()
+    ensemble = run(config, tmp_path / "ensemble", "--trainer.max_epochs", "1", "--model.objective", settings)
+    assert ensemble.keys() == plain.keys()
+    assert ensemble["state_dict"].keys() == plain["state_dict"].keys()
+    assert ensemble["advinterp"].keys() == plain["advinterp"].keys()
 
 
 @pytest.mark.parametrize(

@@ -56,10 +56,10 @@ def test_a_comparison_that_was_interrupted_goes_on(tmp_path, monkeypatch, capsys
     assert [epoch for epoch, _, _ in runs.seen] == [1] * STEPS  # nothing of the first run is trained again
     assert table(capsys) == expected
     for name in ("run", "run-standard"):
-        one, two = (
+        first, second = (
             torch.load(tmp_path / folder / name / "last.ckpt", weights_only=True) for folder in ("whole", "parts")
         )
-        assert_same(one, two)
+        assert_same(first, second)
 
 
 def test_the_comparison_leaves_the_first_networks_export_alone(tmp_path, monkeypatch):

@@ -30,13 +30,15 @@ def test_every_course_goes_on(tmp_path, monkeypatch, schedule, step, action):
     else:
         runs.start("parts")
     runs.start("parts")
-    whole, parts = runs.content("whole"), runs.content("parts")
-    assert_same(whole, parts)
-    rates = [[group["lr"] for group in content["optimizer_states"][0]["param_groups"]] for content in (whole, parts)]
+    uninterrupted, parts = runs.content("whole"), runs.content("parts")
+    assert_same(uninterrupted, parts)
+    rates = [
+        [group["lr"] for group in content["optimizer_states"][0]["param_groups"]] for content in (uninterrupted, parts)
+    ]
     assert rates[0] == rates[1]
     if schedule == PLATEAU:
         assert rates[0] == [0.05 / 4] * 2  # judged once after each epoch; the first sets the mark
-        assert whole["lr_schedulers"][0]["last_epoch"] == 3
+        assert uninterrupted["lr_schedulers"][0]["last_epoch"] == 3
 
 
 @pytest.mark.parametrize(

@@ -72,12 +72,12 @@ def test_an_old_name_with_another_objective_is_refused_unless_asked_for(tmp_path
     runs = Runs(tmp_path, monkeypatch, "--model.schedule.name", "constant")
     runs.start("run", "--trainer.max_epochs", "1")
     before = runs.path("run").read_bytes()
-    other = ("--model.objective", "Standard")
-    assert runs.start("run", *other) == 2
+    objective = ("--model.objective", "Standard")
+    assert runs.start("run", *objective) == 2
     line = capsys.readouterr().err.strip().splitlines()[-1]
     assert re.search(
         r"^error: name: \S+ holds a run of other settings: model.objective was 'Consistency', is 'Sta", line
     )
     assert runs.path("run").read_bytes() == before
-    runs.start("run", *other, "--allow_changes", "true")
+    runs.start("run", *objective, "--allow_changes", "true")
     assert len(runs.seen) == 2 * STEPS

@@ -21,26 +21,26 @@ def fail_while(stop):
 
 @pytest.mark.parametrize("stop", [SystemExit(143), KeyboardInterrupt()])
 def test_a_worker_that_ends_too_is_no_fault_of_an_analysis(stop, capsys):
-    left = LeftOut(Evaluation(checkpoint="x", analyses="all", data="d"), Console())
-    with pytest.raises(SystemExit) as stopped, stops_explained(), left.whole(["curvature"]):
+    left_out = LeftOut(Evaluation(checkpoint="x", analyses="all", data="d"), Console())
+    with pytest.raises(SystemExit) as stopped, stops_explained(), left_out.whole(["curvature"]):
         fail_while(stop)
     assert stopped.value.code == (143 if isinstance(stop, SystemExit) else 130)
-    assert "curvature" not in left.reasons
+    assert "curvature" not in left_out.reasons
     assert KILLED.strip() not in capsys.readouterr().err
 
 
 def test_a_worker_that_dies_by_itself_stops_the_evaluation():
-    left = LeftOut(Evaluation(checkpoint="x", analyses="all", data="d"), Console())
-    with pytest.raises(RuntimeError, match="killed"), left.whole(["curvature"]):
+    left_out = LeftOut(Evaluation(checkpoint="x", analyses="all", data="d"), Console())
+    with pytest.raises(RuntimeError, match="killed"), left_out.whole(["curvature"]):
         raise RuntimeError(KILLED)
 
 
 def test_workers_of_analyses_leave_signals_to_their_process(monkeypatch):
-    seen = {}
+    settings = {}
 
     class Loader:
         def __init__(self, *args, **kwargs):
-            seen.update(kwargs)
+            settings.update(kwargs)
 
         def __iter__(self):
             return iter(())
@@ -52,4 +52,4 @@ def test_workers_of_analyses_leave_signals_to_their_process(monkeypatch):
 
     runner = Runner(small_network(), [0, 1])
     list(runner._sweep(Sweep(kinds=("real",)), [0, 1], 0, ""))
-    assert seen["worker_init_fn"] is leave_signals_alone
+    assert settings["worker_init_fn"] is leave_signals_alone

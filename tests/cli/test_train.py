@@ -128,11 +128,11 @@ DROPOUT = (
 @pytest.mark.slow
 def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, network):
     flags = ("--model.schedule.name", "constant", *network)
-    whole = run(config, tmp_path / "whole", *flags)
+    uninterrupted = run(config, tmp_path / "whole", *flags)
     parts = run(config, tmp_path / "parts", *flags, "--trainer.max_epochs", "1")
     run(config, tmp_path / "parts", *flags)
-    one, two = weights(whole / "small" / "last.ckpt"), weights(parts / "small" / "last.ckpt")
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    expected, resumed = weights(uninterrupted / "small" / "last.ckpt"), weights(parts / "small" / "last.ckpt")
+    assert all(torch.equal(expected[key], resumed[key]) for key in expected)
     assert (parts / "small" / "config.0.yaml").exists()
     assert "max_epochs: 1" in (parts / "small" / "config.0.yaml").read_text()
 
@@ -141,15 +141,15 @@ def test_watching_changes_nothing(config, tmp_path):
     watched = run(config, tmp_path / "a")
     off = ("--accuracy", "null", "--guard", "null", "--pictures", "null", "--checkpoint", "null")
     alone = run(config, tmp_path / "b", *off)
-    one, two = weights(watched / "small" / "last.ckpt"), weights(alone / "small" / "last.ckpt")
-    assert all(torch.equal(one[key], two[key]) for key in one)
+    expected, unwatched = weights(watched / "small" / "last.ckpt"), weights(alone / "small" / "last.ckpt")
+    assert all(torch.equal(expected[key], unwatched[key]) for key in expected)
 
 
 def test_seeds_decide(config, tmp_path):
     first = run(config, tmp_path / "a", "--trainer.max_epochs", "1")
-    other = run(config, tmp_path / "b", "--trainer.max_epochs", "1", "--seed_everything", "4")
-    one, two = weights(first / "small" / "last.ckpt"), weights(other / "small" / "last.ckpt")
-    assert any(not torch.equal(one[key], two[key]) for key in one)
+    reseeded = run(config, tmp_path / "b", "--trainer.max_epochs", "1", "--seed_everything", "4")
+    before, after = weights(first / "small" / "last.ckpt"), weights(reseeded / "small" / "last.ckpt")
+    assert any(not torch.equal(before[key], after[key]) for key in before)
 
 
 def test_configurations_layer(config, tmp_path):

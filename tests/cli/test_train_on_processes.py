@@ -89,18 +89,18 @@ def test_two_processes_train_and_one_writes(tmp_path):
 
 
 @pytest.fixture
-def one(tmp_path):
+def single_process(tmp_path):
     """The same run on one process, so that it can be parsed here."""
     (tmp_path / "one.yaml").write_text(CONFIG.replace("devices: 2", "devices: 1").replace("strategy: ddp", ""))
     return ["--config", str(tmp_path / "one.yaml"), "--output", str(tmp_path / "runs")]
 
 
 @pytest.mark.parametrize(
-    ("given", "backend"), [("true", "inductor"), ("false", None), ("aot_eager", "aot_eager"), (None, None)]
+    ("setting", "backend"), [("true", "inductor"), ("false", None), ("aot_eager", "aot_eager"), (None, None)]
 )
-def test_compilation_is_a_switch_or_a_backend(one, given, backend):
-    flags = [] if given is None else ["--model.compile", given]
-    assert TrainCLI.parse([*one, *flags]).model.compile_backend == backend
+def test_compilation_is_a_switch_or_a_backend(single_process, setting, backend):
+    flags = [] if setting is None else ["--model.compile", setting]
+    assert TrainCLI.parse([*single_process, *flags]).model.compile_backend == backend
 
 
 @pytest.mark.parametrize(
@@ -110,17 +110,17 @@ def test_compilation_is_a_switch_or_a_backend(one, given, backend):
         (["--model.objective.init_args.attack", "{type: pgd, stop_after: 1}"], "set the objective's bn to eval"),
     ],
 )
-def test_what_would_fail_or_hang_later_is_refused(one, capsys, flags, message):
+def test_what_would_fail_or_hang_later_is_refused(single_process, capsys, flags, message):
     with pytest.raises(SystemExit) as stop:
-        train([*one, *flags])
+        train([*single_process, *flags])
     assert stop.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.slow
-def test_synchronised_batch_norm_on_one_process_changes_nothing(one, tmp_path):
+def test_synchronised_batch_norm_on_one_process_changes_nothing(single_process, tmp_path):
     for name, flag in (("with", "true"), ("without", "false")):
-        train([*one, "--name", name, "--trainer.sync_batchnorm", flag, "--trainer.max_epochs", "1"])
+        train([*single_process, "--name", name, "--trainer.sync_batchnorm", flag, "--trainer.max_epochs", "1"])
     states = [
         torch.load(tmp_path / "runs" / name / "last.ckpt", weights_only=True)["state_dict"]
         for name in ("with", "without")

@@ -21,10 +21,10 @@ def names(folder):
 
 
 def test_the_file_before_goes_on_under_its_second_name(tmp_path):
-    path, kept = tmp_path / "a.txt", tmp_path / "b.txt"
+    path, second_name = tmp_path / "a.txt", tmp_path / "b.txt"
     for number in range(4):
-        write_atomically(path, lambda file, number=number: file.write(str(number).encode()), keep=kept)
-    assert (path.read_text(), kept.read_text()) == ("3", "2")
+        write_atomically(path, lambda file, number=number: file.write(str(number).encode()), keep=second_name)
+    assert (path.read_text(), second_name.read_text()) == ("3", "2")
     assert names(tmp_path) == ["a.txt", "b.txt"]
 
 
@@ -33,10 +33,10 @@ def test_without_hard_links_too(tmp_path, monkeypatch):
         raise OSError(errno.EPERM, "no links here")
 
     monkeypatch.setattr(os, "link", refuse)
-    path, kept = tmp_path / "a.txt", tmp_path / "b.txt"
+    path, second_name = tmp_path / "a.txt", tmp_path / "b.txt"
     for text in ("one", "two"):
-        write_atomically(path, lambda file, text=text: file.write(text.encode()), keep=kept)
-    assert (path.read_text(), kept.read_text()) == ("two", "one")
+        write_atomically(path, lambda file, text=text: file.write(text.encode()), keep=second_name)
+    assert (path.read_text(), second_name.read_text()) == ("two", "one")
 
 
 @pytest.mark.parametrize("step", ["fsync", "replace"])

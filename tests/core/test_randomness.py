@@ -36,9 +36,9 @@ def test_uniform_is_the_counter_based_stream():
 def test_draws_depend_on_the_key_alone():
     index = torch.arange(10)
     keys = sample_keys(index, seed=5, epoch=2)
-    whole = uniform(keys, (3, 4, 4))
+    together = uniform(keys, (3, 4, 4))
     part = uniform(sample_keys(index[[7, 2]], seed=5, epoch=2), (3, 4, 4))
-    assert torch.equal(whole[[7, 2]], part)
+    assert torch.equal(together[[7, 2]], part)
 
 
 def test_no_draw_touches_the_global_generator():

@@ -16,12 +16,12 @@ def read(*flags):
     return read_evaluation(["--checkpoint", "x", "--analyses", "fragility", *flags]).questions["fragility"]
 
 
-@pytest.mark.parametrize("said", SAID)
+@pytest.mark.parametrize("template", SAID)
 @pytest.mark.parametrize(("flag", "names"), [("methods", ("lrp", "gradient")), ("attacks", ("topk", "mass_centre"))])
-def test_flags_take_every_way(flag, names, said):
-    text = said.format(*names)
+def test_flags_take_every_way(flag, names, template):
+    text = template.format(*names)
     config = read(f"--fragility.{flag}", text)
-    expected = list(names[: said.count("{}")])
+    expected = list(names[: template.count("{}")])
     assert [entry.type for entry in getattr(config, f"chosen_{flag}")()] == expected
     assert getattr(FragilityConfig(**{flag: text}), f"chosen_{flag}")() == getattr(config, f"chosen_{flag}")()
 

@@ -64,7 +64,9 @@ def write_set(root: Path) -> Path:
     rows = [(name, *_RANGE[name], 2, 5) for name in CATEGORIES]
     write_table(root / "category.csv", ["name", "first", "last", "count", "frequency"], rows)
     for name in CATEGORIES:
-        own = [row for row in LABELS if name in row[2]]
-        rows = [(k, row[0], row[1], row[3], COVERAGE.get(row[1], {}).get(name, row[4])) for k, row in enumerate(own, 1)]
+        labels = [row for row in LABELS if name in row[2]]
+        rows = [
+            (k, row[0], row[1], row[3], COVERAGE.get(row[1], {}).get(name, row[4])) for k, row in enumerate(labels, 1)
+        ]
         write_table(root / f"c_{name}.csv", ["code", "number", "name", "frequency", "coverage"], rows)
     return root

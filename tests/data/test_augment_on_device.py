@@ -77,15 +77,15 @@ def test_training_sees_the_same_images(tmp_path):
     expected = seen(world(replays=2), tmp_path)
     ours = seen(world(replays=2, augment_on_device=True), tmp_path)
     assert len(ours) == len(expected)
-    for (index, image), (other, theirs) in zip(ours, expected, strict=True):
-        assert index == other
+    for (index, image), (expected_index, theirs) in zip(ours, expected, strict=True):
+        assert index == expected_index
         assert torch.equal(image, theirs)
     seen(world(augment_on_device=True), tmp_path / "half", epochs=1)
     resumed = {"ckpt_path": tmp_path / "half" / "last.ckpt", "weights_only": True}
     after = seen(world(augment_on_device=True), tmp_path / "half", **resumed)
-    whole = seen(world(), tmp_path)
-    assert [index for index, _ in after[-3:]] == [index for index, _ in whole[-3:]]
-    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(after[-3:], whole[-3:], strict=True))
+    uninterrupted = seen(world(), tmp_path)
+    assert [index for index, _ in after[-3:]] == [index for index, _ in uninterrupted[-3:]]
+    assert all(torch.equal(a, b) for (_, a), (_, b) in zip(after[-3:], uninterrupted[-3:], strict=True))
 
 
 @pytest.mark.real

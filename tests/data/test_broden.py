@@ -43,11 +43,11 @@ def test_segmentation(root: Path):
         for k, cell in enumerate(row[6:]):
             if layers := [numbers_of(value) for value in cell.split(";") if value.endswith(".png")]:
                 maps[k] = np.stack(layers)
-        given = data.segmentation(i)
-        assert given.maps.keys() == maps.keys()
+        segmentation = data.segmentation(i)
+        assert segmentation.maps.keys() == maps.keys()
         for k in maps:
-            assert given.maps[k].dtype == np.int32
-            np.testing.assert_array_equal(given.maps[k], maps[k])
+            assert segmentation.maps[k].dtype == np.int32
+            np.testing.assert_array_equal(segmentation.maps[k], maps[k])
     assert [data.segmentation(i).whole for i in range(5)] == [
         {},
         {3: (700,)},
@@ -73,13 +73,13 @@ def test_images_and_maps_have_sizes_of_their_own(root: Path):
 
 
 def test_splits_and_choices_keep_numbers(root: Path):
-    whole, val = BrodenDataset(root, size=16), BrodenDataset(root, size=16, split="val")
+    everything, val = BrodenDataset(root, size=16), BrodenDataset(root, size=16, split="val")
     assert val.indices == [2, 3]
     part = val.only([1])
     assert (len(part), part[0].index.item(), part[0].label.item()) == (1, 3, -1)
-    assert torch.equal(part[0].image, whole[3].image)
+    assert torch.equal(part[0].image, everything[3].image)
     assert part.path_of(3) == "b/3.png"
-    assert part.segmentation(2).whole == whole.segmentation(2).whole
+    assert part.segmentation(2).whole == everything.segmentation(2).whole
     batch = next(iter(make_loader(val, batch_size=2)))
     assert batch.index.tolist() == [2, 3]
     with pytest.raises(ValueError, match=r"split must be one of train, val \(found in .*\) or None, got 'test'"):
@@ -92,7 +92,7 @@ def test_fingerprint(root: Path, tmp_path: Path):
     assert data.fingerprint == copied.fingerprint == data.only(range(5)).fingerprint
     choices = {data.only(items).fingerprint for items in ([0], [1], [0, 1])}
     assert len({data.fingerprint, BrodenDataset(root, size=16, split="val").fingerprint} | choices) == 5
-    seen = {data.fingerprint}
+    fingerprints = {data.fingerprint}
     for change in (
         lambda: (root / "c_scene.csv").write_text((root / "c_scene.csv").read_text() + "\n"),
         lambda: (root / "images/a/0_part_2.png").write_bytes((root / "images/a/0_part_2.png").read_bytes() + b"\0"),
@@ -100,8 +100,8 @@ def test_fingerprint(root: Path, tmp_path: Path):
         lambda: (root / "label.csv").write_text((root / "label.csv").read_text().replace("wheel", "tyres")),
     ):
         change()
-        seen.add(BrodenDataset(root, size=16).fingerprint)
-    assert len(seen) == 5
+        fingerprints.add(BrodenDataset(root, size=16).fingerprint)
+    assert len(fingerprints) == 5
 
 
 def test_only_the_index_is_read_when_opened(root: Path, monkeypatch: pytest.MonkeyPatch):
@@ -181,8 +181,8 @@ def test_vocabulary_of_broden_itself(real_data: Path):
     rows = table(folder / "label.csv")
     assert {int(row["number"]): row["name"] for row in rows} == {n: c.name for n, c in vocabulary.concepts.items()}
     several = [row for row in rows if ";" in row["category"]]
-    others = [row["name"] for row in several if not row["category"].startswith(primary[int(row["number"])])]
-    assert (len(several), len(others), others[0]) == (173, 17, "door")
+    secondary = [row["name"] for row in several if not row["category"].startswith(primary[int(row["number"])])]
+    assert (len(several), len(secondary), secondary[0]) == (173, 17, "door")
 
 
 @pytest.mark.real
@@ -194,13 +194,13 @@ def test_real_set(real_data: Path):
     # Frequency and coverage of every label, recounted here, are those of the set's own tables.
     images, pixels = Counter(), defaultdict(float)
     for i in range(len(data)):
-        maps, whole = data.segmentation(i)
+        maps, full_labels = data.segmentation(i)
         for category, layers in maps.items():
             counts = np.bincount(layers.ravel())
             for number in counts.nonzero()[0]:
                 images[category, int(number)] += 1
                 pixels[category, int(number)] += counts[number] / 112**2
-        for category, numbers in whole.items():
+        for category, numbers in full_labels.items():
             for number in numbers:
                 images[category, number] += 1
                 pixels[category, number] += 1

@@ -98,8 +98,8 @@ def test_the_thorough_check_decodes(name: str, root: Path):
     assert error.count == 1
     row = int(re.search(r"row (\d)", where)[1]) - 2
     if name not in UNSEEN:
-        said = raised(lambda: (data[row], data.segmentation(row)))  # reading says the same
-        assert str(said) == str(error.findings[0])
+        error_of_reading = raised(lambda: (data[row], data.segmentation(row)))  # reading says the same
+        assert str(error_of_reading) == str(error.findings[0])
 
 
 def test_all_findings_at_once(root: Path):
@@ -142,9 +142,9 @@ def test_unreadable_table(root: Path, monkeypatch):
     def refused(path, *args, **kwargs):
         if path.name == "label.csv":
             raise PermissionError(errno.EACCES, "Permission denied", str(path))
-        return read(path, *args, **kwargs)
+        return read_bytes(path, *args, **kwargs)
 
-    read = Path.read_bytes
+    read_bytes = Path.read_bytes
     monkeypatch.setattr(Path, "read_bytes", refused)
     error = raised(lambda: BrodenDataset(root, size=16))
     check_findings(error, "label.csv", "cannot be read (Permission denied)", ())

@@ -22,8 +22,8 @@ def test_labels_are_those_of_the_renderer():
     for index in range(6):
         rendering = render(OFFSETS["test"] + index, seed=3, size=32)
         np.testing.assert_array_equal(data[index].image.permute(1, 2, 0), rendering.image)
-        maps, whole = data.segmentation(index)
-        assert whole == {CATEGORIES.index("scene"): (rendering.scene,)}
+        maps, full_labels = data.segmentation(index)
+        assert full_labels == {CATEGORIES.index("scene"): (rendering.scene,)}
         for category, name in enumerate(CATEGORIES):
             layers = [layer for layer in rendering.layers.get(name, []) if layer.any()]
             assert (category in maps) == bool(layers)
@@ -48,14 +48,14 @@ def test_choices_keep_numbers_and_batches_are_made():
     assert (batch.index.tolist(), batch.label.tolist()) == ([3, 1], [-1, -1])
     assert torch.equal(batch.image[0], data[3].image)
     assert part.path_of(3) == "test/000003.png"
-    others = [
+    variants = [
         ConceptWorldConcepts(5, size=16, seed=1),
         ConceptWorldConcepts(5, size=32),
         ConceptWorldConcepts(6, size=16),
     ]
-    others += [part, data.only([1, 3]), ConceptWorldConcepts(5, size=16, label_size=8)]
-    others += [ConceptWorldConcepts(5, size=16, split="val")]
-    assert len({data.fingerprint, *(other.fingerprint for other in others)}) == 8
+    variants += [part, data.only([1, 3]), ConceptWorldConcepts(5, size=16, label_size=8)]
+    variants += [ConceptWorldConcepts(5, size=16, split="val")]
+    assert len({data.fingerprint, *(variant.fingerprint for variant in variants)}) == 8
     assert data.fingerprint == ConceptWorldConcepts(5, size=16).fingerprint == data.only(range(5)).fingerprint
 
 
@@ -63,19 +63,19 @@ def test_choices_keep_numbers_and_batches_are_made():
 def test_the_written_set_reads_back_equal(tmp_path: Path, label_size: int):
     data = ConceptWorldConcepts(8, size=24, label_size=label_size)
     root = write_concept_world(tmp_path, data)
-    read = check_set(root)
+    stored = check_set(root)
     assert root.name == f"concept_world_{data.fingerprint}"
-    assert (read.categories, read.label_size, len(read)) == (data.categories, data.label_size, 8)
-    assert {n: c.name for n, c in read.concepts.items()} == {n: c.name for n, c in data.concepts.items()}
-    assert read.concepts == data.concepts
+    assert (stored.categories, stored.label_size, len(stored)) == (data.categories, data.label_size, 8)
+    assert {n: c.name for n, c in stored.concepts.items()} == {n: c.name for n, c in data.concepts.items()}
+    assert stored.concepts == data.concepts
     pictures = BrodenDataset(root)
     for index in range(8):
         assert torch.equal(pictures[index].image, data[index].image)
-        assert read.path_of(index) == data.path_of(index)
-        mine, theirs = read.segmentation(index), data.segmentation(index)
-        assert (mine.whole, mine.maps.keys()) == (theirs.whole, theirs.maps.keys())
-        for category in mine.maps:
-            np.testing.assert_array_equal(mine.maps[category], theirs.maps[category])
+        assert stored.path_of(index) == data.path_of(index)
+        copied, theirs = stored.segmentation(index), data.segmentation(index)
+        assert (copied.whole, copied.maps.keys()) == (theirs.whole, theirs.maps.keys())
+        for category in copied.maps:
+            np.testing.assert_array_equal(copied.maps[category], theirs.maps[category])
 
 
 def test_it_is_written_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -45,16 +45,16 @@ def copy_set(data: BrodenDataset, root: Path, numbers: range) -> BrodenDataset:
     labels = []
     with (data.root / "label.csv").open() as file:
         for row in csv.DictReader(file):
-            own = tuple(mention.split("(")[0] for mention in row["category"].split(";"))
-            labels.append(Label(int(row["number"]), row["name"], own))
+            categories = tuple(mention.split("(")[0] for mention in row["category"].split(";"))
+            labels.append(Label(int(row["number"]), row["name"], categories))
     with BrodenWriter(root, data.categories, labels, data.label_size) as writer:
         for number in numbers:
-            maps, whole = data.segmentation(number)
+            maps, full_labels = data.segmentation(number)
             writer.add(
                 data.path_of(number),
                 data.root / "images" / data.path_of(number),
                 {data.categories[k]: layers for k, layers in maps.items()},
-                {data.categories[k]: own for k, own in whole.items()},
+                {data.categories[k]: numbers for k, numbers in full_labels.items()},
                 split=data.rows[number].split,
             )
     return check_set(root)
@@ -174,11 +174,11 @@ def test_a_folder_in_use_is_not_touched(root: Path):
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_named(root: Path, change: dict, message: str):
-    given = {"path": "a.png", "image": pixels(), "maps": {"color": np.ones((4, 6), int)}} | change
+    arguments = {"path": "a.png", "image": pixels(), "maps": {"color": np.ones((4, 6), int)}} | change
     with open_writer(root) as writer:
         writer.add("taken.png", pixels(), {"color": np.ones((4, 6), int)})
         with pytest.raises(ValueError, match=message):
-            writer.add(**given)
+            writer.add(**arguments)
 
 
 @pytest.mark.parametrize(

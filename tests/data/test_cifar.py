@@ -171,9 +171,9 @@ def test_folders_in_other_spellings(jpeg_folder: Path, spell: str):
     for split in ("train", "test"):
         for label, name in enumerate(CLASS_NAMES):
             (jpeg_folder / split / name).rename(jpeg_folder / split / spell.format(label, name.upper()))
-    found = read_cifar10(jpeg_folder)["test"]
-    assert found.labels == sorted(found.labels)
-    assert torch.equal(found.images, usual["test"].images)
+    renamed = read_cifar10(jpeg_folder)["test"]
+    assert renamed.labels == sorted(renamed.labels)
+    assert torch.equal(renamed.images, usual["test"].images)
 
 
 def test_a_missing_batch(tmp_path: Path):

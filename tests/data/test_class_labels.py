@@ -71,12 +71,12 @@ def test_some_of_the_numbers():
     ],
 )
 def test_imagenets_classes_in_any_spelling(spell, outputs):
-    known = imagenet_outputs()
+    imagenet = imagenet_outputs()
     places = random.Random(0).sample(range(1000), 40)
-    names = {spell(known.classes[place], known.names[place]): place for place in places}
+    names = {spell(imagenet.classes[place], imagenet.names[place]): place for place in places}
     mapping = map_labels(sorted(names), 1000, outputs)
     assert mapping.labels == [names[name] for name in sorted(names)]
-    assert (mapping.classes, mapping.order) == (known.classes, "names")
+    assert (mapping.classes, mapping.order) == (imagenet.classes, "names")
 
 
 @pytest.mark.parametrize("names", [["Cat", "DOG"], ["0", "1"], ["000", "001"], ["class_0", "class_1"]])

@@ -58,8 +58,8 @@ def test_a_picture_is_the_same_in_another_process(renderings):
         "import hashlib; from lightning_advinterp.data.concept_world import render_image;"
         "print(hashlib.sha256(render_image(5).tobytes()).hexdigest())"
     )
-    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
-    assert seen.strip() == hashlib.sha256(renderings[5].image.tobytes()).hexdigest()
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == hashlib.sha256(renderings[5].image.tobytes()).hexdigest()
 
 
 def test_the_global_generators_are_neither_used_nor_moved():
@@ -144,8 +144,8 @@ def test_every_class_shows_named_parts_inside_its_object(renderings):
         assert len(parts) >= 2, (name, parts)
         assert parts <= set(PARTS[name]), (name, parts)
         assert np.mean(r.layers["part"][0][mask] > 0) > 0.9, name
-        whole = r.layers["part"][1]
-        assert (r.layers["part"][0][whole > 0] > 0).all()
+        second_layer = r.layers["part"][1]
+        assert (r.layers["part"][0][second_layer > 0] > 0).all()
 
 
 def test_vocabulary_is_numbered_as_broden_is():

@@ -145,9 +145,9 @@ EPS = b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n%%EndComments\nshowpa
 def test_content_decides_not_the_name(tmp_path: Path, name: str, content: bytes):
     """Pillow would start Ghostscript for an EPS."""
     (tmp_path / name).write_bytes(content)
-    for read in (decode, read_map):
+    for reader in (decode, read_map):
         with pytest.raises(BadImageError, match="its content is no image of the formats JPEG, PNG"):
-            read(tmp_path / name)
+            reader(tmp_path / name)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "GIF", "BMP", "WEBP", "TIFF", "PPM", "JPEG"])

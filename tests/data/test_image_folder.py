@@ -81,8 +81,8 @@ def test_augmentation_depends_on_seed_epoch_and_index_alone(split_folder: Path):
     torch.manual_seed(9)
     assert torch.equal(augmented(data, 1, workers=2, batch_size=5), reference)
     assert not torch.equal(augmented(data, 2, workers=0, batch_size=12), reference)
-    other = read(split_folder, "train", transform=TrainTransform(28), seed=4)
-    assert not torch.equal(augmented(other, 1, workers=0, batch_size=12), reference)
+    reseeded = read(split_folder, "train", transform=TrainTransform(28), seed=4)
+    assert not torch.equal(augmented(reseeded, 1, workers=0, batch_size=12), reference)
     part = read(split_folder, "train", transform=TrainTransform(28), seed=3, limit=5)
     assert torch.equal(augmented(part, 1, workers=0, batch_size=2), reference[part.indices])
 

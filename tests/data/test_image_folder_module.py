@@ -116,9 +116,9 @@ def test_validation_from_training_images_leaves_val_untouched(split_folder: Path
     train, val = set(data.train_dataset.paths), set(data.val_dataset.paths)
     assert train.isdisjoint(val)
     assert all(path.startswith("train/") for path in train | val)
-    whole = module(split_folder)
-    whole.setup("fit")
-    assert train | val == set(whole.train_dataset.paths)
+    unsplit = module(split_folder)
+    unsplit.setup("fit")
+    assert train | val == set(unsplit.train_dataset.paths)
 
 
 def test_train_and_test_without_val(make_folder: MakeFolder):
@@ -229,7 +229,7 @@ def test_resuming_continues_with_the_next_epoch(
     def checkpoint() -> ModelCheckpoint:
         return ModelCheckpoint(tmp_path, save_last=True, save_on_train_epoch_end=not at_validation_end)
 
-    whole = fit(module(split_folder), 4).seen
+    uninterrupted = fit(module(split_folder), 4).seen
     fit(module(split_folder), 2, callbacks=[checkpoint()], enable_checkpointing=True)
     rest = fit(
         module(split_folder, num_workers=workers),
@@ -238,7 +238,7 @@ def test_resuming_continues_with_the_next_epoch(
         callbacks=[checkpoint()],
         enable_checkpointing=True,
     ).seen
-    assert rest == {2: whole[2], 3: whole[3]}
+    assert rest == {2: uninterrupted[2], 3: uninterrupted[3]}
 
 
 @pytest.mark.ddp

@@ -53,9 +53,9 @@ def test_two_folders_for_one_split(make_folder: MakeFolder):
 @pytest.mark.parametrize("split", ["", "train/"])
 def test_images_in_folders_inside_class_folders(make_folder: MakeFolder, split: str):
     root = make_folder(*[f"{split}{path}" for path in ("a/left/1.jpg", "a/0.jpg", "a/right/x/2.jpg", "b/1.jpg")])
-    found = scan_folder(root)[split.strip("/") or ALL]
-    assert found.paths == [f"{split}{path}" for path in ("a/0.jpg", "a/left/1.jpg", "a/right/x/2.jpg", "b/1.jpg")]
-    assert (found.positions, found.classes) == ([0, 0, 0, 1], ["a", "b"])
+    split_files = scan_folder(root)[split.strip("/") or ALL]
+    assert split_files.paths == [f"{split}{path}" for path in ("a/0.jpg", "a/left/1.jpg", "a/right/x/2.jpg", "b/1.jpg")]
+    assert (split_files.positions, split_files.classes) == ([0, 0, 0, 1], ["a", "b"])
 
 
 def test_the_order_is_that_of_torchvision(make_folder: MakeFolder):

@@ -36,11 +36,11 @@ def test_lightning_trains_all_replays_and_shuffles_every_epoch(tmp_path):
     )
     trainer.fit(module, datamodule=data)
     assert trainer.global_step == trainer.estimated_stepping_batches == 8
-    for seen in module.seen.values():
-        assert len(seen) == 4
-        assert seen[0] == seen[1]
-        assert seen[2] == seen[3]
-        assert seen[0] != seen[2]
+    for orders in module.seen.values():
+        assert len(orders) == 4
+        assert orders[0] == orders[1]
+        assert orders[2] == orders[3]
+        assert orders[0] != orders[2]
     assert module.seen[0][0] != module.seen[1][0]
 
 

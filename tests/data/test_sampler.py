@@ -35,12 +35,12 @@ def test_the_global_generator_is_untouched():
 
 @pytest.mark.parametrize("size", [20, 21, 22])
 def test_processes_share_the_same_global_batches(size: int):
-    one = list(DataLoader(range(size), batch_size=6, sampler=order(7, 2, size), drop_last=True))
+    single_process = list(DataLoader(range(size), batch_size=6, sampler=order(7, 2, size), drop_last=True))
     shares = [order(7, 2, size, rank=rank, world_size=3) for rank in range(3)]
     assert [len(share) for share in shares] == [size // 3] * 3
     loaders = [DataLoader(range(size), batch_size=2, sampler=share, drop_last=True) for share in shares]
     together = [torch.cat(batches).sort().values for batches in zip(*loaders, strict=True)]
-    assert [batch.tolist() for batch in together] == [batch.sort().values.tolist() for batch in one]
+    assert [batch.tolist() for batch in together] == [batch.sort().values.tolist() for batch in single_process]
 
 
 def test_the_epoch_is_passed_on_to_the_data():

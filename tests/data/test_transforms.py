@@ -73,8 +73,8 @@ def test_large_jpeg_is_decoded_small(tmp_path: Path):
     with open_image(path) as image:
         small = transform(image, generator(1))
         assert max(image.size) <= 400
-    whole = transform(Image.open(path).convert("RGB"), generator(1))
-    assert (small.float() - whole.float()).abs().mean() < 3
+    full = transform(Image.open(path).convert("RGB"), generator(1))
+    assert (small.float() - full.float()).abs().mean() < 3
 
 
 def test_small_crops_of_a_jpeg_are_decoded_in_full(tmp_path: Path):
@@ -131,6 +131,6 @@ def test_long_images_take_no_memory(size, monkeypatch):
 @pytest.mark.parametrize(("resize", "crop"), [(256, 224), (37, 32)])
 def test_the_part_of_a_long_image_is_that_of_the_whole(size, resize, crop, monkeypatch):
     image, transform = picture(0, size), EvalTransform(resize, crop)
-    whole = transform(image)
+    full = transform(image)
     monkeypatch.setattr(transforms, "MOST_RESIZED", 0)
-    assert (transform(image).int() - whole.int()).abs().max() <= 1
+    assert (transform(image).int() - full.int()).abs().max() <= 1

@@ -70,8 +70,8 @@ def test_torchrun(parser, monkeypatch):
 def test_slurm(parser, monkeypatch):
     config, before = parsed("slurm", parser, monkeypatch)
     assert before == ["srun", "python"]
-    asked = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", COMMANDS["slurm"], re.MULTILINE))
-    assert int(asked["nodes"]) == config.trainer.num_nodes == 2
-    assert int(asked["ntasks-per-node"]) == int(config.trainer.devices) == 4
-    assert asked["gres"] == f"gpu:{config.trainer.devices}"
+    options = dict(re.findall(r"^#SBATCH --([\w-]+)=(\S+)$", COMMANDS["slurm"], re.MULTILINE))
+    assert int(options["nodes"]) == config.trainer.num_nodes == 2
+    assert int(options["ntasks-per-node"]) == int(config.trainer.devices) == 4
+    assert options["gres"] == f"gpu:{config.trainer.devices}"
     assert config.trainer.strategy == "ddp"

@@ -34,8 +34,8 @@ def test_every_block_says_its_language_and_pages_are_linked():
 def test_commands_parse(block):
     words = shlex.split(block.replace("\\\n", " "))
     assert words[:2] == ["python", "evaluate.py"]
-    given = read_evaluation(words[2:])
-    assert given.questions["fragility"].cases()
+    evaluation = read_evaluation(words[2:])
+    assert evaluation.questions["fragility"].cases()
 
 
 def test_configurations_parse(tmp_path):
@@ -72,6 +72,6 @@ def test_curvature_s_columns_are_explained():
     torch.manual_seed(0)
     network = create_network("cifar_resnet20", None, 4).eval()
     analysis.needs(network)
-    found = analysis._measure(torch.rand(1, 3, 16, 16), torch.tensor([1]), torch.tensor([5]))
-    for column in found:
+    measures = analysis._measure(torch.rand(1, 3, 16, 16), torch.tensor([1]), torch.tensor([5]))
+    for column in measures:
         assert f"`{column}`" in PAGE or f"`{column[: column.rindex('_')]}_…`" in PAGE, column

@@ -40,8 +40,10 @@ def test_a_question_is_watched_beside_others_in_one_run(folder):
     )
     assert "ece/figure" in events.Tags()["images"]
     assert len(events.Scalars("ece/fgsm")) == 2
-    for one, other in zip(events.Scalars("time/ece"), events.Scalars("time/AccuracyCallback"), strict=True):
-        assert one.value == other.value, "they share a run, and so its time"
+    for ece_time, accuracy_time in zip(
+        events.Scalars("time/ece"), events.Scalars("time/AccuracyCallback"), strict=True
+    ):
+        assert ece_time.value == accuracy_time.value, "they share a run, and so its time"
 
 
 def test_a_question_is_evaluated(folder, capsys):
@@ -103,8 +105,8 @@ def test_mart_is_the_authors_loss():
     natural, attacked = (network(images).softmax(1).detach() for images in (batch.image, x_adv))
     total = 0.0
     for p, q, y in zip(natural, attacked, batch.label.tolist(), strict=True):
-        others = [float(q[k]) for k in range(len(q)) if k != y]
-        boosted = -float(torch.log(q[y])) - float(torch.log(torch.tensor(1.0001 - max(others))))
+        wrong_classes = [float(q[k]) for k in range(len(q)) if k != y]
+        boosted = -float(torch.log(q[y])) - float(torch.log(torch.tensor(1.0001 - max(wrong_classes))))
         divergence = sum(float(p[k] * (torch.log(p[k]) - torch.log(q[k]))) for k in range(len(p)))
         total += boosted + 3.0 * divergence * (1 - float(p[y]))
     assert float(loss.total.detach()) == pytest.approx(total / 4, abs=1e-4)

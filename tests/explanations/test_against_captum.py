@@ -38,9 +38,9 @@ def case(request, real_data):
     return network, x.requires_grad_(), y, z.requires_grad_()
 
 
-def assert_near(found, expected):
+def assert_near(attribution, expected):
     assert expected.abs().max() > 1e-3
-    assert (found - expected).abs().max() < 1e-6
+    assert (attribution - expected).abs().max() < 1e-6
 
 
 def test_gradient(case):
@@ -89,15 +89,15 @@ def test_occlusion(case):
 def test_deeplift(case):
     """Captum is wrong on SqueezeNet's overlapping pools: there the literal rule is the reference."""
     network, x, y, z = case
-    found = DeepLift().explain(network, x, y)
+    attribution = DeepLift().explain(network, x, y)
     zero = torch.zeros_like(z)
     if network.name == "resnet18":
         expected = captum.DeepLift(one_relu_per_use(network.backbone)).attribute(z, zero, target=y)
     else:
         expected = reference.deeplift(network.backbone, z, zero, y)
-    assert_near(found, expected.detach())
+    assert_near(attribution, expected.detach())
     gap = (network.backbone(z) - network.backbone(zero)).gather(1, y[:, None])[:, 0]
-    torch.testing.assert_close(found.sum((1, 2, 3)), gap.detach(), atol=1e-9, rtol=1e-9)
+    torch.testing.assert_close(attribution.sum((1, 2, 3)), gap.detach(), atol=1e-9, rtol=1e-9)
 
 
 def test_lrp(case):
@@ -105,9 +105,9 @@ def test_lrp(case):
     low, high = ((level - network._mean[None]) / network._std for level in (0.0, 1.0))
     for rule in ("alpha_beta", "epsilon", "gamma"):
         expected = reference.lrp(network.backbone, z, y, low, high, rule=rule)
-        found = LRP(rule=rule).explain(network, x, y)
+        attribution = LRP(rule=rule).explain(network, x, y)
         # the gamma rule amplifies rounding where a sum of branches is near 0
-        torch.testing.assert_close(found, expected, atol=1e-6 * expected.abs().max().item(), rtol=1e-4)
+        torch.testing.assert_close(attribution, expected, atol=1e-6 * expected.abs().max().item(), rtol=1e-4)
 
 
 def test_cam(case):

@@ -100,8 +100,8 @@ def test_patterns_come_from_a_file(tmp_path):
 def test_yaml_reads_a_configuration():
     parser = jsonargparse.ArgumentParser()
     parser.add_argument("--explanation", type=list[ExplanationConfig])
-    read = parser.parse_args(
+    parsed = parser.parse_args(
         ["--explanation", "[{type: lrp, rule: gamma, gamma: 0.1}, {type: deeplift, baseline: 0.5}]"]
     )
-    configs = parser.instantiate(read).explanation
+    configs = parser.instantiate(parsed).explanation
     assert configs == [ExplanationConfig("lrp", rule="gamma", gamma=0.1), ExplanationConfig("deeplift", baseline=0.5)]

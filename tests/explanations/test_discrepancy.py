@@ -21,24 +21,24 @@ def literal(network, image, layer, unit, key, size, stride, fill, position):
 
     network.eval()
     with torch.no_grad():
-        whole = network.forward_features(image[None], (layer,))[1][layer][0, unit]
-        index = divmod(int(whole.argmax()), whole.shape[1])
+        uncovered = network.forward_features(image[None], (layer,))[1][layer][0, unit]
+        index = divmod(int(uncovered.argmax()), uncovered.shape[1])
         total, count = torch.zeros(height, width), torch.zeros(height, width)
         number = 0
         for top in places(height):
             for left in places(width):
                 if fill == "random":
-                    own = mix(key, torch.tensor([number]))
-                    patch = uniform(own, (3, size, size), stream=STREAM)[0]
+                    place_key = mix(key, torch.tensor([number]))
+                    patch = uniform(place_key, (3, size, size), stream=STREAM)[0]
                 else:
                     patch = image.mean((1, 2))[:, None, None] if fill == "mean" else torch.full((3, 1, 1), 0.5)
                 copy = image.clone()
                 copy[:, top : top + size, left : left + size] = patch
-                seen = network.forward_features(copy[None], (layer,))[1][layer][0, unit]
-                now = seen[index] if position == "argmax" else seen.max()
+                covered = network.forward_features(copy[None], (layer,))[1][layer][0, unit]
+                now = covered[index] if position == "argmax" else covered.max()
                 for row in range(top, top + size):
                     for column in range(left, left + size):
-                        total[row, column] += float((whole.max() - now).abs())
+                        total[row, column] += float((uncovered.max() - now).abs())
                         count[row, column] += 1
                 number += 1
     return torch.where(count > 0, total / count.clamp_min(1), 0)

@@ -26,22 +26,22 @@ def test_integrated_gradients_are_complete_to_first_order():
         gap = (network(x).softmax(1) - network(image).softmax(1)).gather(1, y[:, None])[:, 0]
         errors = []
         for steps in (50, 200):
-            found = IntegratedGradients(steps=steps, baseline=baseline).explain(network, x, y).sum((1, 2, 3))
-            errors.append((found - gap).abs().max())
+            total = IntegratedGradients(steps=steps, baseline=baseline).explain(network, x, y).sum((1, 2, 3))
+            errors.append((total - gap).abs().max())
         assert errors[0] < 0.1 * gap.abs().max()
         assert errors[1] < errors[0] / 2.5  # O(1/n) would be a quarter
 
 
 def test_integrated_gradients_do_not_depend_on_units_or_chunks():
     network, (x, y) = wrap(plain()), batch(3)
-    whole = IntegratedGradients(steps=7, baseline=torch.rand(3, 8, 8)).explain(network, x, y)
+    unseeded = IntegratedGradients(steps=7, baseline=torch.rand(3, 8, 8)).explain(network, x, y)
     bare = nn.Sequential(Standard(network), network.backbone)
     torch.manual_seed(5)
     image = torch.rand(3, 8, 8)
     a = IntegratedGradients(steps=7, baseline=image).explain(network, x, y)
     b = IntegratedGradients(steps=7, baseline=image, chunk=2).explain(bare, x, y)
     torch.testing.assert_close(a, b)
-    assert not torch.allclose(a, whole)
+    assert not torch.allclose(a, unseeded)
 
 
 class Standard(nn.Module):
@@ -54,18 +54,18 @@ class Standard(nn.Module):
 
 
 def test_memory_does_not_grow_with_the_steps():
-    seen = []
+    batch_sizes = []
 
     class Watch(nn.Module):
         def forward(self, x):
-            seen.append(len(x))
+            batch_sizes.append(len(x))
             return torch.stack([x.sum((1, 2, 3)), x.mean((1, 2, 3))], 1)
 
     x, y = batch(3)[0], torch.tensor([0, 1, 0])
     IntegratedGradients(steps=50, chunk=8).explain(Watch(), x, y)
     SmoothGrad(samples=50, chunk=8).explain(Watch(), x, y)
-    assert max(seen) == 8
-    assert sum(seen) == 300
+    assert max(batch_sizes) == 8
+    assert sum(batch_sizes) == 300
 
 
 def test_smoothgrad_is_the_mean_over_draws_of_the_key():
@@ -87,8 +87,8 @@ def test_smoothgrad_s_noise_has_the_stated_size_in_pixels():
 
     network = wrap(Quadratic(), size=32)
     x, y = torch.full((1, 3, 32, 32), 0.5, dtype=torch.float64), torch.tensor([0])
-    found = SmoothGrad(samples=4, sigma=0.2).explain(network, x, y) - network.normalize(x)
-    torch.testing.assert_close(found.std((0, 2, 3)), 0.1 / torch.tensor(network.std).double(), rtol=0.1, atol=0)
+    noise = SmoothGrad(samples=4, sigma=0.2).explain(network, x, y) - network.normalize(x)
+    torch.testing.assert_close(noise.std((0, 2, 3)), 0.1 / torch.tensor(network.std).double(), rtol=0.1, atol=0)
 
 
 class Functional(nn.Module):
@@ -128,8 +128,8 @@ def test_guided_backprop_under_softplus_literally():
     for start in ("one", "value"):
         value = second(F.softplus(z, beta))[3] if start == "value" else 1.0
         r = F.softplus(second.weight[3] * value, beta) * torch.sigmoid(beta * z)
-        found = GuidedBackprop(start=start, softplus=beta).explain(body, x, y)
-        torch.testing.assert_close(found.flatten(), (first.weight.T @ r).detach())
+        attribution = GuidedBackprop(start=start, softplus=beta).explain(body, x, y)
+        torch.testing.assert_close(attribution.flatten(), (first.weight.T @ r).detach())
 
 
 def test_guided_backprop_refuses_what_it_cannot_be_right_about():

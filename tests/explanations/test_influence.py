@@ -84,12 +84,12 @@ def test_it_is_the_derivative_of_a_refit(task):
         return F.cross_entropy(inputs @ theta.T, test_labels, reduction="none")
 
     predicted = influence.influence(test, test_labels)
-    whole, step, left_out = losses(0, 0.0), 1e-4, []
+    full, step, left_out = losses(0, 0.0), 1e-4, []
     for i in range(len(features)):
         if i < 8:
             derivative = (losses(i, step) - losses(i, -step)) / (2 * step)
             torch.testing.assert_close(predicted[:, i], derivative, rtol=1e-3, atol=1e-5)
-        left_out.append(losses(i, -1 / len(features)) - whole)
+        left_out.append(losses(i, -1 / len(features)) - full)
     measured = torch.stack(left_out, 1)
     for t in range(len(test)):
         assert torch.corrcoef(torch.stack([measured[t], -predicted[t]]))[0, 1] > 0.98
@@ -100,9 +100,9 @@ def test_a_logistic_unit_in_closed_form():
     features, labels = torch.tensor([[1.0], [-1.0]]), torch.tensor([0, 1])
     influence = LastLayerInfluence(features, labels, torch.zeros(2, 1), torch.zeros(2), damping=0.5)
     # mean φ̃φ̃ᵀ = 1, so along (1, −1)/√2 the Hessian is 1/2, damped 1; gradients lie along it: length² = φ̃·φ̃/2
-    found = influence.influence(torch.tensor([[3.0]]), torch.tensor([0]))
+    scores = influence.influence(torch.tensor([[3.0]]), torch.tensor([0]))
     expected = [-(3 + 1) / 2, (-3 + 1) / 2]  # −(φ̃_t·φ̃_i)/2 for the same class, with the other sign for the other
-    np.testing.assert_allclose(found[0].numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(scores[0].numpy(), expected, rtol=1e-12)
 
 
 def test_the_differentiable_sum_is_the_sum_and_has_its_gradient(task):
@@ -126,11 +126,11 @@ def test_the_differentiable_sum_is_the_sum_and_has_its_gradient(task):
     ],
 )
 def test_wrong_arguments_are_refused(change, message):
-    given = {
+    arguments = {
         "features": torch.zeros(4, 2),
         "labels": torch.zeros(4, dtype=torch.int64),
         "weight": torch.zeros(3, 2),
         "bias": torch.zeros(len(change.get("weight", torch.zeros(3)))),
     }
     with pytest.raises(ValueError, match=message):
-        LastLayerInfluence(**given | change)
+        LastLayerInfluence(**arguments | change)

@@ -33,9 +33,9 @@ def test_its_input_makes_the_logits():
 def test_maps_are_averaged():
     network = create_network("squeezenet1_0", num_classes=4).eval()
     x = small_batch(n=2, size=40).image
-    seen = []
-    network.backbone.classifier[1].register_forward_hook(lambda module, given, out: seen.append(given[0]))
+    pooled_inputs = []
+    network.backbone.classifier[1].register_forward_hook(lambda module, inputs, out: pooled_inputs.append(inputs[0]))
     features = penultimate(network, x)
-    torch.testing.assert_close(features, seen[0].sum((2, 3)) / seen[0].shape[2] ** 2)
+    torch.testing.assert_close(features, pooled_inputs[0].sum((2, 3)) / pooled_inputs[0].shape[2] ** 2)
     with pytest.raises(ValueError, match="vectors"):
         pooled(torch.zeros(2, 3, 4))

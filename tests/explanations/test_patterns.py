@@ -55,9 +55,9 @@ def test_patterns_of_images_alike_are_found_in_float32_too():
     nn.init.constant_(body[1].bias, 2.0)
     generator = torch.Generator().manual_seed(1)
     batches = [0.9 + 0.02 * torch.rand(16, 3, 8, 8, generator=generator) for _ in range(200)]
-    found = learn_patterns(body, batches).values
+    learnt = learn_patterns(body, batches).values
     exact = learn_patterns(body.double(), [x.double() for x in batches]).values
-    for name, pattern in found.items():
+    for name, pattern in learnt.items():
         assert pattern.dtype == torch.float32
         assert (pattern - exact[name]).norm() < 0.02 * exact[name].norm()  # 0.4 with sums in float32
 
@@ -99,10 +99,10 @@ def test_patterns_whose_terms_cancel_are_not_refused():
     w = layer.weight.detach().double()
     pattern = 1e6 * torch.randn(2, 25088, dtype=torch.float64)
     pattern -= ((w * pattern).sum(1, keepdim=True) - 1) / w.square().sum(1, keepdim=True) * w
-    found = Affine(layer, layer.weight, None)
+    affine = Affine(layer, layer.weight, None)
     patterns = Patterns({"fc": pattern.float()})
     assert ((layer.weight * patterns.values["fc"]).sum(1) - 1).abs().max() > 0.01
-    patterns.of("fc", found)
+    patterns.of("fc", affine)
     with pytest.raises(ValueError, match="not learnt for this network's weights"):
         patterns.of("fc", Affine(layer, 1.01 * layer.weight.roll(1, 1), None))
 
@@ -146,9 +146,9 @@ def test_patterns_are_saved_and_belong_to_their_weights(tmp_path):
     torch.testing.assert_close(
         method.explain(network, x, y), PatternAttribution(patterns).explain(network, x, y), atol=0, rtol=0
     )
-    for other in (wrap(plain(), seed=1), wrap(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten()))):
+    for foreign in (wrap(plain(), seed=1), wrap(nn.Sequential(nn.Conv2d(3, 4, 8), nn.Flatten()))):
         with pytest.raises(ValueError, match="not learnt for this network's weights"):
-            method.explain(other, x, y)
+            method.explain(foreign, x, y)
     with pytest.raises(FileNotFoundError, match=r"patterns: no file .*none.safetensors; learn_patterns"):
         Patterns.load(tmp_path / "none.safetensors")
     (tmp_path / "bad.safetensors").write_bytes(b"no")

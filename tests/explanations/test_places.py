@@ -50,12 +50,12 @@ def test_occlusion_patch_by_patch():
                 covered[:, :, top : top + 3, left : left + 3] = 1.0
                 total[top : top + 3, left : left + 3] += (network(x) - network(covered))[0, y[0]]
                 count[top : top + 3, left : left + 3] += 1
-    found = Occlusion(size=3, stride=3, baseline="white", chunk=4).explain(network, x, y)
-    torch.testing.assert_close(found.sum(1)[0], total / count)
+    attribution = Occlusion(size=3, stride=3, baseline="white", chunk=4).explain(network, x, y)
+    torch.testing.assert_close(attribution.sum(1)[0], total / count)
 
 
 def test_a_patch_larger_than_the_image_covers_it():
     network, (x, y) = wrap(plain()), batch()
     gap = (network(x) - network(torch.zeros_like(x))).gather(1, y[:, None])[:, 0]
-    found = Occlusion(size=20, stride=20, baseline="black").explain(network, x, y).sum(1)
-    torch.testing.assert_close(found, gap[:, None, None].expand(2, 8, 8).detach())
+    attribution = Occlusion(size=20, stride=20, baseline="black").explain(network, x, y).sum(1)
+    torch.testing.assert_close(attribution, gap[:, None, None].expand(2, 8, 8).detach())

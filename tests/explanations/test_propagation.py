@@ -39,8 +39,8 @@ def test_alpha_beta_of_one_layer_literally(alpha):
     down = sum(c for c in contributions if c < 0)
     for i, c in enumerate(contributions):
         expected[i] = (alpha * c / up if c > 0 else -(alpha - 1) * c / down) * logits[2]
-    found = LRP(first="same", alpha=alpha).explain(nn.Sequential(nn.Flatten(), layer), x, y)
-    torch.testing.assert_close(found.flatten(), expected, atol=1e-8, rtol=1e-8)
+    relevance = LRP(first="same", alpha=alpha).explain(nn.Sequential(nn.Flatten(), layer), x, y)
+    torch.testing.assert_close(relevance.flatten(), expected, atol=1e-8, rtol=1e-8)
 
 
 @pytest.mark.parametrize("body", [Branches, plain])
@@ -112,9 +112,9 @@ def test_deeplift_sums_to_the_difference_of_logits(body, reference_image):
     baseline = "mean" if reference_image == "mean" else torch.rand(3, 8, 8, dtype=torch.float64)
     image = network._mean.expand(3, 8, 8) if reference_image == "mean" else baseline
     gap = (network(x) - network(image[None])).gather(1, y[:, None])[:, 0]
-    found = DeepLift(baseline=baseline).explain(network, x, y)
-    torch.testing.assert_close(found.sum((1, 2, 3)), gap.detach(), atol=1e-12, rtol=1e-10)
-    assert found.abs().max() > 1e-3
+    attribution = DeepLift(baseline=baseline).explain(network, x, y)
+    torch.testing.assert_close(attribution.sum((1, 2, 3)), gap.detach(), atol=1e-12, rtol=1e-10)
+    assert attribution.abs().max() > 1e-3
 
 
 def test_deeplift_equals_the_gradient_of_a_linearised_network():
@@ -163,8 +163,8 @@ def test_deeplift_is_complete_on_the_known_families(name, size):
     network = family(name)
     x, y = torch.rand(1, 3, size, size), torch.tensor([1])
     gap = (network(x) - network(network._mean.expand_as(x)))[0, 1]
-    found = DeepLift().explain(network, x, y).sum()
-    torch.testing.assert_close(found, gap.detach(), atol=1e-4, rtol=1e-3)
+    total = DeepLift().explain(network, x, y).sum()
+    torch.testing.assert_close(total, gap.detach(), atol=1e-4, rtol=1e-3)
 
 
 @pytest.mark.parametrize("method", [LRP(), DeepLift()])

@@ -23,20 +23,20 @@ METHODS = {
 @pytest.mark.parametrize("name", METHODS)
 def test_maps_and_derivatives_are_the_same(name, softplus):
     """Also where the derivative is asked for in training mode, outside of the block that smooths relu."""
-    found = []
+    results = []
     for recompute in (False, True):
         network = wrap(Branches()).train()
         (x, y), before = batch(3), fingerprint(network)
         x.requires_grad_()
         with smoothed_relu(softplus):
             maps = METHODS[name](4, recompute=recompute).map(network, x, y, create_graph=True)
-        wanted = [x, *network.parameters()]
+        variables = [x, *network.parameters()]
         weights = torch.linspace(0, 1, maps.numel(), dtype=maps.dtype).view_as(maps)
-        slopes = torch.autograd.grad((maps * weights).sum(), wanted, allow_unused=True, materialize_grads=True)
+        slopes = torch.autograd.grad((maps * weights).sum(), variables, allow_unused=True, materialize_grads=True)
         assert_untouched(network, before)
-        found.append([maps.detach(), *slopes])
-    assert max(value.abs().max() for value in found[0][1:]) > 1e-6
-    for ours, theirs in zip(found[1], found[0], strict=True):
+        results.append([maps.detach(), *slopes])
+    assert max(value.abs().max() for value in results[0][1:]) > 1e-6
+    for ours, theirs in zip(results[1], results[0], strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-14)
 
 
@@ -74,7 +74,7 @@ def test_memory_does_not_grow_with_the_passes(name):
 def test_autocast_is_that_of_the_first_time():
     network = small_network()
     x = torch.rand(2, 3, 8, 8)
-    types, found = [], []
+    types, derivatives = [], []
     network.backbone.conv1.register_forward_hook(lambda *result: types.append(result[-1].dtype))
 
     def score(z):
@@ -88,10 +88,10 @@ def test_autocast_is_that_of_the_first_time():
                 if recompute
                 else torch.autograd.grad(score(z).sum(), z, create_graph=True)[0]
             )
-        found.append(torch.autograd.grad(gradient.square().sum(), [z, *network.parameters()], allow_unused=True))
+        derivatives.append(torch.autograd.grad(gradient.square().sum(), [z, *network.parameters()], allow_unused=True))
     assert set(types) == {torch.bfloat16}
     assert len(types) == 3
-    for ours, theirs in zip(*found, strict=True):
+    for ours, theirs in zip(*derivatives, strict=True):
         assert (ours is None) == (theirs is None)
         assert ours is None or (ours - theirs).norm() <= 2e-2 * theirs.norm()
 

@@ -71,10 +71,10 @@ def test_views_are_followed(name, images):
     network, (x, y) = wrap(Written(*AFTER[name])), batch(images)
     z = network.normalize(x).requires_grad_()
     gap = (network(x) - network(network._mean.expand(images, 3, 8, 8))).gather(1, y[:, None])[:, 0].detach()
-    found = DeepLift().explain(network, x, y)
-    torch.testing.assert_close(found.sum((1, 2, 3)), gap, atol=1e-12, rtol=1e-10)
+    attribution = DeepLift().explain(network, x, y)
+    torch.testing.assert_close(attribution.sum((1, 2, 3)), gap, atol=1e-12, rtol=1e-10)
     expected = captum.DeepLift(network.backbone, eps=1e-10).attribute(z, torch.zeros_like(z).requires_grad_(), target=y)
-    torch.testing.assert_close(found, expected.detach(), atol=1e-9, rtol=1e-7)
+    torch.testing.assert_close(attribution, expected.detach(), atol=1e-9, rtol=1e-7)
     relevance = LRP(rule="epsilon", first="same", epsilon=1e-9).explain(network, x, y)
     if name not in ("pool_of_its_size", "sizes"):  # captum takes a functional average's plain gradient
         expected = captum.LRP(network.backbone).attribute(z, target=y)
@@ -92,8 +92,8 @@ def test_sums_that_broadcast_keep_what_flows(order):
     body = Written(lambda net, x: x.flatten(1), 128, between)
     network, (x, y) = wrap(body), batch(3)
     gap = (network(x) - network(network._mean.expand(3, 3, 8, 8))).gather(1, y[:, None])[:, 0].detach()
-    found = DeepLift().explain(network, x, y)
-    torch.testing.assert_close(found.sum((1, 2, 3)), gap, atol=1e-12, rtol=1e-10)
+    attribution = DeepLift().explain(network, x, y)
+    torch.testing.assert_close(attribution.sum((1, 2, 3)), gap, atol=1e-12, rtol=1e-10)
     with torch.no_grad():
         for name, parameter in network.named_parameters():
             if name.endswith("bias"):

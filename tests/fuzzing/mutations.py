@@ -135,8 +135,8 @@ def _lines(change: Callable[[list[str], Random], object]) -> Text:
 
 
 def _swap_lines(lines: list[str], rng: Random) -> None:
-    one, other = rng.randrange(len(lines)), rng.randrange(len(lines))
-    lines[one], lines[other] = lines[other], lines[one]
+    first, second = rng.randrange(len(lines)), rng.randrange(len(lines))
+    lines[first], lines[second] = lines[second], lines[first]
 
 
 def _latin(text: str, rng: Random) -> bytes:
@@ -178,10 +178,10 @@ def _places(value: object) -> list[tuple[object, object]]:
     """Every container and key below a value."""
     if not isinstance(value, dict | list):
         return []
-    found: list[tuple[object, object]] = []
+    places: list[tuple[object, object]] = []
     for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
-        found += [(value, key), *_places(entry)]
-    return found
+        places += [(value, key), *_places(entry)]
+    return places
 
 
 def change_tree(tree: object, rng: Random) -> object:
@@ -272,8 +272,8 @@ def _move(files: Files, path: str, rng: Random, pipes: bool) -> tuple[Files, str
         )
         files[str(stray)] = files[path]
     elif deed == "exchanged":
-        other = rng.choice(list(files))
-        files[path], files[other] = files[other], files[path]
+        second = rng.choice(list(files))
+        files[path], files[second] = files[second], files[path]
     else:
         files[path] = Node(deed)
     return files, deed

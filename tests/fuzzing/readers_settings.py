@@ -66,9 +66,9 @@ def _settings(kind: type, parser: Any) -> Any:
     return lambda args: read_settings(kind, parser(), args)
 
 
-def _yaml(name: str, text: str, read: Any) -> Reader:
+def _yaml(name: str, text: str, parse: Any) -> Reader:
     def value(folder: Path) -> Any:
-        return asdict(read(["--config", str(folder / "config.yaml")]))
+        return asdict(parse(["--config", str(folder / "config.yaml")]))
 
     return Reader(f"{name}'s YAML", _config(text), value, name, words=KEYS, pipes=True)
 

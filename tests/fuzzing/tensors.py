@@ -40,10 +40,10 @@ VALUES = (None, True, -1, 10**30, 1e308, float("nan"), "", "../secret", "[red]",
 def _places(value: Any) -> list[tuple[Any, Any]]:
     if not isinstance(value, dict | list):
         return []
-    found: list[tuple[Any, Any]] = []
+    places: list[tuple[Any, Any]] = []
     for key, entry in value.items() if isinstance(value, dict) else enumerate(value):
-        found += [(value, key), *_places(entry)]
-    return found
+        places += [(value, key), *_places(entry)]
+    return places
 
 
 def _entry(owner: Any, key: Any, rng: Random) -> None:

@@ -97,34 +97,34 @@ def write(files: Files, folder: Path) -> None:
 
 def digest(value: Any) -> str:
     """Return a hash of nested numbers, texts, tensors and arrays."""
-    found = hashlib.sha256()
+    state = hashlib.sha256()
 
     def add(entry: Any) -> None:
         if isinstance(entry, torch.Tensor) and (entry.is_meta or entry.layout != torch.strided):
-            found.update(f"tensor {entry.layout} {entry.device}".encode())
+            state.update(f"tensor {entry.layout} {entry.device}".encode())
         elif isinstance(entry, torch.Tensor):
             entry = entry.detach().cpu().contiguous()
-            found.update(
+            state.update(
                 f"tensor {entry.dtype} {tuple(entry.shape)}".encode()
                 + entry.reshape(-1).view(torch.uint8).numpy().tobytes()
             )
         elif isinstance(entry, np.ndarray):
-            found.update(f"array {entry.dtype} {entry.shape}".encode() + np.ascontiguousarray(entry).tobytes())
+            state.update(f"array {entry.dtype} {entry.shape}".encode() + np.ascontiguousarray(entry).tobytes())
         elif is_dataclass(entry) and not isinstance(entry, type):
             add(asdict(entry))
         elif isinstance(entry, dict):
             for key, inner in entry.items():
-                found.update(f"key {key!r}".encode("utf-8", "backslashreplace"))
+                state.update(f"key {key!r}".encode("utf-8", "backslashreplace"))
                 add(inner)
         elif isinstance(entry, list | tuple):
-            found.update(f"list {len(entry)}".encode())
+            state.update(f"list {len(entry)}".encode())
             for inner in entry:
                 add(inner)
         else:
-            found.update(repr(entry).encode("utf-8", "backslashreplace"))
+            state.update(repr(entry).encode("utf-8", "backslashreplace"))
 
     add(value)
-    return found.hexdigest()
+    return state.hexdigest()
 
 
 def judge(reader: Reader, files: Files, expected: str, family: str, base: Path, watch: Watch) -> tuple[str, str]:
@@ -144,8 +144,8 @@ def judge(reader: Reader, files: Files, expected: str, family: str, base: Path, 
             elif family in reader.sealed:
                 outcome = "wrong", f"{family}: the value changed without a word"
     except SystemExit:
-        said = errors.getvalue().strip()
-        outcome = ("clear", "") if said.startswith("error: ") else ("unclear", f"exit without a word: {said[:80]!r}")
+        text = errors.getvalue().strip()
+        outcome = ("clear", "") if text.startswith("error: ") else ("unclear", f"exit without a word: {text[:80]!r}")
     except (ValueError, OSError, _runs_out()) as error:
         outcome = _words(error, reader, files, folder)
     except BaseException as error:
@@ -204,7 +204,7 @@ def main(base: Path, memory: int) -> None:
     sys.path.insert(0, str(base / "case"))
     for name in ("secret", "secret.png"):
         (base / name).write_text("secret")
-    known: dict[int, tuple[Files, str]] = {}
+    pristine_files: dict[int, tuple[Files, str]] = {}
     watch = Watch(base)
     used = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
     resource.setrlimit(resource.RLIMIT_AS, (used + memory, used + memory))
@@ -213,9 +213,9 @@ def main(base: Path, memory: int) -> None:
     for line in sys.stdin:
         number, seed = json.loads(line)
         reader = (*READERS, *PROBES)[number]
-        if number not in known:
-            known[number] = pristine(reader, base)
-        files, expected = known[number]
+        if number not in pristine_files:
+            pristine_files[number] = pristine(reader, base)
+        files, expected = pristine_files[number]
         mutated, family, name, path = _mutated(reader, files, seed)
         outcome, detail = judge(reader, mutated, expected, family, base, watch)
         answers.write(json.dumps([outcome, detail, f"{family}/{name} {path}"]) + "\n")

@@ -21,13 +21,13 @@ def test_equals_a_literal_loop():
         drawn = {arm: array[rows][:, columns].mean() for arm, array in arms.items()}
         means.append(drawn["robust"])
         differences.append(drawn["robust"] - drawn["plain"])
-    for literal, found in (
+    for literal, interval in (
         (means, paired_bootstrap(arms)["robust"]),
         (differences, paired_bootstrap(arms, "plain")["robust"]),
     ):
         low, high = np.percentile(literal, (2.5, 97.5))
-        assert found.mean == pytest.approx(np.mean(literal), abs=0.01)
-        assert (found.low, found.high) == pytest.approx((low, high), abs=0.02)
+        assert interval.mean == pytest.approx(np.mean(literal), abs=0.01)
+        assert (interval.low, interval.high) == pytest.approx((low, high), abs=0.02)
 
 
 def test_an_arm_does_not_differ_from_itself():
@@ -47,10 +47,10 @@ def test_pairing_narrows_the_difference():
 
 
 def test_more_seeds_of_the_same_images_do_not_remove_the_images_spread():
-    one = {"arm": np.random.default_rng(0).random((1, 100)) < 0.5}
-    many = {"arm": np.tile(one["arm"], (20, 1))}
+    single = {"arm": np.random.default_rng(0).random((1, 100)) < 0.5}
+    many = {"arm": np.tile(single["arm"], (20, 1))}
     widths = [
-        interval.high - interval.low for interval in (paired_bootstrap(one)["arm"], paired_bootstrap(many)["arm"])
+        interval.high - interval.low for interval in (paired_bootstrap(single)["arm"], paired_bootstrap(many)["arm"])
     ]
     assert widths[1] == pytest.approx(widths[0], abs=0.02)
 

@@ -51,11 +51,11 @@ def test_published_tables_give_back_their_ratios(real_data, name, best, every, e
     assert concepts.best_label.tolist() == labels
     units = len(categories)
     for convention, ratios, count in (("best", best, unique[0]), ("every", every, unique[1])):
-        found = count_detectors(concepts, 0.04, convention)
+        detectors = count_detectors(concepts, 0.04, convention)
         # the printed percentages have one decimal, halves rounded to even
-        assert tuple(np.round(100 * found.units / units, 1)) == ratios
-        assert round(100 * found.any / units, 1) == everything
-        assert found.unique.sum() == count
+        assert tuple(np.round(100 * detectors.units / units, 1)) == ratios
+        assert round(100 * detectors.any / units, 1) == everything
+        assert detectors.unique.sum() == count
 
 
 def test_no_published_unit_is_a_detector_at_the_printed_threshold(real_data):
@@ -68,11 +68,11 @@ def test_no_published_unit_is_a_detector_at_the_printed_threshold(real_data):
 def test_best_label_of_each_category():
     """The lowest number wins a tie; a category without overlap or without labels has none."""
     iou = np.array([[0.1, 0.3, 0.3, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    found = best_concepts(iou, np.array([2, 5, 9, 300]), np.array([0, 1, 1, 2]), 4)
-    assert found.label.tolist() == [[2, 5, 0, 0], [0, 0, 0, 0]]
-    assert found.iou.tolist() == [[0.1, 0.3, 0, 0], [0, 0, 0, 0]]
-    assert (found.category[0], found.best_label[0], found.best_iou[0]) == (1, 5, 0.3)
-    assert (found.best_label[1], found.best_iou[1]) == (0, 0)
+    concepts = best_concepts(iou, np.array([2, 5, 9, 300]), np.array([0, 1, 1, 2]), 4)
+    assert concepts.label.tolist() == [[2, 5, 0, 0], [0, 0, 0, 0]]
+    assert concepts.iou.tolist() == [[0.1, 0.3, 0, 0], [0, 0, 0, 0]]
+    assert (concepts.category[0], concepts.best_label[0], concepts.best_iou[0]) == (1, 5, 0.3)
+    assert (concepts.best_label[1], concepts.best_iou[1]) == (0, 0)
 
 
 def test_conventions_by_hand():

@@ -25,9 +25,9 @@ def random_counts(groups=5, units=7, seed=0):
 
 def test_equals_a_literal_loop():
     counts, weights = random_counts(), group_weights(5, 30, seed=1)
-    found = resampled_detectors(counts, weights, 0.1)
+    resampled = resampled_detectors(counts, weights, 0.1)
     words = counts.vocabulary
-    for drawn, row in zip(weights, found, strict=True):
+    for drawn, row in zip(weights, resampled, strict=True):
         picked = [group for group, times in enumerate(drawn) for _ in range(times)]
         inside = counts.intersection.long()[picked].sum(0)[:, :-1].numpy()
         area, truth = counts.area[picked].sum(0).numpy(), counts.truth[picked].sum(0)[:-1].numpy()

@@ -18,16 +18,16 @@ NAMES = ("color", "object", "scene", "texture")
 
 def random_image(generator, size):
     """Colours everywhere, objects in up to three layers, at times a scene or textures, at times nothing."""
-    maps, whole = {}, {}
+    maps, full_labels = {}, {}
     if generator.random() < 0.8:
         maps[0] = generator.choice([0, 1, 2, 300], size=(1, *size))
     if generator.random() < 0.7:
         maps[1] = generator.choice([0, 0, 3, 7, 300, 2], size=(generator.integers(1, 4), *size))
     if generator.random() < 0.5:
-        whole[2] = (int(generator.choice([700, 701])),)
+        full_labels[2] = (int(generator.choice([700, 701])),)
     if generator.random() < 0.3:
-        whole[3] = (5, 1)
-    return maps, whole
+        full_labels[3] = (5, 1)
+    return maps, full_labels
 
 
 def counts_of(maps, thresholds, segmentations, size, rule, *, batch=3, groups=1, vocabulary=None):
@@ -35,7 +35,7 @@ def counts_of(maps, thresholds, segmentations, size, rule, *, batch=3, groups=1,
     counts = ConceptCounts(len(thresholds), vocabulary, rule=rule, groups=groups)
     for start in range(0, len(maps), batch):
         part = slice(start, start + batch)
-        labels = [image_labels(*one, vocabulary, size, rule) for one in segmentations[part]]
+        labels = [image_labels(*segmentation, vocabulary, size, rule) for segmentation in segmentations[part]]
         group = torch.arange(start, min(start + batch, len(maps))) % groups
         counts.update(torch.from_numpy(maps[part]), thresholds, batch_labels(labels, vocabulary), size, group)
     return counts
@@ -74,10 +74,10 @@ def test_upsampling_is_bilinear_at_half_pixels(shape, size):
     np.testing.assert_allclose(expected, resize(plane, size, order=1, mode="edge"), atol=1e-12)
     for threshold in (-1.0, 0.4, 1.5):
         hits = exceeding_pixels(torch.from_numpy(plane)[None, None], torch.tensor([threshold]), size)
-        found = np.zeros(size, bool)
-        found.reshape(-1)[hits.pixel] = True
-        assert (found == (expected > threshold)).all()
-        assert len(hits.pixel) == found.sum()
+        mask = np.zeros(size, bool)
+        mask.reshape(-1)[hits.pixel] = True
+        assert (mask == (expected > threshold)).all()
+        assert len(hits.pixel) == mask.sum()
 
 
 def test_shrinking_is_antialiased():
@@ -102,15 +102,17 @@ def test_busy_units_are_counted_a_few_images_at_a_time(rule, limit, size, monkey
     segmentations = [random_image(generator, (8, 8)) for _ in maps]
     vocabulary, thresholds = Vocabulary(CATEGORIES_OF, NAMES), torch.full((5,), -0.5)
     expected = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
-    seen = []
+    sizes = []
     monkeypatch.setattr(f"lightning_advinterp.metrics.dissection.{limit}", size)
     inner = ConceptCounts._count_units
-    monkeypatch.setattr(ConceptCounts, "_count_units", lambda self, *all: (seen.append(len(all[0])), inner(self, *all)))
-    found = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
-    assert seen[0] == 7
-    assert seen.count(1) == 7
+    monkeypatch.setattr(
+        ConceptCounts, "_count_units", lambda self, *all: (sizes.append(len(all[0])), inner(self, *all))
+    )
+    chunked = counts_of(maps, thresholds, segmentations, (8, 8), rule, batch=7, vocabulary=vocabulary)
+    assert sizes[0] == 7
+    assert sizes.count(1) == 7
     for name, value in expected.state_dict().items():
-        assert torch.equal(value, found.state_dict()[name]), name
+        assert torch.equal(value, chunked.state_dict()[name]), name
 
 
 def test_a_plateau_at_the_threshold_does_not_exceed_it():
@@ -134,10 +136,10 @@ def test_a_plateau_does_not_exceed_when_it_is_shrunk_either(value):
 def test_shrunk_maps_equal_a_literal_loop(shape, size):
     maps = np.random.default_rng(1).normal(size=(3, 2, *shape))
     hits = exceeding_pixels(torch.from_numpy(maps), torch.tensor([0.2, 0.5]), size)
-    found = np.zeros((6, size[0] * size[1]), bool)
-    found[hits.row, hits.pixel] = True
+    mask = np.zeros((6, size[0] * size[1]), bool)
+    mask[hits.row, hits.pixel] = True
     expected = [shrink(plane, size) > (0.2, 0.5)[unit] for planes in maps for unit, plane in enumerate(planes)]
-    assert (found == np.stack(expected).reshape(found.shape)).all()
+    assert (mask == np.stack(expected).reshape(mask.shape)).all()
 
 
 @pytest.mark.parametrize("size", [(16, 16), (3, 3)])
@@ -145,10 +147,10 @@ def test_maps_in_bfloat16_count_like_their_values(size):
     """1.003 lies between 1 and the next value, 1.0078: 1 does not exceed it, and would if it were rounded down."""
     maps = (1 + torch.randint(-2, 3, (2, 3, 5, 5), generator=torch.Generator().manual_seed(0)) / 128).bfloat16()
     thresholds = torch.tensor([1.003, 0.997, 1.0])
-    found, expected = (exceeding_pixels(one, thresholds, size) for one in (maps, maps.float()))
-    assert len(found.row) > 0
-    assert torch.equal(found.row, expected.row)
-    assert torch.equal(found.pixel, expected.pixel)
+    hits, expected = (exceeding_pixels(values, thresholds, size) for values in (maps, maps.float()))
+    assert len(hits.row) > 0
+    assert torch.equal(hits.row, expected.row)
+    assert torch.equal(hits.pixel, expected.pixel)
 
 
 WHOLE_MAP = np.ones((1, 1, 2, 2), dtype=np.float32)
@@ -239,13 +241,13 @@ def test_parts_merge_to_the_whole():
     segmentations = [random_image(generator, (8, 8)) for _ in maps]
     thresholds = torch.tensor([0.5, 1.0, 0.0])
     vocabulary = Vocabulary(CATEGORIES_OF, NAMES)
-    whole = counts_of(maps, thresholds, segmentations, (8, 8), "lite", vocabulary=vocabulary)
+    joint = counts_of(maps, thresholds, segmentations, (8, 8), "lite", vocabulary=vocabulary)
     parts = [
         counts_of(maps[part], thresholds, segmentations[part], (8, 8), "lite", vocabulary=vocabulary)
         for part in (slice(0, 3), slice(3, 7))
     ]
     parts[0].merge(parts[1].state_dict())
-    for name, value in whole.state_dict().items():
+    for name, value in joint.state_dict().items():
         assert torch.equal(value, parts[0].state_dict()[name]), name
 
 

@@ -26,14 +26,14 @@ def test_against_a_loop_over_pixels():
     maps = torch.rand(3, 6, 6, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     maps[0] = (maps[0] * 4).floor()  # ties
     end = x.flip(3)
-    found = replacement_curve(lambda z: network(z)[:, 1], x, end, maps, 7)
+    curves = replacement_curve(lambda z: network(z)[:, 1], x, end, maps, 7)
     for n in range(3):
 
         def score(image):
             return network(torch.from_numpy(image)[None])[0, 1].item()
 
         expected = literal_curve(score, x[n].numpy(), end[n].numpy(), maps[n].numpy(), 7)
-        np.testing.assert_allclose(found[n].detach().numpy(), expected, atol=1e-12)
+        np.testing.assert_allclose(curves[n].detach().numpy(), expected, atol=1e-12)
 
 
 def test_areas_by_hand():
@@ -65,6 +65,6 @@ def test_a_map_that_knows_does_better_than_one_that_does_not():
 )
 def test_wrong_arguments_are_refused(change, message):
     images = torch.zeros(2, 3, 4, 4)
-    given = {"begin": images, "end": images, "maps": torch.zeros(2, 4, 4), "steps": 2} | change
+    arguments = {"begin": images, "end": images, "maps": torch.zeros(2, 4, 4), "steps": 2} | change
     with pytest.raises(ValueError, match=message):
-        replacement_curve(lambda z: z.sum((1, 2, 3)), **given)
+        replacement_curve(lambda z: z.sum((1, 2, 3)), **arguments)

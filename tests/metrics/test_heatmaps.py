@@ -42,9 +42,9 @@ def each(function, a, b):
     return torch.tensor([float(function(u.flatten(), v.flatten())) for u, v in zip(a.numpy(), b.numpy(), strict=True)])
 
 
-def near(found, expected, tolerance=1e-12):
-    assert found.dtype == torch.float64
-    torch.testing.assert_close(found, torch.as_tensor(expected, dtype=torch.float64), atol=tolerance, rtol=0)
+def near(values, expected, tolerance=1e-12):
+    assert values.dtype == torch.float64
+    torch.testing.assert_close(values, torch.as_tensor(expected, dtype=torch.float64), atol=tolerance, rtol=0)
 
 
 def test_rank_correlations(maps):
@@ -87,10 +87,10 @@ def test_ssim_is_the_stated_variant(maps):
 def test_centre_of_mass():
     a = torch.rand(3, 9, 14, dtype=torch.float64)
     near(centre(a), [ndimage.center_of_mass(m) for m in a.numpy()])
-    corner, other = torch.zeros(2, 1, 4, 7)
-    corner[0, 0, 0] = other[0, 3, 4] = 1.0
-    near(centre_shift(corner, other), [5.0])
-    near(centre_shift(corner, other, relative=True), [5 / math.hypot(4, 7)])
+    corner, edge = torch.zeros(2, 1, 4, 7)
+    corner[0, 0, 0] = edge[0, 3, 4] = 1.0
+    near(centre_shift(corner, edge), [5.0])
+    near(centre_shift(corner, edge, relative=True), [5 / math.hypot(4, 7)])
     assert torch.autograd.gradcheck(lambda m: centre(m), a.requires_grad_())
 
 
@@ -103,19 +103,28 @@ def test_scale_matters_to_mse_alone(maps):
 
 
 def test_constant_maps_have_no_correlation():
-    flat, other = torch.full((1, 12, 12), 0.1), torch.rand(1, 12, 12)
+    flat, textured = torch.full((1, 12, 12), 0.1), torch.rand(1, 12, 12)
     for measure in (spearman, kendall, pearson):
-        assert measure(flat, other).isnan().all()
-        assert measure(other, flat).isnan().all()
+        assert measure(flat, textured).isnan().all()
+        assert measure(textured, flat).isnan().all()
 
 
 def test_all_measures_by_name():
     a, b = torch.rand(2, 4, 12, 13)
-    found = compare_maps(a, b)
-    assert list(found) == ["topk", "spearman", "kendall", "center_shift", "center_shift_relative", "ssim", "pcc", "mse"]
-    assert all(value.shape == (4,) for value in found.values())
-    near(found["topk"], top_k_intersection(a, b, 15))  # a tenth of 156 places
-    assert all(torch.allclose(value[2:], compare_maps(a[2:], b[2:])[name]) for name, value in found.items())
+    measures = compare_maps(a, b)
+    assert list(measures) == [
+        "topk",
+        "spearman",
+        "kendall",
+        "center_shift",
+        "center_shift_relative",
+        "ssim",
+        "pcc",
+        "mse",
+    ]
+    assert all(value.shape == (4,) for value in measures.values())
+    near(measures["topk"], top_k_intersection(a, b, 15))  # a tenth of 156 places
+    assert all(torch.allclose(value[2:], compare_maps(a[2:], b[2:])[name]) for name, value in measures.items())
 
 
 def test_what_a_perturbation_did_otherwise():
@@ -123,32 +132,32 @@ def test_what_a_perturbation_did_otherwise():
     x_adv = x.clone()
     x_adv[0, 0, 0, 0], x_adv[0, 1, 1, 1] = 0.8, 0.1
     logits, logits_adv = torch.tensor([[0.0, 1.0], [0.0, 1.0]]), torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    found = compare_inputs(x, x_adv, logits, logits_adv, torch.tensor([1, 0]))
-    assert found["label_kept"].tolist() == [False, True]
-    near(found["delta_p"], [math.tanh(0.5), 0.0], 1e-7)
-    near(found["delta_output"], [math.sqrt(2) * math.tanh(0.5), 0.0], 1e-7)
-    near(found["linf"], [0.4, 0.0], 1e-6)
-    near(found["l2"], [0.5, 0.0], 1e-6)
+    measures = compare_inputs(x, x_adv, logits, logits_adv, torch.tensor([1, 0]))
+    assert measures["label_kept"].tolist() == [False, True]
+    near(measures["delta_p"], [math.tanh(0.5), 0.0], 1e-7)
+    near(measures["delta_output"], [math.sqrt(2) * math.tanh(0.5), 0.0], 1e-7)
+    near(measures["linf"], [0.4, 0.0], 1e-6)
+    near(measures["l2"], [0.5, 0.0], 1e-6)
 
 
 def test_an_output_can_change_while_the_class_keeps_its_probability():
     x, shares = torch.zeros(1, 3, 2, 2), torch.tensor([[0.6, 0.3, 0.1], [0.6, 0.1, 0.3]])
-    found = compare_inputs(x, x, shares[:1].log(), shares[1:].log(), torch.tensor([0]))
-    near(found["delta_p"], [0.0], 1e-7)
-    near(found["delta_output"], [math.sqrt(0.08)], 1e-6)
-    assert found["label_kept"].tolist() == [True]
+    measures = compare_inputs(x, x, shares[:1].log(), shares[1:].log(), torch.tensor([0]))
+    near(measures["delta_p"], [0.0], 1e-7)
+    near(measures["delta_output"], [math.sqrt(0.08)], 1e-6)
+    assert measures["label_kept"].tolist() == [True]
 
 
 def test_images_before_and_after():
     x = torch.rand(2, 3, 13, 12)
     x_adv = (x + 0.1 * torch.randn(2, 3, 13, 12)).clamp(0, 1)
-    found = compare_images(x, x_adv)
+    measures = compare_images(x, x_adv)
     a, b = x.double().numpy(), x_adv.double().numpy()
     settings = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False, "data_range": 1.0}
     pairs = list(zip(a, b, strict=True))
-    near(found["image_ssim"], [structural_similarity(u, v, channel_axis=0, **settings) for u, v in pairs], 1e-10)
-    near(found["image_pcc"], [np.corrcoef(u.ravel(), v.ravel())[0, 1] for u, v in pairs])
-    near(found["image_mse"], [((u - v) ** 2).mean() for u, v in pairs])
+    near(measures["image_ssim"], [structural_similarity(u, v, channel_axis=0, **settings) for u, v in pairs], 1e-10)
+    near(measures["image_pcc"], [np.corrcoef(u.ravel(), v.ravel())[0, 1] for u, v in pairs])
+    near(measures["image_mse"], [((u - v) ** 2).mean() for u, v in pairs])
 
 
 @pytest.mark.parametrize("measure", [spearman, kendall, pearson, ssim, mean_squared_error, centre_shift])

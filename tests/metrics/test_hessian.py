@@ -40,11 +40,11 @@ def test_a_quadric_has_its_matrix():
     torch.testing.assert_close(hessian(v), torch.einsum("bij,bj->bi", a, v))
     values, vectors = torch.linalg.eigh(a)
     which = values.abs().argmax(1)
-    found = largest_eigenvalue(hessian, hessian.gradient, KEYS, steps=12)
-    torch.testing.assert_close(found.value, values[torch.arange(2), which], rtol=1e-10, atol=1e-10)
-    cosine = (found.vector * vectors[torch.arange(2), :, which]).sum(1).abs()
+    largest = largest_eigenvalue(hessian, hessian.gradient, KEYS, steps=12)
+    torch.testing.assert_close(largest.value, values[torch.arange(2), which], rtol=1e-10, atol=1e-10)
+    cosine = (largest.vector * vectors[torch.arange(2), :, which]).sum(1).abs()
     torch.testing.assert_close(cosine, torch.ones(2, dtype=torch.float64), rtol=1e-9, atol=0)
-    assert found.residual.max() < 1e-8
+    assert largest.residual.max() < 1e-8
 
 
 def test_opposite_eigenvalues_of_equal_size_do_not_stall_it():
@@ -52,9 +52,9 @@ def test_opposite_eigenvalues_of_equal_size_do_not_stall_it():
         return x.flatten(1)[:, 0].square() - x.flatten(1)[:, 1].square()
 
     hessian = Hessian(score, torch.randn(2, 1, 4, 4, dtype=torch.float64))
-    found = largest_eigenvalue(hessian, hessian.gradient, KEYS, steps=10)
-    torch.testing.assert_close(found.value.abs(), torch.full((2,), 2.0, dtype=torch.float64))
-    assert found.residual.max() < 1e-8
+    largest = largest_eigenvalue(hessian, hessian.gradient, KEYS, steps=10)
+    torch.testing.assert_close(largest.value.abs(), torch.full((2,), 2.0, dtype=torch.float64))
+    assert largest.residual.max() < 1e-8
 
 
 def test_too_few_steps_say_so_in_the_residual():
@@ -92,9 +92,9 @@ def test_a_sphere_has_the_curvature_of_its_radius(radius):
     x = torch.randn(2, 3, 4, 4, dtype=torch.float64)
     x = radius * x / x.flatten(1).norm(dim=1)[:, None, None, None]
     hessian = Hessian(lambda image: image.square().flatten(1).sum(1), x)
-    found = largest_eigenvalue(hessian.level_set(), hessian.gradient, KEYS)
-    torch.testing.assert_close(found.value, torch.full((2,), 1 / radius, dtype=torch.float64))
-    assert (found.vector * hessian.gradient).sum(1).abs().max() < 1e-8  # tangential
+    largest = largest_eigenvalue(hessian.level_set(), hessian.gradient, KEYS)
+    torch.testing.assert_close(largest.value, torch.full((2,), 1 / radius, dtype=torch.float64))
+    assert (largest.vector * hessian.gradient).sum(1).abs().max() < 1e-8  # tangential
 
 
 def test_a_hyperplane_and_a_linear_score_have_none():
@@ -102,8 +102,8 @@ def test_a_hyperplane_and_a_linear_score_have_none():
     x = torch.randn(2, 3, 2, 2, dtype=torch.float64)
     for score in (lambda image: (image.flatten(1) * w).sum(1), lambda image: (image.flatten(1) @ w.T).squeeze(1) ** 3):
         hessian = Hessian(score, x)
-        found = largest_eigenvalue(hessian.level_set(), hessian.gradient, KEYS)
-        assert found.value.abs().max() < 1e-9
+        largest = largest_eigenvalue(hessian.level_set(), hessian.gradient, KEYS)
+        assert largest.value.abs().max() < 1e-9
     assert (
         largest_eigenvalue(Hessian(lambda image: (image.flatten(1) * w).sum(1), x), w.expand(2, -1), KEYS)
         .value.eq(0)
@@ -118,8 +118,8 @@ def test_a_softplus_unit_bends_by_its_derivative():
     hessian = Hessian(lambda image: F.softplus(image.flatten(1) @ w, beta), x)
     share = torch.sigmoid(beta * (x.flatten(1) @ w))
     expected = beta * share * (1 - share) * w.square().sum()
-    found = largest_eigenvalue(hessian, hessian.gradient, KEYS, steps=5)
-    torch.testing.assert_close(found.value, expected)
+    largest = largest_eigenvalue(hessian, hessian.gradient, KEYS, steps=5)
+    torch.testing.assert_close(largest.value, expected)
     norm, error = frobenius_norm(hessian, hessian.gradient, KEYS)
     assert ((norm - expected).abs() < 4 * error).all()
 

@@ -41,9 +41,11 @@ def sorted_quantile(maps, quantile):
 
 
 def same(first, second):
-    return all(torch.equal(one, other) for one, other in zip(first["bins"], second["bins"], strict=True)) and {
-        key: value for key, value in first.items() if key != "bins"
-    } == {key: value for key, value in second.items() if key != "bins"}
+    return all(
+        torch.equal(bins, other_bins) for bins, other_bins in zip(first["bins"], second["bins"], strict=True)
+    ) and {key: value for key, value in first.items() if key != "bins"} == {
+        key: value for key, value in second.items() if key != "bins"
+    }
 
 
 @pytest.mark.parametrize("images", [None, 60, 500])
@@ -51,10 +53,10 @@ def same(first, second):
 def test_within_its_error_of_the_sorted_values(images, quantile):
     maps = maps_of_many_kinds()
     sketch = stream(maps, quantile, images)
-    found, expected = sketch.compute().numpy(), sorted_quantile(maps, as_quantile(quantile))
+    computed, expected = sketch.compute().numpy(), sorted_quantile(maps, as_quantile(quantile))
     tiny = 2.0**-137  # below the normal numbers all bins have this width
-    assert (np.abs(found - expected) <= 2.0**-11 * np.abs(expected) + tiny).all()
-    assert (found[2], found[3], found[10]) == (0, np.float32(-1.7), 0)
+    assert (np.abs(computed - expected) <= 2.0**-11 * np.abs(expected) + tiny).all()
+    assert (computed[2], computed[3], computed[10]) == (0, np.float32(-1.7), 0)
     refined = sketch.refined()
     for part in maps.split(13):
         refined.update(part)
@@ -118,10 +120,10 @@ def test_rank_error_on_a_million_values(kind):
     }[kind]
     values = draw(1_200_000).astype(np.float32)
     maps = torch.from_numpy(values).view(300, 1, 40, 100)
-    found = float(stream(maps, 0.995, 300, 50).compute())
+    computed = float(stream(maps, 0.995, 300, 50).compute())
     expected = np.quantile(values.astype(np.float64), 0.995, method="hazen")
-    assert abs(found - expected) <= 2.0**-11 * abs(expected)
-    rank = (values <= found).mean()
+    assert abs(computed - expected) <= 2.0**-11 * abs(expected)
+    rank = (values <= computed).mean()
     assert abs(rank - 0.995) <= 1e-4
 
 
@@ -167,9 +169,9 @@ def test_a_capped_quantile_keeps_its_promise_or_names_the_unit(images, descendin
     maps = maps_of_many_kinds()
     order = maps[:, 0].amax((1, 2)).argsort(descending=descending)
     sketch = stream(maps, 0.99, images, order=order)
-    found, expected = sketch.compute().numpy(), sorted_quantile(maps, as_quantile(0.99))
+    computed, expected = sketch.compute().numpy(), sorted_quantile(maps, as_quantile(0.99))
     rough = sketch.unresolved().numpy()
-    error = np.abs(found - expected) / np.abs(expected).clip(2.0**-126)
+    error = np.abs(computed - expected) / np.abs(expected).clip(2.0**-126)
     assert (error[~rough] <= 2.0**-11).all()
     assert (error[rough] <= 2.0**-5).all()
     assert bool(rough.any()) == (cap < 200) == ("units is known within 3 % alone" in caplog.text)
@@ -178,9 +180,9 @@ def test_a_capped_quantile_keeps_its_promise_or_names_the_unit(images, descendin
         for part in maps.split(13):
             refined.update(part)
         exact = refined.compute().numpy()
-        known = np.zeros_like(rough) if all_units else ~rough
-        np.testing.assert_array_equal(exact[~known], expected.astype(np.float32)[~known])
-        np.testing.assert_array_equal(exact[known], found[known])
+        unrefined = np.zeros_like(rough) if all_units else ~rough
+        np.testing.assert_array_equal(exact[~unrefined], expected.astype(np.float32)[~unrefined])
+        np.testing.assert_array_equal(exact[unrefined], computed[unrefined])
 
 
 def test_memory_is_capped_from_the_first_image():

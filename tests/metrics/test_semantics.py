@@ -104,10 +104,10 @@ def test_class_space():
 
 def test_chance_by_hand():
     # One image each of two strangers, one kept: LC is 1; p and q agree every second time.
-    found = chance_level(torch.tensor([1, 0, 1]), torch.tensor([0, 2, 0]), 1, C, draws=4000)
-    assert found.lc == 1
-    assert found.cs1 == pytest.approx(0.5, abs=0.03)
-    assert found.cs2 == pytest.approx(SIBLING / 2, abs=0.01)
+    chance = chance_level(torch.tensor([1, 0, 1]), torch.tensor([0, 2, 0]), 1, C, draws=4000)
+    assert chance.lc == 1
+    assert chance.cs1 == pytest.approx(0.5, abs=0.03)
+    assert chance.cs2 == pytest.approx(SIBLING / 2, abs=0.01)
     # All images kept: nothing is left to chance.
     everything = chance_level(torch.tensor([1, 1, 0]), None, 2, C, draws=10)
     assert (everything.lc, everything.cs1) == (pytest.approx((1 + SIBLING) / 2), pytest.approx(1))
@@ -124,9 +124,9 @@ def test_chance_of_the_two_thousand_imagenet_images(real_data):
     counts = torch.bincount(torch.tensor(labels), minlength=1000)
     assert int(counts.sum()) == 2000
     c = class_similarity(class_distances([entry.wnid for entry in imagenet_classes()]))
-    found = chance_level(counts, None, 20, c, draws=1000)
-    assert found.lc == pytest.approx(0.051, abs=0.001)
-    assert found.cs1 == pytest.approx(0.038, abs=0.005)
+    chance = chance_level(counts, None, 20, c, draws=1000)
+    assert chance.lc == pytest.approx(0.051, abs=0.001)
+    assert chance.cs1 == pytest.approx(0.038, abs=0.005)
 
 
 def test_binned_curve_by_hand():
@@ -205,11 +205,11 @@ def test_rank_correlation_within_one_layer_is_spearmans():
     generator = np.random.default_rng(2)
     lc = generator.integers(0, 8, 40).astype(float)
     cs = lc + generator.normal(size=40) * 6
-    found = spearman_within(np.zeros(40, dtype=int), lc, cs, permutations=4999)
+    correlation = spearman_within(np.zeros(40, dtype=int), lc, cs, permutations=4999)
     expected = spearmanr(lc, cs)
-    assert found.rho == pytest.approx(expected.statistic, abs=1e-12)
-    assert found.p_value == pytest.approx(expected.pvalue, abs=0.02)
-    assert found.units == 40
+    assert correlation.rho == pytest.approx(expected.statistic, abs=1e-12)
+    assert correlation.p_value == pytest.approx(expected.pvalue, abs=0.02)
+    assert correlation.units == 40
 
 
 def test_rank_correlation_does_not_mix_layers():
@@ -218,9 +218,9 @@ def test_rank_correlation_does_not_mix_layers():
     within = np.tile(np.arange(10.0), 3)
     lc, cs = within + 100 * layer, within - 100 * layer
     assert spearmanr(lc, cs).statistic < -0.7
-    found = spearman_within(layer, lc, cs)
-    assert found.rho == pytest.approx(1)
-    assert found.p_value == pytest.approx(0.001)
+    correlation = spearman_within(layer, lc, cs)
+    assert correlation.rho == pytest.approx(1)
+    assert correlation.p_value == pytest.approx(0.001)
     lc[layer == 2] = np.nan
     assert spearman_within(layer, lc, cs).units == 20
     cs[:] = 1.0
@@ -239,10 +239,10 @@ def test_auc_against_all_pairs():
 def test_a_unit_that_follows_content_and_one_that_follows_the_prediction():
     true = np.array([0, 0, 0, 1, 1, 1])
     target = np.array([1, 1, 1, 0, 0, 0])
-    shown, said = (true == 0).astype(float), (target == 0).astype(float)
+    shown, predicted = (true == 0).astype(float), (target == 0).astype(float)
     real = np.stack([shown, shown], axis=1)
-    adversarial = np.stack([shown, said], axis=1)
-    found = follows(real, adversarial, true, target, np.array([0, 0]))
-    assert found.content.tolist() == [1.0, 0.5]
-    assert found.prediction.tolist() == [0.5, 1.0]
+    adversarial = np.stack([shown, predicted], axis=1)
+    shares = follows(real, adversarial, true, target, np.array([0, 0]))
+    assert shares.content.tolist() == [1.0, 0.5]
+    assert shares.prediction.tolist() == [0.5, 1.0]
     assert np.isnan(follows(real, adversarial, true, target, np.array([-1, 5])).content[0])

@@ -19,11 +19,13 @@ def layer_and_input(kind=nn.BatchNorm2d, shape=(4, 3, 5, 5), **settings):
 def derivatives(layer, x, order):
     """The value, and the slope of the slope … by everything, ``order`` times."""
     value = (layer(x) ** 3).sum()
-    found = [value]
+    values = [value]
     for _ in range(order):
-        slopes = torch.autograd.grad(found[-1], [x, *layer.parameters()], create_graph=True)
-        found.append(sum((slope.square() * (1 + torch.arange(slope.numel()).view_as(slope))).sum() for slope in slopes))
-    return found
+        slopes = torch.autograd.grad(values[-1], [x, *layer.parameters()], create_graph=True)
+        values.append(
+            sum((slope.square() * (1 + torch.arange(slope.numel()).view_as(slope))).sum() for slope in slopes)
+        )
+    return values
 
 
 @pytest.mark.parametrize(

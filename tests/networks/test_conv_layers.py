@@ -41,11 +41,11 @@ def test_totals(name):
 
 def inputs_of(network, x, paths):
     """What enters the named modules at their first call, as it was then."""
-    seen, handles = {}, []
+    inputs_by_path, handles = {}, []
 
     def note(path):
         def hook(module, inputs):
-            seen.setdefault(path, inputs[0][0] if isinstance(inputs[0], list) else inputs[0].clone())
+            inputs_by_path.setdefault(path, inputs[0][0] if isinstance(inputs[0], list) else inputs[0].clone())
 
         return hook
 
@@ -56,7 +56,7 @@ def inputs_of(network, x, paths):
     finally:
         for handle in handles:
             handle.remove()
-    return seen
+    return inputs_by_path
 
 
 def basic(block, x):
@@ -145,16 +145,16 @@ def test_taps_read_the_response_where_it_is_used(build, name, block, size, expec
     x = torch.rand(2, 3, size, size, generator=torch.Generator().manual_seed(1))
     module = network.backbone.get_submodule(block)
     with torch.no_grad():
-        wanted = expected(module, inputs_of(network, x, [block])[block])
+        responses = expected(module, inputs_of(network, x, [block])[block])
         here = [layer for layer in units if layer.startswith(f"{block}.")]
-        assert sorted(here) == sorted(f"{block}.{conv}" for conv in wanted)
+        assert sorted(here) == sorted(f"{block}.{conv}" for conv in responses)
         _, features = network.forward_features(x, [units[layer].tap for layer in here])
-        with taps(network, [units[layer].tap for layer in here]) as seen:
+        with taps(network, [units[layer].tap for layer in here]) as tapped:
             network(x)
-    for conv, value in wanted.items():
+    for conv, value in responses.items():
         unit = units[f"{block}.{conv}"]
         torch.testing.assert_close(features[unit.tap], value, rtol=1e-4, atol=1e-4)
-        assert torch.equal(seen[unit.tap], features[unit.tap])
+        assert torch.equal(tapped[unit.tap], features[unit.tap])
         assert unit.channels == value.shape[1]
         assert unit.signed == bool((value < 0).any())
 

@@ -32,10 +32,10 @@ def network_of(name, size=64, **settings):
 
 def run(code, folder, pixels):
     """Execute a snippet of the page as it stands, but for the folder's name."""
-    found = {"pixels": pixels, "torch": torch, "json": json}
+    names = {"pixels": pixels, "torch": torch, "json": json}
     with torch.no_grad():
-        exec(code.replace("exports/NAME", str(folder)), found)
-    return found
+        exec(code.replace("exports/NAME", str(folder)), names)
+    return names
 
 
 @pytest.mark.filterwarnings("ignore::ResourceWarning")  # the page opens its file in one line
@@ -55,8 +55,8 @@ def test_logits_are_the_same_elsewhere(tmp_path, name, size, snippets):
     with torch.no_grad():
         expected = network(pixels)
     for code in snippets:
-        found = run(code, tmp_path / "out", pixels)
-        torch.testing.assert_close(found["logits"], expected, rtol=1e-5, atol=1e-5)
+        names = run(code, tmp_path / "out", pixels)
+        torch.testing.assert_close(names["logits"], expected, rtol=1e-5, atol=1e-5)
     assert expected.std() > 1e-3
 
 

@@ -104,8 +104,8 @@ def test_a_normaliser_of_any_usual_name_is_used(tmp_path, raw, name):
     assert network.std == pytest.approx(std, abs=1e-7)
     assert all(key in network.origin.normalization for key in tensors)
     assert not network.origin.left_out
-    said = load(tmp_path, {"state_dict": under(prefix, raw) | tensors}, mean="none")
-    assert (said.mean, said.std) == ((0.0,) * 3, (1.0,) * 3)
+    overridden = load(tmp_path, {"state_dict": under(prefix, raw) | tensors}, mean="none")
+    assert (overridden.mean, overridden.std) == ((0.0,) * 3, (1.0,) * 3)
 
 
 @pytest.mark.parametrize(
@@ -176,11 +176,11 @@ def test_the_raw_set_is_taken_and_the_average_on_request(tmp_path, raw, average,
     content = SETS[name](raw, average)
     network = load(tmp_path, content)
     assert is_filled_with(network, raw)
-    (other,) = network.origin.other_sets
+    (second_set,) = network.origin.other_sets
     lines = "\n".join(network.origin.lines(network.mean, network.std, network.input_size))
-    assert repr(other) in lines
+    assert repr(second_set) in lines
     assert "weights_set" in lines
-    assert is_filled_with(load(tmp_path, content, weights_set=other), average)
+    assert is_filled_with(load(tmp_path, content, weights_set=second_set), average)
     assert set(load_state_dict_file(tmp_path / "net.pth", raw.keys())) == set(raw)
 
 

@@ -59,7 +59,7 @@ def in_place(network):
 
 
 @pytest.mark.parametrize(
-    ("blocks", "left"),
+    ("blocks", "remaining"),
     [
         ([PreActivation, PreActivation], ["1.first", "2.first"]),
         ([lambda: PreActivation(zero=True)], ["1.first"]),
@@ -68,13 +68,13 @@ def in_place(network):
         ([lambda: nn.ReLU(inplace=True), lambda: nn.Dropout(0.5, inplace=True)], []),
     ],
 )
-def test_a_network_computes_what_its_backbone_does(blocks, left):
+def test_a_network_computes_what_its_backbone_does(blocks, remaining):
     backbone, x = classifier(*(block() for block in blocks)), torch.rand(2, 3, 16, 16)
     expected = copy.deepcopy(backbone)(x)
     state = torch.get_rng_state()
     network = Network(backbone, name="x", num_classes=5, mean=(0.0,) * 3, std=(1.0,) * 3)
     assert torch.equal(torch.get_rng_state(), state)
-    assert in_place(network) == left
+    assert in_place(network) == remaining
     assert torch.equal(network(x), expected)
 
 

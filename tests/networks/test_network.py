@@ -198,10 +198,10 @@ def test_channels_last_gives_the_same(x):
 def test_copies_read_their_own_features(x, duplicate):
     network = small_network()
     network.forward_features(x, ["relu1"])
-    other = duplicate(network)
+    copied = duplicate(network)
     with torch.no_grad():
-        other.backbone.conv1.weight.zero_()
-        _, changed = other.forward_features(x, ["relu1", "conv2"])
+        copied.backbone.conv1.weight.zero_()
+        _, changed = copied.forward_features(x, ["relu1", "conv2"])
         _, features = network.forward_features(x, ["relu1"])
     assert not torch.equal(changed["relu1"], features["relu1"])
     assert changed["relu1"].std((0, 2, 3)).max() < 1e-6

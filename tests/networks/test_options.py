@@ -31,9 +31,9 @@ def source(network, settings, options):
 @pytest.mark.parametrize("door", [module, choice, source])
 @pytest.mark.parametrize("key", REPEATED)
 def test_an_option_that_contradicts_a_setting_is_named(door, key):
-    said, other = REPEATED[key]
-    with pytest.raises(ValueError, match=f"network_options names {key}={other!r}, but {key} is {said!r}"):
-        door("resnet18", {key: said}, {key: other})
+    setting, option = REPEATED[key]
+    with pytest.raises(ValueError, match=f"network_options names {key}={option!r}, but {key} is {setting!r}"):
+        door("resnet18", {key: setting}, {key: option})
 
 
 @pytest.mark.parametrize("door", [module, choice, source])

@@ -41,9 +41,9 @@ def test_a_stem_goes_with_its_network(config, caplog, flags, dropped):
 
 def test_configurations_are_laid_one_over_the_other(config):
     base = config("base.yaml", "model: {network: resnet18, stem: medium}")
-    other = config("other.yaml", "model: {network: vgg11}")
+    overlay = config("other.yaml", "model: {network: vgg11}")
     both = config("both.yaml", "model: {network: vgg11, stem: small}")
-    assert without_foreign_stem([f"--config={base}", f"--config={other}"], "model.")[2:] == DROPPED
+    assert without_foreign_stem([f"--config={base}", f"--config={overlay}"], "model.")[2:] == DROPPED
     assert without_foreign_stem(["--config", base, "--config", both], "model.")[4:] == []  # its own word, and refused
     lone = config("lone.yaml", "model: {stem: small}")
     assert without_foreign_stem(["--config", lone, "--model.network", "vgg11"], "model.")[4:] == DROPPED

@@ -47,8 +47,8 @@ def test_in_place_calls_change_their_input():
 def test_clipped_relu_is_a_difference(call):
     x = torch.linspace(-2, 8, 21, dtype=torch.float64)
     with smoothed_relu(2.0):
-        found = call(x.clone())
-    torch.testing.assert_close(found, F.softplus(x, 2.0, 50) - F.softplus(x - 6, 2.0, 50))
+        smoothed = call(x.clone())
+    torch.testing.assert_close(smoothed, F.softplus(x, 2.0, 50) - F.softplus(x - 6, 2.0, 50))
     torch.testing.assert_close(call(x.clone()), x.clamp(0, 6))
 
 
@@ -67,8 +67,8 @@ def test_clipped_relu_is_a_difference(call):
 def test_leaky_relu_keeps_its_slope(call):
     x = X[:12].view(2, 3, 1, 2)
     with smoothed_relu(3.0):
-        found = call(x.clone())
-    torch.testing.assert_close(found, 0.2 * x + 0.8 * F.softplus(x, 3.0, 50))
+        smoothed = call(x.clone())
+    torch.testing.assert_close(smoothed, 0.2 * x + 0.8 * F.softplus(x, 3.0, 50))
     torch.testing.assert_close(call(x.clone()), torch.where(x > 0, x, 0.2 * x))
 
 

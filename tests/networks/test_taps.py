@@ -21,22 +21,22 @@ def hooks(network):
 
 def test_reads_several_layers_in_one_pass_and_in_the_graph(network, x):
     before = hooks(network)
-    with taps(network, ["conv1", "relu2", "phi"]) as seen:
-        assert seen == {}
+    with taps(network, ["conv1", "relu2", "phi"]) as tapped:
+        assert tapped == {}
         logits = network(x)
-        assert set(seen) == {"conv1", "relu2", "phi"}
-        (gradient,) = torch.autograd.grad(logits.sum(), seen["conv1"])
+        assert set(tapped) == {"conv1", "relu2", "phi"}
+        (gradient,) = torch.autograd.grad(logits.sum(), tapped["conv1"])
         assert gradient.abs().sum() > 0
-        first = seen["relu2"]
+        first = tapped["relu2"]
         network(x * 0.5)
-        assert not torch.equal(seen["relu2"], first)
+        assert not torch.equal(tapped["relu2"], first)
     assert hooks(network) == before
 
 
 def test_works_on_a_bare_module(network, x):
-    with taps(network.backbone, ["relu1"]) as seen:
+    with taps(network.backbone, ["relu1"]) as tapped:
         network.backbone(x)
-        assert seen["relu1"].shape == (3, 6, 16, 16)
+        assert tapped["relu1"].shape == (3, 6, 16, 16)
 
 
 def test_undoes_itself_on_error(network, x):
@@ -66,14 +66,14 @@ def test_unknown_layers_leave_nothing_behind(network):
 
 
 def test_replaces_by_a_function_and_by_a_tensor(network, x):
-    with taps(network, ["relu1"], replace={"relu1": lambda a: 2 * a}) as seen:
+    with taps(network, ["relu1"], replace={"relu1": lambda a: 2 * a}) as tapped:
         doubled = network(x)
-        activation = seen["relu1"] / 2
+        activation = tapped["relu1"] / 2
     with taps(network, replace={"relu1": 2 * activation}):
         torch.testing.assert_close(network(x), doubled)
-    with taps(network, ["relu2"], replace={"relu2": torch.ones(())}) as seen:
+    with taps(network, ["relu2"], replace={"relu2": torch.ones(())}) as tapped:
         network(x)
-        assert torch.equal(seen["relu2"], torch.ones(3, 8, 8, 8))
+        assert torch.equal(tapped["relu2"], torch.ones(3, 8, 8, 8))
     assert not torch.allclose(network(x), doubled)
     with (
         pytest.raises(ValueError, match="must expand to its output's shape"),
@@ -83,15 +83,15 @@ def test_replaces_by_a_function_and_by_a_tensor(network, x):
 
 
 def test_ablates_channels_alone(network, x):
-    with taps(network, ["relu1"]) as seen:
+    with taps(network, ["relu1"]) as tapped:
         network(x)
-        full = seen["relu1"]
-    with taps(network, ["relu1"], ablate={"relu1": [1, 4]}) as seen:
+        full = tapped["relu1"]
+    with taps(network, ["relu1"], ablate={"relu1": [1, 4]}) as tapped:
         logits = network(x)
         (gradient,) = torch.autograd.grad(logits.sum(), network.backbone.conv1.weight)
     keep = [0, 2, 3, 5]
-    torch.testing.assert_close(seen["relu1"][:, keep], full[:, keep], rtol=0, atol=0)
-    assert not seen["relu1"][:, [1, 4]].any()
+    torch.testing.assert_close(tapped["relu1"][:, keep], full[:, keep], rtol=0, atol=0)
+    assert not tapped["relu1"][:, [1, 4]].any()
     assert not gradient[[1, 4]].any()
     with pytest.raises(ValueError, match="6 channels, counted from 0"), taps(network, ablate={"relu1": [6]}):
         network(x)
@@ -131,13 +131,13 @@ def test_calls_of_a_reused_module_are_told_apart(build):
     network, x = build("resnet18"), torch.rand(1, 3, 64, 64)
     relu = "layer1.0.relu"
     with torch.no_grad():
-        with taps(network, [f"{relu}#0", f"{relu}#1", relu]) as seen:
+        with taps(network, [f"{relu}#0", f"{relu}#1", relu]) as tapped:
             network(x)
-        assert torch.equal(seen[relu], seen[f"{relu}#1"])
-        with taps(network, [f"{relu}#0", f"{relu}#1"], ablate={f"{relu}#0": [3]}) as one:
+        assert torch.equal(tapped[relu], tapped[f"{relu}#1"])
+        with taps(network, [f"{relu}#0", f"{relu}#1"], ablate={f"{relu}#0": [3]}) as ablated:
             network(x)
-        assert not one[f"{relu}#0"][:, 3].any()
-        assert one[f"{relu}#1"][:, 3].any()
+        assert not ablated[f"{relu}#0"][:, 3].any()
+        assert ablated[f"{relu}#1"][:, 3].any()
         with taps(network, [f"{relu}#0", f"{relu}#1"], ablate={relu: [3]}) as every:
             network(x)
         assert not every[f"{relu}#0"][:, 3].any()

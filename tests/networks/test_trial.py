@@ -114,7 +114,7 @@ def test_logits_in_a_dictionary():
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "difference"),
+    ("first", "second", "difference"),
     [
         (("cat", "dog"), ("Cat", "dog"), ""),
         (("n02123045", "dog"), ("n02123045_tabby", "Dog"), ""),
@@ -124,8 +124,8 @@ def test_logits_in_a_dictionary():
         (("cat", "dog"), ("cat", "cow"), "output 1 is 'dog' and 'cow'"),
     ],
 )
-def test_outputs_are_compared_by_what_they_mean(one, other, difference):
-    origins = [Origin(classes=names, class_names=names) for names in (one, other)]
+def test_outputs_are_compared_by_what_they_mean(first, second, difference):
+    origins = [Origin(classes=names, class_names=names) for names in (first, second)]
     assert differing_output(*origins) == difference
     named = Origin(classes=("n02084071",), class_names=("dog",))
     assert differing_output(named, Origin(classes=("dog",), class_names=("dog",))) == ""

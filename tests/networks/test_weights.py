@@ -74,8 +74,8 @@ def test_a_parallel_part_inside():
     """ImageNet's old AlexNet and VGG files wrap ``features`` alone."""
     state = {"features.module.0.weight": torch.ones(1), "classifier.weight": torch.ones(1)}
     assert set(rename(state, "old")) == {"features.0.weight", "classifier.weight"}
-    kept = rename({"head.module.weight": torch.ones(1)}, "own", expected=["head.module.weight"])
-    assert set(kept) == {"head.module.weight"}
+    renamed = rename({"head.module.weight": torch.ones(1)}, "own", expected=["head.module.weight"])
+    assert set(renamed) == {"head.module.weight"}
 
 
 def test_old_densenet_keys():

@@ -23,13 +23,13 @@ def interior(n=7, seed=1):
     return Batch(0.1 + 0.8 * image, label, index)
 
 
-def assert_same_step(network, ours, other, theirs):
+def assert_same_step(network, ours, twin, theirs):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
     ours.backward(inputs=list(network.parameters()))
-    theirs.backward(inputs=list(other.parameters()))
+    theirs.backward(inputs=list(twin.parameters()))
     assert any(parameter.grad.abs().max() > 1e-3 for parameter in network.parameters())
-    for (name, mine), yours in zip(network.named_parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(mine.grad, yours.grad, rtol=0, atol=1e-9, msg=name)
+    for (name, our_parameter), their_parameter in zip(network.named_parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(our_parameter.grad, their_parameter.grad, rtol=0, atol=1e-9, msg=name)
 
 
 def start_of(objective, batch, epoch=0):
@@ -40,66 +40,66 @@ def start_of(objective, batch, epoch=0):
 @pytest.mark.parametrize("settings", [{}, {"steps": 3, "step_size": 0.02}])
 def test_trades_is_the_authors_code(settings):
     network, batch = small_network().double().train(), interior()
-    other = copy.deepcopy(network)
+    twin = copy.deepcopy(network)
     objective = Trades(AttackConfig("trades", 0.031, **settings), beta=6.0 if not settings else 1.5)
     start = start_of(objective, batch, epoch=2)
     assert 5e-4 < start.std() < 2e-3
     steps, size = settings.get("steps", 10), settings.get("step_size", 0.007)
-    theirs = literal_trades(other, batch.image, batch.label, start, size, 0.031, steps, objective.beta)
+    theirs = literal_trades(twin, batch.image, batch.label, start, size, 0.031, steps, objective.beta)
     ours = objective(network, batch, epoch=2)
     assert ours.parts["kl"] > 0
     torch.testing.assert_close(ours.parts["loss_clean"] + objective.beta * ours.parts["kl"], ours.total.detach())
-    assert_same_step(network, ours.total, other, theirs)
+    assert_same_step(network, ours.total, twin, theirs)
 
 
 def test_consistency_with_trades_is_the_sum_of_both():
     network, batch = small_network().double().train(), interior()
-    other = copy.deepcopy(network)
+    twin = copy.deepcopy(network)
     objective = Consistency(AttackConfig("trades", 0.031), trades_beta=6.0, weight=0.5, alpha=0.9, bn="eval")
-    x_adv = objective.attack(other, batch.image, batch.label, keys=objective.keys(batch, 1))
-    theirs = Trades()(other, batch, epoch=1).total  # its passes move the running statistics that the attack uses
-    clean, adversarial = (other.forward_features(x, ["phi"])[1]["phi"] for x in (batch.image, x_adv))
+    x_adv = objective.attack(twin, batch.image, batch.label, keys=objective.keys(batch, 1))
+    theirs = Trades()(twin, batch, epoch=1).total  # its passes move the running statistics that the attack uses
+    clean, adversarial = (twin.forward_features(x, ["phi"])[1]["phi"] for x in (batch.image, x_adv))
     theirs = theirs + 0.5 * (clean - adversarial).square().flatten(1).mean(1).mean()
     ours = objective(network, batch, epoch=1)
     assert {"kl", "consistency", "loss_clean", "loss_adv"} <= set(ours.parts)
-    assert_same_step(network, ours.total, other, theirs)
+    assert_same_step(network, ours.total, twin, theirs)
 
 
 @pytest.mark.parametrize("inner", ["pgd", "fgsm_rs", "nfgsm", "trades"])
 @pytest.mark.parametrize("bn", ["train", "eval"])
 def test_consistency_takes_any_inner_attack(inner, bn):
     network, batch = small_network().double().train(), interior()
-    other = copy.deepcopy(network)
+    twin = copy.deepcopy(network)
     objective = Consistency(AttackConfig(inner), bn=bn)
-    x_adv = objective.attack(other, batch.image, batch.label, keys=objective.keys(batch, 0))
+    x_adv = objective.attack(twin, batch.image, batch.label, keys=objective.keys(batch, 0))
     assert (x_adv != batch.image).any()
-    z, clean = other.forward_features(batch.image, ["phi"])
-    z_adv, adversarial = other.forward_features(x_adv, ["phi"])
+    z, clean = twin.forward_features(batch.image, ["phi"])
+    z_adv, adversarial = twin.forward_features(x_adv, ["phi"])
     theirs = 0.5 * F.cross_entropy(z, batch.label) + 0.5 * F.cross_entropy(z_adv, batch.label)
     theirs = theirs + (clean["phi"] - adversarial["phi"]).square().flatten(1).mean(1).mean()
-    assert_same_step(network, objective(network, batch, epoch=0).total, other, theirs)
+    assert_same_step(network, objective(network, batch, epoch=0).total, twin, theirs)
 
 
 def test_fast_is_the_authors_code():
     network, batch = small_network().double().train(), small_batch(dtype=torch.float64)
-    other = copy.deepcopy(network)
+    twin = copy.deepcopy(network)
     objective = Fast()
     start = start_of(objective, batch)
     assert start.abs().max() <= EPS
-    theirs = fast_loss(other, batch.image, batch.label, start, EPS, 10 / 255)
-    assert_same_step(network, objective(network, batch, epoch=0).total, other, theirs)
+    theirs = fast_loss(twin, batch.image, batch.label, start, EPS, 10 / 255)
+    assert_same_step(network, objective(network, batch, epoch=0).total, twin, theirs)
 
 
 def test_fast_with_nfgsm_steps_from_strong_noise_without_clipping():
     network, batch = small_network().double().train(), interior()
-    other = copy.deepcopy(network)
+    twin = copy.deepcopy(network)
     objective = Fast(AttackConfig("nfgsm", EPS))
     noisy = (batch.image + start_of(objective, batch)).requires_grad_()
-    (gradient,) = torch.autograd.grad(F.cross_entropy(other(noisy), batch.label), noisy)
+    (gradient,) = torch.autograd.grad(F.cross_entropy(twin(noisy), batch.label), noisy)
     x_adv = (noisy.detach() + EPS * gradient.sign()).clamp(0, 1)
     assert (x_adv - batch.image).abs().max() > 2 * EPS
-    theirs = F.cross_entropy(other(x_adv), batch.label)
-    assert_same_step(network, objective(network, batch, epoch=0).total, other, theirs)
+    theirs = F.cross_entropy(twin(x_adv), batch.label)
+    assert_same_step(network, objective(network, batch, epoch=0).total, twin, theirs)
     assert isinstance(objective, Madry)
 
 
@@ -107,11 +107,11 @@ def test_fast_with_nfgsm_steps_from_strong_noise_without_clipping():
 def test_free_is_the_authors_loop(step):
     """Four batches (one of them shorter) of three replays: losses, perturbation and weights after every step."""
     network, lr = small_network().double().train(), 0.05
-    other = copy.deepcopy(network)
+    twin = copy.deepcopy(network)
     batches = [small_batch(n, seed=seed, dtype=torch.float64) for seed, n in enumerate((5, 7, 4, 7))]
     objective = Free(EPS, step)
     pairs = [(batch.image, batch.label) for batch in batches]
-    losses, noises = free_training(other, pairs, 3, EPS, EPS if step is None else step, lr, batch_size=7)
+    losses, noises = free_training(twin, pairs, 3, EPS, EPS if step is None else step, lr, batch_size=7)
     for number, (loss, noise) in enumerate(zip(losses, noises, strict=True)):
         ours = objective(network, batches[number // 3], epoch=0)
         ours.total.backward(inputs=[*network.parameters(), *ours.inputs])
@@ -123,8 +123,8 @@ def test_free_is_the_authors_loop(step):
         delta = objective.state_dict()["delta"]
         torch.testing.assert_close(delta, noise[: len(delta)], rtol=0, atol=1e-9)
         assert not noise[len(delta) :].any()
-    for mine, yours in zip(network.parameters(), other.parameters(), strict=True):
-        torch.testing.assert_close(mine, yours, rtol=0, atol=1e-9)
+    for our_parameter, their_parameter in zip(network.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(our_parameter, their_parameter, rtol=0, atol=1e-9)
     assert len(delta) == 7
     assert delta.abs().max() == EPS
 

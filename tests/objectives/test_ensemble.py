@@ -17,13 +17,13 @@ from lightning_advinterp.training.module import RobustClassifier
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory):
     """Two small trained networks, as files."""
-    folder, made = tmp_path_factory.mktemp("sources"), []
+    folder, networks = tmp_path_factory.mktemp("sources"), []
     for number in range(2):
         torch.manual_seed(number)
         network = create_network("cifar_resnet20", num_classes=5)
         torch.save(network.backbone.state_dict(), folder / f"{number}.pth")
-        made.append(SourceNetwork(network="cifar_resnet20", weights=str(folder / f"{number}.pth")))
-    return made
+        networks.append(SourceNetwork(network="cifar_resnet20", weights=str(folder / f"{number}.pth")))
+    return networks
 
 
 def numbers(objective, epochs=60):

@@ -74,12 +74,14 @@ def test_with_batch_statistics_it_is_the_whole_batch_s(monkeypatch):
 
 def test_random_probes_are_unbiased():
     network, batch = network_and_batch()
-    found = torch.stack([HessianNorm(bn="frozen")(network, batch, epoch=e).parts["hessian_norm"] for e in range(300)])
+    estimates = torch.stack(
+        [HessianNorm(bn="frozen")(network, batch, epoch=e).parts["hessian_norm"] for e in range(300)]
+    )
 
     def score(x):
         return literal.small_forward(network, x, beta=10.0).gather(1, batch.label[:, None])
 
-    exact, squares = literal.squared_hessian_norm(score, batch.image).item(), found.square()
+    exact, squares = literal.squared_hessian_norm(score, batch.image).item(), estimates.square()
     error = (squares.std() / math.sqrt(len(squares))).item()
     assert abs(squares.mean().item() - exact) < 4 * error
     assert error < 0.1 * exact
@@ -162,10 +164,10 @@ def test_softplus_in_the_path_and_an_attack_on_the_loss():
 
 def test_its_own_attack_makes_the_norm_larger():
     network, batch = network_and_batch(n=7)
-    found = [
+    norms = [
         IGNorm(attack=PGD, maximise=maximise, path_steps=20, bn="frozen")(network, batch, epoch=0).parts["ig_norm"]
         for maximise in ("term", "loss")
     ]
     untouched = IGNorm(**PATH, eps_warmup_epochs=2, bn="frozen")(network, batch, epoch=0)
-    assert found[0] > found[1] > 0
+    assert norms[0] > norms[1] > 0
     assert untouched.parts["ig_norm"] == 0  # ε is 0 in the first epoch of a warm-up

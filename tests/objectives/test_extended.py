@@ -59,9 +59,9 @@ def test_draws_follow_seed_epoch_and_sample(objective):
     part = "hessian_norm" if isinstance(objective, HessianNorm) else "ig_norm"
 
     def value(seed, epoch, images=batch):
-        other = copy.deepcopy(objective)
-        other.seed = seed
-        return other(network, images, epoch=epoch).parts[part].item()
+        copied = copy.deepcopy(objective)
+        copied.seed = seed
+        return copied(network, images, epoch=epoch).parts[part].item()
 
     torch.manual_seed(1)
     state = torch.get_rng_state()
@@ -160,12 +160,12 @@ def test_state_inputs_and_seed_belong_to_the_base():
     loss, expected = objective(network, batch, epoch=0), plain(network, batch, epoch=0)
     assert objective.base.seed == 3
     assert len(loss.inputs) == 1
-    for one in (loss, expected):
-        one.total.backward(inputs=[*network.parameters(), *one.inputs])
+    for computed in (loss, expected):
+        computed.total.backward(inputs=[*network.parameters(), *computed.inputs])
     torch.testing.assert_close(objective.state_dict(), plain.state_dict())
-    other = HessianNorm(0.1, Free(EPS))
-    other.load_state_dict(objective.state_dict())
-    torch.testing.assert_close(other.base.state_dict(), plain.state_dict())
+    restored = HessianNorm(0.1, Free(EPS))
+    restored.load_state_dict(objective.state_dict())
+    torch.testing.assert_close(restored.base.state_dict(), plain.state_dict())
     assert IGSumNorm(**PATH).state_dict() == {}
 
 

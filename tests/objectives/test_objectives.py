@@ -35,10 +35,10 @@ def gradients(network, total):
 
 def assert_same(network, ours, theirs, atol=1e-6):
     torch.testing.assert_close(ours, theirs, rtol=0, atol=atol)
-    mine, other = gradients(network, ours), gradients(network, theirs)
-    assert any(value.abs().max() > 1e-3 for value in mine.values())
-    for name, value in mine.items():
-        torch.testing.assert_close(value, other[name], rtol=0, atol=atol, msg=name)
+    actual, expected = gradients(network, ours), gradients(network, theirs)
+    assert any(value.abs().max() > 1e-3 for value in actual.values())
+    for name, value in actual.items():
+        torch.testing.assert_close(value, expected[name], rtol=0, atol=atol, msg=name)
 
 
 @pytest.mark.parametrize("bn", ["train", "eval", "frozen"])
@@ -207,13 +207,13 @@ def test_draws_follow_seed_and_epoch(monkeypatch):
     objective = Madry()
 
     def images(seed, epoch):
-        seen = {}
+        attacked = {}
         original = Attack.__call__
-        monkeypatch.setattr(Attack, "__call__", lambda *a, **k: seen.setdefault("x", original(*a, **k)))
+        monkeypatch.setattr(Attack, "__call__", lambda *a, **k: attacked.setdefault("x", original(*a, **k)))
         objective.seed = seed
         objective(network, batch, epoch=epoch)
         monkeypatch.setattr(Attack, "__call__", original)
-        return seen["x"]
+        return attacked["x"]
 
     assert torch.equal(images(1, 2), images(1, 2))
     assert not torch.equal(images(1, 2), images(1, 3))
@@ -224,16 +224,16 @@ def test_draws_follow_seed_and_epoch(monkeypatch):
 def test_eps_warm_up(objective):
     """ε is 0 in the first epoch, grows by equal parts, and stays."""
     attack = AttackConfig("pgd", "8/255", steps=2, step_size="2/255")
-    one = objective(attack=attack, eps_warmup_epochs=4)
-    radii = [one.attack_at(epoch).threat.budget.high * 255 for epoch in (0, 1, 2, 4, 9)]
+    warming = objective(attack=attack, eps_warmup_epochs=4)
+    radii = [warming.attack_at(epoch).threat.budget.high * 255 for epoch in (0, 1, 2, 4, 9)]
     assert radii == pytest.approx([0, 2, 4, 8, 8])
-    assert [one.attack_at(epoch).step.size * 255 for epoch in (1, 4)] == pytest.approx([0.5, 2])
+    assert [warming.attack_at(epoch).step.size * 255 for epoch in (1, 4)] == pytest.approx([0.5, 2])
     network, batch = small_network().train(), small_batch()
-    assert one.attack_at(0)(network, batch.image, batch.label).equal(batch.image)
-    clean = one(network, batch, epoch=0)
+    assert warming.attack_at(0)(network, batch.image, batch.label).equal(batch.image)
+    clean = warming(network, batch, epoch=0)
     if objective is Consistency:
         assert clean.parts["consistency"] == 0
-    assert one(network, batch, epoch=4).total > clean.total
+    assert warming(network, batch, epoch=4).total > clean.total
 
 
 def test_squared_distance_by_hand():

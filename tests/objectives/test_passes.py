@@ -155,6 +155,6 @@ PATH = {"attack": AttackConfig("pgd", "8/255", steps=3), "path_steps": 4, "attac
 )
 def test_work_where_gradients_are_differentiated(objective, forwards, cost):
     """Measured in multiplications: convolutions are all that counts here, and a backward pass is not one piece."""
-    found, total = work(objective)
-    assert found == forwards
+    passes, total = work(objective)
+    assert passes == forwards
     assert total / work(Standard())[1] == pytest.approx(float(cost), rel=0.02)

@@ -51,10 +51,10 @@ def apgd(objective, x, start, eps, steps, norm, rho=0.75, alpha=0.75):
         eta[k + 1] = eta[k]
         if k + 1 in w:
             last = w[w.index(k + 1) - 1]
-            one = sum(risen[last : k + 1]) < rho * (k + 1 - last)
-            two = eta[max(last - 1, 0)] == eta[k] and best_at[last] == f_max  # η before the halving at w_(j−1)
+            few_rises = sum(risen[last : k + 1]) < rho * (k + 1 - last)
+            stalled = eta[max(last - 1, 0)] == eta[k] and best_at[last] == f_max  # η before the halving at w_(j−1)
             best_at[k + 1] = f_max
-            if one or two:
+            if few_rises or stalled:
                 eta[k + 1] = eta[k] / 2
                 current, f_current = x_max, f_max
     return x_max, points, eta[steps]

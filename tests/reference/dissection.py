@@ -30,8 +30,8 @@ def shrink(plane, size):
     def weights(pixel, source, target):
         width = max(source / target, 1)
         centre = (pixel + 0.5) * source / target
-        found = np.array([max(0, 1 - abs(place + 0.5 - centre) / width) for place in range(source)])
-        return found / found.sum()
+        weight = np.array([max(0, 1 - abs(place + 0.5 - centre) / width) for place in range(source)])
+        return weight / weight.sum()
 
     rows, columns = plane.shape
     out = np.zeros(size, plane.dtype)
@@ -73,9 +73,9 @@ def dissect(maps, thresholds, segmentations, categories_of, size, rule):
     intersection = {(u, c): 0 for u in range(units) for c in labels}
     area = {(u, c): 0 for u in range(units) for c in labels}
     truth = dict.fromkeys(labels, 0)
-    for planes, (by_category, whole) in zip(maps, segmentations, strict=True):
+    for planes, (by_category, full_labels) in zip(maps, segmentations, strict=True):
         layers = [np.asarray(layer) for stack in by_category.values() for layer in stack]
-        layers += [np.full(size, label) for numbers in whole.values() for label in numbers]
+        layers += [np.full(size, label) for numbers in full_labels.values() for label in numbers]
         in_image = {int(label) for layer in layers for label in np.unique(layer)} - {0}
         regions = {}
         for label in labels:

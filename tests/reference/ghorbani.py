@@ -57,12 +57,12 @@ def attack(network, x0, kind, *, eps, alpha, iterations, k, beta, measure, regio
         x = x0 + (x + alpha * gradient.sign() - x0).clamp(-eps, eps)
         x = x.clamp(0, 1)
         with torch.no_grad():
-            kept = int(network(x[None]).argmax()) == label
+            label_kept = int(network(x[None]).argmax()) == label
         now = saliency(network, x, label, None).detach()
         if measure == "topk":
             criterion = len(top & set(now.flatten().topk(k).indices.tolist())) / k
         else:
             criterion = -math.dist(*([float(c) for c in mass_centre(m)] for m in (now, original)))
-        if kept and criterion < best_criterion:
+        if label_kept and criterion < best_criterion:
             best, best_criterion = x, criterion
     return best

@@ -39,16 +39,16 @@ def mean(vectors):
 def ratios(adversarial, features, labels, image, target):
     """The ratios of one image, among all real features."""
     mates = [f for i, f in enumerate(features) if labels[i] == labels[image] and i != image]
-    others = [f for i, f in enumerate(features) if labels[i] == target]
-    found = {}
+    of_target = [f for i, f in enumerate(features) if labels[i] == target]
+    values = {}
     if mates:
-        found["r_src"] = norm(adversarial, features[image]) / (
+        values["r_src"] = norm(adversarial, features[image]) / (
             sum(norm(features[image], m) for m in mates) / len(mates)
         )
-        found["r_own"] = norm(features[image], mean(mates)) / norm(adversarial, mean(mates))
-    if mates and others and target != labels[image]:
-        found["r_ctr"] = norm(adversarial, mean(mates)) / norm(adversarial, mean(others))
-        toward = sum(norm(adversarial, o) for o in others) / len(others)
-        found["r_goal"] = norm(adversarial, mean(others)) / norm(features[image], mean(others))
-        found["r_tgt"] = toward / (sum(norm(adversarial, m) for m in mates) / len(mates))
-    return found
+        values["r_own"] = norm(features[image], mean(mates)) / norm(adversarial, mean(mates))
+    if mates and of_target and target != labels[image]:
+        values["r_ctr"] = norm(adversarial, mean(mates)) / norm(adversarial, mean(of_target))
+        toward = sum(norm(adversarial, o) for o in of_target) / len(of_target)
+        values["r_goal"] = norm(adversarial, mean(of_target)) / norm(features[image], mean(of_target))
+        values["r_tgt"] = toward / (sum(norm(adversarial, m) for m in mates) / len(mates))
+    return values

@@ -36,17 +36,17 @@ def stored(folder, **changes):
 
 def test_tables_scalars_and_arrays_come_back(tmp_path):
     result = stored(tmp_path)
-    found = load_results(tmp_path)["q"]
-    assert found.tables["none"] == []
-    assert found.scalars["q/a"] == 0.5
-    assert np.isnan(found.scalars["q/b"])
-    for row, before in zip(found.tables["q"], ROWS, strict=True):
+    loaded = load_results(tmp_path)["q"]
+    assert loaded.tables["none"] == []
+    assert loaded.scalars["q/a"] == 0.5
+    assert np.isnan(loaded.scalars["q/b"])
+    for row, before in zip(loaded.tables["q"], ROWS, strict=True):
         expected = {key: None if value != value else value for key, value in before.items()}
         assert row == expected
         assert all(type(row[key]) is type(expected[key]) for key in row if key != "mixed")
     for key, array in result.arrays.items():
-        assert found.arrays[key].dtype == array.dtype
-        assert np.array_equal(found.arrays[key], array)
+        assert loaded.arrays[key].dtype == array.dtype
+        assert np.array_equal(loaded.arrays[key], array)
 
 
 def test_kinds_of_columns():

@@ -46,8 +46,8 @@ def test_rows_may_have_fewer_pictures_or_none(row):
 
 
 def test_a_picture_that_is_wholly_looked_at_has_no_outline(row):
-    whole = PanelRow("unit 8", row.pictures, np.ones((2, 6, 6), bool))
-    (axes,) = unit_panel([whole]).axes
+    unmasked = PanelRow("unit 8", row.pictures, np.ones((2, 6, 6), bool))
+    (axes,) = unit_panel([unmasked]).axes
     assert not axes.collections
     assert (axes.images[0].get_array()[:, :6] == 200).all()
 
@@ -73,6 +73,6 @@ def test_nothing_written_is_cut_off_or_written_over(row, count, captions, pictur
     assert title.y1 <= figure.bbox.y1
     assert all(box.y1 < title.y0 for box in written)
     pictures = [axes.get_window_extent() for axes in figure.axes]
-    assert all(not box.overlaps(other) for box in [title, *written] for other in pictures)
+    assert all(not box.overlaps(image_box) for box in [title, *written] for image_box in pictures)
     assert all(upper.y0 > lower.y1 for upper, lower in itertools.pairwise(pictures))
     assert pictures[-1].y0 >= 2, "the frame's line is two points wide, one of them below the picture"

@@ -13,10 +13,10 @@ SOUND = np.array([[0.0, 1, 4], [1, 0, 5], [4, 5, 0]])
 HEAD = ",cat,dog,car\n"
 
 
-def changed(place, value, other=None):
+def changed(place, value, mirrored=None):
     values = SOUND.copy()
     values[place] = value
-    values[place[::-1]] = value if other is None else other
+    values[place[::-1]] = value if mirrored is None else mirrored
     return values
 
 

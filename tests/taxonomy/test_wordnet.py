@@ -88,9 +88,9 @@ def test_contraction_leaves_no_idle_node(seed):
     }
     classes = generator.sample(names, 8)
     tree = contract(Taxonomy(parents), classes)
-    children = {node: [other for other, above in tree.parents.items() if node in above] for node in tree.parents}
+    children = {node: [child for child, above in tree.parents.items() if node in above] for node in tree.parents}
     assert all(node in classes or len(children[node]) > 1 for node in tree.parents)
-    full, short = (common_ancestor_distances(one, classes) for one in (Taxonomy(parents), tree))
+    full, short = (common_ancestor_distances(taxonomy, classes) for taxonomy in (Taxonomy(parents), tree))
     assert (short <= full).all()
     assert ((short == 0) == (full == 0)).all()
     assert (np.isinf(short) == np.isinf(full)).all()
@@ -106,15 +106,16 @@ def literal_distance(parents, a, b):
                 yield above, steps + 1
 
     return min(
-        (up + down for above, up in ways_up(a) for other, down in ways_up(b) if above == other), default=float("inf")
+        (up + down for above, up in ways_up(a) for ancestor, down in ways_up(b) if above == ancestor),
+        default=float("inf"),
     )
 
 
 def test_shipped_table_against_a_literal_search():
     parents, nodes = shipped_taxonomy().parents, random.Random(0).sample(IMAGENET, 25)
-    found = class_distances(nodes)
+    distances = class_distances(nodes)
     for i, a in enumerate(nodes):
-        assert found[i].tolist() == [literal_distance(parents, a, b) for b in nodes]
+        assert distances[i].tolist() == [literal_distance(parents, a, b) for b in nodes]
 
 
 @pytest.mark.parametrize("tree", ["nltk", "undirected", "contracted"])
@@ -136,9 +137,9 @@ def test_classes_that_need_no_corpus():
     assert distances[where("automobile"), where("truck")] == 2
     assert distances[where("cat"), where("dog")] == 4
     world = {entry.name: place for place, entry in enumerate(CLASSES)}
-    found = class_distances([entry.wnid for entry in CLASSES])
+    world_distances = class_distances([entry.wnid for entry in CLASSES])
     for name, edges in [("cat", 4), ("bird", 5), ("fish", 6), ("flower", 8), ("car", 12)]:  # concept_world/classes.py
-        assert found[world["dog"], world[name]] == edges
+        assert world_distances[world["dog"], world[name]] == edges
 
 
 @pytest.mark.real
@@ -157,12 +158,12 @@ def test_random_pairs_against_nltk(wordnet):
 @pytest.mark.slow
 def test_every_imagenet_pair_against_nltk(wordnet):
     synsets = [corpus.synset(wnid) for wnid in IMAGENET]
-    found = class_distances(IMAGENET).tolist()
-    ways = {one: one._shortest_hypernym_paths(False) for one in synsets}
-    for one in synsets:  # nltk computes the ways up anew for every pair
-        one._shortest_hypernym_paths = lambda simulate_root, one=one: ways[one]
+    distances = class_distances(IMAGENET).tolist()
+    ways = {synset: synset._shortest_hypernym_paths(False) for synset in synsets}
+    for synset in synsets:  # nltk computes the ways up anew for every pair
+        synset._shortest_hypernym_paths = lambda simulate_root, synset=synset: ways[synset]
     for i, a in enumerate(synsets):
-        assert found[i][: i + 1] == [a.shortest_path_distance(b) for b in synsets[: i + 1]]
+        assert distances[i][: i + 1] == [a.shortest_path_distance(b) for b in synsets[: i + 1]]
 
 
 @pytest.mark.real
@@ -184,8 +185,8 @@ def test_shipped_table_is_what_its_builder_makes(wordnet):
         wnid, name, parents, _ = line.split(",")
         assert shipped_taxonomy().parents[wnid] == tuple(parents.split())
         assert shipped_taxonomy().names[wnid] == name
-    whole = corpus.all_nouns()
-    assert all(whole.parents[wnid] == parents for wnid, parents in shipped_taxonomy().parents.items())
+    nouns = corpus.all_nouns()
+    assert all(nouns.parents[wnid] == parents for wnid, parents in shipped_taxonomy().parents.items())
 
 
 @pytest.mark.real

@@ -20,33 +20,33 @@ QUIET = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": 
 def rates(config, total_steps=100, epochs=10, lr=0.1):
     optimizer = create_optimizer(small_network(), OptimizerConfig(lr=lr))
     schedule = create_schedule(optimizer, config, total_steps=total_steps, steps_per_epoch=total_steps // epochs)
-    seen = []
+    values = []
     for _ in range(total_steps):
-        seen.append(optimizer.param_groups[0]["lr"])
+        values.append(optimizer.param_groups[0]["lr"])
         optimizer.step()
         schedule["scheduler"].step()
-    return seen
+    return values
 
 
 def test_cosine_with_warm_up_by_hand():
-    seen = rates(ScheduleConfig("cosine", warmup_epochs=1, warmup_start=0.1, min_lr=0.01))
+    lrs = rates(ScheduleConfig("cosine", warmup_epochs=1, warmup_start=0.1, min_lr=0.01))
     for step in range(10):
-        assert seen[step] == pytest.approx(0.1 * (0.1 + 0.9 * step / 10))
+        assert lrs[step] == pytest.approx(0.1 * (0.1 + 0.9 * step / 10))
     for step in range(10, 100):
-        assert seen[step] == pytest.approx(0.01 + 0.09 * (1 + math.cos(math.pi * (step - 10) / 90)) / 2, abs=1e-9)
+        assert lrs[step] == pytest.approx(0.01 + 0.09 * (1 + math.cos(math.pi * (step - 10) / 90)) / 2, abs=1e-9)
 
 
 def test_multistep_counts_epochs_from_the_start():
-    seen = rates(ScheduleConfig("multistep", milestones=[5, 8], warmup_epochs=2))
-    assert [seen[step] for step in (20, 49, 50, 79, 80)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
+    lrs = rates(ScheduleConfig("multistep", milestones=[5, 8], warmup_epochs=2))
+    assert [lrs[step] for step in (20, 49, 50, 79, 80)] == pytest.approx([0.1, 0.1, 0.01, 0.01, 0.001])
 
 
 def test_constant_and_onecycle():
     assert set(rates(ScheduleConfig("constant"))) == {0.1}
-    seen = rates(ScheduleConfig("onecycle", warmup_epochs=2))
-    assert max(seen) == pytest.approx(0.1)
-    assert seen.index(max(seen)) in (19, 20)
-    assert seen[-1] < 1e-4
+    lrs = rates(ScheduleConfig("onecycle", warmup_epochs=2))
+    assert max(lrs) == pytest.approx(0.1)
+    assert lrs.index(max(lrs)) in (19, 20)
+    assert lrs[-1] < 1e-4
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -56,14 +56,14 @@ def test_no_schedule_moves_the_momentum_unasked(name, schedule, cycle):
     optimizer = create_optimizer(small_network(), OptimizerConfig(name, momentum=0.8, betas=(0.7, 0.99)))
     config = ScheduleConfig(schedule, cycle_momentum=cycle)
     scheduler = create_schedule(optimizer, config, total_steps=10, steps_per_epoch=5)["scheduler"]
-    seen = set()
+    momenta = set()
     for _ in range(10):
         group = optimizer.param_groups[0]
-        seen.add(round(group["momentum"] if name == "sgd" else group["betas"][0], 3))
+        momenta.add(round(group["momentum"] if name == "sgd" else group["betas"][0], 3))
         optimizer.step()
         scheduler.step(*([1.0] if schedule == "plateau" else []))
     expected = 0.8 if name == "sgd" else 0.7
-    assert (seen == {expected}) == (not (cycle and schedule == "onecycle"))
+    assert (momenta == {expected}) == (not (cycle and schedule == "onecycle"))
     assert ("cycle_momentum" in config.without_effect) == (cycle and schedule != "onecycle")
 
 
@@ -81,7 +81,7 @@ LIMITS = {
 @pytest.mark.parametrize("limit", LIMITS)
 def test_epochs_are_counted_in_batches_whatever_ends_the_training(limit):
     trainer_limits, total = LIMITS[limit]
-    seen = []
+    lengths = []
 
     class Lengths(pl.LightningModule):
         def __init__(self):
@@ -92,7 +92,7 @@ def test_epochs_are_counted_in_batches_whatever_ends_the_training(limit):
             return self.layer(batch).sum()
 
         def configure_optimizers(self):
-            seen.append(training_length(self.trainer))
+            lengths.append(training_length(self.trainer))
             self.trainer.should_stop = True
             return torch.optim.SGD(self.parameters(), lr=0.1)
 
@@ -100,7 +100,7 @@ def test_epochs_are_counted_in_batches_whatever_ends_the_training(limit):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         trainer.fit(Lengths(), torch.utils.data.DataLoader(torch.rand(6, 2), batch_size=2))
-    assert seen == [(total, 2 if limit in ("accumulated", "limited") else 3)]
+    assert lengths == [(total, 2 if limit in ("accumulated", "limited") else 3)]
 
 
 @pytest.mark.parametrize(

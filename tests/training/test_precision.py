@@ -143,16 +143,16 @@ def test_images_stay_float32_and_in_the_ball(name):
 def test_everything_else_stays_eager_and_equal(float32):
     """Callbacks, averaged weights and a copy of the module beside compiled training."""
     torch._dynamo.reset()
-    seen, modules = [], []
+    metrics, modules = [], []
     for settings in ({}, {"compile": "aot_eager"}):
         module = module_of(OBJECTIVES["consistency"](), **settings)
         guard = GuardCallback(6, AttackConfig("pgd", EPS, steps=1))
         loader = DataLoader(Memory(small_batch(n=24, seed=4)), batch_size=8)
         trainer = pl.Trainer(accelerator="cpu", max_epochs=2, callbacks=[guard, EMACallback(0.5)], **QUIET)
         trainer.fit(module, loader, loader)
-        seen.append({k: float(v) for k, v in trainer.callback_metrics.items()})
+        metrics.append({k: float(v) for k, v in trainer.callback_metrics.items()})
         modules.append(module)
-    assert seen[1] == pytest.approx(seen[0], rel=1e-4, abs=1e-5)
+    assert metrics[1] == pytest.approx(metrics[0], rel=1e-4, abs=1e-5)
     eager, fast = (module.network.state_dict() for module in modules)
     for key, value in eager.items():
         torch.testing.assert_close(fast[key], value, rtol=1e-4, atol=1e-6, msg=key)
@@ -170,10 +170,10 @@ def test_layers_asked_for_later_come_out_of_compiled_passes():
         fresh(x)
         fresh.forward_features(x, ["phi"])
         for layers in (["relu1"], ["relu1", "phi"], ["phi"]):
-            logits, found = fresh.forward_features(x, layers)
-            assert list(found) == layers
+            logits, features = fresh.forward_features(x, layers)
+            assert list(features) == layers
             for layer in layers:
-                torch.testing.assert_close(found[layer], expected[layer])
+                torch.testing.assert_close(features[layer], expected[layer])
             torch.testing.assert_close(logits, network(x))
 
 
@@ -181,13 +181,13 @@ def test_compiled_attacks_ask_for_the_input_gradient_alone():
     torch._dynamo.reset()
     network, batch = module_of(Standard()).network.train(), small_batch()
     attack = OBJECTIVES["madry"]().attack
-    wanted = []
-    network.backbone.register_forward_hook(lambda *_: wanted.append(network.backbone.fc.weight.requires_grad))
+    weight_gradients = []
+    network.backbone.register_forward_hook(lambda *_: weight_gradients.append(network.backbone.fc.weight.requires_grad))
     expected = attack(network, batch.image, batch.label)
-    assert wanted == [True] * 2
+    assert weight_gradients == [True] * 2
     with compiled(network, compile_passes(network, "eager")):
         torch.testing.assert_close(attack(network, batch.image, batch.label), expected)
-    assert wanted == [True] * 2 + [False] * 2
+    assert weight_gradients == [True] * 2 + [False] * 2
     assert all(parameter.requires_grad for parameter in network.parameters())
 
 

@@ -61,5 +61,7 @@ def test_both_processes_stop_after_the_same_step(tmp_path, monkeypatch):
     assert start("parts").wait(120) == 0
     for rank in (0, 1):  # each process saw each of its samples once, in the same order
         assert (tmp_path / "parts" / f"seen{rank}").read_text() == (tmp_path / "whole" / f"seen{rank}").read_text()
-    one, two = (torch.load(tmp_path / name / "run" / "last.ckpt", weights_only=True) for name in ("whole", "parts"))
-    assert digest(one["state_dict"]) == digest(two["state_dict"])
+    uninterrupted, resumed = (
+        torch.load(tmp_path / name / "run" / "last.ckpt", weights_only=True) for name in ("whole", "parts")
+    )
+    assert digest(uninterrupted["state_dict"]) == digest(resumed["state_dict"])

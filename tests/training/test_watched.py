@@ -15,12 +15,12 @@ from lightning_advinterp.training.callbacks.watched import loading_workers
 from lightning_advinterp.training.preflight import _say_what_may_raise
 
 
-@pytest.mark.parametrize(("device", "asked", "workers"), [("cuda", None, 3), ("cpu", None, 0), ("cpu", 2, 2)])
-def test_callbacks_load_with_as_many_workers_as_the_training(device, asked, workers):
+@pytest.mark.parametrize(("device", "setting", "workers"), [("cuda", None, 3), ("cpu", None, 0), ("cpu", 2, 2)])
+def test_callbacks_load_with_as_many_workers_as_the_training(device, setting, workers):
     trainer = SimpleNamespace(train_dataloader=SimpleNamespace(num_workers=3), num_devices=1)
-    assert loading_workers(trainer, asked, torch.device(device)) == workers
+    assert loading_workers(trainer, setting, torch.device(device)) == workers
     trainer.train_dataloader = None  # Trainer.validate has none
-    assert loading_workers(trainer, asked, torch.device(device)) == (asked or 0)
+    assert loading_workers(trainer, setting, torch.device(device)) == (setting or 0)
 
 
 @pytest.mark.parametrize("kind", [AccuracyCallback, DissectionCallback, FragilityCallback, SemanticsCallback])

@@ -64,7 +64,7 @@ def test_watching_moves_no_generator_and_no_weight(tmp_path, monkeypatch, hooks)
     Runs(tmp_path, monkeypatch, *WATCH, "--trainer.max_epochs", "1").start("run")
     expected = {DissectionCallback, SemanticsCallback, FragilityCallback, PicturesCallback, GuardCallback}
     assert expected < set(moved)
-    assert not any(any(found) for found in moved.values()), moved
+    assert not any(any(changes) for changes in moved.values()), moved
 
 
 @pytest.mark.slow
@@ -81,6 +81,6 @@ def test_killed_in_its_analyses_a_run_ends_as_one_that_was_neither_killed_nor_wa
     watched.start("parts")
     assert not actions
     for kind in ("last", "best"):
-        expected, found = alone.content("alone", kind), watched.content("parts", kind)
+        expected, resumed = alone.content("alone", kind), watched.content("parts", kind)
         for part in ("state_dict", "current_model_state", "optimizer_states", "lr_schedulers", "loops"):
-            assert digest(found[part]) == digest(expected[part]), (kind, part)
+            assert digest(resumed[part]) == digest(expected[part]), (kind, part)

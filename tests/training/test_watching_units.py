@@ -65,9 +65,9 @@ def events(runs):
 
 @pytest.mark.slow
 def test_watching_changes_nothing(runs):
-    one, two = (torch.load(runs / name / "last.ckpt", weights_only=True) for name in ("plain", "watched"))
-    assert one["state_dict"].keys() == two["state_dict"].keys()
-    assert all(torch.equal(one["state_dict"][key], two["state_dict"][key]) for key in one["state_dict"])
+    plain, watched = (torch.load(runs / name / "last.ckpt", weights_only=True) for name in ("plain", "watched"))
+    assert plain["state_dict"].keys() == watched["state_dict"].keys()
+    assert all(torch.equal(plain["state_dict"][key], watched["state_dict"][key]) for key in plain["state_dict"])
 
 
 def test_the_keys_of_the_log(events):
@@ -110,9 +110,9 @@ def test_the_last_epoch_is_what_evaluation_finds(runs, events, tmp_path):
     flags = ["--checkpoint", str(runs / "watched" / "last.ckpt"), "--analyses", "dissection"]
     flags += ["--concepts", "concept_world", "--limit", "12", "--output", str(tmp_path / "out")]
     evaluate([*flags, "--config", str(tmp_path / "same.yaml")])
-    found = json.loads((tmp_path / "out" / "results.json").read_text())["scalars"]["dissection"]
-    assert len(found) > 2 * len(CATEGORIES)
-    for key, value in found.items():
+    scalars = json.loads((tmp_path / "out" / "results.json").read_text())["scalars"]["dissection"]
+    assert len(scalars) > 2 * len(CATEGORIES)
+    for key, value in scalars.items():
         tag = f"dissection/{key.removeprefix('adversarial/') if 'retention' in key else key}"
         assert events.Scalars(tag)[-1].value == pytest.approx(value, abs=1e-6), tag
 
@@ -180,9 +180,9 @@ def test_classes_without_names_are_refused():
 def test_time_is_printed(runs, capsys):
     train(["--config", str(runs / "plain.yaml"), "--output", str(runs), "--name", "printed", *PRINTED])
     lines = capsys.readouterr().out.splitlines()
-    for found in ("DissectionCallback: 7 images in ", "SemanticsCallback: 12 images in "):
-        (line,) = (line for line in lines if line.startswith(found))
-        assert float(line.removeprefix(found).removesuffix(" s")) >= 0
+    for prefix in ("DissectionCallback: 7 images in ", "SemanticsCallback: 12 images in "):
+        (line,) = (line for line in lines if line.startswith(prefix))
+        assert float(line.removeprefix(prefix).removesuffix(" s")) >= 0
 
 
 @pytest.mark.parametrize("shown", [True, False])

@@ -71,12 +71,12 @@ def test_parts_merge_to_the_whole(stream, parts):
     tops = [fill(TopImages(5, show=3), stream, torch.arange(IMAGES)[rank::parts].split(8)) for rank in range(parts)]
     merged = TopImages(5, show=3)
     merged.load_state_dict(tops[0].state_dict())
-    for other in tops[1:]:
-        merged.merge(other.state_dict())
+    for top in tops[1:]:
+        merged.merge(top.state_dict())
     alone = fill(TopImages(5, show=3), stream, [torch.arange(IMAGES)])
     assert merged.seen == alone.seen == IMAGES
-    for one, other in zip(merged.ranking(5), alone.ranking(5), strict=True):
-        assert torch.equal(one, other)
+    for ranked, expected in zip(merged.ranking(5), alone.ranking(5), strict=True):
+        assert torch.equal(ranked, expected)
     assert torch.equal(merged.places(), alone.places())
     empty = TopImages(5, show=3)
     empty.merge(TopImages(5, show=3).state_dict())
@@ -159,16 +159,16 @@ def test_sample_is_the_smallest_draws(stream, batch):
 
 def test_samples_merge_to_the_whole(stream):
     values, index, _ = stream
-    whole, merged = ImageSample(12), ImageSample(12)
-    whole.update(index, {"values": values})
+    joint, merged = ImageSample(12), ImageSample(12)
+    joint.update(index, {"values": values})
     for rank in range(3):
         part = ImageSample(12)
         part.update(index[rank::3], {"values": values[rank::3]})
         merged.merge(part.state_dict())
     restored = ImageSample(12)
     restored.load_state_dict(merged.state_dict())
-    for one in (merged, restored):
-        assert torch.equal(one.fields()[0], whole.fields()[0])
-        assert torch.equal(one.fields()[1]["values"], whole.fields()[1]["values"])
+    for sample in (merged, restored):
+        assert torch.equal(sample.fields()[0], joint.fields()[0])
+        assert torch.equal(sample.fields()[1]["values"], joint.fields()[1]["values"])
     with pytest.raises(ValueError, match="capacity must be 1 or more"):
         ImageSample(0)
