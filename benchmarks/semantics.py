@@ -105,12 +105,12 @@ def main():
         """What the runner does before the result is asked for: an image is shown to an analysis only once."""
         analysis = Long(classes=classes)
         runner = Runner(network, data, batch_size=arguments.batch, device=device)
-        needs = analysis.needs(network).sweeps[0]
+        wants = analysis.bind(network).sweeps[0]
         analysis.expect(len(data))
         for half in analysis._top["real"] if filled else ():
             half.merge(full_list(half.keep, sum(one.channels for one in conv_taps(network)), analysis))
-        for _, seen in runner._sweep(needs, 0, "sweep"):
-            analysis.update(0, seen)
+        for _, observation in runner._sweep(wants, range(len(data)), 0, "sweep"):
+            analysis.update(0, observation)
         return analysis
 
     if arguments.memory:

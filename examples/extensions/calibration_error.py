@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 import torch
 from matplotlib.figure import Figure
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.core.result import REAL, Result
@@ -31,8 +31,8 @@ class CalibrationAnalysis(Summed):
         self.kinds, self.bins = kinds, bins
         self.sums = {kind: torch.zeros(3, bins, dtype=torch.float64) for kind in kinds}
 
-    def needs(self, network: Any) -> Needs:
-        return Needs((Sweep(kinds=self.kinds),))
+    def bind(self, network: Any) -> Plan:
+        return Plan((Sweep(kinds=self.kinds),))
 
     def update(self, sweep: int, seen: Observation) -> None:
         for kind in self.kinds:

@@ -2,7 +2,7 @@
 
 from lightning_advinterp.analyses.accuracy.analysis import AccuracyAnalysis
 from lightning_advinterp.analyses.accuracy.predictions import PredictionsAnalysis
-from lightning_advinterp.analyses.base.protocol import Analysis, Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Analysis, Needs, Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.runner import Runner
 from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
 from lightning_advinterp.analyses.dissection.config import DissectionConfig
@@ -27,6 +27,7 @@ __all__ = [
     "InfluenceConfig",
     "Needs",
     "Observation",
+    "Plan",
     "PredictionsAnalysis",
     "Result",
     "Runner",

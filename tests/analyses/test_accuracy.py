@@ -9,7 +9,7 @@ from PIL import Image
 from processes import accuracy_on_a_share, on_processes
 from torch.nn import functional as F
 
-from lightning_advinterp.analyses import REAL, AccuracyAnalysis, Needs, Observation, Result, Runner, Sweep
+from lightning_advinterp.analyses import REAL, AccuracyAnalysis, Observation, Plan, Result, Runner, Sweep
 from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
@@ -193,8 +193,8 @@ class Reader:
     def __init__(self):
         self.seen = []
 
-    def needs(self, network):
-        return Needs((Sweep(labels=False), Sweep(("relu1", "phi"), (REAL, "fgsm"))))
+    def bind(self, network):
+        return Plan((Sweep(labels=False), Sweep(("relu1", "phi"), (REAL, "fgsm"))))
 
     def update(self, sweep, observation):
         self.seen.append((sweep, observation))

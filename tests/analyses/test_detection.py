@@ -270,7 +270,7 @@ def test_a_network_without_a_linear_last_layer():
     network, data = sharp_network(), Numbered(labelled(140))
     network.head = "conv2"
     with pytest.raises(ValueError, match=r"semantic_support needs a linear last layer.*--detection.scores '\["):
-        analysis_of(data, {}).needs(network)
+        analysis_of(data, {}).bind(network)
     analysis = analysis_of(data, {}, scores=("energy", "knn"), adaptive_images=2, steps=1)
     result = Runner(network, data, batch_size=16).run([analysis])["detection"]
     assert "pd_concentration" not in result.tables["errors"][0]

@@ -17,7 +17,7 @@ from lightning_advinterp.analyses import (
     AccuracyAnalysis,
     DissectionAnalysis,
     DissectionConfig,
-    Needs,
+    Plan,
     Result,
     Runner,
     Sweep,
@@ -253,8 +253,8 @@ def test_an_unlabelled_image_is_attacked_away_from_its_prediction():
         def __init__(self):
             self.seen = []
 
-        def needs(self, network):
-            return Needs((Sweep(kinds=(REAL, "fgsm", "random"), labels=False),))
+        def bind(self, network):
+            return Plan((Sweep(kinds=(REAL, "fgsm", "random"), labels=False),))
 
         def update(self, sweep, observation):
             self.seen.append(observation)

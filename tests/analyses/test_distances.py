@@ -167,5 +167,5 @@ def test_a_network_without_a_known_feature_layer_is_refused_before_any_work():
     network = small_network()
     network.phi = None
     with pytest.raises(ValueError, match="distances: small has no known last feature layer"):
-        DistancesAnalysis(classes=SPACE).needs(network)
-    DistancesAnalysis(classes=SPACE, layer="relu1").needs(network)
+        DistancesAnalysis(classes=SPACE).bind(network)
+    DistancesAnalysis(classes=SPACE, layer="relu1").bind(network)

@@ -199,9 +199,10 @@ def test_parts_merge_to_the_whole(analysed):
     network, batch, _, result = analysed
     parts = [FragilityAnalysis(CONFIG) for _ in range(2)]
     shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
+    for part in parts:
+        part.bind(network)
     for sweep in range(2):
         for part, share in zip(parts, shares, strict=True):
-            part.needs(network)
             with frozen_eval(network):
                 part.update(sweep, observation(network, share))
         states = [part.state_dict() for part in parts]
@@ -285,7 +286,7 @@ def test_a_time_limit_holds_within_the_first_batch(monkeypatch):
 
     monkeypatch.setattr("lightning_advinterp.analyses.fragility.analysis.time.monotonic", lambda: now[0])
     analysis = Timed(replace(CONFIG, seconds=3.5, attacks=CONFIG.attacks[:1], batch_size=8))
-    analysis.needs(network)
+    analysis.bind(network)
     with frozen_eval(network):
         for sweep in range(2):
             analysis.update(sweep, observation(network, batch))
@@ -354,7 +355,7 @@ def test_methods_that_refuse_a_network(tmp_path):
     torch.manual_seed(0)
     network = Network(Gated(), name="gated", num_classes=5, input_size=12).eval()
     preset = FragilityAnalysis(FragilityConfig(steps=1))
-    preset.needs(network)
+    preset.bind(network)
     assert set(preset.methods) == {"gradient", "integrated_gradients"}
     assert "relu2" in preset.refused["lrp"]
     assert {case.method for case in preset.cases} == set(preset.methods)
@@ -364,12 +365,12 @@ def test_methods_that_refuse_a_network(tmp_path):
     }
     analysis = FragilityAnalysis(FragilityConfig(methods=(ExplanationConfig("lrp"),), steps=1))
     with pytest.raises(ValueError, match=r"fragility\.methods: lrp: .*relu2"):
-        analysis.needs(network)
+        analysis.bind(network)
     patterns = tmp_path / "patterns.safetensors"
     learn_patterns(small_network(), [small_batch(size=12).image]).save(patterns)
     analysis = FragilityAnalysis(FragilityConfig("dombrowski2019", patterns=str(patterns), steps=1))
     with pytest.raises(ValueError, match=r"fragility\.patterns: pattern_attribution: .*relu2"):
-        analysis.needs(network)
+        analysis.bind(network)
 
 
 def test_presets():
@@ -422,7 +423,7 @@ def test_cost_counts_the_passes():
     attacks = (ExplanationAttackConfig("topk", softplus=5.0), ExplanationAttackConfig("random_sign", k=20))
     attacks += (ExplanationAttackConfig("target_map", target="centre", check_every=2, penalty=0.0),)
     analysis = FragilityAnalysis(FragilityConfig(methods=methods, attacks=attacks, eps=("4/255",), steps=5))
-    forwards, _ = analysis.needs(network).passes
+    forwards, _ = analysis.bind(network).passes
     counted = []
     right = Batch(*(field[[0, 1, 4, 5, 6]] for field in batch))
     with frozen_eval(network):
@@ -434,7 +435,7 @@ def test_cost_counts_the_passes():
     assert sum(counted) == 5 * forwards + 4 * (1 + 3)  # the maps of the pool's four images
     alone = FragilityConfig(methods=methods[1:], attacks=attacks[:1], eps=("4/255",), steps=5, faithfulness=0)
     # maps: before, the attack's first, checked and last ones, after; five that are climbed; predictions beside
-    assert FragilityAnalysis(alone).needs(network).passes == (2 + 9 * 3 + 5 * 3 + 1 + 5, 9 * 3 + 5 * 9)
+    assert FragilityAnalysis(alone).bind(network).passes == (2 + 9 * 3 + 5 * 3 + 1 + 5, 9 * 3 + 5 * 9)
 
 
 @pytest.mark.parametrize(

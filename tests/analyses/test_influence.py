@@ -103,9 +103,10 @@ def test_parts_merge_to_the_whole(analysed):
     network, batch, task, _, result = analysed
     parts = [InfluenceAnalysis(CONFIG, task) for _ in range(2)]
     shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
+    for part in parts:
+        part.bind(network)
     for sweep in range(2):
         for part, share in zip(parts, shares, strict=True):
-            part.needs(network)
             with frozen_eval(network), torch.no_grad():
                 logits, activations = network.forward_features(share.image, ("penultimate",))
                 observation = Observation(
@@ -136,14 +137,14 @@ def test_the_networks_own_layer(analysed):
 def test_an_own_layer_that_is_not_linear():
     analysis = InfluenceAnalysis(replace(CONFIG, layer="own"), Task((0, 1), frozenset({0}), frozenset({1})))
     with pytest.raises(ValueError, match=r"influence\.layer: .* is not linear \(Conv2d\)"):
-        analysis.needs(create_network("squeezenet1_0", num_classes=4))
+        analysis.bind(create_network("squeezenet1_0", num_classes=4))
 
 
 @pytest.mark.parametrize(("layer", "classes"), [("own", 2), ("retrained", 24)])
 def test_a_layer_that_is_too_large_shows_before_the_first_image(layer, classes):
     task = Task(tuple(range(classes)), frozenset({0}), frozenset({1}))
     with pytest.raises(ValueError, match=r"of 513 parameters are 12,[0-9]{3}, whose Hessian is not formed"):
-        InfluenceAnalysis(replace(CONFIG, layer=layer), task).needs(create_network("resnet18", num_classes=25))
+        InfluenceAnalysis(replace(CONFIG, layer=layer), task).bind(create_network("resnet18", num_classes=25))
 
 
 def test_the_choice_of_images():

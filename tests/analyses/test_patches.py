@@ -103,7 +103,7 @@ def test_parts_and_resumed_states_give_the_same_table():
         assert row == pytest.approx(expected, rel=1e-4, abs=1e-5)
     first, second = (PatchesAnalysis(data, "last", config) for _ in range(2))
     Runner(network, data).run([first])
-    second.needs(network)
+    second.bind(network)
     second.load_state_dict(first.state_dict())
     assert second.result().tables == first.result().tables
 

@@ -338,20 +338,20 @@ def test_parts_merge_into_one(result):
     """As two processes would, which the next test does in earnest."""
     data, attacks = batch(), create_attacks(ATTACKS)
     parts = [PromotionAnalysis(CONFIG, attacks, list("abcde")) for _ in range(2)]
-    pool = {}
+    plans, pool = [], {}
     for part, start in zip(parts, (0, 1), strict=True):
         share = type(data)(*(field[start::2] for field in data))
         runner = Runner(small_network().double(), Memory(share), attacks=attacks, seed=4, batch_size=4)
-        part.needs(runner.network)
-        for _, observation in runner._sweep(part.needs(runner.network).sweeps[0], range(len(share.label)), 0, "first"):
+        plans.append(part.bind(runner.network))
+        for _, observation in runner._sweep(plans[-1].sweeps[0], range(len(share.label)), 0, "first"):
             part.update(0, observation)
         pool |= part.pool
-    for part, start in zip(parts, (0, 1), strict=True):
+    for part, plan, start in zip(parts, plans, (0, 1), strict=True):
         part.pool = dict(pool)
         part._trim()
         share = type(data)(*(field[start::2] for field in data))
         runner = Runner(small_network().double(), Memory(share), attacks=attacks, seed=4, batch_size=4)
-        for _, observation in runner._sweep(part.needs(runner.network).sweeps[1], range(len(share.label)), 0, "second"):
+        for _, observation in runner._sweep(plan.sweeps[1], range(len(share.label)), 0, "second"):
             part.update(1, observation)
     parts[0].merge(parts[1].state_dict())
     by_runner = ("norm", "success")  # which adds them to the rows of attacks
@@ -476,4 +476,4 @@ def test_wrong_settings_are_refused(wrong, message):
 
 def test_a_cell_that_is_larger_than_the_images_is_refused_before_any_work():
     with pytest.raises(ValueError, match=r"promotion\.cell must be 1 to 16 pixels, the image's longer side, got 17"):
-        PromotionAnalysis(PromotionConfig(cell=17)).needs(small_network())
+        PromotionAnalysis(PromotionConfig(cell=17)).bind(small_network())

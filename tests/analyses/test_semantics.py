@@ -326,7 +326,7 @@ def test_two_processes_report_what_one_reports():
 def test_a_process_without_images_changes_nothing(data, first):
     _, analysis = run(data)
     runner, merged = analyse(data)
-    merged.needs(runner.network)
+    merged.bind(runner.network)
     merged.expect(COUNT)
     idle = merged.state_dict()
     states = [analysis.state_dict(), idle]

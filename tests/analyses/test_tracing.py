@@ -9,6 +9,7 @@ from helpers import small_batch, small_network
 from torch import nn
 
 from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.question import Scene
 from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.analyses.tracing.control import alike_units, matched_images
@@ -279,12 +280,13 @@ def test_two_processes_make_one():
         Runner(network, data, attacks=traced_scene.attacks, batch_size=5, seed=0, rank=rank, world_size=2)
         for rank in (0, 1)
     ]
+    plans = Plans(network)
     for half in halves:
-        half.needs(network)
+        plans.of(half)
         half.expect(23)
     for sweep in (0, 1):
         for runner, half in zip(runners, halves, strict=True):
-            wants = half.needs(network).sweeps[sweep]
+            wants = plans.of(half).sweeps[sweep]
             places = list(range(23)) if sweep == 0 else sorted(half.choose({}))
             for _, observation in runner._sweep(wants, places, 0, "test"):
                 half.update(sweep, observation)
@@ -411,10 +413,10 @@ def test_what_does_not_suit_is_refused_before_any_work(settings, message):
     traced_scene = scene(network, images(), question)
     if message is None:
         (analysis,) = question.build(traced_scene)
-        assert analysis.needs(network).sweeps
+        assert analysis.bind(network).sweeps
         return
     with pytest.raises(ValueError, match=message):
-        question.build(traced_scene)[0].needs(network)
+        question.build(traced_scene)[0].bind(network)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.base.protocol import Needs, Sweep
+from lightning_advinterp.analyses.base.protocol import Plan, Sweep
 from lightning_advinterp.analyses.base.unit_images import UnitImages
 from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest, pictures_of
 from lightning_advinterp.attacks import AttackConfig, sample_keys
@@ -129,7 +129,7 @@ def test_states_merge(network, data):
         parts.append(images)
     parts[1].merge(parts[0].state_dict())
     copy = UnitImages(layers="relu", count=3)
-    copy.needs(network)
+    copy.bind(network)
     copy.load_state_dict(parts[1].state_dict())
     for images in (parts[1], copy):
         assert top(images, 0) == [30, 31, 33]
@@ -143,8 +143,8 @@ class Attacked:
     def __init__(self):
         self.x_adv = {}
 
-    def needs(self, network):
-        return Needs((Sweep(labels=False), Sweep(kinds=("real", "pgd"), labels=False)))
+    def bind(self, network):
+        return Plan((Sweep(labels=False), Sweep(kinds=("real", "pgd"), labels=False)))
 
     def update(self, sweep, observation):
         if sweep == 1:

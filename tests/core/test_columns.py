@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from helpers import small_network
 
-from lightning_advinterp.analyses import Needs, Runner
+from lightning_advinterp.analyses import Plan, Runner
 from lightning_advinterp.core.columns import Column, TableSpec, columns_of
 from lightning_advinterp.core.result import Result, described, is_missing, joined
 
@@ -41,8 +41,8 @@ class Silent:
 
     name = "silent"
 
-    def needs(self, network):
-        return Needs(())
+    def bind(self, network):
+        return Plan(())
 
     def result(self):
         return Result(self.name, {"a": float("nan")}, {"silent": [{"x": np.float32("nan"), "y": 1, "z": None}]})

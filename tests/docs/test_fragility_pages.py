@@ -71,7 +71,7 @@ def test_curvature_s_columns_are_explained():
     analysis = CurvatureAnalysis(CurvatureConfig(lanczos=2, probes=2))
     torch.manual_seed(0)
     network = create_network("cifar_resnet20", None, 4).eval()
-    analysis.needs(network)
+    analysis.bind(network)
     measures = analysis._measure(torch.rand(1, 3, 16, 16), torch.tensor([1]), torch.tensor([5]))
     for column in measures:
         assert f"`{column}`" in PAGE or f"`{column[: column.rindex('_')]}_…`" in PAGE, column

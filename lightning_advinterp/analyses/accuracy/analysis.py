@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import torch
 
 from lightning_advinterp.analyses.accuracy.perturbation import MEASURES, add_changes, change_rows, compared_attacks
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -42,9 +42,9 @@ class AccuracyAnalysis(Summed):
         self.changes = {kind: dict.fromkeys(MEASURES, 0.0) for kind in compared_attacks(self.attacks)}
         self.common = 0
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over real images and every attack's."""
-        return Needs((Sweep(kinds=(REAL, *self.attacks)),))
+        return Plan((Sweep(kinds=(REAL, *self.attacks)),))
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Count the hits of one batch."""

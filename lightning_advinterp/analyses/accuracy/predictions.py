@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
@@ -27,9 +27,9 @@ class PredictionsAnalysis(Summed):
         self.kinds = (REAL, *(attacks or {}))
         self.seen: dict[int, list[int]] = {}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over real images and every attack's."""
-        return Needs((Sweep(kinds=self.kinds),))
+        return Plan((Sweep(kinds=self.kinds),))
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Note the predictions of one batch."""

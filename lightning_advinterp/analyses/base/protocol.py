@@ -38,8 +38,8 @@ class Sweep:
 
 
 @dataclass(frozen=True)
-class Needs:
-    """What an analysis needs of a runner.
+class Plan:
+    """What an analysis, bound to a network, wants of a runner.
 
     Attributes:
         sweeps: its runs over the data, in order.
@@ -49,6 +49,10 @@ class Needs:
 
     sweeps: tuple[Sweep, ...]
     passes: tuple[float, float] = (0, 0)
+
+
+Needs = Plan
+"""The former name of :class:`Plan`, so that a file written for it is read, and told what to rename."""
 
 
 @dataclass(frozen=True)
@@ -98,8 +102,14 @@ class Analysis(Protocol):
 
     name: str
 
-    def needs(self, network: Network) -> Needs:
-        """Return the sweeps over the data that the analysis needs."""
+    def bind(self, network: Network) -> Plan:
+        """Learn the network, and return the sweeps over its data; called once, before the first batch.
+
+        No other method is told of the network.
+
+        Raises:
+            ValueError: if the analysis cannot be asked of this network.
+        """
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Take in one batch of the given sweep."""

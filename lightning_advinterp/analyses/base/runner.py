@@ -13,6 +13,7 @@ from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.analyses.base.failures import naming
 from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.analyses.base.merging import merge_states
+from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.analyses.base.protocol import (
     Analysis,
@@ -80,6 +81,8 @@ class Runner:
             be interrupted too.
         stop_at_no_numbers: raise an error where the network's outputs are NaN or infinite; else warn and count.
         least_success: attacks with a smaller share of successes are warned of.
+        plans: of analyses that are bound to the network already, which are not bound again; see
+            :class:`~lightning_advinterp.analyses.base.plans.Plans`.
     """
 
     def __init__(
@@ -100,6 +103,7 @@ class Runner:
         keep_journal: bool = False,
         stop_at_no_numbers: bool = True,
         least_success: float = 0.1,
+        plans: Plans | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -108,6 +112,9 @@ class Runner:
         self.images = as_image_set(dataset)
         self.attacks = {name: attack.for_images(self.images) for name, attack in (attacks or {}).items()}
         self.network = as_network(network, lambda: self.images[0].image.shape)
+        if plans is not None and plans.network is not self.network:
+            raise ValueError("plans must be of the network that is run, got those of another one; leave plans out.")
+        self.plans = Plans(self.network) if plans is None else plans
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.num_workers, self.progress = num_workers, progress and rank == 0
         self.rank, self.world_size, self._keep = rank, world_size, keep_journal
@@ -120,7 +127,7 @@ class Runner:
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""
         warn_of_batches(self.network, self.batch_size)
-        runs = schedule(analyses, self.network)
+        runs = schedule(analyses, self.plans)
         for analysis in analyses:
             if isinstance(analysis, Expecting):
                 analysis.expect(len(self.indices))
@@ -181,10 +188,9 @@ class Runner:
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
         count = len(self.indices)
-        forwards, backwards = (
-            count * sum(analysis.needs(self.network).passes[kind] for analysis in analyses) for kind in (0, 1)
-        )
-        for due in schedule(analyses, self.network):
+        analyses_passes = [self.plans.of(analysis).passes for analysis in analyses]
+        forwards, backwards = (count * sum(passes[kind] for passes in analyses_passes) for kind in (0, 1))
+        for due in schedule(analyses, self.plans):
             due = [entry for entry in due if not entry.sweep.optional]
             wants = unite([entry.sweep for entry in due])
             shown = count if wants.chosen is None else min(count, wants.chosen)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.protocol import Analysis, Sweep
-from lightning_advinterp.networks.network import Network
 
 
 @dataclass(frozen=True)
@@ -22,14 +22,14 @@ class Due:
     sweep: Sweep
 
 
-def schedule(analyses: Sequence[Analysis], network: Network) -> list[list[Due]]:
+def schedule(analyses: Sequence[Analysis], plans: Plans) -> list[list[Due]]:
     """Return the runs over the data, each with the sweeps that fall into it.
 
     The last sweeps that show all images fall together: an analysis attacks in that one, after what it compares with,
     so that adversarial images are made once for all. Sweeps over chosen images share the very last run.
     """
     sweeps = {
-        analysis.name: [Due(analysis, number, sweep) for number, sweep in enumerate(analysis.needs(network).sweeps)]
+        analysis.name: [Due(analysis, number, sweep) for number, sweep in enumerate(plans.of(analysis).sweeps)]
         for analysis in analyses
     }
     whole = {name: [entry for entry in due if entry.sweep.chosen is None] for name, due in sweeps.items()}

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 import torch
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
@@ -38,10 +38,10 @@ class UnitImages(Summed):
         self._widths: list[int] = []
         self._top = {kind: TopImages(count) for kind in self.kinds}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over all kinds of images."""
         self.units = unit_space(network, self.layers)
-        return Needs((Sweep(self.units.taps, self.kinds, labels=False),))
+        return Plan((Sweep(self.units.taps, self.kinds, labels=False),))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch among the images so far."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -106,12 +106,12 @@ class UnitPictures(Summed):
         self._predicted: dict[str, dict[int, int]] = {kind: {} for kind in self.kinds}
         self._masks: dict[int, dict[int, Tensor]] = {}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over chosen images."""
         self._network = network
         space = unit_space(network, self.layers)
         self._units = {unit.tap: unit for unit in space}
-        return Needs((Sweep(space.taps, self.kinds, labels=False, chosen=self._most),))
+        return Plan((Sweep(space.taps, self.kinds, labels=False, chosen=self._most),))
 
     def choose(self, results: Mapping[str, Result]) -> Collection[int]:
         """Ask for the pictures of units that the results name."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, ending_with, named, summarised
 from lightning_advinterp.core.randomness import normal, sample_keys
@@ -94,13 +94,13 @@ class CurvatureAnalysis(Summed):
         self._network: Network | None = None
         self._rows: dict[int, Row] = {}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over real images; the products are its own."""
         self._network = network
         products = 2 * (self.config.lanczos + 1) + self.config.probes
         # a product is a backward pass through a backward pass; the steps, both ways, take a map and a prediction each
         passes = (3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS))
-        return Needs((Sweep(labels=False, batch=self.config.batch_size),), passes=passes)
+        return Plan((Sweep(labels=False, batch=self.config.batch_size),), passes=passes)
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Measure one batch."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.detection.adaptive import AdaptiveAttack, strongest_budgets
 from lightning_advinterp.analyses.detection.config import DetectionConfig
@@ -64,7 +64,7 @@ class DetectionAnalysis(Summed):
         self.seen: dict[str, dict[int, Tensor]] = {kind: {} for kind in self.kinds}
         self.evaded: dict[str, dict[int, Tensor]] = {norm: {} for norm in self.budgets}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over real images, one over the reported ones under every attack.
 
         Raises:
@@ -87,7 +87,7 @@ class DetectionAnalysis(Summed):
             batch=self.config.batch_size,
             chosen=len(self.parts.report),
         )
-        return Needs((Sweep((LAYER,), forwards=squeezes), closing), passes=self._adaptive_passes())
+        return Plan((Sweep((LAYER,), forwards=squeezes), closing), passes=self._adaptive_passes())
 
     def _adaptive_passes(self) -> tuple[float, float]:
         """Return the most passes that the adaptive attacks can take, per image of the whole set."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.dissection.config import NOISE, DissectionConfig, check_names
 from lightning_advinterp.analyses.dissection.state import DissectionState
@@ -70,16 +70,16 @@ class DissectionAnalysis(Summed):
         self._state = DissectionState(config, self.vocabulary, len(dataset), tuple(self.attacks))
         self._kept: list[tuple[Observation, dict[str, dict[str, Tensor]], dict[str, dict[str, float]]]] = []
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """Thresholds, their refinement if asked for, counts."""
         self.space = unit_space(network, self.config.layers)
         self.space.require_places("dissection")
         self._reader = ViewReader(network, self.space, self.config.seed)
         every = list(self.views)
         if self.config.keep:
-            return Needs((self._sweep(every), Sweep(kinds=(), labels=False)))
+            return Plan((self._sweep(every), Sweep(kinds=(), labels=False)))
         first = self._sweep([name for name in every if self.views[name].own])
-        return Needs((first, replace(first, optional=not self.config.exact), self._sweep(every)))
+        return Plan((first, replace(first, optional=not self.config.exact), self._sweep(every)))
 
     def skips(self, sweep: int) -> bool:
         """The second sweep refines thresholds, if any are to be refined."""

@@ -6,7 +6,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -60,7 +60,7 @@ class DistancesAnalysis(Summed):
         self._real, self._everyone = (ClassFeatures(self._per_class, seed) for _ in range(2))
         self._found: dict[str, dict[int, tuple[float, ...]]] = {kind: {} for kind in self.attacks}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over real images, and one with every attack's.
 
         Raises:
@@ -73,7 +73,7 @@ class DistancesAnalysis(Summed):
             )
         if self.pool != "none":
             (self._unit,) = unit_space(network, self.layer)
-        return Needs((Sweep((self.layer,)), Sweep((self.layer,), (REAL, *self.attacks))))
+        return Plan((Sweep((self.layer,)), Sweep((self.layer,), (REAL, *self.attacks))))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Gather one batch's features, or compare them."""

@@ -5,7 +5,7 @@ import time
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.config import Case, FragilityConfig
 from lightning_advinterp.analyses.fragility.cost import cost
@@ -81,18 +81,17 @@ class FragilityAnalysis(Summed):
         self._started: float | None = None
         self._per_image = 0.0
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """Two sweeps over real images; the attacks are its own.
 
         Raises:
             ValueError: if an explanation that was asked for refuses the network.
         """
-        if network is not self._network:
-            self._network = network
-            self._try_methods(network)
+        self._network = network
+        self._try_methods(network)
         passes = cost(self.cases, self.methods, self.config, network.input_size)
         measured = Sweep(batch=2 * self.config.batch_size)  # some are classified wrongly and fall out
-        return Needs((Sweep(), measured), passes=passes)
+        return Plan((Sweep(), measured), passes=passes)
 
     def _try_methods(self, network: Network) -> None:
         """Leave out a preset's methods that refuse the network; those that were asked for must fit."""

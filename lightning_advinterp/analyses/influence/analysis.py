@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.fragility.state import as_image
 from lightning_advinterp.analyses.fragility.tables import named
@@ -73,7 +73,7 @@ class InfluenceAnalysis(Summed):
         self.exemplars: dict[int, Exemplars] = {}
         self._influence: LastLayerInfluence | None = None
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """Two sweeps, the first one for the features.
 
         Raises:
@@ -90,7 +90,7 @@ class InfluenceAnalysis(Summed):
         # only test images are attacked, and only training images teach: this is the most that one may take
         steps = self.config.steps + 2
         attacked = Sweep(batch=2 * self.config.batch_size)  # training images among them fall out
-        return Needs((Sweep(layers=("penultimate",)), attacked), passes=(steps + 7, steps))
+        return Plan((Sweep(layers=("penultimate",)), attacked), passes=(steps + 7, steps))
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Collect features, or attack."""

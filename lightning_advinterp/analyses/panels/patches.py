@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.core.randomness import mix, sample_keys, uniform
 from lightning_advinterp.core.result import REAL, Result, Row
@@ -111,14 +111,14 @@ class PatchesAnalysis(Summed):
         self._others: set[int] = set()
         self._sums: dict[int, dict[int, list[float]]] = {}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep for the patches, one to paste them."""
         self._network, self._units = network, unit_space(network, self.layers)
         self._top = [TopImages(1, 1) for _ in self._units]
         taps = self._units.taps
         count = len(self.config.units) or self.config.count
         pastes = (len(WAYS) - 1) * count * len(self._units) * min(1, (self.config.limit + 1) / len(self.images))
-        return Needs((Sweep(taps, labels=False), Sweep(taps, labels=False)), passes=(pastes, 0))
+        return Plan((Sweep(taps, labels=False), Sweep(taps, labels=False)), passes=(pastes, 0))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch, or paste into it."""

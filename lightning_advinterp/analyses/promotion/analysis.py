@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.fragility.state import as_image
 from lightning_advinterp.analyses.promotion.config import PromotionConfig
 from lightning_advinterp.analyses.promotion.correlation import cell_correlations
@@ -66,19 +66,18 @@ class PromotionAnalysis(Summed):
         self.pool: dict[int, Entry] = {}
         self._maps: Maps | None = None
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """Two sweeps, over real images and over every attack's; the cells' passes are its own.
 
         Raises:
             ValueError: if a cell is larger than the image.
         """
-        if self._maps is None or self._maps.network is not network:
-            self._maps = Maps(network)
+        self._maps = Maps(network)
         cells = len(self.config.grid(network.input_size, network.input_size))
         forwards, backwards = self._maps.passes
         kinds = len(self.attacks)
         passes = (kinds * (2 * cells + 3 * forwards), kinds * 3 * backwards)
-        return Needs((Sweep(), Sweep(kinds=(REAL, *self.attacks), batch=self.config.batch_size)), passes=passes)
+        return Plan((Sweep(), Sweep(kinds=(REAL, *self.attacks), batch=self.config.batch_size)), passes=passes)
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Choose other images, or measure."""
@@ -168,7 +167,7 @@ class PromotionAnalysis(Summed):
 
     def result(self) -> Result:
         """Return the tables, the pictures and the scalars."""
-        assert self._maps is not None, "needs comes first"
+        assert self._maps is not None, "bind comes first"
         cells = {kind: kind_cells(entries) for kind, entries in self.cells.items()}
         measured = Measured(self.scores, self.correlations, self.screened, self.failed)
         radii = {kind: attack.eps for kind, attack in self.attacks.items()}

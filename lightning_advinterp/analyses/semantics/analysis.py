@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.semantics.result import Setting, build_result
 from lightning_advinterp.analyses.semantics.success import LEAST, SuccessSplit
@@ -104,10 +104,10 @@ class SemanticsAnalysis(Summed):
         split = self.attacks if self._by_success else ()
         self._split = {kind: SuccessSplit(self.classes.size, self.share, keep, self._aims(kind)) for kind in split}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over all kinds of images, with all layers."""
         self._units = unit_space(network, self.layers)
-        return Needs((Sweep(self._units.taps, self.kinds),))
+        return Plan((Sweep(self._units.taps, self.kinds),))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Rank one batch among the images so far."""

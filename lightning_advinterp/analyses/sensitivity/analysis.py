@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.sensitivity.interpretability import UnitConcept
 from lightning_advinterp.analyses.sensitivity.noise import NOISES, noise_kind, noisy_images
 from lightning_advinterp.analyses.sensitivity.relations import ClassMeanings, Relations
@@ -91,13 +91,13 @@ class SensitivityAnalysis:
         if self.meanings is not None:
             self._keep = kept_count(self.share, images)
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over real images, one with the attacks' and with noise."""
         self._network, self._units = network, unit_layers(network, self.layers)
         taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
         noises = len(self._noises) * len(self.attacks)
         labels = self.meanings is not None
-        return Needs((Sweep(taps, labels=labels), Sweep(taps, (REAL, *self.attacks), labels=labels, forwards=noises)))
+        return Plan((Sweep(taps, labels=labels), Sweep(taps, (REAL, *self.attacks), labels=labels, forwards=noises)))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Take in one batch's activations, or their changes."""

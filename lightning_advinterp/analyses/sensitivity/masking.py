@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.sensitivity.analysis import SensitivityAnalysis, halves_of
 from lightning_advinterp.analyses.sensitivity.config import SensitivityConfig
@@ -80,7 +80,7 @@ class MaskingAnalysis(Summed):
         self.right: dict[str, int] = {}
         self.seen: dict[str, int] = {}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over the reported half, once the ranking is known."""
         self._network = network
         self._check_units(network)
@@ -89,7 +89,7 @@ class MaskingAnalysis(Summed):
         backwards = masks * sum(attack.cost[1] for attack in self.attacks.values())
         chosen = int((halves_of(self._numbers, self.changes.seed) == REPORTED).sum())
         share = chosen / max(1, len(self._numbers))
-        return Needs((Sweep(chosen=chosen),), passes=(forwards * share, backwards * share))
+        return Plan((Sweep(chosen=chosen),), passes=(forwards * share, backwards * share))
 
     def _check_units(self, network: Network) -> None:
         """Refuse more units than there are, before any work: a grey image shows how many a layer has."""

@@ -4,7 +4,7 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.runner import Runner
 from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest
 from lightning_advinterp.analyses.semantics.analysis import SemanticsAnalysis
@@ -69,27 +69,26 @@ class TracingAnalysis:
         self._meaning, self._learns = meaning, files is not images
         self._network: Network | None = None
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over the data, one over the images that are traced.
 
         Raises:
             ValueError: if a layer has no units, or the logits do not depend on it.
         """
-        if self._network is not network:
-            self._network, self._units = network, unit_layers(network, self.layers)
-            if self._meaning is not None:
-                self._meaning.needs(network)
-            self._tracer = Tracer(network, self._units, self.config)
-            numbers = list(self.images.indices)
-            sampled = picked(numbers, self.config.samples, self.seed) if "sampled" in self.config.baselines else []
-            self._sampled = frozenset(sampled)
-            self._knowledge: Knowledge | None = None
-            self._start()
+        self._network, self._units = network, unit_layers(network, self.layers)
+        if self._meaning is not None:
+            self._meaning.bind(network)
+        self._tracer = Tracer(network, self._units, self.config)
+        numbers = list(self.images.indices)
+        sampled = picked(numbers, self.config.samples, self.seed) if "sampled" in self.config.baselines else []
+        self._sampled = frozenset(sampled)
+        self._knowledge: Knowledge | None = None
+        self._start()
         taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
         learnt = Sweep(taps, self._learning.kinds, labels=self._meaning is not None)
         most = (2 if self.config.of == "errors" else 1) * self.config.limit
-        (traced,) = self._traced.needs(network).sweeps
-        return Needs((learnt, Sweep((), traced.kinds, labels=False, forwards=traced.forwards, chosen=most)))
+        (traced,) = self._traced.bind(network).sweeps
+        return Plan((learnt, Sweep((), traced.kinds, labels=False, forwards=traced.forwards, chosen=most)))
 
     def _start(self) -> None:
         attacked = self._meaning is not None or self.config.of == "attacked"

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation, Sweep
+from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.tracing.knowledge import Knowledge
 from lightning_advinterp.analyses.tracing.tracer import Tracer
@@ -46,9 +46,9 @@ class TracedImages(Summed):
         self.labels: dict[int, int] = {}
         self.pictures: dict[int, dict[str, Tensor]] = {}
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """One sweep over all kinds of images; they need no label."""
-        return Needs((Sweep((), self.kinds, labels=False, forwards=len(self.tracer.layers) * len(self.kinds)),))
+        return Plan((Sweep((), self.kinds, labels=False, forwards=len(self.tracer.layers) * len(self.kinds)),))
 
     def update(self, sweep: int, seen: Observation) -> None:
         """Trace one batch."""

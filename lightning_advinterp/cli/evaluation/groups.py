@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from lightning_advinterp.analyses.base.protocol import Needs, Observation
+from lightning_advinterp.analyses.base.protocol import Observation, Plan
 from lightning_advinterp.analyses.base.question import Data, Question
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
@@ -94,9 +94,9 @@ class SkippedImages:
         """The images that could not be read."""
         return sorted({*self._before, *self.images.bad_images})
 
-    def needs(self, network: Network) -> Needs:
+    def bind(self, network: Network) -> Plan:
         """No sweep."""
-        return Needs(())
+        return Plan(())
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Look at nothing."""

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.columns import BESIDE
+from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.question import Data, Scene, declared_tables
@@ -56,12 +57,13 @@ def scenes_of(
         with prepared.checking(), prepared.left_out.whole(group.names):
             scenes[group] = _scene(prepared, attacks[group.data], group)
     for group, scene in scenes.items():
+        plans = Plans(scene.network)
         for name in group.names:
             question = prepared.evaluation.questions[name]
             with prepared.checking(), prepared.left_out.single(name), _unheard():
                 if question.earlier(scene) is None:
                     for analysis in question.build(scene):
-                        analysis.needs(scene.network)
+                        plans.of(analysis)
     return scenes
 
 
@@ -119,19 +121,20 @@ def evaluate_group(
     earlier_results = {name: joined(name, list(outcome.results.values())) for name, outcome in before.items()}
     while names := tuple(left_out.remaining(group.names)):
         scene = replace(scene, together=names, found=earlier_results)
-        built = _build(prepared, scene, folder)
+        plans = Plans(scene.network)
+        built = _build(prepared, scene, folder, plans)
         if len(left_out.remaining(names)) < len(names):
             continue  # the remaining analyses may build on what is left out
         # The name carries all that the states depend on: an interrupted evaluation goes on only as itself.
         attacks_made = prepared.origin["settings"]["attacks"]
         journal = journal_of(folder, prepared.key, digest(attacks_made, asdict(replace(group, names=names))))
         with left_out.running(built):
-            return _run(prepared, scene, built, journal)
+            return _run(prepared, scene, built, journal, plans)
     return None
 
 
-def _build(prepared: Prepared, scene: Scene, folder: Path) -> dict[str, list[Analysis]]:
-    """Return the analyses of each question, once what must run before has run; one that fails is left out."""
+def _build(prepared: Prepared, scene: Scene, folder: Path, plans: Plans) -> dict[str, list[Analysis]]:
+    """Return the bound analyses of each question, once what must run before has run; one that fails is left out."""
     built: dict[str, list[Analysis]] = {}
     for name in scene.together:
         with prepared.left_out.single(name):
@@ -139,7 +142,7 @@ def _build(prepared: Prepared, scene: Scene, folder: Path) -> dict[str, list[Ana
         with prepared.checking(), prepared.left_out.single(name):
             built[name] = prepared.evaluation.questions[name].build(scene)
             for analysis in built[name]:
-                analysis.needs(scene.network)
+                plans.of(analysis)
     return built
 
 
@@ -152,7 +155,7 @@ def _after_earlier(prepared: Prepared, scene: Scene, name: str, folder: Path) ->
     unattacked = replace(scene, images=earlier.images, attacks={})
     journal = journal_of(folder, prepared.key, digest("earlier", name))
     title = f"{', '.join(analysis.name for analysis in earlier.analyses)} for {name}"
-    runner = _runner(prepared, unattacked, journal, earlier.analyses, names=[title])
+    runner = _runner(prepared, unattacked, journal, earlier.analyses, Plans(scene.network), names=[title])
     if prepared.evaluation.dry_run:
         return scene
     results = runner.run(earlier.analyses)
@@ -160,13 +163,13 @@ def _after_earlier(prepared: Prepared, scene: Scene, name: str, folder: Path) ->
 
 
 def _run(
-    prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Analysis]], journal: Path
+    prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Analysis]], journal: Path, plans: Plans
 ) -> GroupOutcome | None:
     """Pass the images once, and draw the figures; in a dry run say what it would cost."""
     questions, images = prepared.evaluation.questions, scene.images
     skipped = SkippedImages(images)
     analyses: list[Any] = [*(analysis for several in built.values() for analysis in several), skipped]
-    runner = _runner(prepared, scene, journal, analyses, names=list(built))
+    runner = _runner(prepared, scene, journal, analyses, plans, names=list(built))
     if prepared.evaluation.dry_run:
         return None
     results = runner.run(analyses)
@@ -185,7 +188,9 @@ def _run(
     return GroupOutcome(outcomes, skipped.paths)
 
 
-def _runner(prepared: Prepared, scene: Scene, journal: Path, analyses: Sequence[Any], names: Sequence[str]) -> Runner:
+def _runner(
+    prepared: Prepared, scene: Scene, journal: Path, analyses: Sequence[Any], plans: Plans, names: Sequence[str]
+) -> Runner:
     """Return what passes the images, and say the cost."""
     evaluation = prepared.evaluation
     with prepared.checking():
@@ -201,6 +206,7 @@ def _runner(prepared: Prepared, scene: Scene, journal: Path, analyses: Sequence[
             journal=journal,
             keep_journal=True,
             least_success=evaluation.least_success,
+            plans=plans,
         )
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())

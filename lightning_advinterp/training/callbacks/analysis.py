@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.analyses.base.classes import aim_within
+from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Earlier, Question, Scene
 from lightning_advinterp.analyses.base.shared_images import shared_images
@@ -127,8 +128,9 @@ class AnalysisCallback(pl.Callback):
             kind = "concepts" if self.about_concepts else "data"
             self._attacks = {name: attack.for_images(images, kind) for name, attack in self._attacks.items()}
         self._scene = self._set_scene(module, description, images)
+        plans = Plans(module.network)
         for analysis in self.analyses():
-            for sweep in analysis.needs(module.network).sweeps:
+            for sweep in plans.of(analysis).sweeps:
                 module.network.check(sweep.layers)
 
     def _looked_at(self) -> ConceptSet | None:
