@@ -13,6 +13,7 @@ import zipfile
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, BinaryIO
 
 import torch
@@ -88,15 +89,15 @@ def save_plainly(content: Any, file: BinaryIO) -> None:
         raise OSError(*cause.args) from error
 
 
-def save_tensors(tensors: Mapping[str, Tensor]) -> bytes:
-    """Return the bytes of a ``.safetensors`` file that carries a hash of its tensors."""
-    content = save(dict(tensors), metadata={"format": "pt", _HASH: tensor_digest(tensors)})
+def save_tensors(tensors: Mapping[str, Tensor], notes: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """Return the bytes of a ``.safetensors`` file that carries a hash of its tensors, and notes beside it."""
+    content = save(dict(tensors), metadata={"format": "pt", _HASH: tensor_digest(tensors), **notes})
     # The library writes its notes in an order that changes from process to process; equal tensors make equal files.
     length = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + length])
-    notes = json.dumps({"__metadata__": dict(sorted(header.pop("__metadata__").items()))} | header).encode()
-    notes += b" " * (-len(notes) % 8)
-    return len(notes).to_bytes(8, "little") + notes + content[8 + length :]
+    ordered = json.dumps({"__metadata__": dict(sorted(header.pop("__metadata__").items()))} | header).encode()
+    ordered += b" " * (-len(ordered) % 8)
+    return len(ordered).to_bytes(8, "little") + ordered + content[8 + length :]
 
 
 def with_hashes(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
@@ -122,15 +123,40 @@ def tensor_digest(value: Any) -> str:
     return digest.hexdigest()
 
 
+def read_notes(path: str | Path, *, what: str) -> dict[str, str]:
+    """Return the notes of a ``.safetensors`` file; other files have none.
+
+    Args:
+        path: the file.
+        what: the argument that names it, for messages.
+
+    Raises:
+        FileNotFoundError: if there is no such file.
+        ValueError: in one line, if it is damaged.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"{what}: no file {path}.")
+    if path.suffix != ".safetensors":
+        return {}
+    try:
+        with safe_open(path, framework="pt") as file:
+            return dict(file.metadata() or {})
+    except (SafetensorError, OSError, ValueError, RuntimeError) as error:
+        raise _no_safetensors(path, what, error) from None
+
+
+def _no_safetensors(path: Path, what: str, error: Exception) -> ValueError:
+    return ValueError(f"{what}: {path} is not a whole safetensors file ({first_line(error)}); fetch it anew.")
+
+
 def _read_safetensors(path: Path, what: str) -> dict[str, Tensor]:
     try:
         with safe_open(path, framework="pt") as file:
             recorded = (file.metadata() or {}).get(_HASH)
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError, ValueError, RuntimeError, KeyError) as error:
-        raise ValueError(
-            f"{what}: {path} is not a whole safetensors file ({first_line(error)}); fetch it anew."
-        ) from None
+        raise _no_safetensors(path, what, error) from None
     if recorded is not None and recorded != tensor_digest(tensors):
         raise ValueError(
             f"{what}: {path} is damaged: its tensors differ from the hash that was written with them; fetch it anew."

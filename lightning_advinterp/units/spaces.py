@@ -1,14 +1,17 @@
 """The units that an analysis looks at: which there are, where they are read, and how they become maps."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from lightning_advinterp.networks.families import declared_features
 from lightning_advinterp.networks.network import ALIASES, Network
 from lightning_advinterp.networks.sites import check_layers
+from lightning_advinterp.units.bases import Basis
+from lightning_advinterp.units.basis_words import check_basis, read_in_basis, split_word
 from lightning_advinterp.units.blocks import block_paths, mlp_activations
 from lightning_advinterp.units.conv_layers import ConvTap, conv_taps
 from lightning_advinterp.units.maps import Layout, Reduce, reduced
@@ -30,6 +33,8 @@ class UnitLayer:
         side: whether its output or its input is read.
         layout: how the output holds the units; None where the network does not take an image of its own size, so that
             the first output will say.
+        basis: what the layer's own units are mapped by; None: by nothing.
+        basis_name: what tables call it, after an ``@``.
     """
 
     layer: str
@@ -38,6 +43,20 @@ class UnitLayer:
     reads: str = "other"
     side: Literal["output", "input"] = "output"
     layout: Layout | None = None
+    basis: Basis | None = None
+    basis_name: str = ""
+
+    @property
+    def reading(self) -> str:
+        """What is read, and in which basis, if any: one name for each that a network has."""
+        return self.tap if self.basis is None else f"{self.tap}@{self.basis_name}"
+
+    @property
+    def width(self) -> int | None:
+        """How many units there are; None where the first output will say."""
+        if self.basis is not None:
+            return self.basis.latents
+        return None if self.layout is None else self.layout.units
 
     @property
     def has_places(self) -> bool:
@@ -54,9 +73,10 @@ class UnitLayer:
         if layout is None:
             layout = _known(Layout.of(tuple(output.shape[1:]), None, []), self.layer, (1, *output.shape[1:]))
         try:
-            return layout.maps(output)
+            maps = layout.maps(output)
         except ValueError as error:
             raise ValueError(f"layers: {self.layer!r}: {error}") from None
+        return maps if self.basis is None else self.basis.maps(maps)
 
     def reduced(self, output: Tensor, reduce: Reduce) -> Tensor:
         """Return one number per image and unit, ``[B, U]``: the maximum or mean over all places."""
@@ -105,18 +125,22 @@ def layer_words(layers: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def check_words(network: Network, layers: str | Sequence[str]) -> None:
-    """Refuse paths that a network lacks, with the nearest that it has.
+    """Refuse paths that a network lacks, with the nearest that it has, and files that are no bases.
 
     Raises:
         ValueError: naming the first.
+        FileNotFoundError: if there is no such file.
     """
-    names = layer_words(layers)
-    if not names:
+    words = [split_word(word) for word in layer_words(layers)]
+    if not words:
         raise ValueError(f"layers must be {', '.join(WORDS)}, or names of layers, got none.")
-    check_layers(network.backbone, [name for name in names if name not in (*WORDS, *ALIASES)])
+    check_layers(network.backbone, [name for name, _ in words if name not in (*WORDS, *ALIASES)])
+    for _, file in words:
+        if file is not None:
+            check_basis(file)
 
 
-def unit_space(network: Network, layers: str | Sequence[str]) -> UnitSpace:
+def unit_space(network: Network, layers: str | Sequence[str] | UnitSpace) -> UnitSpace:
     """Return the units of the layers that words or paths stand for.
 
     A black image passes the network once, so that what cannot be read is refused before any work.
@@ -126,22 +150,26 @@ def unit_space(network: Network, layers: str | Sequence[str]) -> UnitSpace:
         layers: ``all_conv``: every convolution of the main path, read where its response is used; ``all_mlp``: the
             neurons of all blocks' MLPs; ``all_blocks``: what all blocks return; ``last``: the family's φ, or
             the last features that a timm network declares; or module paths, read as they return; in a list or separated
-            by commas.
+            by commas. ``LAYER@FILE`` reads a layer in the basis that a file holds. A space is returned as it is.
 
     Raises:
         ValueError: if a layer is unknown, there are none of a kind, or a layer returns nothing that has units; names
             the layer and its shape.
     """
+    if isinstance(layers, UnitSpace):
+        return layers
     check_words(network, layers)
     convolutions = conv_taps(network)
-    readings: dict[tuple[str, str], bool | None] = {}
-    for name in layer_words(layers):
-        readings |= _named(network, name, convolutions)
-    _refuse_two_readings(readings)
-    shapes = output_shapes(network, list(dict.fromkeys(tap for _, tap in readings)))
+    readings: dict[tuple[str, str, str | None], bool | None] = {}
+    for word in layer_words(layers):
+        name, file = split_word(word)
+        for (layer, tap), signed in _named(network, name, convolutions).items():
+            readings[layer, tap, file] = signed
+    _refuse_two_readings([(layer, tap) for layer, tap, file in readings if file is None])
+    shapes = output_shapes(network, list(dict.fromkeys(tap for _, tap, _ in readings)))
     grids: list[tuple[int, int]] | None = None
     units = []
-    for (layer, tap), signed in readings.items():
+    for (layer, tap, file), signed in readings.items():
         module = module_at(network, tap)
         layout = None
         if shapes is not None:
@@ -151,16 +179,46 @@ def unit_space(network: Network, layers: str | Sequence[str]) -> UnitSpace:
             candidate = Layout.of(tuple(shape), module, grids or []) if images == 1 else None  # windows count as images
             layout = _known(candidate, layer, shapes[tap])
         side: Literal["output", "input"] = "input" if tap == "penultimate" else "output"
-        units.append(UnitLayer(layer, tap, signed, kind_of(module), side, layout))
+        unit = UnitLayer(layer, tap, signed, kind_of(module), side, layout)
+        units.append(unit if file is None else in_basis(unit, file, network))
+    _refuse_equal_names(units)
     return UnitSpace(tuple(units))
 
 
-def unit_layers(network: Network, layers: str | Sequence[str]) -> tuple[UnitLayer, ...]:
+def in_basis(unit: UnitLayer, file: str, network: Network) -> UnitLayer:
+    """Return a layer that is read in the basis of a file.
+
+    Args:
+        unit: the layer as it is.
+        file: of the basis.
+        network: on whose device it is used.
+
+    Raises:
+        ValueError: if it is the basis of another layer, or of another number of units.
+        FileNotFoundError: if there is no such file.
+    """
+    basis, name = read_in_basis(file, unit.layer, unit.tap, None if unit.layout is None else unit.layout.units)
+    basis = basis.to(next(network.parameters(), torch.zeros(())))
+    return replace(unit, layer=f"{unit.layer}@{name}", signed=basis.signed(unit.signed), basis=basis, basis_name=name)
+
+
+def _refuse_equal_names(units: Sequence[UnitLayer]) -> None:
+    """Refuse two files whose layers tables would call alike."""
+    names: set[str] = set()
+    for unit in units:
+        if unit.layer in names:
+            raise ValueError(
+                f"layers: two files would both be called {unit.layer!r} in tables; give one of them another name."
+            )
+        names.add(unit.layer)
+
+
+def unit_layers(network: Network, layers: str | Sequence[str] | UnitSpace) -> tuple[UnitLayer, ...]:
     """Return the layers of :func:`unit_space`."""
     return unit_space(network, layers).layers
 
 
-def _refuse_two_readings(readings: Mapping[tuple[str, str], bool | None]) -> None:
+def _refuse_two_readings(readings: Sequence[tuple[str, str]]) -> None:
     """Refuse a layer that is read in two places, whose rows nobody could tell apart."""
     taps: dict[str, str] = {}
     for layer, tap in readings:

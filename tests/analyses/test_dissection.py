@@ -23,13 +23,14 @@ from lightning_advinterp.analyses import (
     Sweep,
 )
 from lightning_advinterp.analyses.dissection.columns import DISSECTION
-from lightning_advinterp.analyses.dissection.views import partners, random_twin, rotation, sign_noise
+from lightning_advinterp.analyses.dissection.views import partners, random_twin, sign_noise
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.columns import columns_of
 from lightning_advinterp.data.broden import ConceptWorldConcepts, Segmentation
 from lightning_advinterp.networks import Network
 from lightning_advinterp.report.save import to_csv
+from lightning_advinterp.units.rotation import rotation
 
 LAYERS = ("relu1", "relu2")
 

@@ -9,7 +9,7 @@ IMAGE = Column("image", "path of the image from the folder of the data; its numb
 IMAGES = Column("images", "kind of images: `real`, or the name of an attack")
 LAYER = Column("layer", "path of the layer; `all` for all layers together")
 UNIT = Column("unit", "number of the unit in its layer, from 0")
-TAP = Column("tap", "path of the module whose output was read for the layer")
+TAP = Column("tap", "path of the module whose output was read for the layer; after an `@` the basis it was read in")
 EPS = Column("eps", "radius of the attack, the largest where it is drawn; empty for real images", "of the range [0, 1]")
 N = Column("n", "how many images", "images")
 

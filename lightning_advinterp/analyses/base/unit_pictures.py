@@ -16,7 +16,7 @@ from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.explanations.discrepancy import discrepancy_map
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import UnitLayer, unit_space
+from lightning_advinterp.units.spaces import UnitLayer, UnitSpace, unit_space
 
 Highlight = Literal["activation", "discrepancy"]
 _SHARE = 0.5
@@ -28,7 +28,7 @@ class UnitRequest:
     """A unit whose pictures are wanted.
 
     Attributes:
-        tap: where the unit is read.
+        tap: where the unit is read, and in which basis, if any.
         unit: its number.
         kind: ``real`` or an attack.
         images: numbers of the images, the strongest first.
@@ -87,7 +87,7 @@ class UnitPictures(Summed):
     def __init__(
         self,
         name: str,
-        layers: str | Sequence[str],
+        layers: str | Sequence[str] | UnitSpace,
         kinds: Sequence[str],
         choose: Callable[[Mapping[str, Result]], Sequence[UnitRequest]],
         *,
@@ -110,7 +110,7 @@ class UnitPictures(Summed):
         """One sweep over chosen images."""
         self._network = network
         space = unit_space(network, self.layers)
-        self._units = {unit.tap: unit for unit in space}
+        self._units = {unit.reading: unit for unit in space}
         return Plan((Sweep(space.taps, self.kinds, labels=False, chosen=self._most),))
 
     def choose(self, results: Mapping[str, Result]) -> Collection[int]:
@@ -128,7 +128,7 @@ class UnitPictures(Summed):
                 if number not in self._images[request.kind]:
                     self._images[request.kind][number] = (255 * image).round().clamp(0, 255).byte().cpu()
                     self._predicted[request.kind][number] = int(seen.logits[request.kind][place].argmax())
-                output = seen.activations[request.kind][request.tap][place : place + 1]
+                output = seen.activations[request.kind][self._units[request.tap].tap][place : place + 1]
                 mask = self._mask(request, image, output, number)
                 self._masks.setdefault(request_number, {})[number] = mask
 
@@ -138,7 +138,7 @@ class UnitPictures(Summed):
             assert self._network is not None
             keys = sample_keys(torch.tensor([number], device=image.device), seed=self._seed)
             unit = torch.tensor([request.unit])
-            values = discrepancy_map(self._network, image[None], request.tap, unit, keys, maps=unit_layer.maps)[0]
+            values = discrepancy_map(self._network, image[None], unit_layer.tap, unit, keys, maps=unit_layer.maps)[0]
             return (values > _SHARE * values.max()).cpu()
         if not unit_layer.has_places:
             return torch.ones(image.shape[1:], dtype=torch.bool)

@@ -168,7 +168,7 @@ class DissectionAnalysis(Summed):
             self.config,
             names={number: concept.name for number, concept in self.dataset.concepts.items()},
             categories=self.dataset.categories,
-            taps={unit.layer: unit.tap for unit in self.space},
+            taps={unit.layer: unit.reading for unit in self.space},
             eps={name: attack.eps for name, attack in self.attacks.items()},
             reached=self._state.reached,
             thresholds={kind: self._thresholds(kind) for kind in (REAL, *self.attacks)},

@@ -12,10 +12,11 @@ from lightning_advinterp.analyses.dissection.config import NOISE, PAIRED, Dissec
 from lightning_advinterp.core.randomness import mix, mixed_seed, normal, sample_keys
 from lightning_advinterp.core.result import REAL
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.rotation import rotation
 from lightning_advinterp.units.spaces import UnitSpace
 
 _NOISE_STREAM = 0x6E6F697365  # "noise"
-_BAG, _PARTNER, _ROTATION, _WEIGHTS = range(1, 5)
+_BAG, _PARTNER, _WEIGHTS = 1, 2, 4  # 3 draws rotations
 
 
 def sign_noise(x: Tensor, x_adv: Tensor, keys: Tensor) -> Tensor:
@@ -49,24 +50,6 @@ def random_twin(network: Network, seed: int) -> Network:
                 shuffled = parameter.flatten()[torch.randperm(parameter.numel())]
                 parameter.copy_(shuffled.view_as(parameter))
     return twin.to(device).eval().requires_grad_(False)
-
-
-def rotation(units: int, seed: int, place: int, like: Tensor) -> Tensor:
-    """Return a random rotation of a layer's units, orthogonal ``[U, U]``, evenly distributed.
-
-    The control of Bau et al. 2017, section 4.2: a rotated basis spans the same space, but not along its units.
-
-    Args:
-        units: U.
-        seed: draws it.
-        place: the layer's number, so that layers differ.
-        like: its type and device are taken.
-    """
-    generator = torch.Generator().manual_seed(mixed_seed(seed, _ROTATION, place))
-    # QR of a Gaussian matrix, with the signs that make it unique (Mezzadri 2007).
-    q, r = torch.linalg.qr(torch.randn(units, units, generator=generator, dtype=torch.float64))
-    turn: Tensor = q * r.diagonal().sign()
-    return turn.to(like.device, like.dtype)
 
 
 def partners(numbers: Sequence[int], seed: int) -> dict[int, int]:

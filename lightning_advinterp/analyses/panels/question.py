@@ -17,7 +17,7 @@ from lightning_advinterp.analyses.panels.units import check_units, chosen_units,
 from lightning_advinterp.analyses.semantics.question import class_space
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.metrics.semantics import ClassSpace
-from lightning_advinterp.units.spaces import unit_space
+from lightning_advinterp.units.spaces import UnitSpace, unit_space
 
 _SHOWN = (
     *("layer", "eps", "lc", "cs1", "cs2", "mode_class", "mode_index", "dead", "signed"),
@@ -61,7 +61,7 @@ class Panels(PanelsConfig, Question):
         units = len(self.units) or 2 * self.count
         return UnitPictures(
             "panels",
-            [layer.tap for layer in shown],
+            UnitSpace(shown),
             kinds,
             lambda results: self.requests(results["semantics"]),
             most=len(shown) * units * self.images * len(kinds),

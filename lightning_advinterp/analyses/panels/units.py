@@ -24,8 +24,8 @@ def check_units(network: Network, layers: str | Sequence[str], config: PanelsCon
         ValueError: naming the layer and its units.
     """
     for layer in unit_space(network, layers).layers[-config.layers :]:
-        if config.units and layer.layout is not None:
-            _check_units(layer.layer, layer.layout.units, config.units)
+        if config.units and layer.width is not None:
+            _check_units(layer.layer, layer.width, config.units)
 
 
 def _check_units(layer: str, width: int, units: Sequence[int]) -> None:

@@ -223,7 +223,7 @@ class SemanticsAnalysis(Summed):
         ]
         return Layers(
             tuple(
-                LayerUnits(unit.layer, unit.tap, width, signed)
+                LayerUnits(unit.layer, unit.reading, width, signed)
                 for unit, width, signed in zip(self._units, self._widths, signs, strict=True)
             )
         )

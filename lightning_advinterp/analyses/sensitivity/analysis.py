@@ -139,11 +139,12 @@ class SensitivityAnalysis:
     def _look_at(self, observation: Observation) -> None:
         activations = observation.activations[REAL]
         values = self._values(activations)
+        maps = [unit.maps(activations[unit.tap]) for unit in self._units]
         if self._real is None:
-            self._widths = [activations[unit.tap].shape[1] for unit in self._units]
+            self._widths = [layer_maps.shape[1] for layer_maps in maps]
             self._real = RealUnits(values.shape[1], self._keep)
         self._real.moments.update(values)
-        places = torch.cat([_positive(activations[unit.tap]) for unit in self._units], dim=1)
+        places = torch.cat([_positive(layer_maps) for layer_maps in maps], dim=1)
         self._real.active += places[0]
         self._real.places += places[1]
         half = halves_of(observation.index, self.seed).cpu()
@@ -250,7 +251,7 @@ class SensitivityAnalysis:
     def _found(self) -> Found:
         units = zip(self._units, self._widths, strict=True)
         return Found(
-            layers=tuple(LayerWidth(unit.layer, unit.tap, width) for unit, width in units),
+            layers=tuple(LayerWidth(unit.layer, unit.reading, width) for unit, width in units),
             settled=self._settled,
             changes=self._changes,
             relations={} if self._relations is None else self._relations.moments,

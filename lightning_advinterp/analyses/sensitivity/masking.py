@@ -20,7 +20,7 @@ from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.taps import taps
-from lightning_advinterp.units.spaces import unit_layers
+from lightning_advinterp.units.spaces import UnitLayer, unit_layers
 
 CLEAN = "clean"
 RANKED, REPORTED = 0, 1
@@ -94,7 +94,9 @@ class MaskingAnalysis(Summed):
     def _check_units(self, network: Network) -> None:
         """Refuse more units than there are, before any work: a grey image shows how many a layer has."""
         parameter = next(network.parameters())
-        layers = [unit.tap for unit in unit_layers(network, self.changes.layers)]
+        units = unit_layers(network, self.changes.layers)
+        _refuse_other_forms(units)
+        layers = [unit.tap for unit in units]
         shape = (1, len(network.mean), network.input_size, network.input_size)
         with torch.no_grad(), frozen_eval(network):
             maps = network.forward_features(torch.full(shape, 0.5).to(parameter), layers)[1]
@@ -166,6 +168,16 @@ class MaskingAnalysis(Summed):
                 eps = None if attack == CLEAN else self.attacks[attack].eps
                 rows.append(row | {"eps": eps, "n": n, "ranked_by": next(iter(self.changes.attacks))})
         return Result(self.name, tables={self.name: rows})
+
+
+def _refuse_other_forms(units: Sequence[UnitLayer]) -> None:
+    """Refuse units that are no channels of what their module returns: those alone are set to zero."""
+    for unit in units:
+        if unit.basis is not None or (unit.layout is not None and unit.layout.form not in ("maps", "vectors")):
+            raise ValueError(
+                f"sensitivity.mask_units sets channels of [B, U, H, W] or [B, U] to zero, {unit.layer!r} is "
+                f"{unit.layout if unit.basis is None else 'a basis'}; leave mask_units out, or name another layer."
+            )
 
 
 def _key(case: tuple[int, str, int], attack: str) -> str:

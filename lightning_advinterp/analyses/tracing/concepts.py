@@ -12,6 +12,7 @@ from lightning_advinterp.networks.trace import trace_network
 from lightning_advinterp.networks.weights import weights_hash
 from lightning_advinterp.report.load import load_results
 from lightning_advinterp.report.store import read_record
+from lightning_advinterp.units.basis_words import split_word
 from lightning_advinterp.units.spaces import UnitLayer
 
 
@@ -26,11 +27,12 @@ def concepts_of(network: Network, layers: Sequence[UnitLayer], dissection: Resul
         layers: whose units are traced.
         dissection: with the table ``dissection``.
     """
-    places = _places(network, {row["tap"] for row in dissection.tables["dissection"]} | {unit.tap for unit in layers})
+    dissected = {row["tap"] for row in dissection.tables["dissection"]}
+    places = _places(network, dissected | {unit.reading for unit in layers})
     concepts: dict[tuple[str, int], Row] = {}
     for row in dissection.tables["dissection"]:
         for layer in layers:
-            if row["images"] == REAL and places[row["tap"]] == places[layer.tap]:
+            if row["images"] == REAL and places[row["tap"]] == places[layer.reading]:
                 concepts[layer.layer, row["unit"]] = {name: row[name] for name in ("label", "category", "iou")}
     return concepts
 
@@ -43,6 +45,8 @@ def _places(network: Network, taps: set[str]) -> dict[str, Any]:
     except Exception:  # what cannot be traced is told by its name
         return places
     for tap in taps:
+        if split_word(tap)[1] is not None:  # units in a basis are no value of the network
+            continue
         try:
             places[tap] = tap_node(trace, network, tap)
         except LookupError:

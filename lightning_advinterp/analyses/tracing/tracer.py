@@ -31,6 +31,11 @@ class Tracer:
 
     def __init__(self, network: Network, layers: Sequence[UnitLayer], config: TracingConfig) -> None:
         self.network, self.layers, self.config = network, tuple(layers), config
+        for layer in layers:
+            if layer.basis is not None:
+                raise ValueError(
+                    f"layers: tracing exchanges units of a layer itself, got the basis {layer.layer}; say {layer.tap}."
+                )
         self._ablations = {layer.layer: Ablation(Behind(network, layer.tap), layer.layout) for layer in layers}
         for name in config.classes:
             if name.isdecimal() and int(name) >= network.num_classes:
