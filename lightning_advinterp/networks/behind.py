@@ -11,7 +11,6 @@ from torch import Tensor, fx, nn
 from lightning_advinterp.networks.linear_head import linear_head
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.networks.sites import parse_layer
 from lightning_advinterp.networks.taps import taps
 from lightning_advinterp.networks.trace import Trace, ancestors, operation_name, output_node, trace_network
 
@@ -29,12 +28,14 @@ class Begun:
         x: the images.
         activation: what the layer returned, ``[B, ...]``.
         logits: of the whole pass, ``[B, K]``.
+        whole: the tensor that the layer is a part of, where it is only that.
         carried: what else the rest of the network reads, such as the way around a block.
     """
 
     x: Tensor
     activation: Tensor
     logits: Tensor
+    whole: Tensor | None = None
     carried: Mapping[fx.Node, Any] = field(default_factory=dict)
 
 
@@ -48,7 +49,7 @@ class Behind:
 
     Args:
         network: in evaluation mode whenever this is used.
-        layer: a path in the backbone, ``path#0``, ``phi`` or ``penultimate``.
+        layer: a path in the backbone, ``path#0``, ``path:part``, ``phi`` or ``penultimate``.
 
     Attributes:
         traced: whether the rest is run alone.
@@ -59,7 +60,7 @@ class Behind:
 
     def __init__(self, network: Network, layer: str) -> None:
         network.check([layer])
-        self.network, self.layer = network, layer
+        self.network, self.layer, self._place = network, layer, network.place(layer)
         self.traced, self._checked = False, False
         try:
             trace = trace_network(network.backbone)
@@ -94,11 +95,6 @@ class Behind:
         self.traced = True
 
     def _fall_back(self, reason: str) -> None:
-        if self.layer == "penultimate":  # no module returns it
-            raise ValueError(
-                f"layer 'penultimate' of {self.network.name} cannot be changed ({reason}); name the module before its "
-                "last layer instead."
-            )
         self.traced, self._checked = False, True
         logger.warning(
             "%s cannot be run from %s on (%s): every ablation runs the whole network.",
@@ -110,7 +106,7 @@ class Behind:
     @property
     def linear(self) -> nn.Linear | None:
         """The head, where nothing but a mean over all places and one linear layer lies behind; else None."""
-        if not self.traced:
+        if not self.traced or not self._place.whole:
             return None
         return linear_head(self._behind, self._tap, self._module)
 
@@ -129,11 +125,12 @@ class Behind:
         start = self.network.normalize(x)
         for node in [*self._before, self._tap]:
             runner.compute(node, start)
-        activation = runner.env[self._tap].clone()  # what follows may work in place
+        whole = runner.env[self._tap].clone()  # what follows may work in place
         carried = {node: _kept(runner.env[node], node in self._overwritten) for node in self._carried}
         for node in self._behind:
             runner.compute(node, start)
-        return Begun(x, activation, runner.env[self._output], carried)
+        logits = runner.env[self._output]
+        return Begun(x, self._place.take(whole), logits, None if self._place.whole else whole, carried)
 
     def _check(self, x: Tensor) -> None:
         """See that the parts give what the whole gives: a trace follows one way, and values may depend on a batch."""
@@ -167,6 +164,9 @@ class Behind:
             with taps(self.network, replace={self.layer: activation}):
                 return self.network.eager_logits(begun.x[image : image + 1].expand(len(activation), -1, -1, -1))
         runner = _Nodes(self._module)
+        if begun.whole is not None:
+            whole = begun.whole[image : image + 1]
+            activation = self._place.put(whole.expand(len(activation), *whole.shape[1:]), activation)
         runner.env[self._tap] = activation
         for node in self._carried:
             value = begun.carried[node]
@@ -205,24 +205,25 @@ class _Nodes(fx.Interpreter):
 
 
 def tap_node(trace: Trace, network: Network, layer: str) -> fx.Node:
-    """Return the node whose value is a layer's output, as :meth:`Network.forward_features` reads it.
+    """Return the node whose value is a layer's, as :meth:`Network.forward_features` reads it; of a part the whole.
 
     Raises:
         LookupError: if no single node is.
     """
-    alias = {"phi": network.phi, "penultimate": network.head}.get(layer, layer)
-    reference = parse_layer(alias or layer)
-    places: dict[int, fx.Node] = {}
+    if layer == "logits":  # they may be computed from what the last layer returns
+        raise LookupError("no operation of a trace is called logits")
+    reference = network.place(layer)
+    calls: dict[int, fx.Node] = {}
     for node, names in trace.results.items():
         for name in names:
             path, _, call = name.partition("#")
             if path == reference.path:
-                places[int(call or 0)] = node
-    number = max(places, default=-1) if reference.call is None else reference.call
-    if number not in places:
+                calls[int(call or 0)] = node
+    number = max(calls, default=-1) if reference.call is None else reference.call
+    if number not in calls:
         raise LookupError(f"no operation of its trace returns {layer}")
-    node = places[number]
-    return node.all_input_nodes[0] if layer == "penultimate" else node
+    node = calls[number]
+    return node.all_input_nodes[0] if reference.side == "input" else node
 
 
 def works_in_place(user: fx.Node, node: fx.Node) -> bool:

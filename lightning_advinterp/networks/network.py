@@ -9,12 +9,12 @@ from torch import Tensor, nn
 from lightning_advinterp.networks.inplace import make_out_of_place
 from lightning_advinterp.networks.logits import logits_of
 from lightning_advinterp.networks.origin import Origin
+from lightning_advinterp.networks.parts import Place, locate
 from lightning_advinterp.networks.sites import (
     Reader,
     Record,
     SiteTable,
     check_layers,
-    parse_layer,
     select,
     site_table_of,
 )
@@ -131,7 +131,8 @@ class Network(nn.Module):
         """Return logits and the activations of named layers, from one forward pass and part of its graph.
 
         A layer is read as it returns. One that is called several times in a pass gives its last call;
-        ``path#0`` names the first. The aliases ``phi``, ``penultimate`` and ``logits`` are understood.
+        ``path#0`` names the first. The aliases ``phi``, ``penultimate`` and ``logits`` are understood, and parts,
+        see :mod:`~lightning_advinterp.networks.parts`.
 
         The hooks are set at the first request for a layer and stay.
 
@@ -166,10 +167,11 @@ class Network(nn.Module):
         new = [layer for layer in layers if layer not in self._prepared]
         if not new:
             return
-        readers = [(self._resolve(layer), self._reader(layer)) for layer in new if layer != "logits"]
+        places = {layer: self.place(layer) for layer in new if layer != "logits"}
         site_table: SiteTable = site_table_of(self.backbone)
-        for path, reader in readers:
-            site_table.site(self.backbone, path).readers.append(reader)
+        for layer, place in places.items():
+            reader = Reader(layer, place.call, self._record, place.side, None if place.whole else place.take)
+            site_table.site(self.backbone, place.path).readers.append(reader)
         self._prepared.update(new)
 
     def check(self, layers: Iterable[str]) -> None:
@@ -180,25 +182,24 @@ class Network(nn.Module):
         """
         for layer in layers:
             if layer != "logits":
-                self._resolve(layer)
+                self.place(layer)
 
-    def _resolve(self, layer: str) -> str:
-        """Return the module path behind a layer's name or alias."""
-        if layer in ALIASES:
-            path = self.phi if layer == "phi" else self.head
-            if path is None:
-                raise ValueError(
-                    f"layers: {self.name} has no known {layer!r}; name a module path of it "
-                    f"({'create_network(..., phi=PATH), or ' if layer == 'phi' else ''}see named_modules())."
-                )
-            return parse_layer(path).path
-        check_layers(self.backbone, [layer])
-        return parse_layer(layer).path
+    def place(self, layer: str) -> Place:
+        """Return where a layer's name or alias is read; not ``logits``, which no module need return.
 
-    def _reader(self, layer: str) -> Reader:
-        target = self.phi if layer == "phi" and self.phi else layer
-        side = "input" if layer == "penultimate" else "output"
-        return Reader(layer, parse_layer(target).call, self._record, side)
+        Raises:
+            ValueError: if the network has no such layer or part.
+        """
+        alias, mark, part = layer.partition(":")
+        if alias not in ALIASES:
+            return locate(self.backbone, layer)
+        path = self.phi if alias == "phi" else self.head
+        if path is None:
+            raise ValueError(
+                f"layers: {self.name} has no known {alias!r}; name a module path of it "
+                f"({'create_network(..., phi=PATH), or ' if alias == 'phi' else ''}see named_modules())."
+            )
+        return locate(self.backbone, f"{path}:input" if layer == "penultimate" else f"{path}{mark}{part}")
 
     def spec(self) -> dict[str, Any]:
         """Return plain types from which ``create_network(**spec)`` rebuilds the architecture.

@@ -18,32 +18,35 @@ from lightning_advinterp.networks.names import suggestion
 
 
 class LayerRef(NamedTuple):
-    """A layer as named by the user: a module's path, and which of its calls in a forward pass.
+    """A layer as named by the user: a module's path, which of its calls in a forward pass, and which part is meant.
 
     Attributes:
         name: as written, ``layer1.0.relu#0``.
         path: ``layer1.0.relu``.
         call: 0 for the first call in a forward pass; None where the name says nothing about it.
+        part: what follows ``:``, see :mod:`~lightning_advinterp.networks.parts`; None for all.
     """
 
     name: str
     path: str
     call: int | None
+    part: str | None = None
 
 
 def parse_layer(name: str) -> LayerRef:
-    """Split ``path#call``.
+    """Split ``path#call:part``.
 
     Raises:
         ValueError: if what follows ``#`` is not a number.
     """
-    path, mark, call = name.partition("#")
+    address, _, part = name.partition(":")
+    path, mark, call = address.partition("#")
     if mark and not call.isdecimal():
         raise ValueError(
             f"layer {name!r}: after '#' comes the number of the call in a forward pass, counted from 0 "
             f"(like {path}#0), got {call!r}."
         )
-    return LayerRef(name, path, int(call) if mark else None)
+    return LayerRef(name, path, int(call) if mark else None, part or None)
 
 
 def layer_names(backbone: nn.Module) -> list[str]:
@@ -56,7 +59,7 @@ def check_layers(backbone: nn.Module, layers: Iterable[str]) -> None:
 
     Args:
         backbone: the module whose paths are meant (``network.backbone``, not the network around it).
-        layers: paths, each optionally followed by ``#call``.
+        layers: paths, each optionally followed by ``#call`` and ``:part``; parts are not looked at here.
 
     Raises:
         ValueError: naming the first unknown layer and the nearest ones that exist.
@@ -86,31 +89,45 @@ class Record:
 
 @dataclass
 class Reader:
-    """Writes what passes a layer into a record: the module's ``output``, or its first ``input``."""
+    """Writes what passes a layer into a record: the module's ``output``, or its first ``input``, or ``take`` of it."""
 
     layer: str
     call: int | None
     record: Record
     side: str = "output"
+    take: Callable[[Tensor], Tensor] | None = None
 
 
 @dataclass
 class Edit:
-    """Replaces what a module returns, in the given call or in every one."""
+    """Replaces what a module returns, or its first input, in the given call or in every one."""
 
     layer: str
     call: int | None
     change: Callable[[Tensor], Tensor]
+    side: str = "output"
 
 
 @dataclass
 class Site:
-    """The forward hook of one module: edits first, then readers."""
+    """The hooks of one module: edits first, then readers."""
 
     edits: list[Edit] = field(default_factory=list)
     readers: list[Reader] = field(default_factory=list)
     calls: int = 0
-    handle: RemovableHandle | None = None
+    handles: list[RemovableHandle] = field(default_factory=list)
+
+    def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> Any:
+        """Edit what a call of the module reads."""
+        if not inputs or isinstance(inputs[0], fx.Proxy):
+            return None
+        first = inputs[0]
+        for edit in self._edits_now("input", self.calls):
+            first = edit.change(_as_tensor(first, edit.layer))
+        return (first, *inputs[1:])
+
+    def _edits_now(self, side: str, call: int) -> list[Edit]:
+        return [edit for edit in self.edits if edit.side == side and edit.call in (None, call)]
 
     def __call__(self, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> Any:
         """Edit and read one call's output.
@@ -122,9 +139,8 @@ class Site:
             return output
         call = self.calls
         self.calls = call + 1
-        for edit in self.edits:
-            if edit.call is None or edit.call == call:
-                output = edit.change(_as_tensor(output, edit.layer))
+        for edit in self._edits_now("output", call):
+            output = edit.change(_as_tensor(output, edit.layer))
         copied = False
         for reader in self.readers:
             values = reader.record.values
@@ -132,7 +148,8 @@ class Site:
                 continue
             if reader.call is None or reader.call == call:
                 value = inputs[0] if reader.side == "input" else output
-                values[reader.layer] = _as_tensor(value, reader.layer)
+                tensor = _as_tensor(value, reader.layer)
+                values[reader.layer] = tensor if reader.take is None else reader.take(tensor)
                 copied = copied or reader.side == "output"
         return output.clone() if copied else output
 
@@ -166,9 +183,16 @@ class SiteTable:
         """Return the site of the layer at ``path``, made where there is none."""
         if path not in self.sites:
             site = Site()
-            site.handle = root.get_submodule(path).register_forward_hook(site)
+            site.handles = [root.get_submodule(path).register_forward_hook(site)]
             self.sites[path] = site
         return self.sites[path]
+
+    def add(self, root: nn.Module, path: str, edit: Edit) -> None:
+        """Let an edit take part in the passes of the layer at ``path``."""
+        site = self.site(root, path)
+        site.edits.append(edit)
+        if edit.side == "input" and len(site.handles) == 1:  # few sites need to see what their module reads
+            site.handles.append(root.get_submodule(path).register_forward_pre_hook(site.before))
 
     def remove(self, edits: Sequence[Edit], readers: Sequence[Reader], record: Record) -> None:
         """Take edits, readers and a record away, and with the last of a site its hook."""
@@ -178,8 +202,8 @@ class SiteTable:
             site.edits = [edit for edit in site.edits if id(edit) not in gone]
             site.readers = [reader for reader in site.readers if id(reader) not in gone]
             if not site.edits and not site.readers:
-                if site.handle is not None:
-                    site.handle.remove()
+                for handle in site.handles:
+                    handle.remove()
                 del self.sites[path]
         if not self.sites and not self.records and self.handle is not None:
             self.handle.remove()

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.networks.sites import Edit, Reader, Record, check_layers, parse_layer, site_table_of
+from lightning_advinterp.networks.parts import Place, locate
+from lightning_advinterp.networks.sites import Edit, Reader, Record, site_table_of
 
 Replacement: TypeAlias = Callable[[Tensor], Tensor] | Tensor
 """A function of what the layer returned, or a tensor that can be expanded to its shape."""
@@ -30,11 +31,12 @@ def taps(
     changes too.
 
     A layer called several times in a pass: reading gives its last call, changing changes every call;
-    ``path#0`` means the first call alone. Hooks do not reach into a forward pass that was compiled before.
+    ``path#0`` means the first call alone. ``path:part`` means a part, see
+    :mod:`~lightning_advinterp.networks.parts`. Hooks do not reach into a forward pass that was compiled before.
 
     Args:
         network: a :class:`Network`, or any module.
-        layers: paths in the backbone (``layer4.1.conv2``), ``layer1.0.relu#0``, or ``phi``.
+        layers: paths in the backbone (``layer4.1.conv2``), ``layer1.0.relu#0``, ``phi`` or ``penultimate``.
         replace: per layer a function from its output to another of any shape that its successors take, or a
             tensor that is expanded to the output's shape.
         ablate: per layer the channels (axis 1) to be set to zero.
@@ -47,19 +49,23 @@ def taps(
         ValueError: for an unknown layer (with the nearest ones) or a channel that a layer does not have.
     """
     backbone = backbone_of(network)
-    names = {layer: _resolve(network, layer) for layer in (*layers, *(replace or {}), *(ablate or {}))}
-    check_layers(backbone, names.values())
+    names = (*layers, *(replace or {}), *(ablate or {}))
+    places = {layer: _place(network, layer) for layer in names}
     record = Record({}, frozenset(layers))
-    edits = [_edit(names[layer], _replacing(layer, change)) for layer, change in (replace or {}).items()]
-    edits += [_edit(names[layer], _ablating(layer, channels)) for layer, channels in (ablate or {}).items()]
-    readers = [Reader(layer, parse_layer(names[layer]).call, record) for layer in dict.fromkeys(layers)]
+    edits = [_edit(layer, places[layer], _replacing(layer, change)) for layer, change in (replace or {}).items()]
+    edits += [_edit(layer, places[layer], _ablating(layer, units)) for layer, units in (ablate or {}).items()]
+    readers = [
+        Reader(layer, place.call, record, place.side, None if place.whole else place.take)
+        for layer, place in places.items()
+        if layer in record.wanted
+    ]
     site_table = site_table_of(backbone)
     site_table.records.append(record)
     try:
         for edit in edits:
-            site_table.site(backbone, parse_layer(edit.layer).path).edits.append(edit)
+            site_table.add(backbone, places[edit.layer].path, edit)
         for reader in readers:
-            site_table.site(backbone, parse_layer(names[reader.layer]).path).readers.append(reader)
+            site_table.site(backbone, places[reader.layer].path).readers.append(reader)
         yield record.values if record.values is not None else {}
     finally:
         site_table.remove(edits, readers, record)
@@ -74,17 +80,15 @@ def backbone_of(network: nn.Module) -> nn.Module:
     return inner.backbone if isinstance(inner, Network) else inner
 
 
-def _resolve(network: nn.Module, layer: str) -> str:
+def _place(network: nn.Module, layer: str) -> Place:
     inner = getattr(network, "_orig_mod", network)
-    if layer != "phi" or not isinstance(inner, Network):
-        return layer
-    if inner.phi is None:
-        raise ValueError(f"layers: {inner.name} has no known 'phi'; name a module path of it.")
-    return inner.phi
+    return inner.place(layer) if isinstance(inner, Network) else locate(inner, layer)
 
 
-def _edit(layer: str, change: Callable[[Tensor], Tensor]) -> Edit:
-    return Edit(layer, parse_layer(layer).call, change)
+def _edit(layer: str, place: Place, change: Callable[[Tensor], Tensor]) -> Edit:
+    if place.whole:
+        return Edit(layer, place.call, change, place.side)
+    return Edit(layer, place.call, lambda values: place.put(values, change(place.take(values))), place.side)
 
 
 def _replacing(layer: str, change: Replacement) -> Callable[[Tensor], Tensor]:

@@ -29,7 +29,7 @@ class Ablation:
 
     def __init__(self, behind: Behind, layout: Layout | None = None, *, closed: bool = True) -> None:
         self.behind = behind
-        self._axis = 0 if layout is None or layout.form in ("maps", "vectors") else -1  # of units, without the batch
+        self._axis = 0 if layout is None else layout.axis - 1  # of units, without the batch
         self.linear = behind.linear if closed and self._axis == 0 else None
 
     @property
@@ -78,9 +78,9 @@ class Ablation:
                 if len(copies) < len(chunk) or copies._version != version:  # the network works in place
                     copies = activation[None].repeat(len(chunk), *[1] * activation.dim())
                 elif replaced is not None:
-                    copies.movedim(self._axis % activation.dim() + 1, 1)[replaced] = originals[replaced[1]]
+                    copies.movedim(self._axis + 1, 1)[replaced] = originals[replaced[1]]
                 row, unit = _places(chunk, activation.device)
-                copies.movedim(self._axis % activation.dim() + 1, 1)[row, unit] = values[unit]
+                copies.movedim(self._axis + 1, 1)[row, unit] = values[unit]
                 replaced, version = (row, unit), copies._version
                 parts.append(self.behind.logits(begun, image, copies[: len(chunk)]))
         return torch.cat(parts) if parts else begun.logits.new_zeros(0, begun.logits.shape[1])
@@ -106,7 +106,7 @@ class Ablation:
             score = evidence(logits[:, None], classes, ordered).diagonal().sum()
             (gradient,) = torch.autograd.grad(score, leaf)
         lost = activation - self._spread(baseline.to(activation).mean(dim=0), activation)
-        products = (gradient * lost).movedim(self._axis % activation.dim() + 1, 1)
+        products = (gradient * lost).movedim(self._axis + 1, 1)
         estimate: Tensor = products.flatten(2).sum(dim=2) if products.dim() > 2 else products
         return estimate.T
 

@@ -1,9 +1,10 @@
-"""The blocks of a network and the neurons of their MLPs, by the structure of its modules."""
+"""The blocks of a network, their attention and the neurons of their MLPs, by the structure of its modules."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from torch import nn
 
+from lightning_advinterp.networks.parts import attention_heads
 from lightning_advinterp.units.conv_layers import ConvTap
 from lightning_advinterp.units.operations import Kind, classify_module
 
@@ -32,6 +33,26 @@ def block_paths(backbone: nn.Module, convolutions: list[ConvTap]) -> list[str]:
     blocks += [tap for tap in taps if any(isinstance(part, nn.Conv2d) for part in _below(backbone.get_submodule(tap)))]
     order = {path: place for place, (path, _) in enumerate(backbone.named_modules(remove_duplicate=False))}
     return sorted(set(blocks), key=order.__getitem__)
+
+
+def attention_paths(backbone: nn.Module) -> list[str]:
+    """Return the paths of the attention modules of all blocks that have heads and a projection of these."""
+    return [
+        path
+        for path, _ in backbone.named_modules()
+        if path and attention_heads(backbone, path) is not None and _block_around(backbone, path) is not None
+    ]
+
+
+def in_order(backbone: nn.Module, paths: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Return a key for each path that sorts modules as they are declared, and what has parts after its parts."""
+    numbers = {name: number for number, (name, _) in enumerate(backbone.named_modules(remove_duplicate=False))}
+    last: dict[str, int] = {}
+    for name, number in numbers.items():
+        parts = name.split(".")
+        for depth in range(len(parts) + 1):
+            last[".".join(parts[:depth])] = number  # numbers rise: the last part's stays
+    return {path: (last[path], -path.count(".")) for path in paths}
 
 
 def _mlps(backbone: nn.Module) -> Iterator[tuple[str, str]]:

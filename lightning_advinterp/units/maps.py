@@ -1,6 +1,7 @@
 """What a layer returns, as maps of its units: ``[B, U, H, W]``."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, Self
 
@@ -57,6 +58,17 @@ class Layout:
     def units(self) -> int:
         """How many there are."""
         return self.shape[0] if self.form in ("maps", "vectors") else self.shape[-1]
+
+    @property
+    def axis(self) -> int:
+        """Which axis of the output, with the batch, counts the units."""
+        return 1 if self.form in ("maps", "vectors") else len(self.shape)
+
+    def without(self, output: Tensor, units: Sequence[int]) -> Tensor:
+        """Return a copy of an output in which some units are zero everywhere."""
+        changed = output.clone()
+        changed.movedim(self.axis, 0)[list(units)] = 0
+        return changed
 
     @property
     def has_places(self) -> bool:

@@ -1,7 +1,7 @@
 """What layers return for an image of the network's own size, and which modules they are."""
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from lightning_advinterp.networks.dry import dry_forward
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.networks.sites import parse_layer
 from lightning_advinterp.units.operations import classify_module
 
 logger = logging.getLogger(__name__)
@@ -55,9 +54,7 @@ def cuts_patches(backbone: nn.Module, path: str) -> bool:
 
 def module_at(network: Network, tap: str) -> nn.Module | None:
     """Return the module behind a tap; None for the logits."""
-    aliases: Mapping[str, str | None] = {"phi": network.phi, "penultimate": network.head, "logits": None}
-    path = aliases.get(tap, tap)
-    return None if path is None else network.backbone.get_submodule(parse_layer(path).path)
+    return None if tap == "logits" else network.backbone.get_submodule(network.place(tap).path)
 
 
 def kind_of(module: nn.Module | None) -> str:

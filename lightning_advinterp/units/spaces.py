@@ -7,18 +7,13 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_advinterp.networks.families import declared_features
-from lightning_advinterp.networks.network import ALIASES, Network
-from lightning_advinterp.networks.sites import check_layers
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.parts import tokens_apart
 from lightning_advinterp.units.bases import Basis
-from lightning_advinterp.units.basis_words import check_basis, read_in_basis, split_word
-from lightning_advinterp.units.blocks import block_paths, mlp_activations
-from lightning_advinterp.units.conv_layers import ConvTap, conv_taps
+from lightning_advinterp.units.basis_words import read_in_basis
 from lightning_advinterp.units.maps import Layout, Reduce, reduced
-from lightning_advinterp.units.outputs import cuts_patches, kind_of, module_at, output_shapes, patch_grids
-
-WORDS = ("all_conv", "all_mlp", "all_blocks", "last")
-"""What stands for layers beside their paths."""
+from lightning_advinterp.units.outputs import kind_of, module_at, output_shapes, patch_grids
+from lightning_advinterp.units.words import check_words, readings
 
 
 @dataclass(frozen=True)
@@ -78,6 +73,11 @@ class UnitLayer:
             raise ValueError(f"layers: {self.layer!r}: {error}") from None
         return maps if self.basis is None else self.basis.maps(maps)
 
+    def without(self, output: Tensor, units: Sequence[int]) -> Tensor:
+        """Return a copy of what the tap returned in which some units are zero everywhere; not for a basis."""
+        layout = self.layout or Layout.of(tuple(output.shape[1:]), None, [])
+        return _known(layout, self.layer, (1, *output.shape[1:])).without(output, units)
+
     def reduced(self, output: Tensor, reduce: Reduce) -> Tensor:
         """Return one number per image and unit, ``[B, U]``: the maximum or mean over all places."""
         return reduced(self.maps(output), reduce)
@@ -118,28 +118,6 @@ class UnitSpace:
                 )
 
 
-def layer_words(layers: str | Sequence[str]) -> tuple[str, ...]:
-    """Return what a user says of layers as a list: words and paths, given as such or separated by commas."""
-    names = layers.split(",") if isinstance(layers, str) else layers
-    return tuple(dict.fromkeys(name.strip() for name in names if name.strip()))
-
-
-def check_words(network: Network, layers: str | Sequence[str]) -> None:
-    """Refuse paths that a network lacks, with the nearest that it has, and files that are no bases.
-
-    Raises:
-        ValueError: naming the first.
-        FileNotFoundError: if there is no such file.
-    """
-    words = [split_word(word) for word in layer_words(layers)]
-    if not words:
-        raise ValueError(f"layers must be {', '.join(WORDS)}, or names of layers, got none.")
-    check_layers(network.backbone, [name for name, _ in words if name not in (*WORDS, *ALIASES)])
-    for _, file in words:
-        if file is not None:
-            check_basis(file)
-
-
 def unit_space(network: Network, layers: str | Sequence[str] | UnitSpace) -> UnitSpace:
     """Return the units of the layers that words or paths stand for.
 
@@ -148,9 +126,12 @@ def unit_space(network: Network, layers: str | Sequence[str] | UnitSpace) -> Uni
     Args:
         network: with the layers.
         layers: ``all_conv``: every convolution of the main path, read where its response is used; ``all_mlp``: the
-            neurons of all blocks' MLPs; ``all_blocks``: what all blocks return; ``last``: the family's φ, or
+            neurons of all blocks' MLPs; ``all_heads``: what every attention head returns, before the heads are
+            projected; ``all_blocks``: what all blocks return; ``all``: each of these once; ``last``: the family's φ, or
             the last features that a timm network declares; or module paths, read as they return; in a list or separated
-            by commas. ``LAYER@FILE`` reads a layer in the basis that a file holds. A space is returned as it is.
+            by commas. Parts (``blocks.3:class``) are those of :mod:`~lightning_advinterp.networks.parts`, with
+            ``:heads`` and ``:registers`` for each of them. ``LAYER@FILE`` reads a layer in the basis that a file holds.
+            A space is returned as it is.
 
     Raises:
         ValueError: if a layer is unknown, there are none of a kind, or a layer returns nothing that has units; names
@@ -159,30 +140,36 @@ def unit_space(network: Network, layers: str | Sequence[str] | UnitSpace) -> Uni
     if isinstance(layers, UnitSpace):
         return layers
     check_words(network, layers)
-    convolutions = conv_taps(network)
-    readings: dict[tuple[str, str, str | None], bool | None] = {}
-    for word in layer_words(layers):
-        name, file = split_word(word)
-        for (layer, tap), signed in _named(network, name, convolutions).items():
-            readings[layer, tap, file] = signed
-    _refuse_two_readings([(layer, tap) for layer, tap, file in readings if file is None])
-    shapes = output_shapes(network, list(dict.fromkeys(tap for _, tap, _ in readings)))
-    grids: list[tuple[int, int]] | None = None
+    named = readings(network, layers)
+    places = {tap: network.place(tap) for _, tap, _ in named if tap != "logits"}
+    wholes = {place.path for place in places.values() if place.token is not None}
+    shapes = output_shapes(network, list(dict.fromkeys([tap for _, tap, _ in named] + sorted(wholes))))
+    grids = patch_grids(network) if shapes and any(len(shape) == 3 for shape in shapes.values()) else []
     units = []
-    for (layer, tap, file), signed in readings.items():
-        module = module_at(network, tap)
+    for (layer, tap, file), signed in named.items():
+        module, place = module_at(network, tap), places.get(tap)
         layout = None
         if shapes is not None:
             images, *shape = shapes[tap]
-            if len(shape) == 2 and grids is None:
-                grids = patch_grids(network)
-            candidate = Layout.of(tuple(shape), module, grids or []) if images == 1 else None  # windows count as images
+            candidate = Layout.of(tuple(shape), module, grids) if images == 1 else None  # windows count as images
             layout = _known(candidate, layer, shapes[tap])
-        side: Literal["output", "input"] = "input" if tap == "penultimate" else "output"
+            if place is not None and place.token is not None:
+                _check_tokens(network, layer, Layout.of(shapes[place.path][1:], None, grids))
+        side: Literal["output", "input"] = "output" if place is None else place.side
         unit = UnitLayer(layer, tap, signed, kind_of(module), side, layout)
         units.append(unit if file is None else in_basis(unit, file, network))
     _refuse_equal_names(units)
     return UnitSpace(tuple(units))
+
+
+def _check_tokens(network: Network, layer: str, layout: Layout | None) -> None:
+    """Refuse a token of a layer whose tokens are not the patches and those that the network puts before them."""
+    tokens = tokens_apart(network.backbone)
+    if layout is None or layout.form != "tokens" or layout.apart != len(tokens):
+        raise ValueError(
+            f"layers: {layer!r} would be one of {', '.join(tokens)}, but its layer returns {layout or 'no tokens'}, "
+            f"{layout.apart if layout else 0} of them before the patches; name a layer that returns all tokens."
+        )
 
 
 def in_basis(unit: UnitLayer, file: str, network: Network) -> UnitLayer:
@@ -216,51 +203,6 @@ def _refuse_equal_names(units: Sequence[UnitLayer]) -> None:
 def unit_layers(network: Network, layers: str | Sequence[str] | UnitSpace) -> tuple[UnitLayer, ...]:
     """Return the layers of :func:`unit_space`."""
     return unit_space(network, layers).layers
-
-
-def _refuse_two_readings(readings: Sequence[tuple[str, str]]) -> None:
-    """Refuse a layer that is read in two places, whose rows nobody could tell apart."""
-    taps: dict[str, str] = {}
-    for layer, tap in readings:
-        if taps.setdefault(layer, tap) != tap:
-            raise ValueError(
-                f"layers: {layer!r} would be read twice, at {taps[layer]!r} as one of all_conv and at {tap!r} by its "
-                "name; leave one of the two out."
-            )
-
-
-def _named(network: Network, name: str, convolutions: list[ConvTap]) -> dict[tuple[str, str], bool | None]:
-    """Return layers and what is read of them, for one word or path, with the sign of what is read."""
-    if name == "all_conv":
-        _refuse_patch_embedding(network, convolutions)
-        return {(conv.layer, conv.tap): conv.signed for conv in convolutions}
-    signs = {conv.tap: conv.signed for conv in convolutions}
-    if name == "last":
-        last = network.phi or declared_features(network.backbone)  # timm's Swin has no φ: its channels come last
-        if last is None:
-            raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
-        paths = [last]
-    elif name == "all_mlp":
-        paths = mlp_activations(network.backbone)
-    elif name == "all_blocks":
-        paths = block_paths(network.backbone, convolutions)
-    else:
-        paths = [name]
-    if not paths:
-        what = "MLPs in blocks" if name == "all_mlp" else "blocks"
-        raise ValueError(f"layers: {network.name} has no {what} that {name} could stand for; name the layers.")
-    return {(path, path): signs.get(path) for path in paths}
-
-
-def _refuse_patch_embedding(network: Network, convolutions: list[ConvTap]) -> None:
-    """Refuse ``all_conv`` where there are no convolutions, or none but the one that cuts an image into patches."""
-    blocks = mlp_activations(network.backbone)
-    if convolutions and not (blocks and all(cuts_patches(network.backbone, conv.layer) for conv in convolutions)):
-        return
-    if blocks:
-        embedding = f" but its patch embedding {convolutions[0].layer!r}" if convolutions else ""
-        raise ValueError(f"layers: {network.name} has no convolutions{embedding}; say all_mlp, all_blocks, or last.")
-    raise ValueError(f"layers: {network.name} has no convolutions; name the layers.")
 
 
 def _known(layout: Layout | None, layer: str, shape: Sequence[int]) -> Layout:

@@ -1,8 +1,11 @@
 """The masking defence: its networks are the masked ones, its units those that were ranked, its images others."""
 
+import copy
+
 import pytest
 import torch
 from helpers import Memory, small_batch, small_network
+from torch import nn
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.sensitivity import masking
@@ -11,6 +14,7 @@ from lightning_advinterp.analyses.sensitivity.config import SensitivityConfig
 from lightning_advinterp.analyses.sensitivity.masking import MaskingAnalysis, masking_attacks
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
+from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.taps import taps
 
 CONFIG = SensitivityConfig(mask_units=(0, 3), mask_eps="16/255", mask_steps=3, mask_draws=2)
@@ -168,3 +172,35 @@ def test_autoattack_is_made_where_it_is_asked_for():
     assert {attack.eps for attack in attacks.values()} == {2 / 255}
     assert attacks["autoattack"].passes[0] > 1000
     assert attacks["pgd"].iterations == 20
+
+
+class Tokens(nn.Module):
+    """Four patches of two numbers each, and a class token: units are the last axis."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.class_token = nn.Conv2d(3, 6, 8, stride=8), nn.Parameter(torch.ones(1, 1, 6))
+        self.read, self.fc = nn.GELU(), nn.Linear(6, 5)
+
+    def forward(self, x):
+        patches = self.embed(x).flatten(2).transpose(1, 2)
+        tokens = self.read(torch.cat([self.class_token.expand(len(x), -1, -1), patches], 1))
+        return self.fc(tokens.mean(1))
+
+
+def test_units_of_tokens_are_the_last_axis():
+    """The oracle has no hooks: the head does not read the masked units."""
+    torch.manual_seed(0)
+    network = Network(Tokens(), name="tokens", num_classes=5, input_size=16).double().eval()
+    data = data_of(24)
+    rows, changes, _ = run(data, network, layers="read")
+    assert len(changes.ranking(0)) == 6  # units, not tokens
+    blind = copy.deepcopy(network)
+    with torch.no_grad():
+        blind.backbone.fc.weight[:, [unit for _, unit in changes.ranking(0)[:3]]] = 0
+    reported = halves_of(data.batch.index, 4) == 1
+    x, y, keys = data.batch.image[reported], data.batch.label[reported], sample_keys(data.batch.index, seed=4)[reported]
+    (attack,) = masking_attacks(CONFIG).values()
+    case = by_case(rows)[3, "sensitive", None, "pgd"]
+    attacked = blind(attack(blind, x, y, keys=keys)).argmax(1) == y
+    assert case["top1"] == pytest.approx(float(attacked.double().mean()))

@@ -16,7 +16,8 @@ from lightning_advinterp.data.broden import Concept, Segmentation
 from lightning_advinterp.data.images import ImageSetDefaults
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.families import default_phi
-from lightning_advinterp.units.spaces import layer_words, unit_space
+from lightning_advinterp.units.spaces import unit_space
+from lightning_advinterp.units.words import layer_words
 
 SMALL = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "num_heads": 2}
 SWIN = {"img_size": 64, "window_size": 4, "depths": (1, 1, 2), "embed_dim": 12, "num_heads": (1, 2, 2)}
@@ -139,6 +140,71 @@ def test_names_of_mlps_and_blocks():
     assert taps("torchvision's vit", "all_mlp")[1] == "encoder.layers.encoder_layer_1.mlp.1"
     assert taps("torchvision's convnext", "all_blocks") == ["features.1.0", "features.3.0", "features.3.1"]
     assert taps("resnet", "all_blocks") == ["layer1.0", "layer2.0", "layer3.0", "layer4.0"]
+
+
+def test_heads_tokens_and_all():
+    def layers(name, words):
+        return [unit.layer for unit in unit_space(network_of(name), words)]
+
+    heads = [f"blocks.{block}.attn:head{head}" for block in (0, 1) for head in (0, 1)]
+    assert layers("vit", "all_heads") == layers("vit", "blocks.0.attn:heads,blocks.1.attn:heads") == heads
+    assert layers("registers", "last:registers") == [f"blocks:register{number}" for number in range(4)]
+    assert layers("distilled", "all_blocks:distillation") == ["blocks.0:distillation", "blocks.1:distillation"]
+    of_a_block = ["blocks.{}.attn:head0", "blocks.{}.attn:head1", "blocks.{}.mlp.act", "blocks.{}"]
+    expected = ["patch_embed.proj", *(name.format(block) for block in (0, 1) for name in of_a_block)]
+    assert layers("vit", "all") == expected
+    assert layers("resnet", "all") == layers("resnet", "all_conv")
+    taps = [unit.tap for unit in unit_space(network_of("convnext"), "all")]
+    assert len(taps) == len(set(taps))
+    together = unit_space(network_of("convnext"), "all_conv,all_mlp,all_blocks")
+    assert set(taps) == {unit.tap for unit in together}
+    assert all(layers(name, "all") for name in BUILD)
+
+
+def test_units_of_heads_and_tokens():
+    network = network_of("registers")
+    x = torch.rand(2, 3, 32, 32)
+    head, token = unit_space(network, "blocks.0.attn:head1, blocks.1:register2")
+    with torch.no_grad():
+        _, features = network.forward_features(x, (head.tap, token.tap, "blocks.0.attn.proj:input", "blocks.1"))
+    whole, tokens = features["blocks.0.attn.proj:input"], features["blocks.1"]
+    assert torch.equal(head.maps(features[head.tap]), literal(whole[..., 12:], 5, 2))
+    assert torch.equal(token.maps(features[token.tap]), tokens[:, 3, :, None, None])
+    assert not token.has_places
+    assert (head.side, token.side) == ("input", "output")
+
+
+def test_parts_that_no_layer_has_are_refused():
+    cait = timm.create_model("cait_xxs24_224", img_size=32, patch_size=8, depth=1, embed_dim=24, num_heads=2)
+    network = Network(cait, name="cait", num_classes=1000, input_size=32)  # its class token comes late
+    with pytest.raises(
+        ValueError, match=r"'blocks.0:class' would be one of class, but its layer returns tokens \[B, 16"
+    ):
+        unit_space(network, "blocks.0:class")
+    with pytest.raises(
+        ValueError, match=r"no attention heads that all_heads could stand for \(MultiheadAttention comp"
+    ):
+        unit_space(network_of("torchvision's vit"), "all_heads")
+    with pytest.raises(ValueError, match="WindowAttention attends within windows"):
+        unit_space(network_of("swin"), "all_heads")
+    with pytest.raises(ValueError, match="resnet has no attention heads that all_heads could stand for; name"):
+        unit_space(network_of("resnet"), "all_heads")
+    with pytest.raises(ValueError, match="no register tokens, which all_blocks:registers asks for"):
+        unit_space(network_of("vit"), "all_blocks:registers")
+    with pytest.raises(ValueError, match="all has no parts"):
+        unit_space(network_of("vit"), "all:class")
+
+
+def test_units_are_zeroed_in_any_layout():
+    network = network_of("vit")
+    (tokens,) = unit_space(network, "blocks.0")
+    _, features = network.forward_features(torch.rand(2, 3, 32, 32), ("blocks.0", "patch_embed.proj"))
+    zeroed = tokens.without(features["blocks.0"], [3, 5])
+    assert not zeroed[..., [3, 5]].any()
+    remaining = [unit for unit in range(24) if unit not in (3, 5)]
+    assert torch.equal(zeroed[..., remaining], features["blocks.0"][..., remaining])
+    (maps,) = unit_space(network, "patch_embed.proj")
+    assert not maps.without(features["patch_embed.proj"], [1])[:, 1].any()
 
 
 def test_words_and_names_may_stand_together():

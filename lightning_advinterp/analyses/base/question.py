@@ -16,7 +16,7 @@ from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import WORDS, layer_words
+from lightning_advinterp.units.words import WORDS, layer_words
 
 Data = Literal["data", "concepts"]
 """What a question looks at: labelled images, or images with labels of concepts in every pixel."""

@@ -32,7 +32,7 @@ class DissectionConfig:
 
     Attributes:
         layers: ``last`` (the network's φ), ``all_conv`` (every convolution of the main path, read where its response
-            is used), ``all_mlp``, ``all_blocks``, or names, in a list or separated by commas.
+            is used), ``all``, ``all_mlp``, ``all_heads``, ``all_blocks``, or names, in a list or separated by commas.
         quantile: q of the activations, above which a unit is active; ``official`` is 994/999, what NetDissect's code
             reads for 0.995.
         exact: one more sweep makes the quantile exact instead of within 2⁻¹¹.

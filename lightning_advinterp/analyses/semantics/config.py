@@ -18,7 +18,7 @@ class SemanticsConfig:
     """How units get a meaning.
 
     Attributes:
-        layers: ``all_conv``, ``all_mlp``, ``all_blocks``, ``last``, or names.
+        layers: ``all_conv``, ``all``, ``all_mlp``, ``all_heads``, ``all_blocks``, ``last``, or names.
         share: of the images that count as a unit's top images; 1 % in the paper.
         reduce: an image's activation of a unit is the ``max`` or the ``mean`` over all places.
         target_classes: ``dataset``: distributions, targets and predictions are taken over the classes of the images,

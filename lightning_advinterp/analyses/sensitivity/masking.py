@@ -1,6 +1,7 @@
 """The masking defence: the most sensitive units set to zero, and the network without them attacked anew."""
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 
 import numpy as np
 import torch
@@ -77,6 +78,7 @@ class MaskingAnalysis(Summed):
         self._numbers = torch.tensor(list(images.indices), dtype=torch.int64)
         self._masks: dict[tuple[int, str, int], Mask] = {}
         self._network: Network | None = None
+        self._layers: dict[str, UnitLayer] = {}
         self.right: dict[str, int] = {}
         self.seen: dict[str, int] = {}
 
@@ -94,13 +96,13 @@ class MaskingAnalysis(Summed):
     def _check_units(self, network: Network) -> None:
         """Refuse more units than there are, before any work: a grey image shows how many a layer has."""
         parameter = next(network.parameters())
-        units = unit_layers(network, self.changes.layers)
-        _refuse_other_forms(units)
-        layers = [unit.tap for unit in units]
+        layers = unit_layers(network, self.changes.layers)
+        _refuse_bases(layers)
         shape = (1, len(network.mean), network.input_size, network.input_size)
         with torch.no_grad(), frozen_eval(network):
-            maps = network.forward_features(torch.full(shape, 0.5).to(parameter), layers)[1]
-        unit_count = sum(maps[layer].shape[1] for layer in layers)
+            outputs = network.forward_features(torch.full(shape, 0.5).to(parameter), [unit.tap for unit in layers])[1]
+        unit_count = sum(unit.maps(outputs[unit.tap]).shape[1] for unit in layers)
+        self._layers = {unit.tap: unit for unit in layers}
         if max(self.units) > unit_count:
             raise ValueError(
                 f"sensitivity.mask_units must be at most the {unit_count} units of these layers, got {max(self.units)}."
@@ -142,7 +144,8 @@ class MaskingAnalysis(Summed):
         keys = sample_keys(seen.index, seed=self.changes.seed)
         x = seen.images[REAL]
         for case in self.cases():
-            with taps(self._network, ablate=self._masks[case]):
+            masked = {tap: partial(self._layers[tap].without, units=units) for tap, units in self._masks[case].items()}
+            with taps(self._network, replace=masked):
                 self._count(case, CLEAN, x, seen.label)
                 for name, attack in self.attacks.items():
                     self._count(case, name, attack(self._network, x, seen.label, keys=keys), seen.label)
@@ -170,13 +173,13 @@ class MaskingAnalysis(Summed):
         return Result(self.name, tables={self.name: rows})
 
 
-def _refuse_other_forms(units: Sequence[UnitLayer]) -> None:
-    """Refuse units that are no channels of what their module returns: those alone are set to zero."""
+def _refuse_bases(units: Sequence[UnitLayer]) -> None:
+    """Refuse units in a basis: those of a layer itself alone are set to zero."""
     for unit in units:
-        if unit.basis is not None or (unit.layout is not None and unit.layout.form not in ("maps", "vectors")):
+        if unit.basis is not None:
             raise ValueError(
-                f"sensitivity.mask_units sets channels of [B, U, H, W] or [B, U] to zero, {unit.layer!r} is "
-                f"{unit.layout if unit.basis is None else 'a basis'}; leave mask_units out, or name another layer."
+                f"sensitivity.mask_units sets units of a layer itself to zero, {unit.layer!r} is a basis; leave "
+                f"mask_units out, or say {unit.tap}."
             )
 
 

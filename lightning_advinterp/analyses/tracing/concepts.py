@@ -48,7 +48,8 @@ def _places(network: Network, taps: set[str]) -> dict[str, Any]:
         if split_word(tap)[1] is not None:  # units in a basis are no value of the network
             continue
         try:
-            places[tap] = tap_node(trace, network, tap)
+            place = network.place(tap)
+            places[tap] = (tap_node(trace, network, tap), place.token, place.channels)
         except LookupError:
             continue
     return places

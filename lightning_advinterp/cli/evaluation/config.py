@@ -58,7 +58,8 @@ class Evaluation(NetworkChoice):
             own by default but for L2, which has none. Several radii, 2/255,4/255,8/255, are an attack each, and a curve
             of accuracy over eps. An attack whose settings say eps: [low, high] draws it per image.
         steps: steps of the attacks (single-step attacks have one whatever is said here).
-        layers: all_conv, all_mlp, all_blocks, last, or layer names, separated by commas; the analysis' own by default.
+        layers: all, all_conv, all_mlp, all_heads, all_blocks, last, or layer names, separated by commas; a name may
+            have a part, such as blocks.3:class; the analysis' own by default.
         compare: a second checkpoint, evaluated alike into OUTPUT/compare.
         rows: networks of a paper's table, evaluated alike into OUTPUT/<name>; one that is absent is left out.
         images: image files, for analyses of single images.

@@ -22,7 +22,7 @@ from lightning_advinterp.networks.choice import with_outputs
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.sources import is_class_path
 from lightning_advinterp.networks.trial import RGB, try_network
-from lightning_advinterp.units.spaces import check_words
+from lightning_advinterp.units.words import check_words
 
 CONCEPT_WORLD = "concept_world"
 
