@@ -9,8 +9,15 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 from lightning_advinterp.explanations.explanation import Method, share, unit_sum
+from lightning_advinterp.explanations.layer_maps import (
+    explained_layer,
+    feature_layers,
+    last_block_input,
+    layer_layout,
+    patch_cutters,
+)
 from lightning_advinterp.explanations.question import Output, Question, check_output
-from lightning_advinterp.networks import default_phi, taps
+from lightning_advinterp.networks import taps
 from lightning_advinterp.networks.heads import head_path
 
 Interpolation = Literal["bilinear", "bicubic"]
@@ -20,10 +27,12 @@ Interpolation = Literal["bilinear", "bicubic"]
 class GradCAM(Method):
     """Σ_k α_k A^k with α_k the mean over places of ∂F_c/∂A^k (Selvaraju et al. 2017), enlarged.
 
-    The map is relu of it, divided by its sum; the signed form is without relu.
+    The map is relu of it, divided by its sum; the signed form is without relu. A layer may return maps with channels
+    first or last (Swin), or tokens: then A^k lies on the grid of patches, and class and register tokens are left out.
 
     Args:
-        layer: whose activations A are; the family's default feature layer φ when left out.
+        layer: whose activations A are. Left out: the family's default feature layer φ; where that returns tokens, the
+            first LayerNorm of the last block, behind which a class token alone may decide.
         output: F.
         interpolation: how it is enlarged, ``bilinear`` or ``bicubic``.
         **common: as in :class:`~lightning_advinterp.explanations.explanation.Method`.
@@ -45,12 +54,20 @@ class GradCAM(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
-        layer = feature_layer(question, self.layer, self.name)
-        with taps(question.body, [layer]) as activations:
+        layers = feature_layers(question, self.layer, self.name)
+        with taps(question.body, [*layers, *patch_cutters(question.body)]) as activations:
             score = question.score(question.leaf(), self.output)
-            activation = feature_map(activations, layer, self.name)
-        weights = question.gradient(score, activation).mean((2, 3), keepdim=True)
-        return enlarge((weights * activation).sum(1), question, self.interpolation)
+            layer = explained_layer(layers, activations)
+            layout = layer_layout(question, layer, activations, self.name)
+            activation = activations[layer]
+        gradient = question.gradient(score, activation)
+        if layout.apart and not layout.maps(gradient).any() and gradient.any():
+            raise ValueError(
+                f"{self.name}: the class depends on the class token of layer {layer} and on none of its patches; name "
+                f"an earlier layer, such as {last_block_input(question.body) or 'the input of the last attention'}."
+            )
+        weights = layout.maps(gradient).mean((2, 3), keepdim=True)
+        return enlarge((weights * layout.maps(activation)).sum(1), question, self.interpolation)
 
     def reduce(self, signed: Tensor) -> Tensor:
         """Return relu of the map, divided by its sum."""
@@ -82,11 +99,11 @@ class CAM(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the map, shared by the channels."""
-        layer = feature_layer(question, None, self.name)
         head: str | None = getattr(question.network, "head", None) or head_path(question.body)
         module = question.body.get_submodule(head) if head else None
         if head is None or not isinstance(module, nn.Linear | nn.Conv2d):
             raise self._refusal(question, head)
+        layer = feature_layers(question, None, self.name)[0]
         averaged = _Averaged()
         with torch.set_grad_enabled(question.create_graph), taps(question.body, [layer, head]) as activations, averaged:
             logits = question.logits(question.z)
@@ -97,8 +114,9 @@ class CAM(Method):
             cam = activations[head][torch.arange(len(logits), device=logits.device), question.target]
             candidates, bias = [cam, F.relu(cam)], torch.zeros_like(logit)
         else:
-            maps = [feature_map(activations, layer, self.name), *averaged.inputs[::-1]]
-            fitting = [activation for activation in maps if activation.shape[1] == module.in_features]
+            maps = [activations.get(layer), *averaged.inputs[::-1]]
+            fitting = [part for part in maps if part is not None and part.dim() == 4]
+            fitting = [activation for activation in fitting if activation.shape[1] == module.in_features]
             weight = module.weight[question.target]
             candidates = [torch.einsum("bc,bchw->bhw", weight, activation) for activation in fitting]
             bias = torch.zeros_like(logit) if module.bias is None else module.bias[question.target]
@@ -136,25 +154,6 @@ class _Averaged(TorchFunctionMode):
 
 def _same(mean: Tensor, logit: Tensor) -> bool:
     return bool(torch.allclose(mean.to(logit), logit, rtol=1e-3, atol=1e-3))
-
-
-def feature_layer(question: Question, layer: str | None, method: str) -> str:
-    """Return the path of the layer that is asked for, or of φ."""
-    if layer not in (None, "phi"):
-        return str(layer)
-    default = getattr(question.network, "phi", None)
-    default = default or default_phi(question.body, channels=question.z.shape[1], input_size=question.z.shape[2])
-    if default is None:
-        raise ValueError(f"{method}: {type(question.body).__name__} has no default feature layer; name one as layer.")
-    return str(default)
-
-
-def feature_map(activations: dict[str, Tensor], layer: str, method: str) -> Tensor:
-    """Return a layer's activations, which must be maps ``[B, K, h, w]``."""
-    if layer not in activations or activations[layer].dim() != 4:
-        shape = f"shape {tuple(activations[layer].shape)}" if layer in activations else "nothing"
-        raise ValueError(f"{method}: layer {layer} must return maps [B, K, h, w], it returned {shape}; name another.")
-    return activations[layer]
 
 
 def check_interpolation(interpolation: str) -> Interpolation:

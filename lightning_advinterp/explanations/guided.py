@@ -53,6 +53,7 @@ _LINEAR = frozenset(
             "split",
             "size",
             "dim",
+            "_assert",
             "__get__",
             "__getitem__",
             "getitem",

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from lightning_advinterp.core.inputs import as_classes, check_range, outside_inference_mode, recordable
 from lightning_advinterp.explanations.recomputation import input_gradient, recomputed_gradient
 from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.attention import twice_differentiable_attention
 from lightning_advinterp.networks.logits import logits_of
 from lightning_advinterp.networks.modes import attack_mode, frozen_eval
 from lightning_advinterp.networks.smoothing import active_beta, smoothed_relu
@@ -158,6 +159,7 @@ def asking(network: nn.Module, x: Tensor, target: Tensor, keys: Tensor, *, creat
         outside_inference_mode(network),
         attack_mode(network) if create_graph else frozen_eval(network),
         torch.enable_grad(),
+        twice_differentiable_attention(create_graph),
     ):
         x, target, keys = recordable(x if create_graph else x.detach()), recordable(target), recordable(keys)
         dtype = x.dtype if x.dtype == torch.float64 else torch.float32

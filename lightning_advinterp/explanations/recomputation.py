@@ -6,6 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from lightning_advinterp.networks.attention import twice_differentiable_attention
+
 Score = Callable[[Tensor], Tensor]
 """Images ``[B, C, H, W]`` to numbers ``[B]``; it brings the network's mode with it, since it is called again later."""
 
@@ -71,7 +73,7 @@ class _Recomputed(torch.autograd.Function):
         point, *parameters = ctx.saved_tensors
         device, dtype, enabled = ctx.autocast
         point = point.detach().requires_grad_()
-        with torch.autocast(device, dtype, enabled=enabled):
+        with torch.autocast(device, dtype, enabled=enabled), twice_differentiable_attention():
             gradient = _gradient(ctx.score, point, create_graph=True)
         if not gradient.requires_grad:  # a linear score of what has no parameters
             return (None, *[None] * (1 + len(parameters)))

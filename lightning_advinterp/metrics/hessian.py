@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.core.randomness import mix, normal
+from lightning_advinterp.networks.attention import twice_differentiable_attention
 
 Score = Callable[[Tensor], Tensor]
 """Images ``[B, C, H, W]`` to numbers ``[B]``, image by image and twice differentiable."""
@@ -43,7 +44,7 @@ class Hessian:
     def __init__(self, score: Score, x: Tensor, *, create_graph: bool = False) -> None:
         self._create_graph = create_graph
         self._x = x.detach().clone().requires_grad_()
-        with torch.enable_grad():
+        with torch.enable_grad(), twice_differentiable_attention():
             value = score(self._x)
             gradient: Tensor | None = None
             if value.requires_grad:

@@ -26,6 +26,7 @@ RELUS: dict[Any, bool] = {
 """Every way to call relu; whether it works in place (``F.relu`` says so in its arguments)."""
 
 _LEAKY = {F.leaky_relu: False, F.leaky_relu_: True, F.prelu: False, Tensor.prelu: False}
+_HARD = frozenset({F.hardswish, F.hardsigmoid})
 _CLIPPED = {F.hardtanh: (-1.0, 1.0), F.hardtanh_: (-1.0, 1.0), F.relu6: (0.0, 6.0)}
 
 
@@ -44,8 +45,10 @@ def smoothed_relu(beta: float | None) -> Iterator[None]:
     """Compute softplus_β wherever relu is called inside the block, in modules and functions alike.
 
     ReLU6, min(max(x, 0), 6), becomes softplus_β(x) − softplus_β(x − 6), and other ``hardtanh`` accordingly; leaky relu
-    and PReLU of slope a become a x + (1 − a) softplus_β(x). The network itself is not touched, so there is nothing to
-    undo on it. Double backward of a piecewise linear network is zero almost everywhere; inside this block it is not.
+    and PReLU of slope a become a x + (1 − a) softplus_β(x). Hardsigmoid, ReLU6(x + 3)/6, and Hardswish, x times it,
+    take the surrogate of their ReLU6. GELU, SiLU and other smooth functions stay as they are. The network itself is not
+    touched, so there is nothing to undo on it. Double backward of a piecewise linear network is zero almost everywhere;
+    inside this block it is not.
     The block acts on the calling thread, and not on a network that was compiled before.
 
     Args:
@@ -92,7 +95,15 @@ class _Smoothing(TorchFunctionMode):
             return self._leak(_LEAKY[func], *args, **kwargs)
         if func in _CLIPPED and isinstance(args[0] if args else kwargs["input"], Tensor):
             return self._clip(func, *args, **kwargs)
+        if func in _HARD and isinstance(args[0] if args else kwargs["input"], Tensor):
+            return self._hard(func, *args, **kwargs)
         return func(*args, **kwargs)
+
+    def _hard(self, func: Callable[..., Any], input: Tensor, inplace: bool = False) -> Tensor:
+        x = input.clone() if inplace else input
+        gate = (softplus(x + 3, self._beta) - softplus(x - 3, self._beta)) / 6
+        bent = x * gate if func is F.hardswish else gate
+        return input.copy_(bent) if inplace else bent
 
     def _leak(
         self,
@@ -126,6 +137,11 @@ class _Smoothing(TorchFunctionMode):
         x = input.clone() if inplace else input
         clipped = low + softplus(x - low, self._beta) - softplus(x - high, self._beta)
         return input.copy_(clipped) if inplace or func is F.hardtanh_ else clipped
+
+
+def smoothed_functions() -> frozenset[str]:
+    """Return the names of all functions for which :func:`smoothed_relu` has a surrogate."""
+    return frozenset(func.__name__ for func in (*RELUS, *_LEAKY, *_CLIPPED, *_HARD))
 
 
 def relu_call(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Tensor, bool] | None:

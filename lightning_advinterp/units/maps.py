@@ -54,6 +54,26 @@ class Layout:
                     return cls("tokens", shape, 0, (rows, columns))
         return None
 
+    @classmethod
+    def of_image(
+        cls, shape: tuple[int, ...], module: nn.Module | None, grids: list[tuple[int, int]], image: tuple[int, int]
+    ) -> Self | None:
+        """Return the layout of an output for an image that need not be square; see :meth:`of`.
+
+        Args:
+            shape: without the batch.
+            module: that returns it.
+            grids: of patches of this image.
+            image: its height and width in pixels. Of three axes the two are places whose ratio is nearest to theirs.
+        """
+        height, width = image
+        if len(shape) != 3 or height == width:
+            return cls.of(shape, module, grids)
+        first, second, last = shape
+        target = math.log(height / width)
+        channels_last = abs(math.log(first / second) - target) < abs(math.log(second / last) - target)
+        return cls("channels_last" if channels_last else "maps", shape)
+
     @property
     def units(self) -> int:
         """How many there are."""

@@ -3,7 +3,7 @@
 import pytest
 import timm
 import torch
-import torchvision
+from family_networks import BUILD, network_of
 from helpers import small_network
 from torch import nn
 
@@ -15,41 +15,9 @@ from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden import Concept, Segmentation
 from lightning_advinterp.data.images import ImageSetDefaults
 from lightning_advinterp.networks import Network
-from lightning_advinterp.networks.families import default_phi
 from lightning_advinterp.units.spaces import unit_space
 from lightning_advinterp.units.words import layer_words
 
-SMALL = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "num_heads": 2}
-SWIN = {"img_size": 64, "window_size": 4, "depths": (1, 1, 2), "embed_dim": 12, "num_heads": (1, 2, 2)}
-BUILD = {
-    "vit": (lambda: timm.create_model("vit_tiny_patch16_224", num_classes=5, **SMALL), 32),
-    "registers": (lambda: timm.create_model("vit_small_patch14_reg4_dinov2", num_classes=5, **SMALL), 32),
-    "distilled": (lambda: timm.create_model("deit_tiny_distilled_patch16_224", num_classes=5, **SMALL), 32),
-    "swin": (lambda: timm.create_model("swin_tiny_patch4_window7_224", num_classes=5, **SWIN), 64),
-    "convnext": (
-        lambda: timm.create_model("convnext_atto", depths=(1, 1, 1, 1), dims=(8, 12, 16, 20), num_classes=5),
-        64,
-    ),
-    "torchvision's vit": (lambda: torchvision.models.VisionTransformer(32, 8, 2, 2, 24, 48, num_classes=5), 32),
-    "torchvision's swin": (
-        lambda: torchvision.models.SwinTransformer([4, 4], 12, [1, 1], [1, 2], [4, 4], num_classes=5),
-        64,
-    ),
-    "torchvision's convnext": (
-        lambda: torchvision.models.ConvNeXt(
-            [
-                torchvision.models.convnext.CNBlockConfig(8, 12, 1),
-                torchvision.models.convnext.CNBlockConfig(12, None, 2),
-            ],
-            num_classes=5,
-        ),
-        64,
-    ),
-    "resnet": (
-        lambda: torchvision.models.ResNet(torchvision.models.resnet.Bottleneck, [1, 1, 1, 1], num_classes=5),
-        64,
-    ),
-}
 APART = {"vit": 1, "registers": 5, "distilled": 2, "torchvision's vit": 1}
 LAST = {
     "vit": ("blocks", (24, 4, 4)),
@@ -62,14 +30,6 @@ LAST = {
     "torchvision's convnext": ("features.3", (12, 8, 8)),
     "resnet": ("layer4", (2048, 2, 2)),
 }
-
-
-def network_of(name):
-    torch.manual_seed(0)
-    build, size = BUILD[name]
-    backbone = build().eval()
-    phi = default_phi(backbone, input_size=size)
-    return Network(backbone, name=name, num_classes=5, input_size=size, phi=phi)
 
 
 def literal(output, tokens_first, images):

@@ -18,6 +18,7 @@ from lightning_advinterp.explanations.gradients import Gradient
 from lightning_advinterp.metrics.heatmaps import says_nothing, spearman, top_k_intersection
 from lightning_advinterp.metrics.hessian import Hessian, frobenius_norm, largest_eigenvalue
 from lightning_advinterp.metrics.intervals import wilson_interval
+from lightning_advinterp.networks.activations import warn_without_surrogate
 from lightning_advinterp.networks.modes import attack_mode
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.smoothing import smoothed_relu
@@ -97,6 +98,7 @@ class CurvatureAnalysis(Summed):
     def bind(self, network: Network) -> Plan:
         """One sweep over real images; the products are its own."""
         self._network = network
+        warn_without_surrogate(network, self.name)
         products = 2 * (self.config.lanczos + 1) + self.config.probes
         # a product is a backward pass through a backward pass; the steps, both ways, take a map and a prediction each
         passes = (3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS))

@@ -36,6 +36,7 @@ from lightning_advinterp.metrics.heatmaps import (
     says_nothing,
     silent_when,
 )
+from lightning_advinterp.networks.activations import warn_without_surrogate
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.smoothing import smoothed_relu
 
@@ -89,6 +90,9 @@ class FragilityAnalysis(Summed):
         """
         self._network = network
         self._try_methods(network)
+        climbing = [case.attack for case in self.cases if case.attack.type != "random_sign"]
+        if any(attack.softplus != 0 for attack in climbing):
+            warn_without_surrogate(network, self.name)
         passes = cost(self.cases, self.methods, self.config, network.input_size)
         measured = Sweep(batch=2 * self.config.batch_size)  # some are classified wrongly and fall out
         return Plan((Sweep(), measured), passes=passes)

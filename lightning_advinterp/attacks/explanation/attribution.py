@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from lightning_advinterp.attacks.loop.goal import Goal, cross_entropy
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.explanations.recomputation import recomputed_gradient
+from lightning_advinterp.networks.attention import twice_differentiable_attention
 from lightning_advinterp.networks.smoothing import smoothed_relu
 
 PerSample = Callable[[Tensor], tuple[Tensor, Tensor]]
@@ -51,7 +52,7 @@ def path_attributions(
         last[:] = loss(point)
         return last[0]
 
-    with torch.enable_grad():
+    with torch.enable_grad(), twice_differentiable_attention(create_graph):
         delta, total = x_adv - x, torch.zeros_like(x)
         for k in range(1, steps + 1):
             point = x + k / steps * delta
