@@ -34,11 +34,11 @@ class CalibrationAnalysis(Summed):
     def bind(self, network: Any) -> Plan:
         return Plan((Sweep(kinds=self.kinds),))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         for kind in self.kinds:
-            confidence, predicted = seen.logits[kind].double().softmax(1).max(1)
+            confidence, predicted = observation.logits[kind].double().softmax(1).max(1)
             place = (confidence * self.bins).long().clamp(max=self.bins - 1)
-            values = torch.stack([torch.ones_like(confidence), (predicted == seen.label).double(), confidence])
+            values = torch.stack([torch.ones_like(confidence), (predicted == observation.label).double(), confidence])
             self.sums[kind].index_add_(1, place.cpu(), values.cpu())
 
     def result(self) -> Result:

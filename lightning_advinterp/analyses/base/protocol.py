@@ -111,7 +111,7 @@ class Analysis(Protocol):
             ValueError: if the analysis cannot be asked of this network.
         """
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Take in one batch of the given sweep."""
 
     def merge(self, state: dict[str, Any]) -> None:

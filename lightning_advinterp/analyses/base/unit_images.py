@@ -43,13 +43,13 @@ class UnitImages(Summed):
         self.units = unit_space(network, self.layers)
         return Plan((Sweep(self.units.taps, self.kinds, labels=False),))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Rank one batch among the images so far."""
         for kind in self.kinds:
-            parts = [unit.reduced(seen.activations[kind][unit.tap], "max") for unit in self.units]
+            parts = [unit.reduced(observation.activations[kind][unit.tap], "max") for unit in self.units]
             self._widths = [part.shape[1] for part in parts]
-            notes = torch.zeros(len(seen.index), 0, dtype=torch.int32, device=seen.index.device)
-            self._top[kind].update(torch.cat(parts, dim=1), seen.index, notes)
+            notes = torch.zeros(len(observation.index), 0, dtype=torch.int32, device=observation.index.device)
+            self._top[kind].update(torch.cat(parts, dim=1), observation.index, notes)
 
     def result(self) -> Result:
         """Return the numbers of every unit's images, the strongest first: ``<name>-<kind>``, int64 ``[U, count]``."""

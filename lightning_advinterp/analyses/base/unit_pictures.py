@@ -118,17 +118,17 @@ class UnitPictures(Summed):
         self._requests = list(self._choose(results))
         return {number for request in self._requests for number in request.images}
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Keep the pictures of one batch."""
-        for place, number in enumerate(seen.index.tolist()):
+        for place, number in enumerate(observation.index.tolist()):
             for request_number, request in enumerate(self._requests):
                 if number not in request.images:
                     continue
-                image = seen.images[request.kind][place]
+                image = observation.images[request.kind][place]
                 if number not in self._images[request.kind]:
                     self._images[request.kind][number] = (255 * image).round().clamp(0, 255).byte().cpu()
-                    self._predicted[request.kind][number] = int(seen.logits[request.kind][place].argmax())
-                output = seen.activations[request.kind][self._units[request.tap].tap][place : place + 1]
+                    self._predicted[request.kind][number] = int(observation.logits[request.kind][place].argmax())
+                output = observation.activations[request.kind][self._units[request.tap].tap][place : place + 1]
                 mask = self._mask(request, image, output, number)
                 self._masks.setdefault(request_number, {})[number] = mask
 

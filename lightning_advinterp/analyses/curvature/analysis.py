@@ -104,13 +104,15 @@ class CurvatureAnalysis(Summed):
         passes = (3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS))
         return Plan((Sweep(labels=False, batch=self.config.batch_size),), passes=passes)
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Measure one batch."""
         size = self.config.batch_size
-        for start in range(0, len(seen.index), size):
+        for start in range(0, len(observation.index), size):
             part = slice(start, start + size)
-            index, x = seen.index[part], seen.images[REAL][part]
-            found = self._measure(x, seen.logits[REAL][part].argmax(1), sample_keys(index, seed=self.config.seed))
+            index, x = observation.index[part], observation.images[REAL][part]
+            found = self._measure(
+                x, observation.logits[REAL][part].argmax(1), sample_keys(index, seed=self.config.seed)
+            )
             for place, number in enumerate(index.tolist()):
                 self._rows[number] = {key: values[place].item() for key, values in found.items()}
 

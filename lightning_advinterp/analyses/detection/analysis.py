@@ -102,20 +102,20 @@ class DetectionAnalysis(Summed):
         """Return the reported images."""
         return self.parts.report
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Learn and calibrate; then score, and attack."""
         if sweep == 0:
-            self.reference.read(seen)
+            self.reference.read(observation)
             return
-        numbers = seen.index.tolist()
+        numbers = observation.index.tolist()
         at = [place for place, number in enumerate(numbers) if number in self.parts.report]
         if not at:
             return
-        self._score(torch.tensor(at, device=seen.index.device), seen)
-        right = seen.logits[REAL].argmax(dim=1) == seen.label
+        self._score(torch.tensor(at, device=observation.index.device), observation)
+        right = observation.logits[REAL].argmax(dim=1) == observation.label
         chosen = [place for place in at if numbers[place] in self.parts.adaptive and bool(right[place])]
         if chosen:
-            self._attack(torch.tensor(chosen, device=seen.index.device), seen)
+            self._attack(torch.tensor(chosen, device=observation.index.device), observation)
 
     def _score(self, at: Tensor, observation: Observation) -> None:
         """Score some images of a batch, and what the attacks made of them."""

@@ -94,16 +94,16 @@ class DissectionAnalysis(Summed):
             forwards=sum(name == "random" or name.endswith(NOISE) for name in views),
         )
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Count one batch."""
         keep = self.config.keep
         counting = sweep == 2
         if (keep and sweep) or self._reader is None:
             return
         views = [view for view in self.views.values() if counting or keep or view.own]
-        maps = {view.name: self._reader.maps(view, seen) for view in views}
+        maps = {view.name: self._reader.maps(view, observation) for view in views}
         if counting:
-            self._tally(seen, maps, self._state.reach(seen))
+            self._tally(observation, maps, self._state.reach(observation))
             return
         for view in views:
             for layer, values in maps[view.name].items():
@@ -113,17 +113,20 @@ class DissectionAnalysis(Summed):
                     self._state.quantile(view.name, layer).update(values)
         if keep:
             # Images are larger than the maps of a last layer; what a count needs of them is known by now.
-            lean = replace(seen, images={}, logits={}, activations={}, goal={})
-            self._kept.append((lean, maps, self._state.reach(seen)))
+            lean = replace(observation, images={}, logits={}, activations={}, goal={})
+            self._kept.append((lean, maps, self._state.reach(observation)))
 
     def _tally(
-        self, seen: Observation, maps: Mapping[str, Mapping[str, Tensor]], reached: Mapping[str, Mapping[str, float]]
+        self,
+        observation: Observation,
+        maps: Mapping[str, Mapping[str, Tensor]],
+        reached: Mapping[str, Mapping[str, float]],
     ) -> None:
         self._state.note(reached)
-        labels, others = self._labels(seen.index)
+        labels, others = self._labels(observation.index)
         for name, layers in maps.items():
             view = self.views[name]
-            group = view.group(seen, self.config.seed)
+            group = view.group(observation, self.config.seed)
             held = others if view.shuffled and others is not None else labels
             for layer, values in layers.items():
                 thresholds = self._thresholds(name)[layer].to(values.device)

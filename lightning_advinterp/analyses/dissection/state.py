@@ -74,13 +74,13 @@ class DissectionState(Summed):
     def _zeros(self, units: int, groups: int, like: Tensor) -> ConceptCounts:
         return ConceptCounts(units, self.vocabulary, rule=self.config.rule, groups=groups, device=like.device)
 
-    def reach(self, seen: Observation) -> dict[str, dict[str, float]]:
+    def reach(self, observation: Observation) -> dict[str, dict[str, float]]:
         """Count a batch's images and successes by attack, and how far they are from the real ones."""
         found = {}
         for name in self.reached:
-            delta = (seen.images[name] - seen.images[REAL]).flatten(1)
+            delta = (observation.images[name] - observation.images[REAL]).flatten(1)
             linf = float(delta.abs().amax(1).double().sum())
-            found[name] = {"n": len(seen.index), "success": int(seen.success[name].sum()), "linf": linf}
+            found[name] = {"n": len(observation.index), "success": int(observation.success[name].sum()), "linf": linf}
         return found
 
     def note(self, reached: Mapping[str, Mapping[str, float]]) -> None:

@@ -89,10 +89,10 @@ class View:
         """Into how many groups images are counted."""
         return self.bags * (1 + self.split)
 
-    def group(self, seen: Observation, seed: int) -> Tensor:
+    def group(self, observation: Observation, seed: int) -> Tensor:
         """Return the group of every image, int64 ``[B]``: failures first, each by bags."""
-        group = bags(seen.index, self.bags, seed)
-        return group + self.bags * seen.success[self.kind].long() if self.split else group
+        group = bags(observation.index, self.bags, seed)
+        return group + self.bags * observation.success[self.kind].long() if self.split else group
 
 
 def views_of(config: DissectionConfig, attacks: Sequence[str]) -> dict[str, View]:
@@ -124,24 +124,24 @@ class ViewReader:
         self._twin: Network | None = None
         self._turns: dict[str, Tensor] = {}
 
-    def maps(self, view: View, seen: Observation) -> dict[str, Tensor]:
+    def maps(self, view: View, observation: Observation) -> dict[str, Tensor]:
         """Return activations by layer, ``[B, U, H, W]``."""
-        values = self._activations(view, seen)
+        values = self._activations(view, observation)
         maps = {unit.layer: unit.maps(values[unit.tap]) for unit in self.space}
         if view.name == "rotated":
             return {layer: self._rotated(layer, layer_maps) for layer, layer_maps in maps.items()}
         return maps
 
-    def _activations(self, view: View, seen: Observation) -> Mapping[str, Tensor]:
-        real = seen.images[REAL]
+    def _activations(self, view: View, observation: Observation) -> Mapping[str, Tensor]:
+        real = observation.images[REAL]
         if view.name == "random":
             if self._twin is None:
                 self._twin = random_twin(self.network, self.seed)
             return self._forward(self._twin, real)
         if view.name.endswith(NOISE):
-            keys = sample_keys(seen.index, seed=self.seed)
-            return self._forward(self.network, sign_noise(real, seen.images[view.kind], keys))
-        return seen.activations[REAL if view.name.endswith(PAIRED) else view.kind]
+            keys = sample_keys(observation.index, seed=self.seed)
+            return self._forward(self.network, sign_noise(real, observation.images[view.kind], keys))
+        return observation.activations[REAL if view.name.endswith(PAIRED) else view.kind]
 
     def _forward(self, network: Network, x: Tensor) -> dict[str, Tensor]:
         with torch.no_grad():

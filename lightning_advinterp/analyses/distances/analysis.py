@@ -75,19 +75,19 @@ class DistancesAnalysis(Summed):
             (self._unit,) = unit_space(network, self.layer)
         return Plan((Sweep((self.layer,)), Sweep((self.layer,), (REAL, *self.attacks))))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Gather one batch's features, or compare them."""
-        true = self.classes.local(seen.label)
+        true = self.classes.local(observation.label)
         inside = true >= 0
-        source = self._features(seen, REAL)
+        source = self._features(observation, REAL)
         if sweep == 0:
-            self._real.update(source[inside], true[inside], seen.index[inside])
+            self._real.update(source[inside], true[inside], observation.index[inside])
             return
         for kind, attack in self.attacks.items():
-            target = self._target(attack, kind, seen)
-            features = self._features(seen, kind)
+            target = self._target(attack, kind, observation)
+            features = self._features(observation, kind)
             for place in inside.nonzero().squeeze(1).tolist():
-                number = int(seen.index[place])
+                number = int(observation.index[place])
                 ratios = distance_ratios(
                     features[place],
                     source[place],
@@ -98,11 +98,15 @@ class DistancesAnalysis(Summed):
                 )
                 self._found[kind][number] = tuple(ratios.get(ratio, torch.nan) for ratio in RATIOS)
 
-    def _target(self, attack: Attack, kind: str, seen: Observation) -> Tensor:
-        return self.classes.local(seen.goal[kind]) if attack.targeted else self.classes.predicted(seen.logits[kind])
+    def _target(self, attack: Attack, kind: str, observation: Observation) -> Tensor:
+        return (
+            self.classes.local(observation.goal[kind])
+            if attack.targeted
+            else self.classes.predicted(observation.logits[kind])
+        )
 
-    def _features(self, seen: Observation, kind: str) -> Tensor:
-        maps = seen.activations[kind][self.layer]
+    def _features(self, observation: Observation, kind: str) -> Tensor:
+        maps = observation.activations[kind][self.layer]
         if self.pool != "none":
             assert self._unit is not None
             maps = self._unit.reduced(maps, self.pool)

@@ -120,27 +120,27 @@ class PatchesAnalysis(Summed):
         pastes = (len(WAYS) - 1) * count * len(self._units) * min(1, (self.config.limit + 1) / len(self.images))
         return Plan((Sweep(taps, labels=False), Sweep(taps, labels=False)), passes=(pastes, 0))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Rank one batch, or paste into it."""
         if sweep == 0:
-            self._rank(seen)
+            self._rank(observation)
             return
-        chosen = [place for place, number in enumerate(seen.index.tolist()) if number in self._others]
+        chosen = [place for place, number in enumerate(observation.index.tolist()) if number in self._others]
         if not chosen:
             return
-        at = torch.tensor(chosen, device=seen.index.device)
-        index, x = seen.index[at], seen.images[REAL][at]
+        at = torch.tensor(chosen, device=observation.index.device)
+        index, x = observation.index[at], observation.images[REAL][at]
         for place, patch in enumerate(self._patches):
             found = self._sums.setdefault(place, {})
-            plain = self._maps(patch, seen.activations[REAL][patch.tap][at])
+            plain = self._maps(patch, observation.activations[REAL][patch.tap][at])
             for number, values in zip(index.tolist(), self._responses(patch, index, x, plain).tolist(), strict=True):
                 if number != patch.image:
                     found[number] = values
 
-    def _rank(self, seen: Observation) -> None:
-        every = [unit.maps(seen.activations[REAL][unit.tap]) for unit in self._units]
+    def _rank(self, observation: Observation) -> None:
+        every = [unit.maps(observation.activations[REAL][unit.tap]) for unit in self._units]
         self._sizes = [(maps.shape[2], maps.shape[3]) for maps in every]
-        notes = torch.zeros(len(seen.index), 0, dtype=torch.int32, device=seen.index.device)
+        notes = torch.zeros(len(observation.index), 0, dtype=torch.int32, device=observation.index.device)
         for unit, top, maps in zip(self._units, self._top, every, strict=True):
             if not unit.has_places:  # there is no place to paste at; panels of it have no patches
                 continue
@@ -149,7 +149,7 @@ class PatchesAnalysis(Summed):
                 flat = maps[image, channel].flatten(1).argmax(1)
                 return torch.stack([flat // maps.shape[3], flat % maps.shape[3]], 1)
 
-            top.update(reduced(maps, "max"), seen.index, notes, locate)
+            top.update(reduced(maps, "max"), observation.index, notes, locate)
 
     def settle(self, sweep: int) -> None:
         """Cut the patches out, once all processes agree on the strongest images."""

@@ -79,17 +79,17 @@ class PromotionAnalysis(Summed):
         passes = (kinds * (2 * cells + 3 * forwards), kinds * 3 * backwards)
         return Plan((Sweep(), Sweep(kinds=(REAL, *self.attacks), batch=self.config.batch_size)), passes=passes)
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Choose other images, or measure."""
         if sweep == 0:
-            for number, image in zip(seen.index.tolist(), seen.images[REAL], strict=True):
+            for number, image in zip(observation.index.tolist(), observation.images[REAL], strict=True):
                 rank = mixed_seed(self.config.seed, number, _POOL)
                 self.pool[number] = {"rank": rank, "image": image.cpu().clone()}
             self._trim()
             return
         for kind, attack in self.attacks.items():
-            target = seen.goal[kind] if attack.targeted else seen.logits[kind].argmax(1)
-            self._measure(kind, seen, target)
+            target = observation.goal[kind] if attack.targeted else observation.logits[kind].argmax(1)
+            self._measure(kind, observation, target)
         self._trim()
 
     def _measure(self, kind: str, observation: Observation, target: Tensor) -> None:

@@ -109,24 +109,24 @@ class SemanticsAnalysis(Summed):
         self._units = unit_space(network, self.layers)
         return Plan((Sweep(self._units.taps, self.kinds),))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Rank one batch among the images so far."""
-        true = self.classes.local(seen.label)
+        true = self.classes.local(observation.label)
         self._true += _counts(true, self.classes.size)
-        half = sample_keys(seen.index, seed=_HALF_SEED + self.seed) & 1
+        half = sample_keys(observation.index, seed=_HALF_SEED + self.seed) & 1
         fields = {"true": true}
         noted: dict[str, tuple[Tensor, Tensor]] = {}
         for kind in self.kinds:
-            maps = [unit.maps(seen.activations[kind][unit.tap]) for unit in self._units]
+            maps = [unit.maps(observation.activations[kind][unit.tap]) for unit in self._units]
             parts = [reduced(layer_maps, self.reduce) for layer_maps in maps]
             self._look_at(parts, maps)
             values = torch.cat(parts, dim=1)
-            predicted = self.classes.predicted(seen.logits[kind])
-            target = self._target(kind, seen, predicted)
+            predicted = self.classes.predicted(observation.logits[kind])
+            target = self._target(kind, observation, predicted)
             if kind != REAL:
                 self._targets[kind] += _counts(target, self.classes.size)
                 # What the network says among all its outputs: among the members it cannot lie outside.
-                whole = target if self._aims(kind) else self.classes.local(seen.logits[kind].argmax(dim=1))
+                whole = target if self._aims(kind) else self.classes.local(observation.logits[kind].argmax(dim=1))
                 self._inside[kind] += int((whole >= 0).sum())
                 fields[f"target/{kind}"] = target
             fields[kind] = values.float()
@@ -136,16 +136,16 @@ class SemanticsAnalysis(Summed):
                 own = (half == number).nonzero().squeeze(1)
                 if len(own):
                     find = _Finder(maps, self._widths, own)
-                    self._top[kind][number].update(values[own], seen.index[own], notes[own], find)
+                    self._top[kind][number].update(values[own], observation.index[own], notes[own], find)
         for kind, split in self._split.items():
-            split.update(half, seen.index, noted[REAL], noted[kind])
-        self._sample.update(seen.index, fields)
+            split.update(half, observation.index, noted[REAL], noted[kind])
+        self._sample.update(observation.index, fields)
 
-    def _target(self, kind: str, seen: Observation, predicted: Tensor) -> Tensor:
+    def _target(self, kind: str, observation: Observation, predicted: Tensor) -> Tensor:
         """Classes aimed at; what an image without a target is taken for by the network stands for it."""
         if kind == REAL:
             return torch.full_like(predicted, -1)
-        return self.classes.local(seen.goal[kind]) if self._aims(kind) else predicted
+        return self.classes.local(observation.goal[kind]) if self._aims(kind) else predicted
 
     def _aims(self, kind: str) -> bool:
         """Whether an attack moves images towards classes, not away from theirs."""

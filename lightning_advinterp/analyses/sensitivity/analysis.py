@@ -99,20 +99,20 @@ class SensitivityAnalysis:
         labels = self.meanings is not None
         return Plan((Sweep(taps, labels=labels), Sweep(taps, (REAL, *self.attacks), labels=labels, forwards=noises)))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Take in one batch's activations, or their changes."""
         if sweep == 0:
-            self._look_at(seen)
+            self._look_at(observation)
             return
-        before = self._values(seen.activations[REAL])
-        group = halves_of(seen.index, self.seed).cpu()
-        dissected = torch.tensor([number in self.dissected for number in seen.index.tolist()])
+        before = self._values(observation.activations[REAL])
+        group = halves_of(observation.index, self.seed).cpu()
+        dissected = torch.tensor([number in self.dissected for number in observation.index.tolist()])
         group = group + len(HALVES) * dissected.long()
         for name, attack in self.attacks.items():
-            moved = seen.attacked.get(name, torch.ones_like(seen.index, dtype=torch.bool)).cpu()
-            target = seen.goal[name] if attack.targeted else seen.logits[name].argmax(1)
-            classes = (seen.label.cpu()[moved], target.cpu()[moved])
-            for kind, activations in self._kinds(name, seen):
+            moved = observation.attacked.get(name, torch.ones_like(observation.index, dtype=torch.bool)).cpu()
+            target = observation.goal[name] if attack.targeted else observation.logits[name].argmax(1)
+            classes = (observation.label.cpu()[moved], target.cpu()[moved])
+            for kind, activations in self._kinds(name, observation):
                 change = (self._values(activations) - before)[moved]
                 self._changes[kind].update(change, group[moved])
                 self._relate(kind, change, group[moved], classes)

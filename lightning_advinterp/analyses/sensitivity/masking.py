@@ -138,17 +138,17 @@ class MaskingAnalysis(Summed):
             mask[tap] = generator.choice(everything, len(units), replace=False).tolist()
         return mask
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Attack one batch on every masked network."""
         assert self._network is not None
-        keys = sample_keys(seen.index, seed=self.changes.seed)
-        x = seen.images[REAL]
+        keys = sample_keys(observation.index, seed=self.changes.seed)
+        x = observation.images[REAL]
         for case in self.cases():
             masked = {tap: partial(self._layers[tap].without, units=units) for tap, units in self._masks[case].items()}
             with taps(self._network, replace=masked):
-                self._count(case, CLEAN, x, seen.label)
+                self._count(case, CLEAN, x, observation.label)
                 for name, attack in self.attacks.items():
-                    self._count(case, name, attack(self._network, x, seen.label, keys=keys), seen.label)
+                    self._count(case, name, attack(self._network, x, observation.label, keys=keys), observation.label)
 
     def _count(self, case: tuple[int, str, int], attack: str, x: Tensor, label: Tensor) -> None:
         assert self._network is not None

@@ -118,13 +118,13 @@ class TracingAnalysis:
         """What was learnt from the data."""
         return self._knowledge if self._knowledge is not None else Knowledge()
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Learn from a batch, or trace it."""
         if sweep == 0:
             if self._learns:
-                self._learning.update(seen)
+                self._learning.update(observation)
             return
-        self._traced.update(0, seen)
+        self._traced.update(0, observation)
 
     def choose(self, results: Mapping[str, Result]) -> Collection[int]:
         """Choose the images that are traced: of the data, where the user has named none."""

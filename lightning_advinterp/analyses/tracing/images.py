@@ -50,18 +50,18 @@ class TracedImages(Summed):
         """One sweep over all kinds of images; they need no label."""
         return Plan((Sweep((), self.kinds, labels=False, forwards=len(self.tracer.layers) * len(self.kinds)),))
 
-    def update(self, sweep: int, seen: Observation) -> None:
+    def update(self, sweep: int, observation: Observation) -> None:
         """Trace one batch."""
-        numbers, labels = seen.index.tolist(), seen.label.tolist()
-        keys = sample_keys(seen.index, seed=self.seed)
+        numbers, labels = observation.index.tolist(), observation.label.tolist()
+        keys = sample_keys(observation.index, seed=self.seed)
         recalled = [number in self.recalled for number in numbers]
         for kind in self.kinds:
-            images = self.tracer.trace(seen.images[kind], labels, keys, self.knowledge, recalled)
+            images = self.tracer.trace(observation.images[kind], labels, keys, self.knowledge, recalled)
             for place, number in enumerate(numbers):
                 self.labels[number] = labels[place]
                 self.found.setdefault(number, {})[kind] = images[place]
                 if self.pictured is None or number in self.pictured:
-                    pixels = (255 * seen.images[kind][place]).round().clamp(0, 255).byte().cpu()
+                    pixels = (255 * observation.images[kind][place]).round().clamp(0, 255).byte().cpu()
                     self.pictures.setdefault(number, {})[kind] = pixels
 
     def picture(self, number: int, kind: str) -> NDArray[np.uint8]:
