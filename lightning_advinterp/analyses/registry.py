@@ -65,21 +65,23 @@ def question_class(name: str) -> type[Question]:
     return cast(type[Question], kind)
 
 
-def complete_settings(given: Mapping[str, Any], analyses: Sequence[str] = ()) -> dict[str, Any]:
+def complete_settings(settings_by_name: Mapping[str, Any], analyses: Sequence[str] = ()) -> dict[str, Any]:
     """Return the settings of every question, with defaults where none are given.
 
     Args:
-        given: name to settings.
+        settings_by_name: name to settings.
         analyses: names and class paths of questions that are asked.
 
     Raises:
         ValueError: if settings are of no question.
     """
     kinds = QUESTIONS | SETTINGS | {kind.name: kind for kind in map(question_class, analyses)}
-    unknown = [name for name, settings in given.items() if name not in kinds and not isinstance(settings, Question)]
+    unknown = [
+        name for name, settings in settings_by_name.items() if name not in kinds and not isinstance(settings, Question)
+    ]
     if unknown:
         raise ValueError(f"questions: there are no settings of {', '.join(unknown)}; there are {', '.join(kinds)}.")
-    return {name: kind() for name, kind in kinds.items() if name not in given} | dict(given)
+    return {name: kind() for name, kind in kinds.items() if name not in settings_by_name} | dict(settings_by_name)
 
 
 def as_question(kind: type[AnyQuestion], settings: Any, **more: Any) -> AnyQuestion:

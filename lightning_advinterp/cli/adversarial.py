@@ -130,20 +130,20 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
     with plain_errors():
         same = [entry.name for entry in fields(NetworkChoice)]
         same += ["data", "concepts", "split", "classes", "crop", "orientation", "limit", "seed"]
-        asked = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
-        subject = load_subject(asked)
+        evaluation = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
+        subject = load_subject(evaluation)
         for line in subject.network.origin.lines(subject.network.mean, subject.network.std, subject.recipe.input_size):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
         device = choose_device(plan.device)
-        images = (load_images if plan.concepts is None else load_concepts)(asked, subject).reported
+        images = (load_images if plan.concepts is None else load_concepts)(evaluation, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)
         if plan.target_classes == "dataset" and images.labels:
             attack = aim_within({"": attack}, images.labels, subject.network.num_classes)[""]
         subject.network.to(device)
-        check_subject(asked, subject, [attack])
+        check_subject(evaluation, subject, [attack])
     if (labels := images.labelling) is not None:
         console.print(labels)
-    found = make_adversarial_set(
+    adversarial_set = make_adversarial_set(
         subject.network.to(device),
         images,
         attack,
@@ -160,12 +160,12 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         checking=plain_errors,
     )
     images.report_bad_images()
-    rows, wrong = found.rows, found.verify(plan.process, plan.processes)
+    rows, wrong = adversarial_set.rows, adversarial_set.verify(plan.process, plan.processes)
     if wrong:
         raise SystemExit(
             f"error: {', '.join(wrong)} in {plan.output} is not what was written; remove it and start again."
         )
-    missing = found.missing()
+    missing = adversarial_set.missing()
     if missing:
         console.print(f"{len(missing)} of the set's parts are not made yet, from {missing[0]}: other processes' shares")
     share = sum(row.success for row in rows) / max(1, len(rows))

@@ -32,15 +32,15 @@ def main(args: Sequence[str] | None = None) -> None:
     Args:
         args: the command line, ``sys.argv`` if left out.
     """
-    given = parser().parse_args(args)
+    arguments = parser().parse_args(args)
     with stops_explained() as command, termination_explained():
-        command.folder = Path(given.output)
-        with plain_errors(), trusting(*filter(None, [given.network]), files=given.trust):
-            loaded = load_checkpoint(given.checkpoint)
+        command.folder = Path(arguments.output)
+        with plain_errors(), trusting(*filter(None, [arguments.network]), files=arguments.trust):
+            loaded = load_checkpoint(arguments.checkpoint)
             try_network(loaded.network, loaded.network.input_size, gradient=False)
         files = export_network(
             loaded.network,
-            given.output,
+            arguments.output,
             classes=loaded.classes,
             class_names=loaded.class_names,
             resize=loaded.resize,

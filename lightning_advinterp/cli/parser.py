@@ -60,7 +60,7 @@ def parsed_settings(kind: type, parser: SuggestingParser, args: Sequence[str] | 
     return settings
 
 
-def _check_kinds(parser: SuggestingParser, given: Namespace) -> None:
+def _check_kinds(parser: SuggestingParser, namespace: Namespace) -> None:
     """Refuse what jsonargparse lets pass: a value for a whole group of settings, and null for what has no null.
 
     Raises:
@@ -70,12 +70,12 @@ def _check_kinds(parser: SuggestingParser, given: Namespace) -> None:
         group, dot, key = action.dest.partition(".")
         if key == "help":  # of a setting that is a class
             continue
-        if dot and not isinstance(given.get(group), Namespace | dict):
-            raise ValueError(f"{group} must be a group of keys, such as {action.dest}, got {given.get(group)!r}.")
+        if dot and not isinstance(namespace.get(group), Namespace | dict):
+            raise ValueError(f"{group} must be a group of keys, such as {action.dest}, got {namespace.get(group)!r}.")
         kind: Any = getattr(action, "_typehint", action.type)
         plain = isinstance(kind, type) and issubclass(kind, int | float | str)  # others may mean None
         plain = plain or (get_origin(kind) in (Union, UnionType) and type(None) not in get_args(kind))
-        if plain and action.default is not None and given.get(action.dest, action.default) is None:
+        if plain and action.default is not None and namespace.get(action.dest, action.default) is None:
             raise ValueError(
                 f"{action.dest} must be of the kind {getattr(kind, '__name__', kind)}, got null; leave the key out."
             )
@@ -90,11 +90,11 @@ def refuse_values_of_groups(args: Sequence[str], groups: Mapping[str, Any]) -> N
     for place, flag in enumerate(args):
         name, equals, value = flag.partition("=")
         path = Path(value if equals else "".join(args[place + 1 : place + 2]))
-        read: Any = load_yaml(path) if name == "--config" and path.is_file() else None
+        configuration: Any = load_yaml(path) if name == "--config" and path.is_file() else None
         for group, kind in groups.items():
-            if isinstance(read, dict) and isinstance(read.get(group), str):
+            if isinstance(configuration, dict) and isinstance(configuration.get(group), str):
                 key = f"{group}.{fields(kind)[0].name}"
-                raise ValueError(f"{group} must be a group of keys, such as {key}, got {read[group]!r}.")
+                raise ValueError(f"{group} must be a group of keys, such as {key}, got {configuration[group]!r}.")
 
 
 def named_class_paths(args: Sequence[str], key: str) -> list[str]:
@@ -110,15 +110,15 @@ def named_class_paths(args: Sequence[str], key: str) -> list[str]:
         name, equals, value = flag.partition("=")
         value = value if equals else "".join(args[place + 1 : place + 2])
         if name == "--config" and Path(value).is_file():
-            read = load_yaml(Path(value))
-            values = [read.get(key)] if isinstance(read, dict) and key in read else values
+            configuration = load_yaml(Path(value))
+            values = [configuration.get(key)] if isinstance(configuration, dict) and key in configuration else values
         elif name == f"--{key}":
             values = [yaml.safe_load(value) if value.startswith("[") else value]
-    found: list[str] = []
+    paths: list[str] = []
     for value in values:
         names = value.split(",") if isinstance(value, str) else value if isinstance(value, list) else []
-        found += [name.strip() for name in names if isinstance(name, str) and "." in name]
-    return found
+        paths += [name.strip() for name in names if isinstance(name, str) and "." in name]
+    return paths
 
 
 def bare_flags(args: Sequence[str], parser: SuggestingParser, lists: Collection[str] = ()) -> list[str]:

@@ -46,10 +46,10 @@ class SuggestingParser(ArgumentParser):
 
     def parse_args(self, args: Any = None, *rest: Any, **settings: Any) -> Any:
         """See ``jsonargparse``; single settings may follow an attack's name."""
-        given = sys.argv[1:] if args is None else args
-        if isinstance(given, list | tuple):
+        words = sys.argv[1:] if args is None else args
+        if isinstance(words, list | tuple):
             try:
-                args = spelt_out(given, super().parse_args)
+                args = spelt_out(words, super().parse_args)
             except ValueError as error:
                 self.error(str(error), error)
         return super().parse_args(args, *rest, **settings)
@@ -111,12 +111,12 @@ def keys(parser: ArgumentParser) -> list[str]:
     return [dest for dest in dests if dest not in ("help", "print_config") and not dest.endswith(".help")]
 
 
-def suggest(message: str, known: Iterable[str]) -> str | None:
+def suggest(message: str, keys_of_line: Iterable[str]) -> str | None:
     """Return what to say in the place of the parser's message about a key or class that does not exist.
 
     Args:
         message: of the parser.
-        known: the keys of the whole command line.
+        keys_of_line: the keys of the whole command line.
 
     Returns:
         One line; None: the message is about something else.
@@ -125,14 +125,14 @@ def suggest(message: str, known: Iterable[str]) -> str | None:
         >>> suggest("unrecognized arguments: --nmae x", ["name", "output"])
         'there is no key nmae; did you mean name?'
     """
-    found = _GROUP.search(message) or _OPTION.search(message) or _FLAG.search(message)
-    if found is None:
+    match = _GROUP.search(message) or _OPTION.search(message) or _FLAG.search(message)
+    if match is None:
         return _suggest_class(message)
-    key, group = found["key"].removeprefix("init_args."), found.groupdict().get("group")
+    key, group = match["key"].removeprefix("init_args."), match.groupdict().get("group")
     key = key if group is None else f"{group}.{key}"
-    owners = list(_CLASS.finditer(message, 0, found.start()))
+    owners = list(_CLASS.finditer(message, 0, match.start()))
     if not owners:
-        return _say(f"there is no key {key}", key, known)
+        return _say(f"there is no key {key}", key, keys_of_line)
     path = owners[-1]["path"]
     return _say(f"{path.rpartition('.')[2]} has no key {key}", key, _keys_of_class(path))
 
@@ -143,16 +143,18 @@ def _suggest_class(message: str) -> str | None:
     if name is None or base is None:
         return None
     classes = {
-        one.__name__ for one in _subclasses(cast(type, locate(base["path"]))) if not one.__name__.startswith("_")
+        subclass.__name__
+        for subclass in _subclasses(cast(type, locate(base["path"])))
+        if not subclass.__name__.startswith("_")
     }
     return _say(f"there is no class {name['name']}", name["name"], sorted(classes))
 
 
 def _subclasses(kind: type[Any]) -> list[type[Any]]:
-    found = [kind]
-    for one in kind.__subclasses__():
-        found += _subclasses(one)
-    return found
+    kinds = [kind]
+    for subclass in kind.__subclasses__():
+        kinds += _subclasses(subclass)
+    return kinds
 
 
 def _keys_of_class(path: str) -> list[str]:
@@ -160,23 +162,23 @@ def _keys_of_class(path: str) -> list[str]:
     parser = ArgumentParser(exit_on_error=False)
     kind = cast(Any, locate(path))
     parser.add_class_arguments(kind, fail_untyped=False)
-    known = keys(parser)
+    names = keys(parser)
     for name, hint in get_type_hints(kind.__init__).items():
         for part in get_args(hint):  # settings that may also be said in other ways
             if is_dataclass(part):
-                known += [f"{name}.{field.name}" for field in fields(part)]
-    return known
+                names += [f"{name}.{field.name}" for field in fields(part)]
+    return names
 
 
-def _say(what: str, key: str, known: Iterable[str]) -> str:
+def _say(what: str, key: str, candidates: Iterable[str]) -> str:
     """Complete the sentence by the nearest of the known keys, or by all of them where they are few."""
-    known = list(dict.fromkeys(known))
-    near = difflib.get_close_matches(key, known, n=2, cutoff=0.7)
+    candidates = list(dict.fromkeys(candidates))
+    near = difflib.get_close_matches(key, candidates, n=2, cutoff=0.7)
     if not near:  # the right name in the wrong place, or under a wrong group
         last = key.rpartition(".")[2]
-        ends = {name.rpartition(".")[2]: name for name in reversed(known)}
+        ends = {name.rpartition(".")[2]: name for name in reversed(candidates)}
         near = [ends[end] for end in difflib.get_close_matches(last, ends, n=2, cutoff=0.7)]
     if near:
         return f"{what}; did you mean {' or '.join(near)}?"
-    top = list(dict.fromkeys(name.split(".")[0] for name in known))
+    top = list(dict.fromkeys(name.split(".")[0] for name in candidates))
     return f"{what}; there are {', '.join(top)}."

@@ -164,9 +164,9 @@ class TrainCLI(LightningCLI):
     @property
     def accuracy(self) -> AccuracyCallback | None:
         """The callback that measures accuracy under attack, wherever it was configured."""
-        found = [callback for callback in self.watched if isinstance(callback, AccuracyCallback)]
-        own: AccuracyCallback | None = self.config_init.accuracy
-        return found[0] if found else own
+        callbacks = [callback for callback in self.watched if isinstance(callback, AccuracyCallback)]
+        shorthand: AccuracyCallback | None = self.config_init.accuracy
+        return callbacks[0] if callbacks else shorthand
 
     @cached_property
     def config_text(self) -> str:

@@ -48,7 +48,7 @@ class _Hold:
         depth: how many blocks of the process rely on it.
         token: tells this hold from others.
         handle: the open lock file.
-        made: whether the folder was made for it.
+        folder_made: whether the folder was made for it.
         released: ends the heartbeat.
     """
 
@@ -56,7 +56,7 @@ class _Hold:
     depth: int
     token: str
     handle: int
-    made: bool
+    folder_made: bool
     released: threading.Event
 
 
@@ -276,6 +276,6 @@ def _release(place: Path, hold: _Hold) -> None:
         place.unlink()  # while it is locked: who opened it meanwhile sees that it is gone
     with contextlib.suppress(OSError):
         os.close(hold.handle)
-    if hold.made:
+    if hold.folder_made:
         with contextlib.suppress(OSError):
             place.parent.rmdir()  # nothing was written

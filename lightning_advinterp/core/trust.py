@@ -30,10 +30,10 @@ class Trust:
     classes: frozenset[str] = frozenset()
     on_bad_weights: OnBadWeights = "error"
 
-    def beside(self, other: "Trust") -> "Trust":
+    def beside(self, trust: "Trust") -> "Trust":
         """Return what both vouch for."""
-        bad = other.on_bad_weights if self.on_bad_weights == "error" else self.on_bad_weights
-        return Trust(self.files or other.files, self.classes | other.classes, bad)
+        bad = trust.on_bad_weights if self.on_bad_weights == "error" else self.on_bad_weights
+        return Trust(self.files or trust.files, self.classes | trust.classes, bad)
 
 
 _current: ContextVar[Trust] = ContextVar("trust", default=Trust())  # noqa: B039  # it is frozen

@@ -27,14 +27,14 @@ class Monitor:
         mode: ``min`` or ``max``.
         at_epoch_end: whether it is looked at when the training epoch is over, and not right after a validation; None:
             as Lightning decides it when the training starts.
-        kept: whether it only decides what is kept, so that a run without it is the same run.
+        only_keeps: whether it only decides what is kept, so that a run without it is the same run.
     """
 
     owner: str
     key: str
     mode: str
     at_epoch_end: bool | None = True
-    kept: bool = False
+    only_keeps: bool = False
 
 
 def monitors(settings: Any) -> Iterator[Monitor]:
@@ -44,7 +44,7 @@ def monitors(settings: Any) -> Iterator[Monitor]:
         settings: the parsed configuration, with what was built from it.
     """
     if settings.checkpoint is not None and settings.checkpoint.monitor is not None:
-        yield Monitor("checkpoint.monitor", settings.checkpoint.monitor, settings.checkpoint.mode, kept=True)
+        yield Monitor("checkpoint.monitor", settings.checkpoint.monitor, settings.checkpoint.mode, only_keeps=True)
     schedule = settings.model.schedule_config
     if schedule.name == "plateau":
         yield Monitor("model.schedule.monitor", schedule.monitor, schedule.mode)
@@ -54,7 +54,7 @@ def monitors(settings: Any) -> Iterator[Monitor]:
             yield Monitor(name, callback.monitor, callback.mode, looks_at_epoch_end(callback))
         elif isinstance(callback, ModelCheckpoint) and callback.monitor not in (None, "epoch", "step"):
             at_epoch_end = looks_at_epoch_end(callback)
-            yield Monitor(name, str(callback.monitor), str(callback.mode), at_epoch_end, kept=True)
+            yield Monitor(name, str(callback.monitor), str(callback.mode), at_epoch_end, only_keeps=True)
 
 
 def check_monitors(settings: Any, trainer: pl.Trainer) -> None:
@@ -88,7 +88,7 @@ def check_validated(settings: Any) -> list[str]:
         if monitor.key.startswith("val/") or monitor.key.partition("/")[0] in _ANALYSES
     ]
     for monitor in waiting:
-        if not monitor.kept:
+        if not monitor.only_keeps:
             raise ValueError(
                 f"{monitor.owner}: {monitor.key} is never logged, since nothing is validated (limit_val_batches: 0, no "
                 "validation images, or check_val_every_n_epoch beyond the training's end); choose train/loss."

@@ -69,17 +69,17 @@ class AttackCounts(Summed):
         attack, x = self.attacks[kind].on(batch.index), batch.image
         y = torch.where(batch.label < 0, logits.argmax(dim=1), batch.label)
         goal = attack.aim(x, logits, y, keys) if target is None else attack.goal(y, target, keys)
-        wanted = goal.resolve(logits)
-        result = attack.perturb(network, x, y, target=wanted if goal.targeted else None, keys=keys)
+        target_class = goal.resolve(logits)
+        result = attack.perturb(network, x, y, target=target_class if goal.targeted else None, keys=keys)
         notes = torch.stack([result.zero_gradient, result.nonfinite, ~result.attacked])
-        return Made(kind, result.x_adv, goal, wanted, result.attacked, notes)
+        return Made(kind, result.x_adv, goal, target_class, result.attacked, notes)
 
-    def note(self, made: Made, index: Tensor, logits: Tensor) -> Tensor:
+    def note(self, adversarials: Made, index: Tensor, logits: Tensor) -> Tensor:
         """Note a batch, int64 ``[B]`` numbers and the logits of its adversarial images; return who succeeded."""
-        success = made.goal.reached(logits) & made.attacked
-        bits = torch.stack([success, *made.notes]).long()
+        success = adversarials.goal.reached(logits) & adversarials.attacked
+        bits = torch.stack([success, *adversarials.notes]).long()
         codes = (bits << torch.arange(len(NOTES), device=bits.device)[:, None]).sum(0)
-        self._seen.setdefault(made.kind, {}).update(zip(index.tolist(), codes.tolist(), strict=True))
+        self._seen.setdefault(adversarials.kind, {}).update(zip(index.tolist(), codes.tolist(), strict=True))
         return success
 
     def rows(self) -> list[Row]:
@@ -95,11 +95,11 @@ class AttackCounts(Summed):
 
     def stand_beside(self, results: Mapping[str, Result]) -> None:
         """Add norm and success to the rows of tables that depend on an attack, where they do not say so already."""
-        known = {row["images"]: row for row in self.rows()}
+        counts_by_kind = {row["images"]: row for row in self.rows()}
         for result in results.values():
             for table in result.tables.values():
                 for row in table:
-                    counts = known.get(row.get("images", ""))
+                    counts = counts_by_kind.get(row.get("images", ""))
                     if counts is None or "eps" not in row or "unit" in row or "cell" in row:
                         continue
                     if "top1" in row:  # how often the network is right: there all is said of the attack

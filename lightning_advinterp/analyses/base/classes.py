@@ -54,19 +54,21 @@ def semantic_classes(
     members = sorted(set(labels)) if labels is not None and target_classes == "dataset" else list(every)
     if not members or members[0] < 0 or members[-1] >= len(classes):
         raise ValueError(f"labels must be outputs of the network, 0 to {len(classes) - 1}, got {members[:10]}.")
-    known = None if len(members) == len(classes) else _between_all(classes, tree, hierarchy)
+    all_distances = None if len(members) == len(classes) else _between_all(classes, tree, hierarchy)
     place = torch.tensor(members)
-    if known is not None and tree != "contracted":
-        distances = known[place[:, None], place]
+    if all_distances is not None and tree != "contracted":
+        distances = all_distances[place[:, None], place]
     else:
-        own = [classes[label] for label in members]
-        distances = class_distances(own, tree, hierarchy=hierarchy, wnids=wnids, accept_guesses=accept_guesses)
-    if known is None:
-        known = torch.full((len(classes), len(classes)), torch.nan, dtype=torch.float64)
-        known[place[:, None], place] = distances
+        member_classes = [classes[label] for label in members]
+        distances = class_distances(
+            member_classes, tree, hierarchy=hierarchy, wnids=wnids, accept_guesses=accept_guesses
+        )
+    if all_distances is None:
+        all_distances = torch.full((len(classes), len(classes)), torch.nan, dtype=torch.float64)
+        all_distances[place[:, None], place] = distances
     shown = classes if names is None else names
     similarity = class_similarity(distances, sigma, psd_project=psd_project)
-    return ClassSpace(tuple(members), tuple(shown[label] for label in members), similarity, known)
+    return ClassSpace(tuple(members), tuple(shown[label] for label in members), similarity, all_distances)
 
 
 def _between_all(classes: Sequence[str], tree: Tree, hierarchy: Taxonomy | str | Path | None) -> Tensor | None:

@@ -133,18 +133,18 @@ def _attack(plan: SetPlan, counts: AttackCounts, items: Sequence[int]) -> tuple[
     target = None
     if targets is not None:
         target = _least_likely(attack, x, clean, y, targets).gather(1, turn[:, None]).squeeze(1)
-    made = counts.make(attack.name, network, batch, clean, keys, target)
+    adversarials = counts.make(attack.name, network, batch, clean, keys, target)
     rounded = plan.manifest.pixels == "uint8"
-    stored = made.x_adv.mul(255).round().to(torch.uint8) if rounded else made.x_adv
+    stored = adversarials.x_adv.mul(255).round().to(torch.uint8) if rounded else adversarials.x_adv
     shown = stored.float().div(255) if rounded else stored
     with torch.no_grad():
         after = network(shown)
     logits = {"logits of real images": clean, "logits of adversarial images": after}
-    FiniteOutputs().check({"pixels of adversarial images": made.x_adv}, batch.index, logits)
-    success, predicted = counts.note(made, number, after), after.argmax(dim=1)
+    FiniteOutputs().check({"pixels of adversarial images": adversarials.x_adv}, batch.index, logits)
+    success, predicted = counts.note(adversarials, number, after), after.argmax(dim=1)
     linf, l2 = distances(shown, x.float())
     columns: list[list[Any]] = [
-        values.tolist() for values in (number, batch.index, y, made.target, predicted, success, linf, l2)
+        values.tolist() for values in (number, batch.index, y, adversarials.target, predicted, success, linf, l2)
     ]
     return stored.cpu(), [AdversarialRow(*row) for row in zip(*columns, strict=True)]
 

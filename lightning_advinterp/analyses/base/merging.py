@@ -27,8 +27,8 @@ def merge_states(rank: int, world_size: int, analyses: Sequence[Keeping]) -> Non
     if states is not None:
         for position, analysis in enumerate(analyses):
             analysis.load_state_dict(states[0][position])
-            for other in states[1:]:  # always in this order: sums agree to the last bit
-                analysis.merge(other[position])
+            for process_states in states[1:]:  # always in this order: sums agree to the last bit
+                analysis.merge(process_states[position])
         merged = [[analysis.state_dict() for analysis in analyses]]
     torch.distributed.broadcast_object_list(merged, src=0)
     for analysis, state in zip(analyses, merged[0], strict=True):

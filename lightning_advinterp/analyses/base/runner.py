@@ -143,14 +143,14 @@ class Runner:
                 skipped += 1
                 continue
             if any(entry.sweep.chosen is not None for entry in due):
-                results = _results([one for one in analyses if not isinstance(one, Choosing)])
+                results = _results([analysis for analysis in analyses if not isinstance(analysis, Choosing)])
                 places = self._chosen_places(due, results)
             wants = unite([entry.sweep for entry in due])
-            for done, seen in self._sweep(wants, places, first, f"sweep {number + 1 - skipped}"):
-                if seen is not None:
+            for done, observation in self._sweep(wants, places, first, f"sweep {number + 1 - skipped}"):
+                if observation is not None:
                     for entry in due:
                         with naming(entry.analysis):
-                            entry.analysis.update(entry.number, seen)
+                            entry.analysis.update(entry.number, observation)
                 if wants.resumable:
                     self._journal.save(number, done, [*analyses, self.counts])
             self._conclude(due)
@@ -163,9 +163,9 @@ class Runner:
         self._finite.close()
         if self.rank == 0:
             self.counts.warn(self._least)
-        results |= _results([one for one in analyses if one.name not in results])
+        results |= _results([analysis for analysis in analyses if analysis.name not in results])
         self.counts.stand_beside(results)
-        return {one.name: results[one.name] for one in analyses}
+        return {analysis.name: results[analysis.name] for analysis in analyses}
 
     def _conclude(self, due: Sequence[Due]) -> None:
         """Merge what all processes saw in a run over the data."""
@@ -222,9 +222,9 @@ class Runner:
             task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
             for batch in loader:
                 with batch_of_one_explained(self.network, 0 if batch is None else len(batch.index)):
-                    seen = None if batch is None else self._observe(batch, wants)
+                    observation = None if batch is None else self._observe(batch, wants)
                 done = min(done + size, len(shard))
-                yield done, seen
+                yield done, observation
                 bar.update(task, completed=done, refresh=True)  # inside another bar, nobody else does
 
     def _observe(self, batch: Batch, wants: Sweep) -> Observation:
@@ -242,11 +242,11 @@ class Runner:
         for kind in wants.kinds:
             if kind == REAL:
                 continue
-            made = self.counts.make(kind, self.network, batch, logits[REAL], keys)
-            images[kind], goals[kind], attacked[kind] = made.x_adv, made.target, made.attacked
+            adversarials = self.counts.make(kind, self.network, batch, logits[REAL], keys)
+            images[kind], goals[kind], attacked[kind] = adversarials.x_adv, adversarials.target, adversarials.attacked
             with torch.no_grad():
                 logits[kind], activations[kind] = self.network.forward_features(images[kind], wants.layers)
-            success[kind] = self.counts.note(made, batch.index, logits[kind])
+            success[kind] = self.counts.note(adversarials, batch.index, logits[kind])
         outputs = {f"pixels of {kind} images": value for kind, value in images.items() if kind != REAL}
         for kind, layers in activations.items():
             outputs |= {f"features {layer} of {kind} images": value for layer, value in layers.items()}
@@ -261,11 +261,11 @@ class Runner:
         if len(set(self._gather(self._journal.sweep))) > 1:
             self._journal.close()
 
-    def _gather(self, own: Any) -> list[Any]:
+    def _gather(self, local: Any) -> list[Any]:
         """Return every process's object, in the order of their ranks."""
-        everyone: list[Any] = [own] * self.world_size
+        everyone: list[Any] = [local] * self.world_size
         if self.world_size > 1:
-            torch.distributed.all_gather_object(everyone, own)
+            torch.distributed.all_gather_object(everyone, local)
         return everyone
 
 

@@ -32,14 +32,14 @@ def schedule(analyses: Sequence[Analysis], plans: Plans) -> list[list[Due]]:
         analysis.name: [Due(analysis, number, sweep) for number, sweep in enumerate(plans.of(analysis).sweeps)]
         for analysis in analyses
     }
-    whole = {name: [entry for entry in due if entry.sweep.chosen is None] for name, due in sweeps.items()}
+    over_all_images = {name: [entry for entry in due if entry.sweep.chosen is None] for name, due in sweeps.items()}
     last_shown = {
         name: max((place for place, entry in enumerate(due) if entry.sweep.kinds), default=0)
-        for name, due in whole.items()
+        for name, due in over_all_images.items()
     }
     latest = max(last_shown.values(), default=0)
     runs: list[list[Due]] = []
-    for name, due in whole.items():
+    for name, due in over_all_images.items():
         for place, entry in enumerate(due):
             run = place + latest - last_shown[name]
             while len(runs) <= run:

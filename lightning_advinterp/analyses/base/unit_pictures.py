@@ -178,13 +178,13 @@ def pictures_of(result: Result, table: str) -> list[Pictures]:
     units: dict[tuple[str, int, str], list[Row]] = {}
     for row in result.tables[table]:
         units.setdefault((row["tap"], row["unit"], row["images"]), []).append(row)
-    found = []
+    pictures = []
     for rows in units.values():
         shown = [row for row in rows if row["picture"]]
         if not shown:
-            found.append(Pictures(rows[0], np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 1, 1), bool), ()))
+            pictures.append(Pictures(rows[0], np.zeros((0, 1, 1, 3), np.uint8), np.zeros((0, 1, 1), bool), ()))
             continue
         images = np.stack([result.arrays[row["picture"]] for row in shown])
         masks = np.stack([result.arrays[row["mask"]] > 0 for row in shown])
-        found.append(Pictures(rows[0], images, masks, tuple(shown)))
-    return found
+        pictures.append(Pictures(rows[0], images, masks, tuple(shown)))
+    return pictures

@@ -110,11 +110,11 @@ class CurvatureAnalysis(Summed):
         for start in range(0, len(observation.index), size):
             part = slice(start, start + size)
             index, x = observation.index[part], observation.images[REAL][part]
-            found = self._measure(
+            measures = self._measure(
                 x, observation.logits[REAL][part].argmax(1), sample_keys(index, seed=self.config.seed)
             )
             for place, number in enumerate(index.tolist()):
-                self._rows[number] = {key: values[place].item() for key, values in found.items()}
+                self._rows[number] = {key: values[place].item() for key, values in measures.items()}
 
     def _measure(self, x: Tensor, target: Tensor, keys: Tensor) -> dict[str, Tensor]:
         network, config = self._network, self.config
@@ -132,16 +132,16 @@ class CurvatureAnalysis(Summed):
             principal = largest_eigenvalue(hessian.level_set(), like, keys, steps=config.lanczos)
         length = like.norm(dim=1)
         cos2 = ((top.vector * like).sum(1) / length).square()
-        found = {"class": target, "beta": torch.full_like(length, config.beta), "gradient_norm": length}
-        found |= {"lambda_max": top.value, "residual": top.residual, "frobenius": norm, "frobenius_error": error}
-        found |= {"principal": principal.value, "cos2": cos2, "cos2_times_dimension": cos2 * like.shape[1]}
+        measures = {"class": target, "beta": torch.full_like(length, config.beta), "gradient_norm": length}
+        measures |= {"lambda_max": top.value, "residual": top.residual, "frobenius": norm, "frobenius_error": error}
+        measures |= {"principal": principal.value, "cos2": cos2, "cos2_times_dimension": cos2 * like.shape[1]}
         random = normal(keys, like.shape[1:], stream=_RANDOM).to(like)
         moves = dict(zip(DIRECTIONS, (top.vector, like, random), strict=True))
         smooth, effects = self._steps(network, x, target, moves)
-        found |= effects
+        measures |= effects
         null = F.cosine_similarity(random, like, dim=1).square() * like.shape[1]
-        found |= {"cos2_times_dimension_random": null, "class_kept": smooth == target}
-        return _without_directions(found)
+        measures |= {"cos2_times_dimension_random": null, "class_kept": smooth == target}
+        return _without_directions(measures)
 
     def _steps(
         self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]
@@ -160,17 +160,17 @@ class CurvatureAnalysis(Summed):
             return logits.softmax(1).gather(1, target[:, None]).squeeze(1)
 
         logits, map_before = look(x)
-        found: dict[str, Tensor] = {}
+        effects: dict[str, Tensor] = {}
         for name, move in moves.items():
             unit = move / move.norm(dim=1, keepdim=True).clamp(min=torch.finfo(move.dtype).tiny)
             step = (self.config.step * unit.shape[1] ** 0.5 * unit).view_as(x)
             ways = [look(x + step), look(x - step)]  # not cut to [0, 1]: the direction is the question
             changes = [(probability(after) - probability(logits)).abs() for after, _ in ways]
-            found[f"delta_p_{name}"] = torch.maximum(*changes)
-            found[f"delta_map_{name}"] = torch.maximum(*(_relative_change(map_before, after) for _, after in ways))
-            found[f"spearman_{name}"] = torch.minimum(*(spearman(map_before, after) for _, after in ways))
-            found[f"topk_{name}"] = torch.minimum(*(top_k_intersection(map_before, after, k) for _, after in ways))
-        return logits.argmax(1), found
+            effects[f"delta_p_{name}"] = torch.maximum(*changes)
+            effects[f"delta_map_{name}"] = torch.maximum(*(_relative_change(map_before, after) for _, after in ways))
+            effects[f"spearman_{name}"] = torch.minimum(*(spearman(map_before, after) for _, after in ways))
+            effects[f"topk_{name}"] = torch.minimum(*(top_k_intersection(map_before, after, k) for _, after in ways))
+        return logits.argmax(1), effects
 
     def result(self) -> Result:
         """Return one row per image, medians and quantiles, and the medians as scalars."""
@@ -179,15 +179,20 @@ class CurvatureAnalysis(Summed):
         for key in [key for key in (rows[0] if rows else {}) if key not in ("image", "class", "beta", "class_kept")]:
             signed = key in ("lambda_max", "principal")
             values = [float(abs(row[key]) if signed else row[key]) for row in rows if not is_missing(row[key])]
-            found = summarised("median", values)
-            row = {"measure": key, "median": found["median"], "low": found["median_q10"], "high": found["median_q90"]}
-            row |= {"n": len(values)} | {name: found[name] for name in ("median_low", "median_high")}
+            spread = summarised("median", values)
+            row = {
+                "measure": key,
+                "median": spread["median"],
+                "low": spread["median_q10"],
+                "high": spread["median_q90"],
+            }
+            row |= {"n": len(values)} | {name: spread[name] for name in ("median_low", "median_high")}
             summary.append(row | {"missing": len(rows) - len(values)})
         scalars = {f"curvature/{row['measure']}": row["median"] for row in summary if row["median"] is not None}
         if rows:
-            kept = sum(row["class_kept"] for row in rows)
-            low, high = wilson_interval(kept, len(rows))
-            share = kept / len(rows)
+            kept_count = sum(row["class_kept"] for row in rows)
+            low, high = wilson_interval(kept_count, len(rows))
+            share = kept_count / len(rows)
             scalars["curvature/class_kept"] = share
             summary.append(
                 {"measure": "class_kept", "n": len(rows), "share": share, "share_low": low, "share_high": high}
@@ -197,7 +202,7 @@ class CurvatureAnalysis(Summed):
             self._warn(share, len(rows), flat)
         return Result(self.name, scalars, {"curvature": rows, "curvature_summary": ending_with("missing", summary)})
 
-    def _warn(self, kept: float, images: int, flat: Sequence[int]) -> None:
+    def _warn(self, kept_share: float, images: int, flat: Sequence[int]) -> None:
         """Say so where there is no gradient, or where the network that is measured is not the one that is used."""
         if flat:
             logger.warning(
@@ -207,26 +212,26 @@ class CurvatureAnalysis(Summed):
                 images,
                 named(flat),
             )
-        if kept < ENOUGH_KEPT:
+        if kept_share < ENOUGH_KEPT:
             logger.warning(
                 "curvature: with softplus of beta = %g the network keeps the class of %.0f%% of %d images only; "
                 "what is measured is then the curvature of another prediction. Take a larger curvature.beta.",
                 self.config.beta,
-                100 * kept,
+                100 * kept_share,
                 images,
             )
 
 
-def _without_directions(found: dict[str, Tensor]) -> dict[str, Tensor]:
+def _without_directions(measures: dict[str, Tensor]) -> dict[str, Tensor]:
     """Put NaN for what rests on a direction that does not exist: the gradient's of 0, an eigenvector's of H = 0."""
     needs_gradient = ("principal", "cos2", "cos2_times_dimension", "cos2_times_dimension_random", "delta_p_gradient")
-    needs_curvature = ("cos2", "cos2_times_dimension", *(name for name in found if name.endswith("_top")))
+    needs_curvature = ("cos2", "cos2_times_dimension", *(name for name in measures if name.endswith("_top")))
     for names, absent in (
-        (needs_gradient, found["gradient_norm"] == 0),
-        (needs_curvature, found["lambda_max"] == 0),
+        (needs_gradient, measures["gradient_norm"] == 0),
+        (needs_curvature, measures["lambda_max"] == 0),
     ):
-        found |= {name: found[name].masked_fill(absent, torch.nan) for name in names}
-    return found
+        measures |= {name: measures[name].masked_fill(absent, torch.nan) for name in names}
+    return measures
 
 
 def _relative_change(before: Tensor, after: Tensor) -> Tensor:

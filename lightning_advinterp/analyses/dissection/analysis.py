@@ -78,7 +78,7 @@ class DissectionAnalysis(Summed):
         every = list(self.views)
         if self.config.keep:
             return Plan((self._sweep(every), Sweep(kinds=(), labels=False)))
-        first = self._sweep([name for name in every if self.views[name].own])
+        first = self._sweep([name for name in every if self.views[name].own_thresholds])
         return Plan((first, replace(first, optional=not self.config.exact), self._sweep(every)))
 
     def skips(self, sweep: int) -> bool:
@@ -100,7 +100,7 @@ class DissectionAnalysis(Summed):
         counting = sweep == 2
         if (keep and sweep) or self._reader is None:
             return
-        views = [view for view in self.views.values() if counting or keep or view.own]
+        views = [view for view in self.views.values() if counting or keep or view.own_thresholds]
         maps = {view.name: self._reader.maps(view, observation) for view in views}
         if counting:
             self._tally(observation, maps, self._state.reach(observation))
@@ -109,7 +109,7 @@ class DissectionAnalysis(Summed):
             for layer, values in maps[view.name].items():
                 if sweep == 1:
                     self._state.refine(view.name, layer, values)
-                elif view.own:
+                elif view.own_thresholds:
                     self._state.quantile(view.name, layer).update(values)
         if keep:
             # Images are larger than the maps of a last layer; what a count needs of them is known by now.
@@ -123,46 +123,46 @@ class DissectionAnalysis(Summed):
         reached: Mapping[str, Mapping[str, float]],
     ) -> None:
         self._state.note(reached)
-        labels, others = self._labels(observation.index)
+        labels, partner_labels = self._labels(observation.index)
         for name, layers in maps.items():
             view = self.views[name]
             group = view.group(observation, self.config.seed)
-            held = others if view.shuffled and others is not None else labels
+            compared_labels = partner_labels if view.shuffled and partner_labels is not None else labels
             for layer, values in layers.items():
                 thresholds = self._thresholds(name)[layer].to(values.device)
                 counts = self._state.count(view, layer, values)
-                counts.update(values, thresholds, held, self.dataset.label_size, group)
+                counts.update(values, thresholds, compared_labels, self.dataset.label_size, group)
 
     def _thresholds(self, view: str) -> dict[str, Tensor]:
-        return self._state.thresholds[view if self.views[view].own else REAL]
+        return self._state.thresholds[view if self.views[view].own_thresholds else REAL]
 
     def _labels(self, index: Tensor) -> tuple[BatchLabels, BatchLabels | None]:
         """Read the labels of a batch, and those of its images' partners where they are wanted."""
         numbers = index.tolist()
         shuffled = any(view.shuffled for view in self.views.values())
-        wanted = numbers + [self._partners[number] for number in numbers] * shuffled
+        labelled_numbers = numbers + [self._partners[number] for number in numbers] * shuffled
         with ThreadPoolExecutor(_READERS) as pool:
-            read = list(pool.map(self._labels_of, wanted))
-        own = batch_labels(read[: len(numbers)], self.vocabulary, index.device)
-        others = batch_labels(read[len(numbers) :], self.vocabulary, index.device) if shuffled else None
-        return own, others
+            per_image = list(pool.map(self._labels_of, labelled_numbers))
+        labels = batch_labels(per_image[: len(numbers)], self.vocabulary, index.device)
+        partner_labels = batch_labels(per_image[len(numbers) :], self.vocabulary, index.device) if shuffled else None
+        return labels, partner_labels
 
     def _labels_of(self, number: int) -> ImageLabels:
-        maps, whole = self.dataset.segmentation(number)
-        return image_labels(maps, whole, self.vocabulary, self.dataset.label_size, self.config.rule)
+        maps, image_wide = self.dataset.segmentation(number)
+        return image_labels(maps, image_wide, self.vocabulary, self.dataset.label_size, self.config.rule)
 
     def settle(self, sweep: int) -> None:
         """Turn the merged counts of a sweep into thresholds, and count what was kept."""
-        known = self._state.settle(sweep)
+        thresholds_known = self._state.settle(sweep)
         if self.config.keep and self._state.refined:
             for _, maps, _ in self._kept:
                 for view, layers in maps.items():
                     for layer, values in layers.items():
                         self._state.refine(view, layer, values)
-            known = self._state.settle(1)
-        if known:
-            kept, self._kept = self._kept, []
-            for batch in kept:
+            thresholds_known = self._state.settle(1)
+        if thresholds_known:
+            kept_batches, self._kept = self._kept, []
+            for batch in kept_batches:
                 self._tally(*batch)
 
     def result(self) -> Result:

@@ -25,20 +25,22 @@ def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
         rows: the table ``dissection_summary``; all layers together are drawn where there are several.
         title: above the figure.
     """
-    own = summary_of(rows)
-    kinds = list(dict.fromkeys(row["images"] for row in own))
-    categories = list(dict.fromkeys(row["category"] for row in own))
+    summary = summary_of(rows)
+    kinds = list(dict.fromkeys(row["images"] for row in summary))
+    categories = list(dict.fromkeys(row["category"] for row in summary))
     across = max(7.0, 2.5 + 0.2 * len(categories) * (len(kinds) + 1))
     figure = Figure(figsize=(across, 3.8), layout="constrained")
     axes: Axes = figure.subplots()
     width = 0.8 / max(1, len(kinds))
     for number, (kind, colour) in enumerate(_colours(kinds).items()):
-        found = {row["category"]: row for row in own if row["images"] == kind}
+        by_category = {row["category"]: row for row in summary if row["images"] == kind}
         places = np.arange(len(categories)) + (number - (len(kinds) - 1) / 2) * width
-        heights = np.array([100 * found[category]["ratio"] for category in categories])
-        spread = [[_bar(found[category], side) for category in categories] for side in ("low", "high")]
-        axes.bar(places, heights, width * 0.92, yerr=spread, color=colour, capsize=2, label=_kind_label(found, kind))
-    real = {row["category"]: row for row in own if row["images"] == REAL}
+        heights = np.array([100 * by_category[category]["ratio"] for category in categories])
+        spread = [[_bar(by_category[category], side) for category in categories] for side in ("low", "high")]
+        axes.bar(
+            places, heights, width * 0.92, yerr=spread, color=colour, capsize=2, label=_kind_label(by_category, kind)
+        )
+    real = {row["category"]: row for row in summary if row["images"] == REAL}
     for control, marker in _CONTROLS.items():
         heights_of = [real[category].get(control) for category in categories if category in real]
         if heights_of and all(value is not None for value in heights_of):
@@ -72,8 +74,8 @@ def _bar(row: Row, side: str) -> float:
     return max(0.0, 100 * float(length))
 
 
-def _kind_label(found: dict[str, Row], kind: str) -> str:
-    row = next(iter(found.values()))
+def _kind_label(rows: dict[str, Row], kind: str) -> str:
+    row = next(iter(rows.values()))
     success = row.get("success")
     return kind if success is None else f"{kind} (success {100 * success:.0f} %)"
 
@@ -85,15 +87,15 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
         rows: the table ``dissection_summary`` of several layers.
         title: above the figure.
     """
-    own = [row for row in rows if row["layer"] != _ALL and row["category"] == _ALL]
-    layers = list(dict.fromkeys(row["layer"] for row in own))
+    all_categories = [row for row in rows if row["layer"] != _ALL and row["category"] == _ALL]
+    layers = list(dict.fromkeys(row["layer"] for row in all_categories))
     figure = Figure(figsize=(max(6.5, 3.0 + 0.3 * len(layers)), 4.2), layout="constrained")
     axes: Axes = figure.subplots()
-    for kind, colour in _colours([row["images"] for row in own]).items():
-        found = {row["layer"]: row for row in own if row["images"] == kind}
-        values = [100 * found[layer]["ratio"] for layer in layers]
+    for kind, colour in _colours([row["images"] for row in all_categories]).items():
+        by_layer = {row["layer"]: row for row in all_categories if row["images"] == kind}
+        values = [100 * by_layer[layer]["ratio"] for layer in layers]
         axes.plot(range(len(layers)), values, "o-", ms=3, color=colour, label=kind)
-    real = {row["layer"]: row for row in own if row["images"] == REAL}
+    real = {row["layer"]: row for row in all_categories if row["images"] == REAL}
     for control, marker in _CONTROLS.items():
         shares = [real[layer].get(control) for layer in layers if layer in real]
         if shares and None not in shares:
@@ -114,13 +116,13 @@ def best_units(rows: Sequence[Row], count: int) -> list[Row]:
         rows: the table ``dissection``.
         count: at most so many.
     """
-    found: list[Row] = []
-    seen: set[str] = set()
+    best: list[Row] = []
+    labels: set[str] = set()
     for row in sorted((row for row in rows if row["images"] == REAL and row["label"]), key=lambda row: -row["iou"]):
-        if row["label"] not in seen and len(found) < count:
-            seen.add(row["label"])
-            found.append(row)
-    return found
+        if row["label"] not in labels and len(best) < count:
+            labels.add(row["label"])
+            best.append(row)
+    return best
 
 
 def detector_panel(units: Sequence[Pictures], title: str) -> Figure:

@@ -41,12 +41,14 @@ def concepts_of(counts: ConceptCounts, weights: Tensor | None = None) -> UnitCon
 
 def joined(parts: Sequence[UnitConcepts]) -> UnitConcepts:
     """Return the units of several layers, one after the other."""
-    return UnitConcepts(np.concatenate([one.label for one in parts]), np.concatenate([one.iou for one in parts]))
+    return UnitConcepts(
+        np.concatenate([layer.label for layer in parts]), np.concatenate([layer.iou for layer in parts])
+    )
 
 
-def detector_ratios(found: UnitConcepts, threshold: float, convention: Convention = "best") -> Ratios:
+def detector_ratios(concepts: UnitConcepts, threshold: float, convention: Convention = "best") -> Ratios:
     """Return numbers and shares of detectors, by the conventions of :func:`count_detectors`."""
-    counted = count_detectors(found, threshold, convention)
+    counted = count_detectors(concepts, threshold, convention)
     detectors = [*counted.units.tolist(), counted.any]
-    ratio = [count / len(found.iou) for count in detectors]
+    ratio = [count / len(concepts.iou) for count in detectors]
     return Ratios(detectors, ratio, [*counted.unique.tolist(), int(counted.unique.sum())])

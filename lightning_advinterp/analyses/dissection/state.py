@@ -64,11 +64,11 @@ class DissectionState(Summed):
     def count(self, view: View, layer: str, maps: Tensor) -> ConceptCounts:
         """Return the counts of a view's layer, zeros at first."""
         layers = self.counts.setdefault(view.name, {})
-        known = layers.get(layer)
-        if known is None or known.images.device != maps.device:  # a loaded state lies in the main memory
+        earlier = layers.get(layer)
+        if earlier is None or earlier.images.device != maps.device:  # a loaded state lies in the main memory
             layers[layer] = self._zeros(maps.shape[1], view.groups, maps)
-            if known is not None:
-                layers[layer].load_state_dict(known.state_dict())
+            if earlier is not None:
+                layers[layer].load_state_dict(earlier.state_dict())
         return layers[layer]
 
     def _zeros(self, units: int, groups: int, like: Tensor) -> ConceptCounts:
@@ -76,17 +76,17 @@ class DissectionState(Summed):
 
     def reach(self, observation: Observation) -> dict[str, dict[str, float]]:
         """Count a batch's images and successes by attack, and how far they are from the real ones."""
-        found = {}
+        reached = {}
         for name in self.reached:
             delta = (observation.images[name] - observation.images[REAL]).flatten(1)
             linf = float(delta.abs().amax(1).double().sum())
-            found[name] = {"n": len(observation.index), "success": int(observation.success[name].sum()), "linf": linf}
-        return found
+            reached[name] = {"n": len(observation.index), "success": int(observation.success[name].sum()), "linf": linf}
+        return reached
 
     def note(self, reached: Mapping[str, Mapping[str, float]]) -> None:
         """Add what :meth:`reach` says of a batch, or another process's sums."""
-        for name, found in reached.items():
-            for key, value in found.items():
+        for name, sums in reached.items():
+            for key, value in sums.items():
                 self.reached[name][key] += value
 
     def settle(self, sweep: int) -> bool:
@@ -126,5 +126,5 @@ class DissectionState(Summed):
         return self._zeros(units, groups, state["intersection"])
 
 
-def _entries(found: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
-    return [(view, layer, one) for view, layers in found.items() for layer, one in layers.items()]
+def _entries(by_view: Mapping[str, Mapping[str, Any]]) -> list[tuple[str, str, Any]]:
+    return [(view, layer, entry) for view, layers in by_view.items() for layer, entry in layers.items()]

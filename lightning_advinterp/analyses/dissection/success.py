@@ -25,7 +25,7 @@ def concepts_where(counts: ConceptCounts, change: str) -> UnitConcepts:
         counts: of one layer, in groups of failures first and of as many of successes.
         change: ``failure`` or ``success``.
     """
-    where = torch.tensor([change == one for one in CHANGES]).long()
+    where = torch.tensor([change == name for name in CHANGES]).long()
     return concepts_of(counts, where.repeat_interleave(len(counts.images) // len(CHANGES)))
 
 
@@ -50,19 +50,19 @@ def success_rows(
             views = {"": kind, "real_": kind + PAIRED, "noise_": kind + NOISE}
             paired = counts[kind + PAIRED][parts[0]].images.tolist()
             for change, images in zip(CHANGES, paired, strict=True):
-                found = {
+                ratios = {
                     prefix: detector_ratios(
-                        joined([concepts_where(counts[view][one], change) for one in parts]), threshold
+                        joined([concepts_where(counts[view][layer], change) for layer in parts]), threshold
                     )
                     for prefix, view in views.items()
                     if images and view in counts
                 }
                 for place, category in enumerate((*categories, ALL)):
                     row: Row = {"layer": name, "images": kind, "change": change, "category": category}
-                    row["detectors"] = found[""].detectors[place] if found else None
+                    row["detectors"] = ratios[""].detectors[place] if ratios else None
                     for prefix in views:
-                        own = found.get(prefix)
-                        row[f"{prefix}ratio"] = own.ratio[place] if own else None
-                        row[f"{prefix}unique"] = own.unique[place] if own else None
-                    units = sum(counts[kind][one].area.shape[1] for one in parts)
+                        view_ratios = ratios.get(prefix)
+                        row[f"{prefix}ratio"] = view_ratios.ratio[place] if view_ratios else None
+                        row[f"{prefix}unique"] = view_ratios.unique[place] if view_ratios else None
+                    units = sum(counts[kind][layer].area.shape[1] for layer in parts)
                     yield row | {"units": units, "n": images, "eps": eps[kind]}

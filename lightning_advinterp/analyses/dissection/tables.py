@@ -109,30 +109,30 @@ class DissectionTables:
     def _units(self) -> Iterator[Row]:
         for kind in self.kinds:
             for layer, tap in self.taps.items():
-                found, thresholds = self.concepts[kind][layer], self.thresholds[kind][layer].tolist()
+                concepts, thresholds = self.concepts[kind][layer], self.thresholds[kind][layer].tolist()
                 for unit, threshold in enumerate(thresholds):
                     yield {
                         "layer": layer,
                         "unit": unit,
                         "images": kind,
                         "threshold": threshold,
-                        **self._best(found, unit),
-                        **self._by_category(found, unit),
+                        **self._best(concepts, unit),
+                        **self._by_category(concepts, unit),
                         "eps": self.eps.get(kind),
                         "tap": tap,
                     }
 
-    def _best(self, found: UnitConcepts, unit: int, prefix: str = "") -> Row:
-        label = self._name(int(found.best_label[unit]))
-        category = self.categories[found.category[unit]] if label else None
-        iou = float(found.best_iou[unit])
+    def _best(self, concepts: UnitConcepts, unit: int, prefix: str = "") -> Row:
+        label = self._name(int(concepts.best_label[unit]))
+        category = self.categories[concepts.category[unit]] if label else None
+        iou = float(concepts.best_iou[unit])
         return {f"{prefix}label": label, f"{prefix}category": category, f"{prefix}iou": iou}
 
-    def _by_category(self, found: UnitConcepts, unit: int) -> Row:
+    def _by_category(self, concepts: UnitConcepts, unit: int) -> Row:
         row: Row = {}
         for number, category in enumerate(self.categories):
-            row[f"{category}_label"] = self._name(int(found.label[unit, number]))
-            row[f"{category}_iou"] = float(found.iou[unit, number])
+            row[f"{category}_label"] = self._name(int(concepts.label[unit, number]))
+            row[f"{category}_iou"] = float(concepts.iou[unit, number])
         return row
 
     def _layers(self) -> dict[str, tuple[str, ...]]:
@@ -146,13 +146,13 @@ class DissectionTables:
     @cached_property
     def _resampled(self) -> dict[str, dict[str, NDArray[np.int64]]]:
         weights = group_weights(self.config.groups, self.config.replicates, mixed_seed(self.config.seed, _BOOTSTRAP))
-        found: dict[str, dict[str, NDArray[np.int64]]] = {}
+        detectors: dict[str, dict[str, NDArray[np.int64]]] = {}
         for kind in self.kinds:
             for layer in self.taps:
                 counts = self.counts[kind][layer]
                 drawn = np.tile(weights, len(counts.images) // self.config.groups)  # groups split by success
-                found.setdefault(kind, {})[layer] = resampled_detectors(counts, drawn, self.config.iou)
-        return found
+                detectors.setdefault(kind, {})[layer] = resampled_detectors(counts, drawn, self.config.iou)
+        return detectors
 
     @cached_property
     def _summary(self) -> list[Row]:
@@ -165,10 +165,10 @@ class DissectionTables:
                 for control in self.config.controls
             }
             for kind in self.kinds:
-                found = self._joined(kind, layers)
-                best = detector_ratios(found, self.config.iou)
-                every = detector_ratios(found, self.config.iou, "every")
-                bounds = self._intervals(kind, layers, best.ratio, len(found.iou))
+                concepts = self._joined(kind, layers)
+                best = detector_ratios(concepts, self.config.iou)
+                every = detector_ratios(concepts, self.config.iou, "every")
+                bounds = self._intervals(kind, layers, best.ratio, len(concepts.iou))
                 for place, category in enumerate((*self.categories, ALL)):
                     yield {
                         "layer": layer,
@@ -182,7 +182,7 @@ class DissectionTables:
                         "ratio_every": every.ratio[place],
                         "unique_every": every.unique[place],
                         **{name: values[place] if kind == REAL else None for name, values in controls.items()},
-                        "units": len(found.iou),
+                        "units": len(concepts.iou),
                         "n": int(self.counts[kind][layers[0]].images.sum()),
                         **self._attack(kind),
                     }
@@ -206,34 +206,34 @@ class DissectionTables:
 
     def _kept_where(self, view: str, kind: str, layer: str, change: str) -> list[Kept | None]:
         """The same on the images alone on which an attack fails, or succeeds."""
-        real, found = (concepts_where(self.counts[one][layer], change) for one in (kind + PAIRED, view))
-        return retained(real, found, self.config.iou)
+        real, attacked = (concepts_where(self.counts[name][layer], change) for name in (kind + PAIRED, view))
+        return retained(real, attacked, self.config.iou)
 
     @cached_property
     def _halves(self) -> dict[str, list[Kept | None]]:
         """Layer to what one half of the real images says of the detectors that the other half gives."""
         odd = torch.arange(self.config.groups) % 2
-        found = {}
+        retentions = {}
         for layer in self.taps:
             counts = self.counts[REAL][layer]
             first, second = (concepts_of(counts, weights) for weights in (1 - odd, odd))
-            found[layer] = retained(first, second, self.config.iou)
-        return found
+            retentions[layer] = retained(first, second, self.config.iou)
+        return retentions
 
     def _retention(self) -> Iterator[Row]:
         for kind in self.eps:
             for layer, tap in self.taps.items():
-                real, found = self.concepts[REAL][layer], self.concepts[kind][layer]
-                kept, halves = self._kept(kind, layer), self._halves[layer]
-                noise = self._kept(kind + NOISE, layer) if self.config.noise else [None] * len(kept)
-                for unit in range(len(kept)):
+                real, attacked = self.concepts[REAL][layer], self.concepts[kind][layer]
+                retentions, halves = self._kept(kind, layer), self._halves[layer]
+                noise = self._kept(kind + NOISE, layer) if self.config.noise else [None] * len(retentions)
+                for unit in range(len(retentions)):
                     yield {
                         "layer": layer,
                         "unit": unit,
                         "images": kind,
                         **self._best(real, unit, "real_"),
-                        **self._best(found, unit),
-                        "kept": kept[unit],
+                        **self._best(attacked, unit),
+                        "kept": retentions[unit],
                         "noise_kept": noise[unit],
                         "half_kept": halves[unit],
                         "eps": self.eps[kind],
@@ -245,17 +245,19 @@ class DissectionTables:
             for kind in self.eps:
                 views = {"attack": kind} | ({"noise": kind + NOISE} if self.config.noise else {})
                 for change, view in views.items():
-                    yield self._shares(layer, kind, change, [one for part in layers for one in self._kept(view, part)])
+                    yield self._shares(
+                        layer, kind, change, [outcome for part in layers for outcome in self._kept(view, part)]
+                    )
                 for change, view in views.items() if self.config.by_success else ():
                     prefix = "" if view == kind else f"{change}_"
                     for reached in CHANGES:
-                        split = [one for part in layers for one in self._kept_where(view, kind, part, reached)]
+                        split = [outcome for part in layers for outcome in self._kept_where(view, kind, part, reached)]
                         yield self._shares(layer, kind, prefix + reached, split)
-            halves = [one for part in layers for one in self._halves[part]]
+            halves = [outcome for part in layers for outcome in self._halves[part]]
             yield self._shares(layer, REAL, "split_half", halves)
 
-    def _shares(self, layer: str, kind: str, change: str, kept: Sequence[Kept | None]) -> Row:
-        counts = {outcome: kept.count(outcome) for outcome in ("concept", "category", "other", "lost")}
+    def _shares(self, layer: str, kind: str, change: str, outcomes: Sequence[Kept | None]) -> Row:
+        counts = {outcome: outcomes.count(outcome) for outcome in ("concept", "category", "other", "lost")}
         n = sum(counts.values())
         row: Row = {"layer": layer, "images": kind, "change": change, "detectors": n}
         total = 0

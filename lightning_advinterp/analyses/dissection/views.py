@@ -71,7 +71,7 @@ class View:
     Attributes:
         name: ``real``, an attack, an attack's noise, the real images beside an attack, or a control.
         kind: the image kind that it depends on.
-        own: whether it has thresholds of its own; else those of the real images.
+        own_thresholds: whether it has thresholds of its own; else those of the real images.
         shuffled: whether it is held against another image's labels.
         bags: into how many random groups its images are counted.
         split: whether images are counted apart where the attack fails and where it succeeds.
@@ -79,7 +79,7 @@ class View:
 
     name: str
     kind: str = REAL
-    own: bool = False
+    own_thresholds: bool = False
     shuffled: bool = False
     bags: int = 1
     split: bool = False
@@ -97,16 +97,16 @@ class View:
 
 def views_of(config: DissectionConfig, attacks: Sequence[str]) -> dict[str, View]:
     """Return all that a dissection looks at, by name."""
-    own = config.threshold_source == "recompute"
-    views = [View(REAL, own=True, bags=config.groups)]
+    recomputed = config.threshold_source == "recompute"
+    views = [View(REAL, own_thresholds=True, bags=config.groups)]
     for name in attacks:
-        views.append(View(name, name, own, bags=config.groups, split=config.by_success))
+        views.append(View(name, name, recomputed, bags=config.groups, split=config.by_success))
         if config.noise:
-            views.append(View(name + NOISE, name, own, split=config.by_success))
+            views.append(View(name + NOISE, name, recomputed, split=config.by_success))
         if config.by_success:
             views.append(View(name + PAIRED, name, split=True))
     for control in config.controls:
-        views.append(View(control, own=control != "shuffled", shuffled=control == "shuffled"))
+        views.append(View(control, own_thresholds=control != "shuffled", shuffled=control == "shuffled"))
     return {view.name: view for view in views}
 
 

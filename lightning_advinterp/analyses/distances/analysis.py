@@ -119,8 +119,8 @@ class DistancesAnalysis(Summed):
 
     def _ratios(self, kind: str) -> Tensor:
         """Return an attack's ratios in the order of the images, float64 ``[N, 3]``, NaN where one is not defined."""
-        found = self._found[kind]
-        ratios = [found[number] for number in sorted(found)]
+        by_image = self._found[kind]
+        ratios = [by_image[number] for number in sorted(by_image)]
         return torch.tensor(ratios, dtype=torch.float64).view(-1, len(RATIOS))
 
     def result(self) -> Result:

@@ -121,16 +121,18 @@ class FragilityConfig:
         if isinstance(self.eps, float | int | str):
             object.__setattr__(self, "eps", (self.eps,))
         for argument in ("methods", "attacks", "eps"):
-            given = getattr(self, argument)
-            if given is not None and len(given) == 0:
+            values = getattr(self, argument)
+            if values is not None and len(values) == 0:
                 raise ValueError(f"{argument}: expected at least one, or null for the preset's.")
         names = [attack.label_name for attack in self.chosen_attacks()]
         if len(set(names)) < len(names):
             raise ValueError(f"attacks: every attack needs a name of its own, got {names}; set name: in each.")
-        known = [method.label_name for method in self.chosen_methods()]
+        method_names = [method.label_name for method in self.chosen_methods()]
         for attack in self.chosen_attacks():
-            if attack.of is not None and attack.of not in known:
-                raise ValueError(f"attacks: of must name one of the methods {', '.join(known)}, got {attack.of!r}.")
+            if attack.of is not None and attack.of not in method_names:
+                raise ValueError(
+                    f"attacks: of must name one of the methods {', '.join(method_names)}, got {attack.of!r}."
+                )
         for eps in self._radii():
             parse_budget(eps)
 

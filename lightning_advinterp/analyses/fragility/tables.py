@@ -76,7 +76,9 @@ def tables_of(
         refused: methods that were left out, with the reason.
     """
     methods = list(dict.fromkeys(case.method for case in cases))
-    rows = [{"image": image, **own[case]} for image, own in sorted(state.rows.items()) for case in sorted(own)]
+    rows = [
+        {"image": image, **by_case[case]} for image, by_case in sorted(state.rows.items()) for case in sorted(by_case)
+    ]
     by_method = {name: _method_row(state, name) for name in [*methods, *(["random"] if state.faithfulness else [])]}
     summary = [_summary_row(state, number, case, by_method[case.method]) for number, case in enumerate(cases)]
     methods_left_out = [{"method": name, "refused": why} for name, why in refused.items()]
@@ -93,41 +95,45 @@ def _method_row(state: FragilityState, method: str) -> Row:
     """Faithfulness of a method, how similar its maps of two images are, and how often its softplus keeps the class."""
     row: Row = {"method": method, "n": len(state.rows)}
     for name in ("deletion", "insertion"):
-        row |= summarised(name, (own[method][name] for own in state.faithfulness.values() if method in own))
+        row |= summarised(
+            name, (by_method[method][name] for by_method in state.faithfulness.values() if method in by_method)
+        )
     for name in MEASURES[:8]:
-        row[f"{name}_other"] = spread(own[method][name] for own in state.others.values() if method in own)[1]
+        row[f"{name}_other"] = spread(
+            by_method[method][name] for by_method in state.others.values() if method in by_method
+        )[1]
     row["refused"] = None
-    kept = [own[method] for own in state.smooth_kept.values() if method in own]
-    if kept:
-        row["smooth_kept"] = sum(kept) / len(kept)
-        row["smooth_kept_low"], row["smooth_kept_high"] = wilson_interval(sum(kept), len(kept))
+    classes_kept = [by_method[method] for by_method in state.smooth_kept.values() if method in by_method]
+    if classes_kept:
+        row["smooth_kept"] = sum(classes_kept) / len(classes_kept)
+        row["smooth_kept_low"], row["smooth_kept_high"] = wilson_interval(sum(classes_kept), len(classes_kept))
     if method != "random":
-        row["no_map"] = sum(own.get(method, False) for own in state.no_map.values())
+        row["no_map"] = sum(by_method.get(method, False) for by_method in state.no_map.values())
     return row
 
 
 def _summary_row(state: FragilityState, number: int, case: Case, method: Row) -> Row:
     """Medians, quantiles and intervals of one case, beside the level of two different images."""
-    found = [own[number] for own in state.rows.values() if number in own]
-    n = len(found)
+    image_rows = [by_case[number] for by_case in state.rows.values() if number in by_case]
+    n = len(image_rows)
     row: Row = {"method": case.method, "attack": case.attack.label_name, "eps": case.eps, "n": n}
     for name in SHARES:
-        count = sum(one[name] for one in found)
+        count = sum(row_of_image[name] for row_of_image in image_rows)
         bounds = wilson_interval(count, n)
         row |= {name: count / n if n else math.nan, f"{name}_low": bounds[0], f"{name}_high": bounds[1]}
-    targets = [name for name in (found[0] if found else {}) if name.startswith("target_")]
+    targets = [name for name in (image_rows[0] if image_rows else {}) if name.startswith("target_")]
     for name in (*MEASURES, *targets):
-        row |= summarised(name, (one.get(name) for one in found))
+        row |= summarised(name, (row_of_image.get(name) for row_of_image in image_rows))
         if f"{name}_other" in method:
             row[f"{name}_other"] = method[f"{name}_other"]
     row |= {"deletion": method["deletion"], "insertion": method["insertion"]}
     row |= {"skipped": len(state.skipped), "left": len(state.left)}
-    return row | {"no_map": sum(one["no_map"] is not None for one in found)}
+    return row | {"no_map": sum(row_of_image["no_map"] is not None for row_of_image in image_rows)}
 
 
 def _course(state: FragilityState, number: int, case: Case) -> list[Row]:
     """The gain of the attack's objective over its start, step by step."""
-    courses = [own[number] for own in state.courses.values() if number in own]
+    courses = [by_case[number] for by_case in state.courses.values() if number in by_case]
     if not courses:
         return []
     gains = torch.stack(courses).double()

@@ -82,8 +82,8 @@ class InfluenceAnalysis(Summed):
         self._network = network
         head = network.backbone.get_submodule(network.head) if network.head else None
         if self.config.layer == "own":
-            own = _head(network)
-            layer_size(own.out_features, own.in_features, own.bias is not None)
+            linear = _head(network)
+            layer_size(linear.out_features, linear.in_features, linear.bias is not None)
         elif isinstance(head, nn.Linear | nn.Conv2d):
             inputs = head.in_features if isinstance(head, nn.Linear) else head.in_channels
             layer_size(len(self.task.classes), inputs)

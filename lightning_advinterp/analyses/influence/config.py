@@ -91,8 +91,8 @@ def choose_images(labels: Sequence[int], names: Sequence[str], config: Influence
     if len(chosen) < 2 or min(counts.get(label, 0) for label in chosen) < 2:
         raise ValueError("influence: the data must have two images of each of two classes or more.")
     places = [place for place, label in enumerate(labels) if label in chosen]
-    some = balanced_subset([labels[place] for place in places], config.training + config.test, config.seed)
-    return [places[place] for place in some]
+    drawn = balanced_subset([labels[place] for place in places], config.training + config.test, config.seed)
+    return [places[place] for place in drawn]
 
 
 def make_task(labels: Sequence[int], numbers: Sequence[int], config: InfluenceConfig) -> Task:

@@ -35,7 +35,7 @@ def _levels(kinds: Mapping[str, Row]) -> str:
     """What the rows' LC, CS1 and CS2 are to be held against, from a row of every kind of images."""
     row = next(iter(kinds.values()))
     told = [f"LC: floor {row['floor']:.2f}, chance {row['chance_lc']:.2f}; {images_told(row)}"]
-    for kind, one in kinds.items():
+    for kind, level_row in kinds.items():
         if kind != REAL:
-            told.append(f"{kind}: chance CS1 {one['chance_cs1']:.2f}, CS2 {one['chance_cs2']:.2f}")
+            told.append(f"{kind}: chance CS1 {level_row['chance_cs1']:.2f}, CS2 {level_row['chance_cs2']:.2f}")
     return "\n".join(told)

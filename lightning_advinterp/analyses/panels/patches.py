@@ -131,11 +131,11 @@ class PatchesAnalysis(Summed):
         at = torch.tensor(chosen, device=observation.index.device)
         index, x = observation.index[at], observation.images[REAL][at]
         for place, patch in enumerate(self._patches):
-            found = self._sums.setdefault(place, {})
+            responses = self._sums.setdefault(place, {})
             plain = self._maps(patch, observation.activations[REAL][patch.tap][at])
             for number, values in zip(index.tolist(), self._responses(patch, index, x, plain).tolist(), strict=True):
                 if number != patch.image:
-                    found[number] = values
+                    responses[number] = values
 
     def _rank(self, observation: Observation) -> None:
         every = [unit.maps(observation.activations[REAL][unit.tap]) for unit in self._units]
@@ -192,12 +192,12 @@ class PatchesAnalysis(Summed):
         moved = (uniform(keys, (2,), stream=_MOVE).to(x.device) * room).long()
         order = uniform(keys, (side * side,), stream=_SHUFFLE).argsort(dim=1)
         shuffled = pixels.flatten(1)[:, order].movedim(1, 0).view(len(x), 3, side, side)
-        own = torch.tensor(patch.corner, device=x.device).expand(len(x), 2)
+        source_corner = torch.tensor(patch.corner, device=x.device).expand(len(x), 2)
         maps = [plain]
         with torch.no_grad():
-            for corner, content in ((own, pixels), (moved, pixels), (own, shuffled)):
+            for corner, content in ((source_corner, pixels), (moved, pixels), (source_corner, shuffled)):
                 maps.append(self._maps(patch, forward_until(network, _paste(x, content, corner), patch.tap)))
-        return torch.stack([one[:, patch.unit].flatten(1).amax(1) for one in maps], 1).float().cpu()
+        return torch.stack([layer_maps[:, patch.unit].flatten(1).amax(1) for layer_maps in maps], 1).float().cpu()
 
     def _maps(self, patch: Patch, output: Tensor) -> Tensor:
         return next(unit for unit in self._units if unit.layer == patch.layer).maps(output)
@@ -206,18 +206,20 @@ class PatchesAnalysis(Summed):
         """Return a row per unit, and the mean recurrence of every layer."""
         rows: list[Row] = []
         for place, patch in enumerate(self._patches):
-            found = self._sums.get(place, {})
-            values = torch.tensor([found[number] for number in sorted(found)], dtype=torch.float64).view(-1, len(WAYS))
+            responses = self._sums.get(place, {})
+            values = torch.tensor([responses[number] for number in sorted(responses)], dtype=torch.float64).view(
+                -1, len(WAYS)
+            )
             means: Mapping[str, float] = dict(zip(WAYS, values.mean(0).tolist(), strict=True))
             row: Row = {"layer": patch.layer, "unit": patch.unit, "image": patch.image}
-            row |= {"activation": patch.activation, "n": len(found), **means}
+            row |= {"activation": patch.activation, "n": len(responses), **means}
             gain = patch.activation - means["plain"]
             rows.append(row | {"recurrence": (means["moved"] - means["shuffled"]) / gain if gain > 0 else None})
         scalars = {}
         for layer in dict.fromkeys(row["layer"] for row in rows):
-            known = [row["recurrence"] for row in rows if row["layer"] == layer and row["recurrence"] is not None]
-            if known:
-                scalars[f"patches/{layer}/recurrence"] = sum(known) / len(known)
+            recurrences = [row["recurrence"] for row in rows if row["layer"] == layer and row["recurrence"] is not None]
+            if recurrences:
+                scalars[f"patches/{layer}/recurrence"] = sum(recurrences) / len(recurrences)
         return Result(self.name, scalars, {"patches": rows})
 
 
@@ -232,11 +234,11 @@ def _cut(image: Tensor, centre: tuple[float, float], share: float) -> tuple[Tens
     """Return the square around a centre (in shares of the sides), pushed inside the image, and its first pixel."""
     height, width = image.shape[1:]
     side = max(1, round(share * min(height, width)))
-    top, left = (
+    first_row, first_column = (
         min(max(0, round(at * length - side / 2)), length - side)
         for at, length in zip(centre, (height, width), strict=True)
     )
-    return image[:, top : top + side, left : left + side].clone(), (top, left)
+    return image[:, first_row : first_row + side, first_column : first_column + side].clone(), (first_row, first_column)
 
 
 def _paste(x: Tensor, patch: Tensor, corner: Tensor) -> Tensor:

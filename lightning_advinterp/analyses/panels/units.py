@@ -44,17 +44,17 @@ def chosen_units(rows: Sequence[Row], config: PanelsConfig) -> dict[str, list[in
         ValueError: if a layer has no such unit.
     """
     layers = list(dict.fromkeys(row["layer"] for row in rows))[-config.layers :]
-    found: dict[str, list[int]] = {}
+    units_by_layer: dict[str, list[int]] = {}
     for layer in layers:
-        own = [row for row in rows if row["layer"] == layer and row["images"] == REAL]
+        layer_rows = [row for row in rows if row["layer"] == layer and row["images"] == REAL]
         if config.units:
-            _check_units(layer, len(own), config.units)
-            found[layer] = list(config.units)
+            _check_units(layer, len(layer_rows), config.units)
+            units_by_layer[layer] = list(config.units)
             continue
-        alive = sorted((row for row in own if not row["dead"]), key=lambda row: (-row["lc"], row["unit"]))
+        alive = sorted((row for row in layer_rows if not row["dead"]), key=lambda row: (-row["lc"], row["unit"]))
         ends = alive[: config.count] + alive[max(config.count, len(alive) - config.count) :]
-        found[layer] = [row["unit"] for row in ends]
-    return found
+        units_by_layer[layer] = [row["unit"] for row in ends]
+    return units_by_layer
 
 
 def near_concept(space: ClassSpace, concept: int | None, predicted: Sequence[int]) -> tuple[bool, ...]:

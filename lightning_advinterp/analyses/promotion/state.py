@@ -32,14 +32,14 @@ class KindCells:
     Attributes:
         numbers: of the images.
         effects: ``[N, 3, 3, m]`` each.
-        whole: ``[N, 3]`` each.
+        whole_effects: of the perturbation as a whole, ``[N, 3]`` each.
         norms: ‖δ_i‖₂, ``[N, m]``.
         classes: target and true class of every image.
     """
 
     numbers: list[int]
     effects: Effects
-    whole: Effects
+    whole_effects: Effects
     norms: Tensor
     classes: list[list[int]]
 

@@ -98,7 +98,7 @@ def cell_rows(head: Row, cells: KindCells, xi: float, threshold: float) -> Itera
 def completeness_rows(head: Row, cells: KindCells) -> Iterator[Row]:
     """Yield what all cells' effects sum to, beside the effect of the whole perturbation, per image and form."""
     sums = [values.sum(-1).tolist() for values in cells.effects]
-    whole_effects = [values.tolist() for values in cells.whole]
+    whole_effects = [values.tolist() for values in cells.whole_effects]
     for image, number in enumerate(cells.numbers):
         target, true = cells.classes[image]
         for a, effect in enumerate(EFFECTS):
@@ -114,7 +114,9 @@ def completeness_summary(head: Row, cells: KindCells, weights: Tensor) -> Iterat
     """Yield Σ over cells / whole effect, both summed over images, with intervals over images; 1 is complete."""
     ratios = {
         name: pooled_ratio(values.sum(-1), whole_effect[:, None], weights)
-        for name, values, whole_effect in zip(("promotion", "suppression"), cells.effects, cells.whole, strict=True)
+        for name, values, whole_effect in zip(
+            ("promotion", "suppression"), cells.effects, cells.whole_effects, strict=True
+        )
     }
     for a, effect in enumerate(EFFECTS):
         for b, logits in enumerate(LOGITS):

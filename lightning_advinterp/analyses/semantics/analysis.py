@@ -126,17 +126,17 @@ class SemanticsAnalysis(Summed):
             if kind != REAL:
                 self._targets[kind] += _counts(target, self.classes.size)
                 # What the network says among all its outputs: among the members it cannot lie outside.
-                whole = target if self._aims(kind) else self.classes.local(observation.logits[kind].argmax(dim=1))
-                self._inside[kind] += int((whole >= 0).sum())
+                shown_class = target if self._aims(kind) else self.classes.local(observation.logits[kind].argmax(dim=1))
+                self._inside[kind] += int((shown_class >= 0).sum())
                 fields[f"target/{kind}"] = target
             fields[kind] = values.float()
             notes = torch.stack([true, target, predicted], dim=1)
             noted[kind] = values, notes
             for number in _HALVES:
-                own = (half == number).nonzero().squeeze(1)
-                if len(own):
-                    find = _Finder(maps, self._widths, own)
-                    self._top[kind][number].update(values[own], observation.index[own], notes[own], find)
+                members = (half == number).nonzero().squeeze(1)
+                if len(members):
+                    find = _Finder(maps, self._widths, members)
+                    self._top[kind][number].update(values[members], observation.index[members], notes[members], find)
         for kind, split in self._split.items():
             split.update(half, observation.index, noted[REAL], noted[kind])
         self._sample.update(observation.index, fields)
@@ -176,33 +176,33 @@ class SemanticsAnalysis(Summed):
         Returns:
             The ranking of all layers' units, and row and column, int64 ``[U, count, 2]``.
         """
-        whole = self._whole(kind)
-        return whole.ranking(count), whole.places()[:, :count]
+        merged = self._whole(kind)
+        return merged.ranking(count), merged.places()[:, :count]
 
     def _whole(self, kind: str) -> TopImages:
         first, second = self._top[kind]
-        whole = TopImages(first.keep, self._show)
+        merged = TopImages(first.keep, self._show)
         for half in (first, second):
-            whole.merge(half.state_dict())
-        return whole
+            merged.merge(half.state_dict())
+        return merged
 
     def result(self) -> Result:
         """Return the tables and scalars."""
         images = sum(half.seen for half in self._top[REAL])
         if not images:
             return Result(self.name)
-        seen = {}
+        by_kind = {}
         for kind, lists in self._top.items():
             halves = [self._first(half) if half.seen else None for half in lists]
             top = self._first(self._whole(kind))
             if kind == REAL:
-                seen[kind] = KindSeen(top, halves)
+                by_kind[kind] = KindSeen(top, halves)
             else:
                 mass = self._inside[kind] / sum(half.seen for half in lists)
-                seen[kind] = KindSeen(top, halves, self._targets[kind], mass, self.attacks[kind].eps)
+                by_kind[kind] = KindSeen(top, halves, self._targets[kind], mass, self.attacks[kind].eps)
         layers = self._seen_layers()
         setting = Setting(self.classes, self.share, self.seed, layers, self._true, images, *self._bins)
-        result = build_result(self.name, setting, seen, self._sample)
+        result = build_result(self.name, setting, by_kind, self._sample)
         result.arrays.update({f"{self.name}_top-{kind}": self._driving(kind, layers) for kind in self.kinds})
         for number, (kind, split) in enumerate(self._split.items()):
             rows = split.rows(setting, kind, self.attacks[kind].eps)
@@ -243,20 +243,20 @@ class SemanticsAnalysis(Summed):
 class _Finder:
     """Finds the strongest place in the maps of some images of a batch, for few images and units at a time."""
 
-    def __init__(self, maps: Sequence[Tensor], widths: Sequence[int], own: Tensor) -> None:
-        self.maps, self.widths, self.own = maps, widths, own
+    def __init__(self, maps: Sequence[Tensor], widths: Sequence[int], members: Tensor) -> None:
+        self.maps, self.widths, self.members = maps, widths, members
 
     def __call__(self, image: Tensor, unit: Tensor) -> Tensor:
         """Return rows and columns ``[n, 2]`` (of equals the first)."""
         places = torch.zeros(len(image), 2, dtype=torch.int32, device=image.device)
         first = 0
         for maps, width in zip(self.maps, self.widths, strict=True):
-            mine = ((unit >= first) & (unit < first + width)).nonzero().squeeze(1)
-            if len(mine):
-                flat = maps[self.own[image[mine]], unit[mine] - first].flatten(1)
+            of_layer = ((unit >= first) & (unit < first + width)).nonzero().squeeze(1)
+            if len(of_layer):
+                flat = maps[self.members[image[of_layer]], unit[of_layer] - first].flatten(1)
                 # argmax may return any of equals; the first is the same on every device
-                found = (flat == flat.amax(dim=1, keepdim=True)).int().argmax(dim=1)
-                places[mine] = torch.stack([found // maps.shape[3], found % maps.shape[3]], dim=1).int()
+                strongest = (flat == flat.amax(dim=1, keepdim=True)).int().argmax(dim=1)
+                places[of_layer] = torch.stack([strongest // maps.shape[3], strongest % maps.shape[3]], dim=1).int()
             first += width
         return places
 

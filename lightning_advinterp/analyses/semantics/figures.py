@@ -109,12 +109,12 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
     figure, panels = _panels(len(kinds), max(3.4, 1.2 + 0.17 * len(layers)), 4.4)
     real = {row["layer"]: row for row in rows if row["images"] == REAL}
     for axes, kind in zip(panels, kinds, strict=True):
-        found = {row["layer"]: row for row in rows if row["images"] == kind}
+        by_layer = {row["layer"]: row for row in rows if row["images"] == kind}
         _line(axes, [real[layer] for layer in layers], "lc", _LC)
         if kind != REAL:
-            _line(axes, [found[layer] for layer in layers], "cs1", _CS1)
-            _line(axes, [found[layer] for layer in layers], "cs2", _CS2)
-        levels = found[layers[0]]
+            _line(axes, [by_layer[layer] for layer in layers], "cs1", _CS1)
+            _line(axes, [by_layer[layer] for layer in layers], "cs2", _CS2)
+        levels = by_layer[layers[0]]
         _chance(axes, levels, ("lc", "cs1", "cs2"))
         axes.axhline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
         _over_layers(axes, layers, f"{kind}\n{images_told(levels)}")
@@ -145,19 +145,21 @@ def by_success(rows: Sequence[Row], title: str = "") -> Figure:
     for axes, kind in zip(panels, kinds, strict=False):
         told = []
         for change, style in (("success", "o-"), ("failure", "s--")):
-            found = {row["layer"]: row for row in rows if (row["images"], row["change"]) == (kind, change)}
-            if not found:
+            by_layer = {row["layer"]: row for row in rows if (row["images"], row["change"]) == (kind, change)}
+            if not by_layer:
                 continue
-            own = [found[layer] for layer in layers]
-            told.append(f"{change}: n = {own[0]['n']}, {images_told(own[0])}")
+            layer_rows = [by_layer[layer] for layer in layers]
+            told.append(f"{change}: n = {layer_rows[0]['n']}, {images_told(layer_rows[0])}")
             for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
-                if own[0][f"chance_{name}"] is not None:
-                    _line(axes, own, name, colour, style, f"{name.upper()}, {change}")
+                if layer_rows[0][f"chance_{name}"] is not None:
+                    _line(axes, layer_rows, name, colour, style, f"{name.upper()}, {change}")
                     axes.axhline(
-                        own[0][f"chance_{name}"], color=colour, lw=0.8, ls="-." if change == "failure" else ":"
+                        layer_rows[0][f"chance_{name}"], color=colour, lw=0.8, ls="-." if change == "failure" else ":"
                     )
         _over_layers(axes, layers, "\n".join([kind, *told]))
-    handles = {label: one for axes in panels for one, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    handles = {
+        label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
+    }
     figure.legend(handles.values(), handles.keys(), loc="outside right center", frameon=False, fontsize=7)
     quantity = "mean over units (chance: dotted of successes, dash-dotted of failures)"
     return _complete(figure, panels, quantity, title, fontsize=7)
@@ -175,15 +177,17 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
     figure, panels = _panels(len(kinds), 4.2, 3.8)
     dots = None
     for axes, kind in zip(panels, kinds, strict=False):
-        own = [row for row in rows if row["images"] == kind and row["cs1"] is not None and row["cs1"] == row["cs1"]]
-        x, y, colour = ([row[name] for row in own] for name in ("cs1", "cs2", "lc"))
+        kind_rows = [
+            row for row in rows if row["images"] == kind and row["cs1"] is not None and row["cs1"] == row["cs1"]
+        ]
+        x, y, colour = ([row[name] for row in kind_rows] for name in ("cs1", "cs2", "lc"))
         dots = axes.scatter(x, y, c=colour, s=5, cmap="viridis", vmin=0, vmax=1)
-        known = next(row for row in levels if row["images"] == kind)
-        axes.axvline(known["chance_cs1"], color=_CS1, lw=0.8, ls=":", label="chance CS1")
-        axes.axhline(known["chance_cs2"], color=_CS2, lw=0.8, ls=":", label="chance CS2")
+        level_row = next(row for row in levels if row["images"] == kind)
+        axes.axvline(level_row["chance_cs1"], color=_CS1, lw=0.8, ls=":", label="chance CS1")
+        axes.axhline(level_row["chance_cs2"], color=_CS2, lw=0.8, ls=":", label="chance CS2")
         axes.set(xlabel="CS1", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
-        lc = f"LC: floor {known['floor']:.2f}, chance {known['chance_lc']:.2f}"
-        axes.set_title(f"{kind}\n{images_told(known)}\n{lc}", fontsize=8)
+        lc = f"LC: floor {level_row['floor']:.2f}, chance {level_row['chance_lc']:.2f}"
+        axes.set_title(f"{kind}\n{images_told(level_row)}\n{lc}", fontsize=8)
     _legend(figure, panels[0])
     if dots is not None:
         figure.colorbar(dots, ax=panels, label="LC")
@@ -203,14 +207,16 @@ def ratio_histogram(bars: Sequence[Row], summary: Sequence[Row], title: str = ""
     grid = figure.subplots(1, max(1, len(ratios)), squeeze=False)
     for axes, ratio in zip(grid[0], ratios, strict=False):
         for kind, (style, colour) in zip(_kinds(summary), cycle(_STYLES), strict=False):
-            own = [row for row in bars if (row["images"], row["ratio"]) == (kind, ratio) and np.isfinite(row["high"])]
-            (found,) = (row for row in summary if (row["images"], row["ratio"]) == (kind, ratio))
+            kind_bars = [
+                row for row in bars if (row["images"], row["ratio"]) == (kind, ratio) and np.isfinite(row["high"])
+            ]
+            (totals,) = (row for row in summary if (row["images"], row["ratio"]) == (kind, ratio))
             label = f"{kind}: no image"
-            if found["n"]:
-                label = f"{kind}: median {found['median']:.2f}, above 1: {100 * found['share_above_one']:.0f} %"
-                axes.axvline(found["median"], color=colour, lw=0.5, ls=style)
-            edges = [own[0]["low"], *(row["high"] for row in own)]
-            axes.stairs([row["n"] for row in own], edges, color=colour, ls=style, label=label)
+            if totals["n"]:
+                label = f"{kind}: median {totals['median']:.2f}, above 1: {100 * totals['share_above_one']:.0f} %"
+                axes.axvline(totals["median"], color=colour, lw=0.5, ls=style)
+            edges = [kind_bars[0]["low"], *(row["high"] for row in kind_bars)]
+            axes.stairs([row["n"] for row in kind_bars], edges, color=colour, ls=style, label=label)
         axes.axvline(1, color="#222222", lw=0.6)
         axes.set(xlabel=ratio)
         axes.legend(frameon=False, fontsize=6, loc="upper center", bbox_to_anchor=(0.5, -0.18))

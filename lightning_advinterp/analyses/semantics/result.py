@@ -72,7 +72,7 @@ class Setting:
         return 10 <= self.kept <= self.images_per_class
 
 
-def build_result(name: str, setting: Setting, seen: Mapping[str, KindSeen], sample: ImageSample) -> Result:
+def build_result(name: str, setting: Setting, by_kind: Mapping[str, KindSeen], sample: ImageSample) -> Result:
     """Return tables and scalars; see :class:`~lightning_advinterp.analyses.semantics.analysis.SemanticsAnalysis`."""
     if not setting.readable:
         logger.warning(
@@ -87,27 +87,29 @@ def build_result(name: str, setting: Setting, seen: Mapping[str, KindSeen], samp
     parts = ("", "_curve", "_smooth", "_layers", "_levels", "_success")
     tables: dict[str, list[Row]] = {f"semantics{part}": [] for part in parts}
     scalars: dict[str, float] = {}
-    real = seen[REAL]
-    for number, (kind, one) in enumerate(seen.items()):
-        chance = chance_level(setting.true, one.targets, setting.kept, setting.classes.similarity, seed=setting.seed)
-        known = levels(setting, one, chance)
-        columns, modal = measure_units(setting.classes, setting.layers, real, None if kind == REAL else one)
+    real = by_kind[REAL]
+    for number, (kind, top_images) in enumerate(by_kind.items()):
+        chance = chance_level(
+            setting.true, top_images.targets, setting.kept, setting.classes.similarity, seed=setting.seed
+        )
+        level_row = levels(setting, top_images, chance)
+        columns, modal = measure_units(setting.classes, setting.layers, real, None if kind == REAL else top_images)
         columns |= _following(modal, kind, sample)
-        first = {"images": kind, "eps": one.eps}
-        tables["semantics"] += _unit_rows(setting, modal, columns, first, known)
-        tables["semantics_layers"] += _layer_rows(setting, columns, first, known)
+        first = {"images": kind, "eps": top_images.eps}
+        tables["semantics"] += _unit_rows(setting, modal, columns, first, level_row)
+        tables["semantics_layers"] += _layer_rows(setting, columns, first, level_row)
         summary: Row = {}
         if kind != REAL:
-            tables["semantics_curve"] += _curve_rows(setting, columns, first, known)
-            tables["semantics_smooth"] += _smooth_rows(setting, columns, first, known)
+            tables["semantics_curve"] += _curve_rows(setting, columns, first, level_row)
+            tables["semantics_smooth"] += _smooth_rows(setting, columns, first, level_row)
             summary = _correlations(setting, columns)
-        tables["semantics_levels"].append({"images": kind, "eps": one.eps} | known | summary)
+        tables["semantics_levels"].append({"images": kind, "eps": top_images.eps} | level_row | summary)
         prefix = "semantics" if number <= 1 else f"semantics/{kind}"
-        scalars |= _scalars(prefix, setting, columns, kind, summary | known)
+        scalars |= _scalars(prefix, setting, columns, kind, summary | level_row)
     return Result(name, scalars=scalars, tables=tables)
 
 
-def levels(setting: Setting, one: KindSeen, chance: Chance) -> Row:
+def levels(setting: Setting, top_images: KindSeen, chance: Chance) -> Row:
     """Return what the measures are to be compared with."""
     return {
         "n": setting.images,
@@ -115,9 +117,9 @@ def levels(setting: Setting, one: KindSeen, chance: Chance) -> Row:
         "images_per_class": setting.images_per_class,
         "floor": 1 / setting.kept,
         "chance_lc": chance.lc,
-        "chance_cs1": None if one.targets is None else chance.cs1,
-        "chance_cs2": None if one.targets is None else chance.cs2,
-        "target_mass": one.mass,
+        "chance_cs1": None if top_images.targets is None else chance.cs1,
+        "chance_cs2": None if top_images.targets is None else chance.cs2,
+        "target_mass": top_images.mass,
         "readable": setting.readable,
     }
 
@@ -129,14 +131,14 @@ def _following(modal: NDArray[np.int64], kind: str, sample: ImageSample) -> dict
     _, fields = sample.fields()
     values = {name: field.numpy() for name, field in fields.items()}
     inside = values["true"] >= 0
-    found = follows(
+    scores = follows(
         values[REAL][inside],
         values[kind][inside],
         values["true"][inside],
         values[f"target/{kind}"][inside],
         modal,
     )
-    return {"content_auc": found.content, "prediction_auc": found.prediction}
+    return {"content_auc": scores.content, "prediction_auc": scores.prediction}
 
 
 def _unit_rows(setting: Setting, modal: NDArray[np.int64], columns: Columns, first: Row, levels: Row) -> list[Row]:
@@ -159,18 +161,18 @@ def _unit_rows(setting: Setting, modal: NDArray[np.int64], columns: Columns, fir
     return rows
 
 
-def means(columns: Columns, mine: NDArray[np.bool_], names: Sequence[str], seed: int) -> Row:
+def means(columns: Columns, members: NDArray[np.bool_], names: Sequence[str], seed: int) -> Row:
     """Return the means of some columns over some units with their intervals, and how many of the units are dead.
 
     Args:
         columns: name to float64 ``[U]``; NaN where a unit is dead.
-        mine: bool ``[U]``, the units.
+        members: bool ``[U]``, the units.
         names: of the columns that are wanted; those that are absent have no mean.
         seed: of the bootstrap.
     """
-    row: Row = {"dead": int(np.isnan(columns["lc"][mine]).sum())}
+    row: Row = {"dead": int(np.isnan(columns["lc"][members]).sum())}
     for name in names:
-        mean, low, high = bootstrap_mean(columns[name][mine], seed=seed) if name in columns else (None, None, None)
+        mean, low, high = bootstrap_mean(columns[name][members], seed=seed) if name in columns else (None, None, None)
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return row
 
@@ -212,9 +214,9 @@ def _correlations(setting: Setting, columns: Columns) -> Row:
     number = setting.layers.number()
     for name in ("cs1", "cs2"):
         for lc, cs, suffix in (("lc", name, ""), ("lc_half", f"{name}_half", "_halves")):
-            found = spearman_within(number, columns[lc], columns[cs], seed=setting.seed)
+            correlation = spearman_within(number, columns[lc], columns[cs], seed=setting.seed)
             key = f"spearman_{name}_lc{suffix}"
-            row |= {key: found.rho, f"{key}_p": found.p_value}
+            row |= {key: correlation.rho, f"{key}_p": correlation.p_value}
     return row
 
 
@@ -227,15 +229,15 @@ def _scalars(
     groups |= {layer.name: number == place for place, layer in enumerate(setting.layers.units)}
     names = ("lc", "cs_halves") if kind == REAL else ("cs1", "cs2", "content_auc", "prediction_auc")
     scalars = {}
-    for group, mine in groups.items():
+    for group, members in groups.items():
         for name in names if group == "all" else names[: 1 if kind == REAL else 2]:
-            values = columns[name][mine]
+            values = columns[name][members]
             scalars[f"{prefix}/{group}/{name}"] = (
                 float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
             )
-    kept = ("floor", "chance_lc") if kind == REAL else ("chance_cs1", "chance_cs2", "target_mass")
+    level_names = ("floor", "chance_lc") if kind == REAL else ("chance_cs1", "chance_cs2", "target_mass")
     correlations = [key for key in summary if key.startswith("spearman")]
-    scalars |= {f"{prefix}/all/{key}": float(summary[key]) for key in (*kept, *correlations)}
+    scalars |= {f"{prefix}/all/{key}": float(summary[key]) for key in (*level_names, *correlations)}
     if kind == REAL:
         scalars[f"{prefix}/all/dead"] = float(np.isnan(columns["lc"]).mean())
     return scalars

@@ -65,11 +65,11 @@ class SuccessSplit(Summed):
         success = hit if self.aims else ~hit
         for change, reached in zip(CHANGES, (False, True), strict=True):
             for number in (0, 1):
-                own = (right & (success == reached) & (half == number)).nonzero().squeeze(1)
-                if len(own):
+                members = (right & (success == reached) & (half == number)).nonzero().squeeze(1)
+                if len(members):
                     for kind, (values, notes) in (("real", real), ("attacked", attacked)):
-                        self._top[change][kind][number].update(values[own], index[own], notes[own])
-                    self._count(change, after[own])
+                        self._top[change][kind][number].update(values[members], index[members], notes[members])
+                    self._count(change, after[members])
 
     def _count(self, change: str, notes: Tensor) -> None:
         counts = self._counts[change]
@@ -90,15 +90,15 @@ class SuccessSplit(Summed):
         rows: list[Row] = []
         for change, count in images.items():
             if count:
-                kept = min(least, max(LEAST, kept_count(self.share, least)))
-                own = replace(setting, true=self._counts[change][0], images=count, share=kept / count)
+                kept_images = min(least, max(LEAST, kept_count(self.share, least)))
+                part_setting = replace(setting, true=self._counts[change][0], images=count, share=kept_images / count)
                 real, attacked = (
-                    _seen(half, kept, self._counts[change][1], eps) for half in self._top[change].values()
+                    _seen(half, kept_images, self._counts[change][1], eps) for half in self._top[change].values()
                 )
-                found = _rows(own, {"images": kind, "change": change}, real, attacked)
+                part_rows = _rows(part_setting, {"images": kind, "change": change}, real, attacked)
                 if change == "failure" and not self.aims:
-                    found = [row | dict.fromkeys(name for name in row if "cs2" in name) for row in found]
-                rows += found
+                    part_rows = [row | dict.fromkeys(name for name in row if "cs2" in name) for row in part_rows]
+                rows += part_rows
         return rows
 
     @staticmethod
@@ -116,13 +116,13 @@ class SuccessSplit(Summed):
         }
 
 
-def _seen(halves: Sequence[TopImages], kept: int, targets: Tensor, eps: float | None) -> KindSeen:
-    whole = TopImages(halves[0].keep)
+def _seen(halves: Sequence[TopImages], count: int, targets: Tensor, eps: float | None) -> KindSeen:
+    merged = TopImages(halves[0].keep)
     for half in halves:
-        whole.merge(half.state_dict())
-    half_kept = -(-kept // 2)
+        merged.merge(half.state_dict())
+    half_kept = -(-count // 2)
     parts = [half.ranking(half_kept) if half.seen else None for half in halves]
-    return KindSeen(whole.ranking(kept), parts, targets, eps=eps)
+    return KindSeen(merged.ranking(count), parts, targets, eps=eps)
 
 
 def _rows(setting: Setting, first: Row, real: KindSeen, attacked: KindSeen) -> list[Row]:
@@ -135,6 +135,6 @@ def _rows(setting: Setting, first: Row, real: KindSeen, attacked: KindSeen) -> l
     groups = {layer.name: number == place for place, layer in enumerate(setting.layers.units)}
     groups["all"] = np.ones(len(number), dtype=bool)
     return [
-        {"layer": layer, **first, "units": int(mine.sum())} | means(columns, mine, _COLUMNS, setting.seed) | last
-        for layer, mine in groups.items()
+        {"layer": layer, **first, "units": int(members.sum())} | means(columns, members, _COLUMNS, setting.seed) | last
+        for layer, members in groups.items()
     ]

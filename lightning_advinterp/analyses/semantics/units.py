@@ -111,24 +111,26 @@ def measure_units(
         return class_shares(top.notes[..., note], layers.counted(top), classes.size)
 
     p = shares(real.top, TRUE)
-    own = real if attacked is None else attacked
+    shown = real if attacked is None else attacked
     dead = p[:, 0].isnan()
     modal = p.nan_to_num().argmax(dim=1).masked_fill(dead, -1)
-    found = {"lc": level_of_consistency(p, c)}
+    measures = {"lc": level_of_consistency(p, c)}
     if attacked is not None:
         q, q_target = shares(attacked.top, TRUE), shares(attacked.top, TARGET)
-        found["cs1"], found["cs2"] = (consistency_of_semantics(p, one, c) for one in (q, q_target))
-        found["cs1_identity"], found["cs2_identity"] = (
-            consistency_of_semantics(p, one, identity) for one in (q, q_target)
+        measures["cs1"], measures["cs2"] = (
+            consistency_of_semantics(p, distribution, c) for distribution in (q, q_target)
         )
-        found["cs2_predicted"] = consistency_of_semantics(p, shares(attacked.top, PREDICTED), c)
-        found["lc_target"] = level_of_consistency(q_target, c)
-    found["lc_identity"] = level_of_consistency(p, identity)
-    found["lc_true"] = level_of_consistency(shares(own.top, TRUE), c)
-    found["lc_predicted"] = level_of_consistency(shares(own.top, PREDICTED), c)
-    found["entropy"] = entropy(shares(own.top, TRUE))
-    found |= _halves(real, attacked, shares, c)
-    return {name: values.numpy() for name, values in found.items()}, modal.numpy()
+        measures["cs1_identity"], measures["cs2_identity"] = (
+            consistency_of_semantics(p, distribution, identity) for distribution in (q, q_target)
+        )
+        measures["cs2_predicted"] = consistency_of_semantics(p, shares(attacked.top, PREDICTED), c)
+        measures["lc_target"] = level_of_consistency(q_target, c)
+    measures["lc_identity"] = level_of_consistency(p, identity)
+    measures["lc_true"] = level_of_consistency(shares(shown.top, TRUE), c)
+    measures["lc_predicted"] = level_of_consistency(shares(shown.top, PREDICTED), c)
+    measures["entropy"] = entropy(shares(shown.top, TRUE))
+    measures |= _halves(real, attacked, shares, c)
+    return {name: values.numpy() for name, values in measures.items()}, modal.numpy()
 
 
 def _halves(
@@ -148,9 +150,11 @@ def _halves(
     p_first, p_second = shares(first, TRUE), shares(second, TRUE)
     if attacked is None:
         return {"cs_halves": consistency_of_semantics(p_first, p_second, c)}
-    other = attacked.halves[1]
-    assert other is not None  # the same images as the real ones
-    q, q_target = shares(other, TRUE), shares(other, TARGET)
-    found = [level_of_consistency(p_first, c)]
-    found += [consistency_of_semantics(p, one, c) for p in (p_second, p_first) for one in (q, q_target)]
-    return dict(zip(HALF_COLUMNS, found, strict=True))
+    second_attacked = attacked.halves[1]
+    assert second_attacked is not None  # the same images as the real ones
+    q, q_target = shares(second_attacked, TRUE), shares(second_attacked, TARGET)
+    measures = [level_of_consistency(p_first, c)]
+    measures += [
+        consistency_of_semantics(p, distribution, c) for p in (p_second, p_first) for distribution in (q, q_target)
+    ]
+    return dict(zip(HALF_COLUMNS, measures, strict=True))

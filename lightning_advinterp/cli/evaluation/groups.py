@@ -57,7 +57,7 @@ def groups_of(
         labels: of each set's images; None where it has none.
         names: the analyses.
     """
-    found: dict[tuple[Data, int | None, bool, str], list[str]] = {}
+    names_by_key: dict[tuple[Data, int | None, bool, str], list[str]] = {}
     for name in names:
         question: Question = evaluation.questions[name]
         classes = set(labels[question.data] or ())
@@ -65,8 +65,8 @@ def groups_of(
         aiming = any(attack.chooses_target for attack in attacks[question.data].values())
         aims = question.chooses_targets_among_images and narrower and aiming
         chooser = name if type(question).choose is not Question.choose else ""
-        found.setdefault((question.data, question.most_images, aims, chooser), []).append(name)
-    groups = [Group(*key, tuple(names)) for key, names in found.items()]
+        names_by_key.setdefault((question.data, question.most_images, aims, chooser), []).append(name)
+    groups = [Group(*key, tuple(names)) for key, names in names_by_key.items()]
     return sorted(groups, key=lambda group: _waits(group, groups, evaluation))
 
 

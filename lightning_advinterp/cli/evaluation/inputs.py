@@ -176,8 +176,8 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
         )
     assert everything.mapping is not None
     check_labels(everything.mapping, everything.split.classes, outputs, evaluation.classes)
-    reported, others, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
-    return Images(everything.only(reported), everything.only(others) if others else None, taken)
+    reported, calibrating, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
+    return Images(everything.only(reported), everything.only(calibrating) if calibrating else None, taken)
 
 
 def _load_world(evaluation: Evaluation, subject: Subject, calibration: int, world_classes: list[str]) -> Images:
@@ -243,14 +243,14 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
     except FileNotFoundError as error:
         raise FileNotFoundError(f"concepts: {error}") from None
     if evaluation.concepts == CONCEPT_WORLD:  # has as many pictures as are wanted
-        reported, others, taken = list(range(limit or 0)), list(range(limit or 0, len(everything))), 0
+        reported, calibrating, taken = list(range(limit or 0)), list(range(limit or 0, len(everything))), 0
     else:
-        reported, others, taken = share_out([0] * len(everything), limit, calibration, evaluation.seed)
+        reported, calibrating, taken = share_out([0] * len(everything), limit, calibration, evaluation.seed)
     try:
-        check_concepts(everything.only([*reported, *others]), progress=True)
+        check_concepts(everything.only([*reported, *calibrating]), progress=True)
     except BrodenError as error:
         raise ValueError(f"concepts: {error}") from None
-    return Images(everything.only(reported), everything.only(others) if others else None, taken)
+    return Images(everything.only(reported), everything.only(calibrating) if calibrating else None, taken)
 
 
 def share_out(

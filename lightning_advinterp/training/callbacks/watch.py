@@ -90,8 +90,8 @@ def _watcher(name: str, settings: Mapping[str, Any]) -> pl.Callback:
     parser.add_class_arguments(QuestionCallback, skip={"question"})
     if fields(kind):  # type: ignore[arg-type]
         parser.add_class_arguments(kind, "settings")
-    read = _read(parser, name, settings)
-    return QuestionCallback(read.pop("settings", None) or kind(), **read)
+    arguments = _read(parser, name, settings)
+    return QuestionCallback(arguments.pop("settings", None) or kind(), **arguments)
 
 
 def _read(parser: ArgumentParser, name: str, settings: Mapping[str, Any]) -> dict[str, Any]:
