@@ -1,5 +1,7 @@
 """Small networks and batches that tests share."""
 
+import math
+
 import torch
 from torch import nn
 from torch.utils.data import Dataset
@@ -93,15 +95,16 @@ def assert_untouched(network, before):
 
 
 class Memory(Dataset):
-    """A batch as a data set; ``fails_at`` breaks the reading of one image."""
+    """A batch as a data set; ``fails_at`` breaks the reading of one image, ``readings`` all but the first so many."""
 
-    def __init__(self, batch, fails_at=None):
-        self.batch, self.fails_at = batch, fails_at
+    def __init__(self, batch, fails_at=None, readings=math.inf):
+        self.batch, self.fails_at, self.readings = batch, fails_at, readings
 
     def __len__(self):
         return len(self.batch.label)
 
     def __getitem__(self, index):
-        if index == self.fails_at:
+        self.readings -= 1
+        if index == self.fails_at or self.readings < 0:
             raise OSError("power cut")
         return Batch(*(field[index] for field in self.batch))

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from analyses.journals import eager_runner
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
 from scipy.stats import chi2, kstest
 from torch.nn import functional as F
@@ -153,8 +154,7 @@ def test_an_interruption_loses_one_batch_of_this_analysis_not_one_of_the_run(tmp
     uninterrupted = Runner(network, Memory(batch), batch_size=7).run([CurvatureAnalysis(config)])["curvature"]
 
     def start(dataset):
-        runner = Runner(network, dataset, batch_size=7, journal=tmp_path / "state")
-        runner._journal._every = 0
+        runner = eager_runner(network, dataset, batch_size=7, journal=tmp_path / "state")
         return runner.run([CurvatureAnalysis(config)])
 
     with pytest.raises(OSError, match="power cut"):

@@ -6,6 +6,7 @@ from functools import cache
 
 import pytest
 import torch
+from analyses.journals import eager_runner
 from analyses.tables import assert_same_tables
 from detection_runs import ATTACKS, SIMILARITY, Numbered, analysis_of, labelled, run_detection, sharp_network
 from helpers import fingerprint
@@ -161,28 +162,15 @@ def test_an_interrupted_run_goes_on(at, tmp_path):
     batch = labelled(140)
     expected = run_detection(data=Numbered(batch), attacks=ATTACKS[1:2], settings=settings).tables
 
-    class Faulty(Numbered):
-        """Fails at the n-th reading of all."""
-
-        def __init__(self, batch, at):
-            super().__init__(batch)
-            self.left = at
-
-        def __getitem__(self, index):
-            self.left -= 1
-            if self.left < 0:
-                raise OSError("power cut")
-            return super().__getitem__(index)
-
     def start(data):
         attacks = create_attacks(ATTACKS[1:2])
-        runner = Runner(sharp_network(), data, attacks=attacks, seed=4, batch_size=8, journal=tmp_path / "state")
-        runner._journal._every = 0
+        options = {"attacks": attacks, "seed": 4, "batch_size": 8, "journal": tmp_path / "state"}
+        runner = eager_runner(sharp_network(), data, **options)
         return runner.run([analysis_of(data, attacks, **settings)])["detection"].tables
 
     with pytest.raises(OSError, match="power cut"):
-        start(Faulty(batch, at))
-    assert_same_tables(start(Faulty(batch, 140 + 40 - at + 16)), expected, tolerance=1e-5)
+        start(Numbered(batch, readings=at))
+    assert_same_tables(start(Numbered(batch, readings=140 + 40 - at + 16)), expected, tolerance=1e-5)
 
 
 @pytest.mark.parametrize("score", ["max_softmax", "margin", "energy", "mahalanobis", "knn"])

@@ -7,6 +7,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 import torch
+from analyses.journals import eager_runner
 from concept_sets import CATEGORIES, CONCEPTS, FakeConcepts
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
 from processes import dissections_on_a_share, on_processes
@@ -178,8 +179,7 @@ def test_an_interrupted_run_goes_on(tmp_path):
         def resume(data, journal=journal):
             network, built = small_network().double(), create_attacks(attacks)
             config = DissectionConfig(layers=LAYERS, quantile=0.9, groups=4, replicates=10, exact=True)
-            runner = Runner(network, data, attacks=built, batch_size=2, journal=journal)
-            runner._journal._every = 0
+            runner = eager_runner(network, data, attacks=built, batch_size=2, journal=journal)
             return runner.run([DissectionAnalysis(data, built, config)])["dissection"].tables
 
         with pytest.raises(OSError, match="power cut"):

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from analyses.journals import eager_runner
 from analyses.tables import assert_same_tables
 from helpers import Memory, small_batch, small_network
 from reference import semantics as literal
@@ -96,32 +97,17 @@ def test_an_interrupted_run_goes_on_in_either_sweep(beside, tmp_path):
     attacks = create_attacks(ATTACKS)
     alone = Runner(small_network().double(), Memory(batch), attacks=attacks, seed=4).run([AccuracyAnalysis(attacks)])
 
-    class Faulty(Memory):
-        """Fails at the n-th reading of all."""
-
-        def __init__(self, batch, at):
-            super().__init__(batch)
-            self.left = at
-
-        def __getitem__(self, index):
-            self.left -= 1
-            if self.left < 0:
-                raise OSError("power cut")
-            return super().__getitem__(index)
-
     for at in (9, 30):
         attacks = create_attacks(ATTACKS)
 
         def start(data, attacks=attacks):
-            runner = Runner(
-                small_network().double(), data, attacks=attacks, seed=4, batch_size=4, journal=tmp_path / "s"
-            )
-            runner._journal._every = 0
+            options = {"attacks": attacks, "seed": 4, "batch_size": 4, "journal": tmp_path / "state"}
+            runner = eager_runner(small_network().double(), data, **options)
             return runner.run([DistancesAnalysis(attacks, classes=SPACE)] + beside * [AccuracyAnalysis(attacks)])
 
         with pytest.raises(OSError, match="power cut"):
-            start(Faulty(batch, at))
-        rest = Faulty(batch, 2 * 19 - at + 4)  # at most the interrupted batch is read again
+            start(Memory(batch, readings=at))
+        rest = Memory(batch, readings=2 * 19 - at + 4)  # at most the interrupted batch is read again
         results = start(rest)
         assert_same_tables(results["distances"].tables, uninterrupted)
         if beside:

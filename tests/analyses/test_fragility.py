@@ -6,6 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from analyses.journals import eager_runner, merge_halves
 from analyses.tables import assert_same_tables
 from helpers import Memory, SmallBackbone, assert_untouched, fingerprint, small_batch, small_network
 from torch import nn
@@ -198,18 +199,12 @@ def test_pictures_are_of_the_first_images_at_the_largest_radius(analysed):
 def test_parts_merge_to_the_whole(analysed):
     network, batch, _, result = analysed
     parts = [FragilityAnalysis(CONFIG) for _ in range(2)]
-    shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
-    for part in parts:
-        part.bind(network)
-    for sweep in range(2):
-        for part, share in zip(parts, shares, strict=True):
-            with frozen_eval(network):
-                part.update(sweep, observation(network, share))
-        states = [part.state_dict() for part in parts]
-        for part in parts:
-            part.load_state_dict(states[0])
-            part.merge(states[1])
-            part.settle(sweep)
+
+    def update(part, sweep, share):
+        with frozen_eval(network):
+            part.update(sweep, observation(network, share))
+
+    merge_halves(parts, network, batch, update)
     for part in parts:
         assert_same_tables(part.result().tables, result.tables, 1e-7)
         assert sorted(part.state.pictures) == [40, 41]
@@ -256,8 +251,7 @@ def test_an_interrupted_run_goes_on(analysed, tmp_path):
                 raise KeyboardInterrupt
             super().update(sweep, observation)
 
-    runner = Runner(network, Memory(batch), batch_size=2, journal=journal)
-    runner._journal._every = 0.0
+    runner = eager_runner(network, Memory(batch), batch_size=2, journal=journal)
     with pytest.raises(KeyboardInterrupt):
         runner.run([Stops(CONFIG)])
     again = Runner(network, Memory(batch), batch_size=2, journal=journal).run([analysis])["fragility"]

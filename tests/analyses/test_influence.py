@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from analyses.journals import merge_halves
 from analyses.tables import assert_same_tables
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
 from scipy.stats import spearmanr
@@ -102,23 +103,17 @@ def test_summary(analysed):
 def test_parts_merge_to_the_whole(analysed):
     network, batch, task, _, result = analysed
     parts = [InfluenceAnalysis(CONFIG, task) for _ in range(2)]
-    shares = [Batch(*(field[rank::2] for field in batch)) for rank in range(2)]
-    for part in parts:
-        part.bind(network)
-    for sweep in range(2):
-        for part, share in zip(parts, shares, strict=True):
-            with frozen_eval(network), torch.no_grad():
-                logits, activations = network.forward_features(share.image, ("penultimate",))
-                observation = Observation(
-                    share.index, share.label, {"real": share.image}, {"real": logits}, {"real": activations}, {}, {}
-                )
-                with torch.enable_grad():
-                    part.update(sweep, observation)
-        states = [part.state_dict() for part in parts]
-        for part in parts:
-            part.load_state_dict(states[0])
-            part.merge(states[1])
-            part.settle(sweep)
+
+    def update(part, sweep, share):
+        with frozen_eval(network), torch.no_grad():
+            logits, activations = network.forward_features(share.image, ("penultimate",))
+            observation = Observation(
+                share.index, share.label, {"real": share.image}, {"real": logits}, {"real": activations}, {}, {}
+            )
+            with torch.enable_grad():
+                part.update(sweep, observation)
+
+    merge_halves(parts, network, batch, update)
     for part in parts:
         assert_same_tables(part.result().tables, result.tables, 1e-7)
 

@@ -148,17 +148,8 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
     """Killed among the attacks, and among the masked networks: the ranking is the one that was known before."""
     network, expected = small_network().double(), run(data_of(), small_network().double())[0]
 
-    class Faulty(Memory):
-        readings_left = at
-
-        def __getitem__(self, index):
-            self.readings_left -= 1
-            if self.readings_left < 0:
-                raise OSError("power cut")
-            return super().__getitem__(index)
-
-    broken = Faulty(data_of().batch)
-    broken.indices = broken.batch.index.tolist()
+    broken = data_of()
+    broken.readings = at
     journal = tmp_path / "state"
     with pytest.raises(OSError, match="power cut"):
         run(broken, network, journal=journal)

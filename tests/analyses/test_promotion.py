@@ -6,6 +6,7 @@ from itertools import combinations
 
 import pytest
 import torch
+from analyses.journals import eager_runner
 from analyses.tables import assert_same_tables, missing
 from helpers import Memory, PooledLinear, assert_untouched, fingerprint, small_batch, small_network
 from processes import on_processes, promotion_on_a_share
@@ -372,22 +373,10 @@ def test_two_processes_report_what_one_reports(result):
 def test_an_interrupted_run_goes_on(result, tmp_path):
     attacks = create_attacks(ATTACKS)
 
-    class Faulty(Memory):
-        readings_left = 0
-
-        def __getitem__(self, index):
-            self.readings_left -= 1
-            if self.readings_left < 0:
-                raise OSError("power cut")
-            return super().__getitem__(index)
-
     def start(readings):
-        data = Faulty(batch())
-        data.readings_left = readings
-        runner = Runner(
-            small_network().double(), data, attacks=attacks, seed=4, batch_size=4, journal=tmp_path / "state"
-        )
-        runner._journal._every = 0
+        data = Memory(batch(), readings=readings)
+        options = {"attacks": attacks, "seed": 4, "batch_size": 4, "journal": tmp_path / "state"}
+        runner = eager_runner(small_network().double(), data, **options)
         return runner.run([PromotionAnalysis(CONFIG, attacks, list("abcde"))])["promotion"]
 
     for readings in (5, COUNT):  # in the first sweep, and in the second

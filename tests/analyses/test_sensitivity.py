@@ -5,6 +5,7 @@ from itertools import permutations
 import numpy as np
 import pytest
 import torch
+from analyses.journals import eager_runner
 from analyses.tables import assert_same_tables
 from helpers import Memory, small_batch, small_network
 from processes import on_processes, sensitivity_on_a_share
@@ -343,26 +344,16 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
     options = {"meanings": MEANINGS, "concepts": concepts_of({0, 1, 2})}
     expected = run(Memory(batch), **options)
 
-    class Faulty(Memory):
-        readings_left = at
-
-        def __getitem__(self, index):
-            self.readings_left -= 1
-            if self.readings_left < 0:
-                raise OSError("power cut")
-            return super().__getitem__(index)
-
     def start(data):
         attacks = create_attacks(ATTACKS)
-        runner = Runner(
+        runner = eager_runner(
             small_network().double(), data, attacks=attacks, seed=4, batch_size=4, journal=tmp_path / "state"
         )
-        runner._journal._every = 0
         analysis = SensitivityAnalysis(attacks, seed=4, share=0.2, layers=LAYERS, **options)
         return runner.run([analysis])["sensitivity"]
 
     with pytest.raises(OSError, match="power cut"):
-        start(Faulty(batch))
+        start(Memory(batch, readings=at))
     rest = start(Memory(batch))
     assert_same_tables(rest.tables, expected.tables, tolerance=1e-12)
 
