@@ -4,18 +4,13 @@ import os
 import signal
 
 import torch
+from short_configs import short_config
 
 from lightning_advinterp.cli import fit
 from lightning_advinterp.training.module import RobustClassifier
 
-CONFIG = """
-name: run
-seed_everything: 3
-trainer:
-  {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 16, test_size: 12, image_size: 16, batch_size: 8}
+CONFIG = short_config("run", seed=3, max_epochs=2, val_size=16, test_size=12, batch_size=8)
+CONFIG += """
 model:
   network: helpers.SmallBackbone
   network_options: {dropout: 0.5}

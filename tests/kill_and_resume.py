@@ -33,15 +33,10 @@ from pathlib import Path
 
 import torch
 from digests import outcome
+from short_configs import short_config
 
-CONFIG = """
-name: run
-seed_everything: 3
-trainer:
-  {max_epochs: 3, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 40, val_size: 24, test_size: 12, image_size: 16, batch_size: 8}
+CONFIG = short_config("run", seed=3, max_epochs=3, train_size=40, test_size=12, batch_size=8)
+CONFIG += """
 model:
   network: helpers.SmallBackbone
   network_options: {dropout: 0.5}

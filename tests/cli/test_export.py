@@ -5,18 +5,14 @@ import json
 import pytest
 import torch
 from safetensors.torch import load_file
+from short_configs import short_config
 
 from lightning_advinterp.cli import train
 from lightning_advinterp.cli.export import main, parser
 from lightning_advinterp.data.concept_world import CLASSES
 
-SMALL = """
-name: small
-trainer:
-  {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 16, test_size: 16, image_size: 16, batch_size: 16}
+SMALL = short_config("small", max_epochs=1, val_size=16, test_size=16)
+SMALL += """
 model: {network: cifar_resnet20, optimizer: {lr: 0.05}}
 accuracy: null
 guard: null

@@ -5,18 +5,14 @@ import re
 import pytest
 import torch
 from pytorch_lightning.callbacks import Callback
+from short_configs import short_config
 
 from lightning_advinterp.cli import TrainCLI, train
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.training.callbacks import AccuracyCallback, PicturesCallback
 
-SMALL = """
-name: small
-trainer:
-  {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 48, val_size: 16, test_size: 16, image_size: 16, batch_size: 16}
+SMALL = short_config("small", max_epochs=2, train_size=48, val_size=16, test_size=16)
+SMALL += """
 model:
   network: cifar_resnet20
   optimizer: {lr: 0.05}

@@ -5,19 +5,14 @@ import re
 import pytest
 import torch
 import yaml
+from short_configs import short_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_advinterp.cli import TrainCLI, train
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 
-SMALL = """
-name: small
-seed_everything: 3
-trainer:
-  {max_epochs: 2, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 48, val_size: 24, test_size: 24, image_size: 16, batch_size: 16}
+SMALL = short_config("small", seed=3, max_epochs=2, train_size=48)
+SMALL += """
 model:
   network: cifar_resnet20
   objective: {class_path: Consistency, init_args: {attack: {type: fgsm, eps: [2/255, 8/255]}}}

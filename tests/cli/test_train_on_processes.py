@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from short_configs import short_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.nn import functional as F
 
@@ -18,21 +19,18 @@ from lightning_advinterp.datamodules import ConceptWorldDataModule
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 
 REPOSITORY = Path(__file__).parents[2]
-CONFIG = """
-name: two
-seed_everything: 3
-trainer:
-  accelerator: cpu
-  devices: 2
-  strategy: ddp
-  sync_batchnorm: true
-  max_epochs: 2
-  enable_progress_bar: false
-  enable_model_summary: false
-  log_every_n_steps: 1
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 25, test_size: 12, image_size: 16, batch_size: 8}
+CONFIG = short_config(
+    "two",
+    seed=3,
+    max_epochs=2,
+    devices="2",
+    strategy="ddp",
+    sync_batchnorm="true",
+    val_size=25,
+    test_size=12,
+    batch_size=8,
+)
+CONFIG += """
 model:
   network: cifar_resnet20
   objective: {class_path: Consistency, init_args: {attack: {type: fgsm, eps: [2/255, 8/255]}}}
@@ -91,7 +89,7 @@ def test_two_processes_train_and_one_writes(tmp_path):
 @pytest.fixture
 def single_process(tmp_path):
     """The same run on one process, so that it can be parsed here."""
-    (tmp_path / "one.yaml").write_text(CONFIG.replace("devices: 2", "devices: 1").replace("strategy: ddp", ""))
+    (tmp_path / "one.yaml").write_text(CONFIG.replace("devices: 2", "devices: 1").replace("strategy: ddp, ", ""))
     return ["--config", str(tmp_path / "one.yaml"), "--output", str(tmp_path / "runs")]
 
 

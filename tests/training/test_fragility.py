@@ -7,6 +7,7 @@ import pytorch_lightning as pl
 import torch
 import yaml
 from helpers import Memory, small_batch
+from short_configs import short_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch.utils.data import DataLoader
 
@@ -16,13 +17,8 @@ from lightning_advinterp.cli import TrainCLI, train
 from lightning_advinterp.training.callbacks.fragility import FragilityCallback
 from lightning_advinterp.training.module import RobustClassifier
 
-BASE = """
-name: fragile
-trainer:
-  {max_epochs: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false, log_every_n_steps: 1}
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 24, test_size: 12, image_size: 16, batch_size: 16}
+BASE = short_config("fragile", max_epochs=1, test_size=12)
+BASE += """
 model: {network: cifar_resnet20, optimizer: {lr: 0.05}}
 accuracy: null
 guard: null

@@ -2,17 +2,13 @@
 
 import pytest
 import torch
+from short_configs import short_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_advinterp.cli import train
 
-CONFIG = """
-seed_everything: 3
-trainer:
-  {max_epochs: 1, log_every_n_steps: 1, accelerator: cpu, enable_progress_bar: false, enable_model_summary: false}
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 24, test_size: 24, image_size: 16, batch_size: 16}
+CONFIG = short_config(seed=3, max_epochs=1)
+CONFIG += """
 model:
   network: helpers.SmallBackbone
   network_options: {dropout: 0.5, phi: relu2}

@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from rich.progress import Progress
+from short_configs import short_config
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from lightning_advinterp.cli import TrainCLI, evaluate, fit, train
@@ -13,18 +14,8 @@ from lightning_advinterp.cli.evaluation.inputs import load_concepts, load_subjec
 from lightning_advinterp.training.callbacks import DissectionCallback, SemanticsCallback
 
 CATEGORIES = ("color", "texture", "material", "scene", "part", "object", "all")
-CONFIG = """
-name: watched
-seed_everything: 3
-trainer:
-  max_epochs: 2
-  accelerator: cpu
-  enable_progress_bar: false
-  enable_model_summary: false
-  log_every_n_steps: 1
-data:
-  class_path: ConceptWorldDataModule
-  init_args: {train_size: 32, val_size: 24, test_size: 24, image_size: 16, batch_size: 16}
+CONFIG = short_config("watched", seed=3, max_epochs=2)
+CONFIG += """
 model:
   network: helpers.SmallBackbone
   network_options: {dropout: 0.5, phi: relu2}
