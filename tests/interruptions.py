@@ -3,6 +3,7 @@
 import os
 import signal
 
+import pytest
 import torch
 from short_configs import short_config
 
@@ -69,6 +70,18 @@ class Runs:
             )
         except SystemExit as stop:
             return stop.code
+
+    def whole_and_parts(self, step, action):
+        """Train without and with a stop before a step, after which a second start goes on; return both checkpoints."""
+        self.start("whole")
+        self.at("training", step, action)
+        if action is cut:
+            with pytest.raises(PowerCut):
+                self.start("parts")
+        else:
+            self.start("parts")
+        self.start("parts")
+        return self.content("whole"), self.content("parts")
 
     def path(self, name, checkpoint="last"):
         return self.folder / name / "run" / f"{checkpoint}.ckpt"

@@ -33,6 +33,7 @@ from pathlib import Path
 
 import torch
 from digests import outcome
+from forked import run_and_leave
 from short_configs import short_config
 
 CONFIG = short_config("run", seed=3, max_epochs=3, train_size=40, test_size=12, batch_size=8)
@@ -164,23 +165,7 @@ def _running(fresh: bool, config: Path, output: Path, kill: Kill | None, mark: P
         return
     number = os.fork()
     if number == 0:
-        status = 1
-        try:
-            os.setsid()
-            handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-            os.dup2(handle, 1)
-            os.dup2(handle, 2)
-            child(str(config), str(output), kill, str(mark))
-            status = 0
-        except SystemExit as error:
-            status = error.code if isinstance(error.code, int) else 1
-        except BaseException:
-            import traceback
-
-            traceback.print_exc()
-        finally:
-            sys.stderr.flush()
-            os._exit(status)
+        run_and_leave(lambda: child(str(config), str(output), kill, str(mark)), log)
     yield number
 
 

@@ -13,13 +13,13 @@ import shutil
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from digests import digest
+from forked import run_and_leave
 
 LIMIT = 300
 """Seconds that a command may take."""
@@ -101,7 +101,7 @@ def start(command: Callable[[str], None], output: Path, kill: Kill | None) -> tu
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        _child(command, output, kill, mark, log)
+        run_and_leave(lambda: _child(command, output, kill, mark), log)
     sent = kill is None
     while True:
         ended, status = os.waitpid(pid, os.WNOHANG)
@@ -119,34 +119,20 @@ def start(command: Callable[[str], None], output: Path, kill: Kill | None) -> tu
         time.sleep(0.003)
 
 
-def _child(command: Callable[[str], None], output: Path, kill: Kill | None, mark: Path, log: Path) -> None:
-    status = 1
-    try:
-        os.setsid()
-        handle = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-        os.dup2(handle, 1)
-        os.dup2(handle, 2)
-        replace, count = Path.replace, 0
+def _child(command: Callable[[str], None], output: Path, kill: Kill | None, mark: Path) -> None:
+    replace, count = Path.replace, 0
 
-        def noted(self: Path, target: Path) -> Path:
-            nonlocal count
-            with mark.open("ab") as file:
-                file.write(b".")
-            if kill is not None and kill.rename == count:
-                time.sleep(3)  # the signal comes within; a training that SIGTERM asks to stop goes on to save
-            count += 1
-            return replace(self, target)
+    def noted(self: Path, target: Path) -> Path:
+        nonlocal count
+        with mark.open("ab") as file:
+            file.write(b".")
+        if kill is not None and kill.rename == count:
+            time.sleep(3)  # the signal comes within; a training that SIGTERM asks to stop goes on to save
+        count += 1
+        return replace(self, target)
 
-        Path.replace = noted
-        command(output.name)
-        status = 0
-    except SystemExit as stop:
-        status = stop.code if isinstance(stop.code, int) else 1
-    except BaseException:
-        traceback.print_exc()
-    finally:
-        sys.stderr.flush()
-        os._exit(status)
+    Path.replace = noted
+    command(output.name)
 
 
 def outcome(folder: Path) -> dict[str, str]:

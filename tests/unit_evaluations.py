@@ -2,11 +2,16 @@
 
 import csv
 import io
+from contextlib import contextmanager
 
+import pytest
 import torch
 from broden_sets import write_set
+from interruptions import PowerCut
 from PIL import Image
 
+from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.cli import evaluate
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.networks import create_network
@@ -60,6 +65,29 @@ def run(inputs, output, analyses, *flags, config=""):
     parts += ["--checkpoint", str(inputs / "last.ckpt"), "--data", str(inputs / "data"), "--num_workers", "0"]
     evaluate([*parts, "--analyses", analyses, "--output", str(output), *flags])
     return tables(output)
+
+
+@contextmanager
+def power_cut(monkeypatch, batch=3):
+    """What is evaluated within breaks at a batch, counted from 1."""
+    observe, batches = Runner._observe, []
+
+    def failing(self, images, wants):
+        batches.append(images)
+        if len(batches) == batch:
+            raise PowerCut
+        return observe(self, images, wants)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Runner, "_observe", failing)
+        with pytest.raises(PowerCut):
+            yield
+
+
+def write_every_journal(monkeypatch):
+    """Journals are written after every batch."""
+    save = Journal.save
+    monkeypatch.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))
 
 
 def tables(folder):

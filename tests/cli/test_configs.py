@@ -5,11 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 from jsonargparse import ArgumentParser
+from parsers import ParserOnly
 
 from lightning_advinterp.ablation.command import parser as ablation_parser
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.attacks import parse_pixels
-from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.cli.evaluation.command import evaluation_parser, read_evaluation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -20,10 +20,6 @@ PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def parser():
-    class ParserOnly(TrainCLI):
-        def instantiate_classes(self):
-            pass
-
     return ParserOnly.parse(["--data", "ConceptWorldDataModule"]).parser
 
 

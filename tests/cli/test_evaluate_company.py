@@ -7,10 +7,8 @@ from pathlib import Path
 
 import pytest
 from interruptions import PowerCut
-from unit_evaluations import run, tables, write_checkpoint, write_inputs
+from unit_evaluations import power_cut, run, tables, write_checkpoint, write_every_journal, write_inputs
 
-from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.report import store
 
 
@@ -143,19 +141,9 @@ def test_a_dry_run_moves_nothing(inputs, out):
 
 def test_an_unfinished_evaluation_of_other_settings_is_moved_and_goes_on_there(inputs, tmp_path, monkeypatch, capsys):
     out, flags = tmp_path / "out", ("accuracy", "--batch_size", "4")
-
-    observe, save, batches = Runner._observe, Journal.save, []
-
-    def failing(self, batch, wants):
-        batches.append(batch)
-        if len(batches) == 3:
-            raise PowerCut
-        return observe(self, batch, wants)
-
     with monkeypatch.context() as patched:
-        patched.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))
-        patched.setattr(Runner, "_observe", failing)
-        with pytest.raises(PowerCut):
+        write_every_journal(patched)
+        with power_cut(patched):
             run(inputs, out, *flags)
     run(inputs, out, *flags, "--seed", "1")
     assert "an unfinished evaluation (other seed)" in capsys.readouterr().out

@@ -4,11 +4,8 @@ import errno
 import os
 
 import pytest
-from interruptions import PowerCut
-from unit_evaluations import run, write_checkpoint, write_inputs
+from unit_evaluations import power_cut, run, write_checkpoint, write_every_journal, write_inputs
 
-from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.core import files
 
 FLAGS = ("accuracy", "--batch_size", "4")
@@ -26,9 +23,7 @@ def uninterrupted(inputs, tmp_path_factory):
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Journals are written after every batch."""
-    save = Journal.save
-    monkeypatch.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))
+    write_every_journal(monkeypatch)
 
 
 def flipped(place):
@@ -48,27 +43,13 @@ DAMAGES = {
 } | {f"bit at {place}": flipped(place) for place in (0.1, 0.35, 0.6, 0.95)}
 
 
-def interrupted(inputs, folder, monkeypatch, *more):
-    observe, batches = Runner._observe, []
-
-    def failing(self, batch, wants):
-        batches.append(batch)
-        if len(batches) == 3:
-            raise PowerCut
-        return observe(self, batch, wants)
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Runner, "_observe", failing)
-        with pytest.raises(PowerCut):
-            run(inputs, folder, *FLAGS, *more)
-
-
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_journal_neither_blocks_nor_counts(
     inputs, uninterrupted, tmp_path, monkeypatch, eager, caplog, damage
 ):
     out = tmp_path / "out"
-    interrupted(inputs, out, monkeypatch)
+    with power_cut(monkeypatch):
+        run(inputs, out, *FLAGS)
     (journal,) = out.glob(".unfinished-*")
     journal.write_bytes(DAMAGES[damage](journal.read_bytes()))
     assert run(inputs, out, *FLAGS) == uninterrupted

@@ -4,10 +4,9 @@ import os
 
 import pytest
 from PIL import Image
-from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
+from unit_evaluations import rows, run, tables, write_checkpoint, write_every_journal, write_inputs
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.base.journal import Journal
 from lightning_advinterp.analyses.dissection.analysis import DissectionAnalysis
 from lightning_advinterp.cli.evaluation import single
 
@@ -23,9 +22,7 @@ def inputs(tmp_path_factory):
 
 @pytest.fixture
 def eager(monkeypatch):
-    """Journals are written after every batch."""
-    save = Journal.save
-    monkeypatch.setattr(Journal, "save", lambda *arguments, now=False: save(*arguments, now=True))
+    write_every_journal(monkeypatch)
 
 
 @pytest.fixture

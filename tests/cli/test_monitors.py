@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from interruptions import STEPS, PowerCut, Runs, cut, terminate
+from interruptions import STEPS, Runs, cut, terminate
 
 EARLY = "pytorch_lightning.callbacks.EarlyStopping"
 KEPT = "pytorch_lightning.callbacks.ModelCheckpoint"
@@ -103,14 +103,6 @@ def test_epochs_without_a_validation_are_not_judged(tmp_path, monkeypatch):
 def test_means_of_an_epoch_survive_a_stop_within_it(tmp_path, monkeypatch, step, action):
     flags = (*schedule("train/loss"), "--checkpoint.monitor", "train/loss", "--checkpoint.mode", "min")
     runs = Runs(tmp_path, monkeypatch, *flags, "--checkpoint.every_n_steps", "1")
-    runs.start("whole")
-    runs.at("training", step, action)
-    if action is cut:
-        with pytest.raises(PowerCut):
-            runs.start("parts")
-    else:
-        runs.start("parts")
-    runs.start("parts")
-    uninterrupted, parts = runs.content("whole"), runs.content("parts")
+    uninterrupted, parts = runs.whole_and_parts(step, action)
     assert uninterrupted["lr_schedulers"] == parts["lr_schedulers"]
     assert runs.content("whole", "best")["epoch"] == runs.content("parts", "best")["epoch"]

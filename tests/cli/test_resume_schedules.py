@@ -1,7 +1,7 @@
 """Learning rates go on where they were, whatever their course; another course is refused, not bent."""
 
 import pytest
-from interruptions import STEPS, PowerCut, Runs, assert_same, cut, terminate
+from interruptions import STEPS, Runs, assert_same, cut, terminate
 
 PLATEAU = "{name: plateau, patience: 0, gamma: 0.5, monitor: val/loss}"  # which rises here: half, every epoch
 
@@ -22,15 +22,7 @@ def test_every_course_goes_on(tmp_path, monkeypatch, schedule, step, action):
     """Lightning steps a plateau schedule after the epoch's checkpoint, which then does not know."""
     flags = ("--model.schedule", schedule, "--trainer.max_epochs", "3", "--model.mean", "imagenet")
     runs = Runs(tmp_path, monkeypatch, *flags)
-    runs.start("whole")
-    runs.at("training", step, action)
-    if action is cut:
-        with pytest.raises(PowerCut):
-            runs.start("parts")
-    else:
-        runs.start("parts")
-    runs.start("parts")
-    uninterrupted, parts = runs.content("whole"), runs.content("parts")
+    uninterrupted, parts = runs.whole_and_parts(step, action)
     assert_same(uninterrupted, parts)
     rates = [
         [group["lr"] for group in content["optimizer_states"][0]["param_groups"]] for content in (uninterrupted, parts)

@@ -5,9 +5,8 @@ import shlex
 from pathlib import Path
 
 import pytest
+from parsers import ParserOnly
 from torch.distributed.run import get_args_parser
-
-from lightning_advinterp.cli import TrainCLI
 
 REPOSITORY = Path(__file__).parents[2]
 BLOCKS = re.findall(r"```bash\n(.*?)```", (REPOSITORY / "docs" / "distributed.md").read_text(), re.DOTALL)
@@ -24,10 +23,6 @@ COMMANDS = {
 
 @pytest.fixture(scope="module")
 def parser():
-    class ParserOnly(TrainCLI):
-        def instantiate_classes(self):
-            pass
-
     return ParserOnly.parse(["--data", "ConceptWorldDataModule"]).parser
 
 

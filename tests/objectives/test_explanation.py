@@ -5,7 +5,8 @@ import math
 
 import pytest
 import torch
-from explanation_terms import EPS, PATH, PGD, PIXELS, STEP, assert_same, network_and_batch
+from explanation_terms import EPS, PATH, PGD, PIXELS, STEP, network_and_batch
+from gradients import assert_same
 from reference import explanation_robustness as literal
 from torch.nn import functional as F
 

@@ -5,7 +5,8 @@ import weakref
 
 import pytest
 import torch
-from explanation_terms import EPS, PATH, PGD, assert_same, gradients, network_and_batch
+from explanation_terms import EPS, PATH, PGD, network_and_batch
+from gradients import assert_same, gradients
 from helpers import assert_untouched, fingerprint, small_batch, small_network
 from reference import explanation_robustness as literal
 from torch.nn import functional as F

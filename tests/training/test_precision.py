@@ -7,12 +7,12 @@ import pytest
 import pytorch_lightning as pl
 import torch
 from helpers import Memory, small_batch
+from parsers import ParserOnly
 from torch._dynamo.utils import counters
 from torch.utils.data import DataLoader
 from training_processes import QUIET
 
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.networks.compiled import compile_passes, compiled
 from lightning_advinterp.objectives import Consistency, Free, HessianNorm, IGNorm, Madry, Standard, Trades
 from lightning_advinterp.training.callbacks import EMACallback, GuardCallback
@@ -211,10 +211,6 @@ def test_an_unknown_backend_is_refused():
 
 @pytest.mark.parametrize(("precision", "warns"), [("16-mixed", True), ("bf16-mixed", False), ("32-true", False)])
 def test_half_precision_warns(precision, warns):
-    class ParserOnly(TrainCLI):
-        def instantiate_classes(self):
-            pass
-
     expected = pytest.warns(UserWarning, match="bf16-mixed has float32's range") if warns else nullcontext()
     with expected:
         ParserOnly.parse(["--data", "ConceptWorldDataModule", "--trainer.precision", precision])
