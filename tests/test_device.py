@@ -10,7 +10,18 @@ from training_processes import objectives, save_source
 
 from lightning_advinterp.attacks import AttackConfig, pgd
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.objectives import Consistency, Fast, Free, Kurakin, Madry, Standard, Trades
+from lightning_advinterp.objectives import (
+    AWP,
+    Consistency,
+    Fast,
+    Free,
+    GradAlign,
+    Kurakin,
+    Madry,
+    Mart,
+    Standard,
+    Trades,
+)
 from lightning_advinterp.training.callbacks import EMACallback
 from lightning_advinterp.training.module import RobustClassifier
 
@@ -26,6 +37,9 @@ OBJECTIVES = {
     "kurakin": Kurakin(),
     "fast": Fast(),
     "free": Free(),
+    "mart": Mart(),
+    "awp": AWP(base=Consistency()),
+    "grad_align": GradAlign(),
 }
 
 

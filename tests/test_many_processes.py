@@ -35,8 +35,10 @@ from lightning_advinterp.objectives import Consistency, Madry
 OBJECTIVES = (
     *("standard", "madry", "madry, bn: eval", "fast", "kurakin", "consistency", "consistency, bn: eval"),
     *("consistency, bn: frozen", "consistency, pgd", "free", "trades", "ensemble"),
-    *("hessian norm", "hessian norm, bn: eval", "ig norm", "ig norm, bn: eval", "ig sum norm"),
+    *("hessian norm", "hessian norm, bn: eval", "ig norm", "ig norm, bn: eval", "ig sum norm", "mart", "grad align"),
 )
+MOVED = ("awp", "awp, bn: frozen")
+"""Those whose shares depend on each other: the weights move by the gradient of all."""
 
 
 def assert_equal(ours, theirs, message):
@@ -65,7 +67,7 @@ def two(folder):
 @pytest.mark.slow
 def test_gradients_are_the_mean_of_the_shares(two, folder, kind, name):
     """Also over several forward passes before the one backward pass; each step begins with process 0's buffers."""
-    assert tuple(objectives(folder)) == OBJECTIVES
+    assert tuple(objectives(folder)) == (*OBJECTIVES, *MOVED)
     expected, shares = by_hand(objectives(folder)[name])
     assert any((shares[0][key] - shares[1][key]).abs().max() > 1e-3 for key in shares[0])
     for rank in range(2):
@@ -74,6 +76,21 @@ def test_gradients_are_the_mean_of_the_shares(two, folder, kind, name):
         for number in range(STEPS):
             for part in ("gradients", "buffers"):
                 assert_equal(ours[part][number], expected[rank][part][number], f"{part} of {rank}, step {number}")
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_weights_are_moved_alike_by_the_gradient_of_all_processes(two, folder):
+    """With statistics that no batch changes, two processes with half a batch each are one with the whole."""
+    objective = objectives(folder)["awp, bn: frozen"]
+    expected, (apart, _) = jointly_by_hand(objective), by_hand(objective)[0]
+    key = "backbone.conv1.weight"
+    assert (apart["gradients"][0][key] - expected["gradients"][0][key]).abs().max() > 1e-6
+    for rank in range(2):
+        for number in range(STEPS):
+            assert_equal(
+                two[rank]["alone"]["awp, bn: frozen"]["gradients"][number], expected["gradients"][number], rank
+            )
 
 
 @pytest.mark.ddp

@@ -17,15 +17,18 @@ from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.datamodules.base import ImageDataModule
 from lightning_advinterp.objectives import (
+    AWP,
     Consistency,
     EnsembleAdversarial,
     Fast,
     Free,
+    GradAlign,
     HessianNorm,
     IGNorm,
     IGSumNorm,
     Kurakin,
     Madry,
+    Mart,
     SourceNetwork,
     Standard,
     Trades,
@@ -71,6 +74,10 @@ def objectives(folder):
             0.5, Consistency(bn="eval"), PGD, path_steps=3, attack_path_steps=2, recompute=True
         ),
         "ig sum norm": IGSumNorm(attack=PGD, path_steps=3, attack_path_steps=2),
+        "mart": Mart(PGD),
+        "grad align": GradAlign(0.5, Consistency()),
+        "awp": AWP(0.05, Madry(PGD)),
+        "awp, bn: frozen": AWP(0.05, Consistency(bn="frozen")),
     }
 
 
@@ -271,10 +278,9 @@ def watched_validation(rank, world_size):
         return {key: float(value) for key, value in trainer.callback_metrics.items() if not key.startswith("time/")}
 
 
-SYNCHRONISED = ("standard", "madry", "consistency", "consistency, pgd", "free", "trades")
 SYNCHRONISED = (
     *("standard", "madry", "consistency", "consistency, pgd", "free", "trades"),
-    *("hessian norm, bn: eval", "ig norm, bn: eval"),
+    *("hessian norm, bn: eval", "ig norm, bn: eval", "mart", "awp"),
 )
 COMPILED = ("consistency", "madry")
 

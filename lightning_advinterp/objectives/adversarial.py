@@ -1,17 +1,19 @@
 """Adversarial training by cross-entropy alone: Kurakin et al. 2017, Madry et al. 2018, Wong et al. 2020."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from lightning_advinterp.attacks.loop.goal import cross_entropy
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.objectives.neighbour import NeighbourObjective
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
 
 
-class Madry(AdversarialObjective):
+class Madry(NeighbourObjective):
     """Cross-entropy on adversarial images only: min_θ E max_{x*∈S(x)} L(f_θ(x*), y).
 
     A step costs steps + 1 forward passes, ``steps`` backward passes to the input and 1 full backward pass,
@@ -34,9 +36,8 @@ class Madry(AdversarialObjective):
     ) -> None:
         super().__init__(attack, eps_warmup_epochs, bn)
 
-    def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
-        """Attack, then one forward pass of the adversarial images."""
-        x_adv = self.attack_at(epoch)(network, batch.image, batch.label, keys=self.keys(batch, epoch))
+    def loss_at(self, network: Network, batch: Batch, x_adv: Tensor) -> Loss:
+        """One forward pass of the adversarial images."""
         logits = network(x_adv)
         return Loss(cross_entropy(logits, batch.label).mean(), {"adv_acc": accuracy(logits, batch.label)})
 

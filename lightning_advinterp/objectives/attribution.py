@@ -14,7 +14,7 @@ from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.compiled import compiled
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.objectives.explanation import Extended, agreed, check_beta, not_negative
+from lightning_advinterp.objectives.extended import Extended, agreed, check_beta, not_negative
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, Objective, accuracy
 from lightning_advinterp.objectives.standard import Standard
 

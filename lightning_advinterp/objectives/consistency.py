@@ -15,7 +15,9 @@ from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
+from lightning_advinterp.objectives.mart import mart_loss
+from lightning_advinterp.objectives.neighbour import NeighbourObjective
+from lightning_advinterp.objectives.objective import Loss, accuracy
 from lightning_advinterp.objectives.trades import trades_loss
 
 Distance = Literal["mean", "sum", "relative"]
@@ -44,13 +46,14 @@ def squared_distance(clean: Tensor, adversarial: Tensor, reduction: Distance = "
     return squares.sum(dim=1) / (clean.square().sum(dim=1) + 1e-8)
 
 
-class Consistency(AdversarialObjective):
+class Consistency(NeighbourObjective):
     """Adversarial training that aligns the representations of an image and its adversarial neighbour.
 
     ``L = α L(f(x), y) + (1 − α) L(f(x*), y) + weight · Σ_l w_l d(φ_l(x), φ_l(x*))``, one x* for both terms (Eq. 8
     and 9; the paper's coefficient of the second term is 1). ``trades_beta`` puts TRADES in the place of Eq. 8:
     ``L(f(x), y) + β KL(p(x) ‖ p(x*)) + weight · Σ_l w_l d(φ_l(x), φ_l(x*))``; its own inner attack is
-    ``attack: {type: trades}``, its authors' BatchNorm mode ``bn: eval``.
+    ``attack: {type: trades}``, its authors' BatchNorm mode ``bn: eval``. ``mart_beta`` puts MART's loss there likewise,
+    see :func:`~lightning_advinterp.objectives.mart.mart_loss`.
 
     With a single-step attack from the image itself, the attack's gradient is taken from the clean forward pass
     of the loss: 2 forward passes, 1 backward pass to the input and 2 full backward passes, 7/3 of a standard step.
@@ -71,6 +74,7 @@ class Consistency(AdversarialObjective):
         distance: ``mean``, ``sum`` or ``relative``, see :func:`squared_distance`.
         alpha: α of Eq. 8, the share of the clean loss.
         trades_beta: β of TRADES (6 in its authors' script); ``null`` stays with Eq. 8.
+        mart_beta: λ of MART (5 in its paper); ``null`` stays with Eq. 8.
         detach_clean: stop the gradient through φ(x).
         eps_warmup_epochs: epochs over which ε grows from 0 to its full size.
         bn: BatchNorm's statistics during the attack and the loss.
@@ -91,19 +95,23 @@ class Consistency(AdversarialObjective):
         trades_beta: float | None = None,
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "train",
+        mart_beta: float | None = None,
     ) -> None:
         super().__init__(attack, eps_warmup_epochs, bn)
         if not 0 <= alpha <= 1:
             raise ValueError(f"alpha must be in [0, 1], got {alpha}.")
         if weight < 0:
             raise ValueError(f"weight must be 0 or more, got {weight}.")
-        if trades_beta is not None and trades_beta < 0:
-            raise ValueError(f"trades_beta must be 0 or more, or null for Eq. 8, got {trades_beta}.")
+        for argument, beta in (("trades_beta", trades_beta), ("mart_beta", mart_beta)):
+            if beta is not None and beta < 0:
+                raise ValueError(f"{argument} must be 0 or more, or null for Eq. 8, got {beta}.")
+        if trades_beta is not None and mart_beta is not None:
+            raise ValueError(f"trades_beta and mart_beta both replace Eq. 8, got {trades_beta} and {mart_beta}.")
         if distance not in ("mean", "sum", "relative"):
             raise ValueError(f"distance must be mean, sum or relative, got {distance!r}.")
         self.layers = _layer_weights(layers)
         self.weight, self.distance, self.alpha = weight, distance, alpha
-        self.detach_clean, self.trades_beta = detach_clean, trades_beta
+        self.detach_clean, self.trades_beta, self.mart_beta = detach_clean, trades_beta, mart_beta
 
     def check(self, network: Network) -> None:
         """Refuse a network without these layers."""
@@ -111,14 +119,19 @@ class Consistency(AdversarialObjective):
 
     def loss(self, network: Network, batch: Batch, *, epoch: int) -> Loss:  # type: ignore[override]
         """See the class; the network must offer ``forward_features``."""
+        if not self._shares_clean_pass:
+            return super().loss(network, batch, epoch=epoch)
         layers, attack, keys = tuple(self.layers), self.attack_at(epoch), self.keys(batch, epoch)
-        if self._shares_clean_pass:
-            x = batch.image.detach().requires_grad_()
-            logits, clean = network.forward_features(x, layers)
-            x_adv = _single_step(attack, logits, x, batch.label, keys)
-        else:
-            x_adv = attack(network, batch.image, batch.label, keys=keys)
-            logits, clean = network.forward_features(batch.image, layers)
+        x = batch.image.detach().requires_grad_()
+        logits, clean = network.forward_features(x, layers)
+        x_adv = _single_step(attack, logits, x, batch.label, keys)
+        adv_logits, adversarial = network.forward_features(x_adv, layers)
+        return self._combine(batch.label, logits, clean, adv_logits, adversarial)
+
+    def loss_at(self, network: Network, batch: Batch, x_adv: Tensor) -> Loss:
+        """One forward pass of the images and one of their neighbours."""
+        layers = tuple(self.layers)
+        logits, clean = network.forward_features(batch.image, layers)
         adv_logits, adversarial = network.forward_features(x_adv, layers)
         return self._combine(batch.label, logits, clean, adv_logits, adversarial)
 
@@ -134,11 +147,15 @@ class Consistency(AdversarialObjective):
     ) -> Loss:
         loss_clean = cross_entropy(logits, label).mean()
         loss_adv = cross_entropy(adv_logits, label).mean()
-        if self.trades_beta is None:
-            total, divergence = self.alpha * loss_clean + (1 - self.alpha) * loss_adv, {}
-        else:
+        divergence = {}
+        if self.trades_beta is not None:
             total, kl = trades_loss(logits, adv_logits, label, self.trades_beta)
-            divergence = {"kl": kl.detach()}
+            divergence["kl"] = kl.detach()
+        elif self.mart_beta is not None:
+            total, kl = mart_loss(logits, adv_logits, label, self.mart_beta)
+            divergence["kl"] = kl.detach()
+        else:
+            total = self.alpha * loss_clean + (1 - self.alpha) * loss_adv
         consistency = total.new_zeros(())
         for layer, weight in self.layers.items():
             phi = clean[layer].detach() if self.detach_clean else clean[layer]

@@ -1,13 +1,15 @@
 """TRADES (Zhang et al. 2019): cross-entropy on the image, and a prediction that its neighbours share."""
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from lightning_advinterp.attacks.loop.goal import cross_entropy, kl_divergence
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
-from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.objectives.neighbour import NeighbourObjective
+from lightning_advinterp.objectives.objective import Loss, accuracy
 
 
 def trades_loss(logits: Tensor, adv_logits: Tensor, label: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -26,7 +28,7 @@ def trades_loss(logits: Tensor, adv_logits: Tensor, label: Tensor, beta: float) 
     return cross_entropy(logits, label).mean() + beta * divergence, divergence
 
 
-class Trades(AdversarialObjective):
+class Trades(NeighbourObjective):
     """``L = L(f(x), y) + β KL(p(x) ‖ p(x*))``, with x* that maximises the divergence inside the ball.
 
     A step costs steps + 3 forward passes (one of them the attack's clean prediction), ``steps`` backward passes to
@@ -61,9 +63,8 @@ class Trades(AdversarialObjective):
             raise ValueError(f"beta must be 0 or more, got {beta}.")
         self.beta = beta
 
-    def loss(self, network: nn.Module, batch: Batch, *, epoch: int) -> Loss:
-        """Attack, then one forward pass of the images and one of their neighbours."""
-        x_adv = self.attack_at(epoch)(network, batch.image, batch.label, keys=self.keys(batch, epoch))
+    def loss_at(self, network: Network, batch: Batch, x_adv: Tensor) -> Loss:
+        """One forward pass of the images and one of their neighbours."""
         logits, adv_logits = network(batch.image), network(x_adv)
         total, divergence = trades_loss(logits, adv_logits, batch.label, self.beta)
         parts = {

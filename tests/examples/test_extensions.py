@@ -13,6 +13,7 @@ from unit_evaluations import table, tables
 from lightning_advinterp.attacks import AttackConfig, create_attack
 from lightning_advinterp.cli import evaluate, train
 from lightning_advinterp.explanations import ExplanationConfig, create_explanation
+from lightning_advinterp.objectives import Mart as PackagedMart
 
 ECE = "examples.extensions.calibration_error.Ece"
 CONFIG = """
@@ -112,6 +113,8 @@ def test_mart_is_the_authors_loss():
     assert float(loss.total.detach()) == pytest.approx(total / 4, abs=1e-4)
     loss.total.backward()
     assert network.backbone.fc.weight.grad.abs().sum() > 0
+    ours = PackagedMart(AttackConfig("fgsm", "8/255"), beta=3.0).loss(network, batch, epoch=0)
+    assert float(loss.total.detach()) == pytest.approx(float(ours.total.detach()), abs=1e-5)
 
 
 def test_integrated_smoothgrad_is_a_mean_of_integrated_gradients():

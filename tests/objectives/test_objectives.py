@@ -12,14 +12,17 @@ from torch.nn import functional as F
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.objectives import (
+    AWP,
     Consistency,
     Fast,
     Free,
+    GradAlign,
     HessianNorm,
     IGNorm,
     IGSumNorm,
     Kurakin,
     Madry,
+    Mart,
     Standard,
     Trades,
     squared_distance,
@@ -173,7 +176,9 @@ def test_fewest_passes(monkeypatch, objective, expected):
 EXPLANATION = [HessianNorm, partial(IGNorm, path_steps=2), partial(IGSumNorm, path_steps=2, recompute=True)]
 
 
-@pytest.mark.parametrize("objective", [Standard, Consistency, Kurakin, Madry, Fast, Free, Trades, *EXPLANATION])
+@pytest.mark.parametrize(
+    "objective", [Standard, Consistency, Kurakin, Madry, Fast, Free, Trades, Mart, AWP, GradAlign, *EXPLANATION]
+)
 @pytest.mark.parametrize("bn", ["train", "eval", "frozen"])
 def test_batch_norm_statistics(objective, bn):
     """Only the loss's own forwards update the running statistics: as many as it has, none when frozen."""
@@ -185,7 +190,7 @@ def test_batch_norm_statistics(objective, bn):
     assert network.backbone.bn2.training
     assert not network.backbone.bn1.training
     updates = int(network.backbone.bn2.num_batches_tracked)
-    assert updates == (0 if bn == "frozen" else 2 if objective in (Consistency, Trades) else 1)
+    assert updates == (0 if bn == "frozen" else 2 if objective in (Consistency, Trades, Mart) else 1)
     changed = {
         key
         for key, value in network.state_dict().items()
@@ -212,7 +217,7 @@ def test_draws_follow_seed_and_epoch(monkeypatch):
     assert not torch.equal(images(1, 2), images(2, 2))
 
 
-@pytest.mark.parametrize("objective", [Consistency, Madry, Kurakin, Trades, IGNorm, IGSumNorm])
+@pytest.mark.parametrize("objective", [Consistency, Madry, Kurakin, Trades, Mart, IGNorm, IGSumNorm])
 def test_eps_warm_up(objective):
     """ε is 0 in the first epoch, grows by equal parts, and stays."""
     attack = AttackConfig("pgd", "8/255", steps=2, step_size="2/255")

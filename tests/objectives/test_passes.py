@@ -12,15 +12,18 @@ from torch.utils.flop_counter import flop_registry
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.objectives import (
+    AWP,
     Consistency,
     EnsembleAdversarial,
     Fast,
     Free,
+    GradAlign,
     HessianNorm,
     IGNorm,
     IGSumNorm,
     Kurakin,
     Madry,
+    Mart,
     SourceNetwork,
     Standard,
     Trades,
@@ -59,6 +62,7 @@ class Counter:
         (Fast(AttackConfig("nfgsm")), (2, 1, 1), Fraction(5, 3)),
         (Madry(), (11, 10, 1), 1 + Fraction(20, 3)),
         (Trades(), (13, 10, 2), 9),
+        (Mart(), (12, 10, 2), Fraction(26, 3)),
         (Trades(AttackConfig("trades", steps=3)), (6, 3, 2), Fraction(7 + 6, 3)),
         (Consistency(), (2, 1, 2), Fraction(7, 3)),
         (Consistency(bn="eval"), (3, 1, 2), Fraction(8, 3)),
@@ -141,6 +145,11 @@ PATH = {"attack": AttackConfig("pgd", "8/255", steps=3), "path_steps": 4, "attac
     ("objective", "forwards", "cost"),
     [
         (Madry(AttackConfig("pgd", steps=3)), 4, 3),  # what the other test derives from counts, measured
+        (AWP(base=Madry(AttackConfig("pgd", steps=3))), 5, 3 + 1),
+        (AWP(base=Mart(AttackConfig("pgd", steps=3))), 7, 4 + 2),
+        (AWP(base=Consistency()), 5, Fraction(8, 3) + 2),
+        (GradAlign(), 4, Fraction(5, 3) + 4),
+        (GradAlign(base=Consistency()), 4, Fraction(7, 3) + 4),
         (HessianNorm(), 2, 1 + Fraction(13, 3)),
         (HessianNorm(probes=3), 2, 1 + 2 + 3 * Fraction(7, 3)),
         (HessianNorm(bn="frozen"), 2, 1 + Fraction(13, 3)),

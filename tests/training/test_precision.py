@@ -14,7 +14,18 @@ from training_processes import QUIET
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.networks.compiled import compile_passes, compiled
-from lightning_advinterp.objectives import Consistency, Free, HessianNorm, IGNorm, Madry, Standard, Trades
+from lightning_advinterp.objectives import (
+    AWP,
+    Consistency,
+    Free,
+    GradAlign,
+    HessianNorm,
+    IGNorm,
+    Madry,
+    Mart,
+    Standard,
+    Trades,
+)
 from lightning_advinterp.training.callbacks import EMACallback, GuardCallback
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.optimization import OptimizerConfig, ScheduleConfig
@@ -31,6 +42,9 @@ OBJECTIVES = {
     "free": lambda: Free(EPS),
     "hessian norm": lambda: HessianNorm(1e-2, Consistency(AttackConfig("fgsm", EPS))),
     "ig norm": lambda: IGNorm(attack=AttackConfig("pgd", EPS, steps=2), path_steps=3, recompute=True),
+    "mart": lambda: Mart(AttackConfig("pgd", EPS, steps=2)),
+    "awp": lambda: AWP(0.01, Madry(AttackConfig("pgd", EPS, steps=2))),
+    "grad align": lambda: GradAlign(0.2, eps=EPS),
 }
 FORMATS = {
     "bf16-mixed": ({"precision": "bf16-mixed"}, {}, 2e-2),
@@ -39,7 +53,10 @@ FORMATS = {
     "all": ({"precision": "bf16-mixed"}, {"channels_last": True, "compile": "aot_eager"}, 2e-2),
 }
 """For each: settings of the trainer, of the module, and the tolerance of losses and of φ, relative."""
-COMPILED, EAGER = ("standard", "consistency", "madry", "hessian norm", "ig norm"), ("bf16-mixed", "channels_last")
+COMPILED, EAGER = (
+    ("standard", "consistency", "madry", "hessian norm", "ig norm", "awp"),
+    ("bf16-mixed", "channels_last"),
+)
 
 
 def module_of(objective, **settings):
