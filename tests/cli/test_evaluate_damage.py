@@ -4,6 +4,7 @@ import errno
 import os
 
 import pytest
+from lanes import few_fast
 from unit_evaluations import power_cut, run, write_checkpoint, write_every_journal, write_inputs
 
 from lightning_advinterp.core import files
@@ -43,7 +44,7 @@ DAMAGES = {
 } | {f"bit at {place}": flipped(place) for place in (0.1, 0.35, 0.6, 0.95)}
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", few_fast(DAMAGES, fast=2))
 def test_a_damaged_journal_neither_blocks_nor_counts(
     inputs, uninterrupted, tmp_path, monkeypatch, eager, caplog, damage
 ):
@@ -58,7 +59,7 @@ def test_a_damaged_journal_neither_blocks_nor_counts(
     assert not list(out.glob(".*"))
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("damage", few_fast(DAMAGES, fast=2))
 def test_a_damaged_note_neither_blocks_nor_counts(inputs, tmp_path, monkeypatch, caplog, damage):
     second = write_checkpoint(tmp_path / "second.ckpt", seed=1)
     config = f"rows:\n- {{name: a, checkpoint: {inputs / 'last.ckpt'}}}\n- {{name: b, checkpoint: {second}}}\n"

@@ -23,6 +23,7 @@ def command(checkpoint, output, *flags):
     return [*parts, "--analyses", "detection", "--attack", "fgsm,pgd", "--output", str(output), *quick, *flags]
 
 
+@pytest.mark.slow
 def test_writes_tables_and_figures(checkpoint, tmp_path, capsys):
     evaluate(command(checkpoint, tmp_path / "out"))
     shown = capsys.readouterr().out

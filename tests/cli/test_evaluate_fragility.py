@@ -77,6 +77,7 @@ fragility:
 """
 
 
+@pytest.mark.slow
 def test_fragility(colours, tmp_path):
     (tmp_path / "settings.yaml").write_text(SETTINGS)
     run(colours, tmp_path / "out", "--config", str(tmp_path / "settings.yaml"), "--attack", "null")
@@ -107,6 +108,7 @@ def test_fragility(colours, tmp_path):
     }
 
 
+@pytest.mark.slow
 def test_influence_beside_fragility(colours, tmp_path):
     flags = ["--analyses", "influence,fragility", "--fragility.preset", "quick", "--fragility.steps", "1"]
     flags += [

@@ -114,6 +114,7 @@ def test_evaluate_and_runner_equal_a_bare_loop(kind, module, labels, tmp_path):
     assert sorted(set(numbers)) == list(range(len(dataset)))
 
 
+@pytest.mark.slow
 def test_every_question_takes_a_plain_module_and_plain_images(module, labels, tmp_path):
     settings = {"attack": "fgsm", "num_workers": 0, "output": str(tmp_path), "quiet": True, "layers": "relu1,relu2"}
     names = "accuracy,semantics,distances,panels"

@@ -6,7 +6,7 @@ import pytest
 from declared import undeclared
 from short_trainings import train_in
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from unit_evaluations import table
+from unit_evaluations import table, write_checkpoint
 
 from lightning_advinterp import load_results
 from lightning_advinterp.analyses.promotion.question import Promotion
@@ -23,6 +23,14 @@ TYPES = {"suppression", "balanced", "promotion", "inert", "inactive"}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return train_in(tmp_path_factory.mktemp("promotion"), CONFIG, "--trainer.max_epochs", "1")
+
+
+@pytest.fixture
+def untrained(tmp_path):
+    """The folder of a network with random weights, where that of a training would be."""
+    (tmp_path / "watched").mkdir()
+    write_checkpoint(tmp_path / "watched" / "last.ckpt")
+    return tmp_path
 
 
 def run(folder, output, *flags):
@@ -96,15 +104,15 @@ def test_a_threshold_of_ones_own_stands_beside_the_sweep(folder, tmp_path, capsy
     assert {row["type"] for row in threshold_rows} == types
 
 
-def test_a_cell_that_does_not_fit_is_refused(folder, tmp_path, capsys):
+def test_a_cell_that_does_not_fit_is_refused(untrained, tmp_path, capsys):
     with pytest.raises(SystemExit):
-        run(folder, tmp_path / "out", "--promotion.cell", "17")
+        run(untrained, tmp_path / "out", "--promotion.cell", "17", "--data", "concept_world")
     assert "promotion.cell must be 1 to 16 pixels, the image's longer side, got 17" in capsys.readouterr().err
     assert not (tmp_path / "out" / "results.json").exists()
 
 
-def test_a_dry_run_says_what_it_costs(folder, tmp_path, capsys):
-    run(folder, tmp_path / "out", "--promotion.cell", "8", "--dry_run")
+def test_a_dry_run_says_what_it_costs(untrained, tmp_path, capsys):
+    run(untrained, tmp_path / "out", "--promotion.cell", "8", "--dry_run", "--data", "concept_world")
     # per image: 1 for the choice of others; per attack the attack's own and 1, 2 · 4 cells, and 3 · (1 + 2) maps
     forwards = 8 * (1 + 1 + (3 + 1 + 8 + 9) + (1 + 1 + 8 + 9))
     assert f"8 images, {forwards:,} forward passes" in capsys.readouterr().out.replace("\n", " ")

@@ -24,6 +24,7 @@ def dissected(inputs, tmp_path_factory):
     return folder, texts
 
 
+@pytest.mark.slow
 def test_files_and_columns_are_the_contract(dissected):
     folder, texts = dissected
     header = (folder / "sensitivity.csv").read_text().splitlines()[0]
@@ -40,6 +41,7 @@ def rows_of(folder, table):
     return load_results(folder)["sensitivity"].tables[table]
 
 
+@pytest.mark.slow
 def test_overlaps_are_those_of_the_dissection_in_the_same_command(dissected):
     folder, _ = dissected
     units = {
@@ -53,6 +55,7 @@ def test_overlaps_are_those_of_the_dissection_in_the_same_command(dissected):
         assert (row["iou"], row["label"], row["category"]) == units[row["layer"], row["unit"]]
 
 
+@pytest.mark.slow
 def test_alone_and_from_a_folder_it_says_the_same(inputs, dissected, tmp_path):
     folder, both = dissected
     alone = run(inputs, tmp_path / "alone", "sensitivity", "--concepts", str(inputs / "broden"), "--layers", "layer3")
@@ -97,6 +100,7 @@ def test_wrong_settings_are_refused(inputs, tmp_path, capsys, flags, message):
     assert not tables(tmp_path / "out")
 
 
+@pytest.mark.slow
 def test_another_networks_dissection_is_refused(inputs, dissected, tmp_path, capsys):
     folder, _ = dissected
     record = folder / "results.json"
@@ -143,6 +147,7 @@ def test_images_in_both_sets_are_shared_out(inputs, tmp_path):
     assert record["provenance"]["concepts"]["images"] == 12
 
 
+@pytest.mark.slow
 def test_figures_can_be_drawn_from_the_folder_alone(dissected):
     folder, _ = dissected
     figures = QUESTIONS["sensitivity"]().figures(load_results(folder)["sensitivity"], "stored")

@@ -31,6 +31,7 @@ def stored(folder, name, **settings):
     return f"{{name: {name}, type: stored, path: {folder / name}{more}}}"
 
 
+@pytest.mark.slow
 def test_every_question_takes_them_and_they_are_the_live_attacks(inputs, tmp_path, capsys):
     both = f"{{name: own, type: stored, path: {{data: {inputs / 'own'}, concepts: {inputs / 'concepts'}}}}}"
     questions = "accuracy,predictions,dissection,semantics,distances,panels"
@@ -87,6 +88,7 @@ def test_no_training_and_no_set_is_made_of_them(inputs, tmp_path, capsys):
     assert "makes no images" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_own_transferred_and_ensemble_images_in_one_command(inputs, tmp_path, capsys):
     flags = ["--attack", "pgd", "--steps", "2", "--eps", "64/255", "--seed", "0"]
     flags += ["--transfer_from", str(inputs / "other.ckpt"), "--concepts", str(inputs / "broden")]

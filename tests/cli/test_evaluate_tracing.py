@@ -159,6 +159,7 @@ def test_files_have_the_labels_that_data_would_have(data):
     assert load_files(evaluation, subject, beside)._labels == [expected, -1]
 
 
+@pytest.mark.slow
 def test_concepts_of_the_same_evaluation_and_of_a_folder(inputs, tmp_path, capsys):
     flags = (*FLAGS, "--tracing.of", "right", "--tracing.show", "1")
     concepts = ("--concepts", str(inputs / "broden"))
@@ -192,6 +193,7 @@ def test_concepts_of_the_same_evaluation_and_of_a_folder(inputs, tmp_path, capsy
     assert "holds the dissection of another network" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_another_evaluations_pages_are_moved_aside(inputs, tmp_path):
     out = tmp_path / "out"
     run(inputs, out, "tracing", *FLAGS, "--images", named(inputs)[0])

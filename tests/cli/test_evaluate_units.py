@@ -61,6 +61,7 @@ def test_every_table_begins_with_the_contracts_columns(everything):
         assert "eps" in rows(everything[name])[0], f"{name} depends on an attack"
 
 
+@pytest.mark.slow
 def test_units_count_from_0_and_missing_fields_are_empty(everything, inputs):
     units = rows(everything["dissection"])
     assert [(row["layer"], int(row["unit"])) for row in units if row["images"] == "real"] == [
@@ -78,6 +79,7 @@ def test_units_count_from_0_and_missing_fields_are_empty(everything, inputs):
     assert all((inputs / "data" / path).is_file() for path in paths)
 
 
+@pytest.mark.slow
 def test_figures_page_and_provenance(everything, inputs):
     folder = inputs / "all"
     expected = {"accuracy", "dissection", "dissection_units", "distances", "panels_layer3"}
@@ -95,6 +97,7 @@ def test_figures_page_and_provenance(everything, inputs):
     assert not list(folder.glob(".unfinished*"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["accuracy", "predictions", "dissection", "semantics", "distances", "curvature"])
 def test_an_analysis_gives_the_same_alone(everything, inputs, tmp_path, name):
     """Semantics aims attacks at the 3 classes of the images, which is no concern of accuracy and dissection."""
@@ -104,6 +107,7 @@ def test_an_analysis_gives_the_same_alone(everything, inputs, tmp_path, name):
         assert text == everything[table], table
 
 
+@pytest.mark.slow
 def test_attacks_aim_at_the_images_classes_for_semantics_alone(everything):
     (levels,) = (row for row in rows(everything["semantics_levels"]) if row["images"] == "aimed")
     assert levels["target_mass"] == "1"
@@ -111,6 +115,7 @@ def test_attacks_aim_at_the_images_classes_for_semantics_alone(everything):
     assert accuracy["n"] == "15"
 
 
+@pytest.mark.slow
 def test_semantics_by_success(inputs, tmp_path, caplog):
     flags = ("--semantics.by_success", "true", "--semantics.share", "0.5", "--semantics.pool", "max")
     tables = run(inputs, tmp_path / "out", "semantics,distances", *flags, config=AIMED)

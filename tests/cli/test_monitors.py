@@ -4,6 +4,7 @@ import re
 
 import pytest
 from interruptions import STEPS, Runs, cut, terminate
+from lanes import few_fast
 
 EARLY = "pytorch_lightning.callbacks.EarlyStopping"
 KEPT = "pytorch_lightning.callbacks.ModelCheckpoint"
@@ -17,16 +18,15 @@ def schedule(monitor, mode="min"):
     return ("--model.schedule", f"{{name: plateau, monitor: {monitor}, mode: {mode}}}")
 
 
-@pytest.mark.parametrize(
-    "owner",
-    [
-        lambda key, mode: ("--checkpoint.monitor", key, "--checkpoint.mode", mode),
-        lambda key, mode: schedule(key, mode),
-        lambda key, mode: callback(EARLY, monitor=key, mode=mode),
-        lambda key, mode: callback(KEPT, monitor=key, mode=mode),
-    ],
-    ids=["checkpoint", "schedule", "early stopping", "model checkpoint"],
-)
+OWNERS = {
+    "checkpoint": lambda key, mode: ("--checkpoint.monitor", key, "--checkpoint.mode", mode),
+    "schedule": schedule,
+    "early stopping": lambda key, mode: callback(EARLY, monitor=key, mode=mode),
+    "model checkpoint": lambda key, mode: callback(KEPT, monitor=key, mode=mode),
+}
+
+
+@pytest.mark.parametrize("owner", few_fast(OWNERS, fast=1))
 @pytest.mark.parametrize(
     ("key", "mode", "flags", "status", "message"),
     [
@@ -43,10 +43,18 @@ def test_a_value_that_will_not_be_there_is_refused_first(
     tmp_path, monkeypatch, capsys, owner, key, mode, flags, status, message
 ):
     runs = Runs(tmp_path, monkeypatch)
-    assert runs.start("run", *owner(key, mode), *flags) == status
+    assert runs.start("run", *OWNERS[owner](key, mode), *flags) == status
     lines = capsys.readouterr().err.strip().splitlines()
     assert re.search(message, lines[-1]), lines[-1]
     assert len(runs.seen) <= 1
+
+
+@pytest.mark.parametrize("owner", [name for name in OWNERS if name != "checkpoint"])
+def test_whoever_asks_for_a_value_is_told(tmp_path, monkeypatch, capsys, owner):
+    runs = Runs(tmp_path, monkeypatch)
+    assert runs.start("run", *OWNERS[owner]("accuracy", "max")) == 2
+    assert "monitor: accuracy is not logged in every epoch" in capsys.readouterr().err
+    assert not runs.seen
 
 
 @pytest.mark.parametrize(

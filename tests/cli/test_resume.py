@@ -63,6 +63,7 @@ def test_a_validation_that_was_interrupted_is_done_again_and_nothing_else(tmp_pa
         assert_same(runs.content("whole", checkpoint), runs.content("parts", checkpoint))
 
 
+@pytest.mark.slow
 def test_checkpoints_every_few_steps_bound_what_a_killed_run_loses(tmp_path, monkeypatch):
     runs = Runs(tmp_path, monkeypatch, "--checkpoint.every_n_steps", "2")
     runs.start("whole")
@@ -76,6 +77,7 @@ def test_checkpoints_every_few_steps_bound_what_a_killed_run_loses(tmp_path, mon
     assert_same(runs.content("whole"), runs.content("parts"))
 
 
+@pytest.mark.slow
 def test_curves_go_on_as_if_nothing_had_happened(tmp_path, monkeypatch):
     runs = Runs(tmp_path, monkeypatch, "--checkpoint.every_n_steps", "2")
     runs.start("whole")

@@ -47,6 +47,7 @@ def test_a_question_is_watched_beside_others_in_one_run(folder):
         assert ece_time.value == accuracy_time.value, "they share a run, and so its time"
 
 
+@pytest.mark.slow
 def test_a_question_is_evaluated(folder, capsys):
     flags = ["--checkpoint", str(folder / "extended" / "last.ckpt"), "--analyses", f"accuracy,{ECE}", "--ece.bins", "5"]
     flags += ["--attack", "fgsm", "--eps", "8/255", "--limit", "20", "--output", str(folder / "out")]

@@ -134,6 +134,7 @@ def test_figures_drawn_from_the_folder_are_those_that_were_stored(evaluation):
     assert results.keys() == load_results(folder).keys()
 
 
+@pytest.mark.slow
 def test_what_is_missing_is_none_when_read_back(evaluation):
     tables = [rows for result in evaluation[0].values() for rows in result.tables.values()]
     values = [value for rows in tables for row in rows for value in row.values()]
@@ -141,6 +142,7 @@ def test_what_is_missing_is_none_when_read_back(evaluation):
     assert not any(value != value for value in values)
 
 
+@pytest.mark.slow
 def test_every_column_is_declared_and_every_declared_one_is_there(evaluation):
     results, folder = evaluation
     assert undeclared(folder, *results) == []
