@@ -6,7 +6,7 @@ from pathlib import Path
 PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
 FLOORS = [
     {"ablation"},
-    {"cli", "adversarial", "export"},  # the last two are doors: python -m lightning_advinterp.export
+    {"cli", "adversarial", "bases", "export"},  # the last three are doors: python -m lightning_advinterp.export
     {"training"},
     {"datamodules"},
     {"analyses", "objectives"},

@@ -36,6 +36,9 @@ COMMANDS = {
     "adversarial": Command(
         f"{_PACKAGE}.cli.adversarial", "main", "write a set of adversarial images", "--network resnet18 --output set"
     ),
+    "bases": Command(
+        f"{_PACKAGE}.cli.bases", "main", "fit a basis to a layer", "--network resnet18 --layer layer3 --kind sae"
+    ),
     "export": Command(
         f"{_PACKAGE}.cli.export", "main", "write a network for other programs", "runs/NAME/last.ckpt --output DIR"
     ),

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from lightning_advinterp.units.bases import Basis
 
 Activation = Literal["topk", "relu", "jumprelu"]
+_EPSILON = 1e-5
 ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 
 
@@ -46,6 +47,8 @@ class SparseAutoencoder(Basis):
         activation: σ: ``topk``, the k largest and of these what is positive; ``relu``; or ``jumprelu``, what exceeds
             its threshold (which is not negative).
         k: of ``topk``; 0 for the others.
+        normalized: whether each place's units are centred and divided by their standard deviation before, as OpenAI's
+            top-k autoencoders do; the reconstruction is put back.
 
     Reference:
         Bricken et al. 2023, *Towards monosemanticity*; Gao et al. 2024 (2406.04093); Rajamanoharan et al. 2024
@@ -60,6 +63,7 @@ class SparseAutoencoder(Basis):
     threshold: Tensor
     activation: Activation = "topk"
     k: int = 32
+    normalized: bool = False
 
     kind: ClassVar[str] = "sae"
 
@@ -75,14 +79,25 @@ class SparseAutoencoder(Basis):
 
     def encode(self, rows: Tensor) -> Tensor:
         """Return the latents' values."""
-        values = F.linear(rows.to(self.encoder.dtype) - self.input_bias, self.encoder, self.encoder_bias)
+        rows = rows.to(self.encoder.dtype)
+        if self.normalized:
+            mean, deviation = _moments(rows)
+            rows = (rows - mean) / deviation
+        values = F.linear(rows - self.input_bias, self.encoder, self.encoder_bias)
         if self.activation == "topk":
             return top_k(values, self.k)
         return values.relu() if self.activation == "relu" else values * (values > self.threshold)
 
     def decode(self, codes: Tensor) -> Tensor:
-        """Return the reconstruction."""
+        """Return the reconstruction; where places are normalised, that of the normalised place."""
         return codes @ self.decoder + self.decoder_bias
+
+    def reconstruct(self, rows: Tensor, codes: Tensor) -> Tensor:
+        """See :class:`Basis`."""
+        if not self.normalized:
+            return self.decode(codes)
+        mean, deviation = _moments(rows.to(self.encoder.dtype))
+        return self.decode(codes) * deviation + mean
 
     def tensors(self) -> dict[str, Tensor]:
         """See :class:`Basis`."""
@@ -96,9 +111,14 @@ class SparseAutoencoder(Basis):
         }
 
     def settings(self) -> dict[str, str | int]:
-        """Return activation and k."""
-        return {"activation": self.activation, "k": self.k}
+        """Return activation, k, and whether places are normalised."""
+        return {"activation": self.activation, "k": self.k, "normalized": int(self.normalized)}
 
     def signed(self, units_signed: bool | None) -> bool | None:
         """Return False."""
         return False
+
+
+def _moments(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Return mean and standard deviation of each place, ``[..., 1]``, as OpenAI's code takes them."""
+    return rows.mean(dim=-1, keepdim=True), rows.std(dim=-1, keepdim=True) + _EPSILON

@@ -36,6 +36,15 @@ class Basis(ABC):
     def decode(self, codes: Tensor) -> Tensor:
         """Return the units ``[..., U]`` that values ``[..., L]`` stand for, as well as the basis can."""
 
+    def reconstruct(self, rows: Tensor, codes: Tensor) -> Tensor:
+        """Return the units ``[..., U]`` of places whose values are known.
+
+        Args:
+            rows: the places' units, for a basis that must know more of a place than its values.
+            codes: their values, ``[..., L]``.
+        """
+        return self.decode(codes)
+
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
         """Return its tensors by name."""

@@ -152,6 +152,7 @@ def _autoencoder(tensors: Mapping[str, Tensor], settings: Mapping[str, Any]) -> 
         _matrix(tensors, "threshold", latents),
         activation,
         k,
+        bool(settings["normalized"]),
     )
 
 

@@ -1,0 +1,198 @@
+"""``python -m lightning_advinterp.bases``: the basis of a layer, as a file that ``--layers LAYER@FILE`` reads."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import torch
+
+from lightning_advinterp.analyses.base.progress import image_progress
+from lightning_advinterp.analyses.base.provenance import package_versions
+from lightning_advinterp.cli.basis_plan import BasisPlan
+from lightning_advinterp.cli.evaluation.inputs import Subject, check_subject, load_concepts, load_images, load_subject
+from lightning_advinterp.cli.parser import read_settings, settings_parser
+from lightning_advinterp.cli.suggestions import SuggestingParser
+from lightning_advinterp.core.devices import choose_device
+from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
+from lightning_advinterp.core.files import check_writable
+from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.randomness import mixed_seed
+from lightning_advinterp.core.terminal import PlainConsole, terminal
+from lightning_advinterp.core.trust import trusting, vouch_for
+from lightning_advinterp.data.broden import BrodenError
+from lightning_advinterp.data.decode import BadImageError
+from lightning_advinterp.data.images import ImageSet
+from lightning_advinterp.networks import weights_hash
+from lightning_advinterp.units.activation_rows import ActivationSource
+from lightning_advinterp.units.autoencoder_training import AutoencoderSettings
+from lightning_advinterp.units.bases import Basis
+from lightning_advinterp.units.basis_files import BasisOrigin, save_basis
+from lightning_advinterp.units.basis_fitting import (
+    Fitting,
+    basis_without_data,
+    fit_autoencoder,
+    fit_components,
+    fit_parts,
+)
+from lightning_advinterp.units.basis_quality import BasisQuality, basis_quality
+from lightning_advinterp.units.foreign_autoencoders import Convention, read_autoencoder
+from lightning_advinterp.units.spaces import UnitLayer, unit_space
+
+_HELD_OUT = 0x68656C64  # "held"
+
+
+def parser() -> SuggestingParser:
+    """Return the parser: every field of :class:`BasisPlan` is a flag."""
+    return settings_parser(
+        BasisPlan, "Fit a basis to a layer's activations, and write it; evaluate.py --layers LAYER@FILE reads it."
+    )
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Make a basis, write it, and say how well it stands for the layer.
+
+    Args:
+        args: the command line, ``sys.argv`` if left out.
+    """
+    keep_freed_memory()
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    with stops_explained(BadImageError, BrodenError) as command, termination_explained():
+        with plain_errors():
+            plan = read_settings(BasisPlan, parser(), args)
+            plan.check()
+            output = Path(plan.output)
+            command.folder = output.parent
+            check_writable(output.parent, "output")
+        with held(output.parent, name=f".{output.name}.lock", what=output):
+            _make(plan, terminal())
+
+
+@trusting()
+def _make(plan: BasisPlan, console: PlainConsole) -> None:
+    vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
+    with plain_errors(BrodenError):
+        subject, unit, images = _opened(plan, console)
+    fitted, measured = (None, None) if images is None else held_apart(images, plan.held_out, plan.seed)
+    units = cast(int, unit.width)
+    with plain_errors():  # what does not suit a kind shows in the activations, as the layer's sign does
+        basis = _basis(plan, subject, unit, fitted, units)
+    made: dict[str, Any] = {"settings": _settings(plan), "seed": plan.seed, "versions": package_versions()}
+    lines = [f"{plan.output}: {basis.kind} of {unit.layer}, {units:,} units to {basis.latents:,} latents"]
+    if measured is not None and fitted is not None:
+        source = ActivationSource(subject.network, unit, measured, plan.places, plan.batch_size, plan.seed)
+        quality = basis_quality(basis.to(torch.zeros((), device=_device(subject))), source.epoch(0))
+        apart = len(measured) if measured is not fitted else 0
+        made |= {"images": {"fingerprint": fitted.fingerprint, "images": len(fitted)}, "quality": vars(quality)}
+        lines.append(quality_line(basis, quality, apart))
+        measured.report_bad_images()
+    origin = BasisOrigin(unit.tap, subject.network.name, weights_hash(subject.network), made)
+    save_basis(plan.output, basis, origin)
+    for line in lines:
+        console.print(line, soft_wrap=True, highlight=False)
+
+
+def _opened(plan: BasisPlan, console: PlainConsole) -> tuple[Subject, UnitLayer, ImageSet | None]:
+    """Return the network on its device, the layer, and the images; say what is used.
+
+    Raises:
+        ValueError, FileNotFoundError: naming the argument.
+    """
+    evaluation = plan.evaluation()
+    subject = load_subject(evaluation)
+    network = subject.network
+    for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+    device = choose_device(plan.device)
+    images: ImageSet | None = None
+    if plan.needs_images or plan.data is not None or plan.concepts is not None:
+        images = (load_images if plan.concepts is None else load_concepts)(evaluation, subject).reported
+        if images.labelling is not None:
+            console.print(images.labelling, markup=False, highlight=False, soft_wrap=True)
+    network.to(device)
+    check_subject(evaluation, subject, [])
+    (unit, *others) = unit_space(network, plan.layer)
+    if others or unit.basis is not None:
+        raise ValueError(
+            f"layer: a basis is of one layer itself, got {plan.layer!r}, which names "
+            f"{', '.join(layer.layer for layer in (unit, *others))}; name one."
+        )
+    if unit.width is None:
+        raise ValueError(
+            f"layer: how many units {unit.layer!r} has is not known, since the network takes no image of its own size; "
+            "give --input_size."
+        )
+    return subject, unit, images
+
+
+def held_apart(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Return the images to fit to, and those to measure on: the same ones where none are held out.
+
+    Args:
+        images: all.
+        share: of those to measure on; at least one image, if it is above 0.
+        seed: of their choice.
+
+    Raises:
+        ValueError: if there are too few.
+    """
+    if share == 0:
+        return images, images
+    if len(images) < 2:
+        raise ValueError(f"held_out: {len(images)} image cannot be divided; give --held_out 0 or more images.")
+    generator = torch.Generator().manual_seed(mixed_seed(seed, _HELD_OUT))
+    order = torch.randperm(len(images), generator=generator).tolist()
+    count = min(len(images) - 1, max(1, round(share * len(images))))
+    return images.only(sorted(order[count:])), images.only(sorted(order[:count]))
+
+
+def _basis(plan: BasisPlan, subject: Subject, unit: UnitLayer, images: ImageSet | None, units: int) -> Basis:
+    """Return the basis that is asked for."""
+    settings = plan.completed()
+    if plan.source is not None:
+        said = Convention(plan.activation, plan.k, plan.subtracts_bias, plan.normalized)
+        return read_autoencoder(plan.source, said, units)
+    if images is None or not plan.needs_images:
+        return basis_without_data(cast(Literal["rotation", "identity"], plan.kind), units, plan.seed)
+    source = ActivationSource(subject.network, unit, images, plan.places, plan.batch_size, plan.seed)
+    if plan.kind == "pca":
+        return fit_components(source, settings["latents"])
+    fitting = Fitting(settings.get("rows", 1), plan.buffer_mb, plan.seed)
+    if plan.kind == "nmf":
+        return fit_parts(source, settings["latents"], settings["steps"], fitting)
+    settings.pop("rows")
+    with image_progress(True) as bar:
+        task = bar.add_task("steps", total=settings["steps"])
+        training = AutoencoderSettings(**settings, seed=plan.seed)
+        return fit_autoencoder(source, training, fitting, lambda loss: bar.advance(task))
+
+
+def _settings(plan: BasisPlan) -> dict[str, Any]:
+    """Return what decided the basis, as plain data."""
+    if plan.source is not None:
+        return {"source": Path(plan.source).name}
+    return plan.completed() | {"places": plan.places, "buffer_mb": plan.buffer_mb, "held_out": plan.held_out}
+
+
+def quality_line(basis: Basis, quality: BasisQuality, apart: int) -> str:
+    """Return one line on how well a basis stands for the layer, and how sparse it is.
+
+    Args:
+        basis: what was measured.
+        quality: the numbers.
+        apart: of so many images that it was not fitted to; 0: it was measured on those it was fitted to.
+    """
+    where = f"of {apart:,} other images" if apart else "of the same images"
+    return (
+        f"  {100 * quality.explained:.1f} % of the variance explained, {quality.active:.1f} of {basis.latents:,} "
+        f"latents active at a place, {quality.dead:,} dead; {quality.rows:,} places {where}"
+    )
+
+
+def _device(subject: Subject) -> torch.device:
+    return next(subject.network.parameters()).device
+
+
+if __name__ == "__main__":
+    main()
