@@ -74,7 +74,7 @@ def _make(plan: BasisPlan, console: PlainConsole) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors(BrodenError):
         subject, unit, images = _opened(plan, console)
-    fitted, measured = (None, None) if images is None else held_apart(images, plan.held_out, plan.seed)
+        fitted, measured = (None, None) if images is None else held_apart(images, plan.held_out, plan.seed)
     units = cast(int, unit.width)
     with plain_errors():  # what does not suit a kind shows in the activations, as the layer's sign does
         basis = _basis(plan, subject, unit, fitted, units)

@@ -83,6 +83,10 @@ def depends_on(
     settings = flags_of(evaluation)
     flags = set[str]().union(*(settings_of(evaluation, name) for name in names)) - {"data", "concepts"}
     parts: dict[str, Any] = {flag: settings[flag] for flag in sorted(flags)}
+    settings_text = " ".join(str(settings[flag]) for flag in flags)
+    bases = {name: basis["sha256"] for name, basis in origin.get("bases", {}).items() if basis["file"] in settings_text}
+    if bases:
+        parts["bases"] = bases
     named = [images.files for images in opened.values() if images.files is not None]
     if "images" in parts and named:
         parts["images"] = [images.stamp for images in named] + [parts["images"]]

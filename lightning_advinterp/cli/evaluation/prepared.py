@@ -12,6 +12,7 @@ from rich.console import Console
 from lightning_advinterp.analyses.base.provenance import digest, provenance
 from lightning_advinterp.analyses.base.question import Data
 from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.cli.evaluation.bases_used import bases_used, basis_lines
 from lightning_advinterp.cli.evaluation.calibration import uncalibrated
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.dependence import depends_on, flags_of
@@ -91,6 +92,11 @@ def prepare(
     settings = {flag: value for flag, value in flags_of(evaluation).items() if flag not in _NOT_RECORDED}
     settings["preparation"] = asdict(subject.recipe)
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
+    with checking():
+        if bases := bases_used(evaluation):
+            origin["bases"] = bases
+    for line in basis_lines(bases, origin["weights_sha256"]):
+        console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     members = _member_files(evaluation)
     return Prepared(
         evaluation,
