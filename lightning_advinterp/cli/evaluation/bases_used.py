@@ -9,7 +9,7 @@ from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.core.settings import walked
 from lightning_advinterp.units.basis_files import load_basis
 from lightning_advinterp.units.basis_words import split_word
-from lightning_advinterp.units.spaces import layer_words
+from lightning_advinterp.units.words import layer_words
 
 _KEYS = ("layers", "layer")
 """Settings that name layers."""
