@@ -131,15 +131,15 @@ def bare_flags(args: Sequence[str], parser: SuggestingParser, lists: Collection[
     """
     switches = {f"--{name}" for name, value in vars(parser.get_defaults()).items() if isinstance(value, bool)}
     rewritten: list[str] = []
-    rest = list(args)
-    while rest:
-        flag = rest.pop(0)
-        if flag in switches and (not rest or rest[0].startswith("-")):
+    words = list(args)
+    while words:
+        flag = words.pop(0)
+        if flag in switches and (not words or words[0].startswith("-")):
             flag += "=true"
-        elif flag in lists and rest and not rest[0].startswith(("[", "-")):
+        elif flag in lists and words and not words[0].startswith(("[", "-")):
             names = []
-            while rest and not rest[0].startswith("-"):
-                names.append(rest.pop(0))
+            while words and not words[0].startswith("-"):
+                names.append(words.pop(0))
             flag += f"={json.dumps(names)}"
         rewritten.append(flag)
     return rewritten

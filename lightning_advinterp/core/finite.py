@@ -54,9 +54,9 @@ class FiniteOutputs:
 
     def _report(self, name: str, images: list[int]) -> None:
         if self._stop and current_trust().on_bad_weights == "error":
-            more = f", … ({len(images)} of the batch)" if len(images) > _SHOWN else ""
+            dots = f", … ({len(images)} of the batch)" if len(images) > _SHOWN else ""
             raise RunStoppedError(
-                f"the {name} are NaN or infinite for image {', '.join(map(str, images[:_SHOWN]))}{more}: the weights "
+                f"the {name} are NaN or infinite for image {', '.join(map(str, images[:_SHOWN]))}{dots}: the weights "
                 "are damaged, diverged, or not made for this architecture, input size or precision. Take another "
                 "checkpoint; --on_bad_weights use counts such images and goes on."
             )

@@ -62,8 +62,8 @@ def trusting(*classes: str, files: bool = False, on_bad_weights: OnBadWeights = 
 
 def vouch_for(settings: Any, *, files: bool = False, on_bad_weights: OnBadWeights = "error") -> None:
     """Do the same for the rest of the block around: for the classes that settings name, see :func:`named_networks`."""
-    more = Trust(files, frozenset(named_networks(settings)), on_bad_weights)
-    _current.set(_current.get().beside(more))
+    trust = Trust(files, frozenset(named_networks(settings)), on_bad_weights)
+    _current.set(_current.get().beside(trust))
 
 
 def named_networks(settings: Any) -> Iterator[str]:

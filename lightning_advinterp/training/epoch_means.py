@@ -66,6 +66,6 @@ class EpochMeans:
 def _of_all_processes(state: dict[str, list[float]]) -> list[dict[str, list[float]]]:
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return [state]
-    everyone: list[Any] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(everyone, state)
-    return everyone
+    states: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(states, state)
+    return states

@@ -115,8 +115,10 @@ def checkpoint_bytes(model: RobustClassifier, *, averaged: bool) -> int:
 
 def validates(data: pl.LightningDataModule, trainer: pl.Trainer) -> bool:
     """Whether a training looks at validation images at all; the data must be set up."""
-    every, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
-    if trainer.limit_val_batches == 0 or (every is not None and epochs is not None and 0 < epochs < every):
+    epochs_between, epochs = trainer.check_val_every_n_epoch, trainer.max_epochs
+    if trainer.limit_val_batches == 0 or (
+        epochs_between is not None and epochs is not None and 0 < epochs < epochs_between
+    ):
         return False
     if isinstance(data, ImageDataModule):
         return bool(data.val_dataset)

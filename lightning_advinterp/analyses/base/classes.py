@@ -50,8 +50,8 @@ def semantic_classes(
     """
     if target_classes not in ("dataset", "all"):
         raise ValueError(f"target_classes must be dataset or all, got {target_classes!r}.")
-    every = range(len(classes))
-    members = sorted(set(labels)) if labels is not None and target_classes == "dataset" else list(every)
+    outputs = range(len(classes))
+    members = sorted(set(labels)) if labels is not None and target_classes == "dataset" else list(outputs)
     if not members or members[0] < 0 or members[-1] >= len(classes):
         raise ValueError(f"labels must be outputs of the network, 0 to {len(classes) - 1}, got {members[:10]}.")
     all_distances = None if len(members) == len(classes) else _between_all(classes, tree, hierarchy)

@@ -170,5 +170,7 @@ def declared_tables(name: str, questions: Mapping[str, Any]) -> tuple[TableSpec,
     """
     question: Question = questions[name]
     companions = (questions[companion] for companion in question.companions)
-    more = (table for companion in companions if isinstance(companion, Question) for table in companion.tables)
-    return (*question.tables, *more)
+    companion_tables = (
+        table for companion in companions if isinstance(companion, Question) for table in companion.tables
+    )
+    return (*question.tables, *companion_tables)

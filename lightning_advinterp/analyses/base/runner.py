@@ -263,10 +263,10 @@ class Runner:
 
     def _gather(self, local: Any) -> list[Any]:
         """Return every process's object, in the order of their ranks."""
-        everyone: list[Any] = [local] * self.world_size
+        by_rank: list[Any] = [local] * self.world_size
         if self.world_size > 1:
-            torch.distributed.all_gather_object(everyone, local)
-        return everyone
+            torch.distributed.all_gather_object(by_rank, local)
+        return by_rank
 
 
 def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:

@@ -71,11 +71,11 @@ class DetectionAnalysis(Summed):
             ValueError: if a score cannot be had of this network.
         """
         network.check([LAYER])
-        wanting = [name for name in self.config.scores if name in LINEAR_HEAD]
-        if wanting and linear_head(network) is None:
+        head_scores = [name for name in self.config.scores if name in LINEAR_HEAD]
+        if head_scores and linear_head(network) is None:
             usable_scores = ",".join(name for name in self.config.scores if name not in LINEAR_HEAD)
             raise ValueError(
-                f"detection.scores: {', '.join(wanting)} needs a linear last layer, which {network.name} has not; "
+                f"detection.scores: {', '.join(head_scores)} needs a linear last layer, which {network.name} has not; "
                 f"give the others alone, --detection.scores '[{usable_scores}]'."
             )
         self.reference.network = network

@@ -58,10 +58,10 @@ def divide(numbers: Sequence[int], config: DetectionConfig, seed: int) -> Parts:
             f"to report; a rate of {config.rate:g} needs {least} to calibrate on. Give more images, or another "
             "proportion by detection.learn, detection.calibrate and detection.report."
         )
-    reported, rest = shuffled[:report], shuffled[report:]
+    reported, unreported = shuffled[:report], shuffled[report:]
     return Parts(
-        learn=frozenset(rest[calibrate : calibrate + learn]),
-        calibrate=frozenset(rest[:calibrate]),
+        learn=frozenset(unreported[calibrate : calibrate + learn]),
+        calibrate=frozenset(unreported[:calibrate]),
         report=frozenset(reported),
         adaptive=frozenset(reported[: config.adaptive_images]),
     )

@@ -109,8 +109,8 @@ class Reference(Summed):
         rows = torch.stack([self.calibrated[number] for number in sorted(self.calibrated)])
         outputs = scorer.network.num_classes
         width = rows.shape[1] - outputs * (3 if "squeezing" in self.config.measured else 1)
-        logits, features, rest = torch.split(rows, [outputs, width, rows.shape[1] - outputs - width], dim=1)
-        squeezed = tuple(torch.split(rest, outputs, dim=1)) if rest.shape[1] else ()
+        logits, features, squeezed_logits = torch.split(rows, [outputs, width, rows.shape[1] - outputs - width], dim=1)
+        squeezed = tuple(torch.split(squeezed_logits, outputs, dim=1)) if squeezed_logits.shape[1] else ()
         look = Look(logits, features, logits.argmax(dim=1), squeezed)
         with torch.no_grad():
             return {name: scorer.suspicion(name, look).cpu().numpy() for name in self.measured}

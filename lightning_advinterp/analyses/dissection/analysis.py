@@ -75,11 +75,11 @@ class DissectionAnalysis(Summed):
         self.space = unit_space(network, self.config.layers)
         self.space.require_places("dissection")
         self._reader = ViewReader(network, self.space, self.config.seed)
-        every = list(self.views)
+        views = list(self.views)
         if self.config.keep:
-            return Plan((self._sweep(every), Sweep(kinds=(), labels=False)))
-        first = self._sweep([name for name in every if self.views[name].own_thresholds])
-        return Plan((first, replace(first, optional=not self.config.exact), self._sweep(every)))
+            return Plan((self._sweep(views), Sweep(kinds=(), labels=False)))
+        first = self._sweep([name for name in views if self.views[name].own_thresholds])
+        return Plan((first, replace(first, optional=not self.config.exact), self._sweep(views)))
 
     def skips(self, sweep: int) -> bool:
         """The second sweep refines thresholds, if any are to be refined."""

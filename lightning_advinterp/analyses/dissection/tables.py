@@ -167,7 +167,7 @@ class DissectionTables:
             for kind in self.kinds:
                 concepts = self._joined(kind, layers)
                 best = detector_ratios(concepts, self.config.iou)
-                every = detector_ratios(concepts, self.config.iou, "every")
+                in_every_category = detector_ratios(concepts, self.config.iou, "every")
                 bounds = self._intervals(kind, layers, best.ratio, len(concepts.iou))
                 for place, category in enumerate((*self.categories, ALL)):
                     yield {
@@ -178,9 +178,9 @@ class DissectionTables:
                         "ratio": best.ratio[place],
                         "unique": best.unique[place],
                         **bounds[place],
-                        "detectors_every": every.detectors[place],
-                        "ratio_every": every.ratio[place],
-                        "unique_every": every.unique[place],
+                        "detectors_every": in_every_category.detectors[place],
+                        "ratio_every": in_every_category.ratio[place],
+                        "unique_every": in_every_category.unique[place],
                         **{name: values[place] if kind == REAL else None for name, values in controls.items()},
                         "units": len(concepts.iou),
                         "n": int(self.counts[kind][layers[0]].images.sum()),

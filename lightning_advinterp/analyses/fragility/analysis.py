@@ -146,8 +146,8 @@ class FragilityAnalysis(Summed):
         if self._started is None:
             self._started = time.monotonic()
             return 1
-        rest = self.config.seconds - (time.monotonic() - self._started)
-        return min(most, int(max(rest, 0.0) / max(self._per_image, 1e-9)))
+        seconds_left = self.config.seconds - (time.monotonic() - self._started)
+        return min(most, int(max(seconds_left, 0.0) / max(self._per_image, 1e-9)))
 
     def _measure(self, index: Tensor, x: Tensor, y: Tensor) -> None:
         network, numbers, state = self._network, index.tolist(), self.state

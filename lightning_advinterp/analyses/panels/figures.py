@@ -34,8 +34,8 @@ def meaning_panel(units: Sequence[Pictures], title: str = "") -> Figure:
 def _levels(kinds: Mapping[str, Row]) -> str:
     """What the rows' LC, CS1 and CS2 are to be held against, from a row of every kind of images."""
     row = next(iter(kinds.values()))
-    told = [f"LC: floor {row['floor']:.2f}, chance {row['chance_lc']:.2f}; {images_told(row)}"]
+    lines = [f"LC: floor {row['floor']:.2f}, chance {row['chance_lc']:.2f}; {images_told(row)}"]
     for kind, level_row in kinds.items():
         if kind != REAL:
-            told.append(f"{kind}: chance CS1 {level_row['chance_cs1']:.2f}, CS2 {level_row['chance_cs2']:.2f}")
-    return "\n".join(told)
+            lines.append(f"{kind}: chance CS1 {level_row['chance_cs1']:.2f}, CS2 {level_row['chance_cs2']:.2f}")
+    return "\n".join(lines)

@@ -138,10 +138,10 @@ class PatchesAnalysis(Summed):
                     responses[number] = values
 
     def _rank(self, observation: Observation) -> None:
-        every = [unit.maps(observation.activations[REAL][unit.tap]) for unit in self._units]
-        self._sizes = [(maps.shape[2], maps.shape[3]) for maps in every]
+        layer_maps = [unit.maps(observation.activations[REAL][unit.tap]) for unit in self._units]
+        self._sizes = [(maps.shape[2], maps.shape[3]) for maps in layer_maps]
         notes = torch.zeros(len(observation.index), 0, dtype=torch.int32, device=observation.index.device)
-        for unit, top, maps in zip(self._units, self._top, every, strict=True):
+        for unit, top, maps in zip(self._units, self._top, layer_maps, strict=True):
             if not unit.has_places:  # there is no place to paste at; panels of it have no patches
                 continue
 

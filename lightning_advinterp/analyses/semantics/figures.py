@@ -22,8 +22,8 @@ def _kinds(rows: Sequence[Row]) -> list[str]:
 
 def images_told(row: Row) -> str:
     """Return what the images allow to be read, from a row of any table with the levels."""
-    told = f"{row['images_per_class']:.3g} images per class, {row['kept']} top images"
-    return told if row["readable"] else f"{told}\n(too few images per class to read)"
+    text = f"{row['images_per_class']:.3g} images per class, {row['kept']} top images"
+    return text if row["readable"] else f"{text}\n(too few images per class to read)"
 
 
 def _panels(count: int, width: float, height: float) -> tuple[Figure, list[Axes]]:
@@ -143,20 +143,20 @@ def by_success(rows: Sequence[Row], title: str = "") -> Figure:
     layers = [layer for layer in dict.fromkeys(row["layer"] for row in rows) if layer != "all"]
     figure, panels = _panels(len(kinds), max(3.4, 1.2 + 0.17 * len(layers)), 4.4)
     for axes, kind in zip(panels, kinds, strict=False):
-        told = []
+        lines = []
         for change, style in (("success", "o-"), ("failure", "s--")):
             by_layer = {row["layer"]: row for row in rows if (row["images"], row["change"]) == (kind, change)}
             if not by_layer:
                 continue
             layer_rows = [by_layer[layer] for layer in layers]
-            told.append(f"{change}: n = {layer_rows[0]['n']}, {images_told(layer_rows[0])}")
+            lines.append(f"{change}: n = {layer_rows[0]['n']}, {images_told(layer_rows[0])}")
             for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
                 if layer_rows[0][f"chance_{name}"] is not None:
                     _line(axes, layer_rows, name, colour, style, f"{name.upper()}, {change}")
                     axes.axhline(
                         layer_rows[0][f"chance_{name}"], color=colour, lw=0.8, ls="-." if change == "failure" else ":"
                     )
-        _over_layers(axes, layers, "\n".join([kind, *told]))
+        _over_layers(axes, layers, "\n".join([kind, *lines]))
     handles = {
         label: handle for axes in panels for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)
     }

@@ -134,8 +134,8 @@ class MaskingAnalysis(Summed):
             return mask
         generator = np.random.default_rng(mixed_seed(self.changes.seed, _MASKS, count, draw))
         for tap, units in mask.items():
-            everything = sorted(unit for layer, unit in ranked if layer == tap)
-            mask[tap] = generator.choice(everything, len(units), replace=False).tolist()
+            layer_units = sorted(unit for layer, unit in ranked if layer == tap)
+            mask[tap] = generator.choice(layer_units, len(units), replace=False).tolist()
         return mask
 
     def update(self, sweep: int, observation: Observation) -> None:

@@ -61,10 +61,10 @@ def _length(direction: Tensor, room: Tensor, far: Tensor) -> Tensor:
     length = far / size.norm(dim=1, keepdim=True).clamp(min=torch.finfo(size.dtype).tiny)
     cut = length * size > room
     while True:
-        rest = (far.square() - room.square().where(cut, 0.0).sum(1, keepdim=True)).clamp(min=0)
+        remaining = (far.square() - room.square().where(cut, 0.0).sum(1, keepdim=True)).clamp(min=0)
         inside = size.square().where(~cut, 0.0).sum(1, keepdim=True)
-        length = torch.where(inside > 0, (rest / inside.clamp(min=torch.finfo(size.dtype).tiny)).sqrt(), length)
-        more = cut | (length * size > room)
-        if bool((more == cut).all()):
+        length = torch.where(inside > 0, (remaining / inside.clamp(min=torch.finfo(size.dtype).tiny)).sqrt(), length)
+        wider_cut = cut | (length * size > room)
+        if bool((wider_cut == cut).all()):
             return length
-        cut = more
+        cut = wider_cut

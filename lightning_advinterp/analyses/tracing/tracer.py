@@ -150,8 +150,8 @@ class Tracer:
             if not sets:
                 continue
             ablated = self._ablated(view, [units for _, units in sets], baseline)
-            every = torch.arange(ablated.shape[-1], device=ablated.device)
-            for (which, units), after in zip(sets, evidence(ablated, every, "probability"), strict=True):
+            classes = torch.arange(ablated.shape[-1], device=ablated.device)
+            for (which, units), after in zip(sets, evidence(ablated, classes, "probability"), strict=True):
                 row: Row = {"class": name, "class_index": number, "layer": view.layer.layer, "which": which}
                 row |= {"count": len(units), "units": " ".join(map(str, units))}
                 row |= {"mean_activation": float(view.activation[units].mean())}

@@ -157,7 +157,7 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
         raise ValueError("data: give --data DIR, a folder of class folders (or of val/ with class folders).")
     outputs = subject.network.num_classes
     try:
-        everything = ImageFolderDataset.from_folder(
+        dataset = ImageFolderDataset.from_folder(
             evaluation.data,
             evaluation.split,
             transform=EvalTransform(recipe.resize, recipe.input_size, cast(Interpolation, recipe.interpolation)),
@@ -168,16 +168,18 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
         )
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data: {error}") from None
-    if not everything.classes:
-        wanting = ", ".join(evaluation.question_names("data"))
+    if not dataset.classes:
+        names = ", ".join(evaluation.question_names("data"))
         raise ValueError(
-            f"data: the images in {evaluation.data!r} lie in no class folders, and {wanting} needs their labels; "
+            f"data: the images in {evaluation.data!r} lie in no class folders, and {names} needs their labels; "
             "sort them into DIR/<class>/."
         )
-    assert everything.mapping is not None
-    check_labels(everything.mapping, everything.split.classes, outputs, evaluation.classes)
-    reported, calibrating, taken = share_out(everything.split.positions, evaluation.limit, calibration, evaluation.seed)
-    return Images(everything.only(reported), everything.only(calibrating) if calibrating else None, taken)
+    assert dataset.mapping is not None
+    check_labels(dataset.mapping, dataset.split.classes, outputs, evaluation.classes)
+    reported, calibrating, taken_count = share_out(
+        dataset.split.positions, evaluation.limit, calibration, evaluation.seed
+    )
+    return Images(dataset.only(reported), dataset.only(calibrating) if calibrating else None, taken_count)
 
 
 def _load_world(evaluation: Evaluation, subject: Subject, calibration: int, world_classes: list[str]) -> Images:
@@ -192,8 +194,8 @@ def _load_world(evaluation: Evaluation, subject: Subject, calibration: int, worl
     world = ConceptWorld("test", limit, size=size)
     if not calibration:
         return Images(world)
-    more = ConceptWorld("test", limit + calibration, size=size)
-    return Images(world, more.only(range(limit, limit + calibration)))
+    longer_world = ConceptWorld("test", limit + calibration, size=size)
+    return Images(world, longer_world.only(range(limit, limit + calibration)))
 
 
 def load_files(evaluation: Evaluation, subject: Subject, data: ImageSet | None = None) -> ImageFiles:
@@ -237,20 +239,20 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
         )
     limit = evaluation.limit or (1000 if evaluation.concepts == CONCEPT_WORLD else None)
     try:
-        everything = open_concepts(evaluation.concepts, subject.recipe.input_size, n=(limit or 0) + calibration)
+        concept_set = open_concepts(evaluation.concepts, subject.recipe.input_size, n=(limit or 0) + calibration)
     except ValueError as error:
         raise ValueError(f"concepts: {error}") from None
     except FileNotFoundError as error:
         raise FileNotFoundError(f"concepts: {error}") from None
     if evaluation.concepts == CONCEPT_WORLD:  # has as many pictures as are wanted
-        reported, calibrating, taken = list(range(limit or 0)), list(range(limit or 0, len(everything))), 0
+        reported, calibrating, taken_count = list(range(limit or 0)), list(range(limit or 0, len(concept_set))), 0
     else:
-        reported, calibrating, taken = share_out([0] * len(everything), limit, calibration, evaluation.seed)
+        reported, calibrating, taken_count = share_out([0] * len(concept_set), limit, calibration, evaluation.seed)
     try:
-        check_concepts(everything.only([*reported, *calibrating]), progress=True)
+        check_concepts(concept_set.only([*reported, *calibrating]), progress=True)
     except BrodenError as error:
         raise ValueError(f"concepts: {error}") from None
-    return Images(everything.only(reported), everything.only(calibrating) if calibrating else None, taken)
+    return Images(concept_set.only(reported), concept_set.only(calibrating) if calibrating else None, taken_count)
 
 
 def share_out(

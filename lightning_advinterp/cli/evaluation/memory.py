@@ -60,10 +60,10 @@ class InMemory:
             return load_images(evaluation, subject, calibration)
         _check_labels(self.images, subject)
         labels = [0] * len(self.images) if self.images.labels is None else self.images.labels
-        reported, rest, taken_count = share_out(labels, evaluation.limit, calibration, evaluation.seed)
+        reported, calibrating, taken_count = share_out(labels, evaluation.limit, calibration, evaluation.seed)
         if len(reported) == len(self.images):
             return Images(self.images)
-        return Images(self.images.only(reported), self.images.only(rest) if rest else None, taken_count)
+        return Images(self.images.only(reported), self.images.only(calibrating) if calibrating else None, taken_count)
 
     @property
     def channels(self) -> int:

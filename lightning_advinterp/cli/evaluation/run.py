@@ -91,10 +91,17 @@ def _evaluate_each(
                     raise
                 console.print(f"{name}: left out, {error}")
                 continue
-        more: Mapping[str, Any] = {} if name else {**record, "folders": folders}
+        row_record: Mapping[str, Any] = {} if name else {**record, "folders": folders}
         finished.append(
             evaluate_network(
-                evaluation_of_row, subject, output / name, console, checking, place=place, record=more, memory=memory
+                evaluation_of_row,
+                subject,
+                output / name,
+                console,
+                checking,
+                place=place,
+                record=row_record,
+                memory=memory,
             )
         )
         if finished[-1].results:

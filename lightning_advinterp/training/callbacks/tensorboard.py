@@ -35,8 +35,8 @@ class TensorBoardCallback(pl.Callback):
                 writer: Any = logger.experiment
                 if trainer.global_step:
                     messages: Any = event_pb2
-                    again = messages.SessionLog(status=messages.SessionLog.START)
-                    writer.file_writer.add_event(messages.Event(step=trainer.global_step, session_log=again))
+                    restart = messages.SessionLog(status=messages.SessionLog.START)
+                    writer.file_writer.add_event(messages.Event(step=trainer.global_step, session_log=restart))
                 writer.add_custom_scalars(_layout(adversarial))
                 metrics = dict.fromkeys(["val/acc", *adversarial, "val/loss"], 0.0)
                 for summary in hparams(_flat(self.settings), metrics):  # type: ignore[no-untyped-call]

@@ -51,14 +51,14 @@ class Termination:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         assert self._trainer is not None
-        again = number == signal.SIGINT and self.received == number
+        repeated = number == signal.SIGINT and self.received == number
         launcher = self._trainer.strategy.launcher
         if self.received is None and launcher is not None and number != signal.SIGINT:
             launcher.kill(number)  # the processes that this one started; a terminal tells them of Ctrl-C itself
         self.received = self.received or number
         if self.at_once:
             self.stop("The last checkpoint holds everything")
-        if again:
+        if repeated:
             self.stop("Stopped at once; the last checkpoint holds all but the latest steps")
         if number == signal.SIGINT and self._trainer.is_global_zero:
             _log.warning("Ctrl-C: stopping at the end of this step; once more: at once.")
