@@ -279,6 +279,7 @@ def test_wrong_arguments_are_refused():
         accuracy(network, unlabelled)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("world_size", [2, 3])
 def test_many_processes_report_what_one_reports(world_size):
     """23 images: no process has as many as another, and none is counted twice."""

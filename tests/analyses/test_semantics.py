@@ -315,6 +315,7 @@ def test_nothing_is_touched(data):
     assert torch.equal(state, torch.get_rng_state())
 
 
+@pytest.mark.slow
 def test_two_processes_report_what_one_reports():
     alone = units_on_a_share(0, 1, COUNT)
     assert {"semantics", "distances", "distances_histogram"} <= alone.keys()

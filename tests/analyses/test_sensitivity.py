@@ -103,6 +103,7 @@ def test_directions_are_scipys_paired_tests():
     assert {row["direction"] for row in rows if row["images"] == "fgsm"} > {"promoted"}
 
 
+@pytest.mark.slow
 def test_classes_equal_a_literal_loop():
     """A unit's class comes from the images of the other half."""
     batch, network = small_batch(n=40, dtype=torch.float64), small_network().double()
@@ -358,6 +359,7 @@ def test_an_interrupted_run_ends_as_an_uninterrupted_one(tmp_path, at):
     assert_same_tables(rest.tables, expected.tables, tolerance=1e-12)
 
 
+@pytest.mark.slow
 def test_two_processes_give_what_one_gives():
     (expected,) = on_processes(sensitivity_on_a_share, 1, 19)
     for tables in on_processes(sensitivity_on_a_share, 2, 19):

@@ -115,6 +115,7 @@ def test_classes_are_near_their_kin_and_concepts_near_their_kinds(monkeypatch):
     assert meanings.concepts["car-c"].tolist() == [False, False, True, True]
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_brodens_names_have_senses(real_data, monkeypatch):
     monkeypatch.setattr(nltk.data, "path", [str(real_data / "nltk_data"), *nltk.data.path])

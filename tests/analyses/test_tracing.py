@@ -269,6 +269,7 @@ def test_batches_change_nothing(batch_size):
     assert_same_tables(result.tables, expected.tables, 1e-4)
 
 
+@pytest.mark.slow
 def test_two_processes_make_one():
     """Both halves, merged as the runner merges them, give what one process gives."""
     question, data = Tracing(layers="relu2", baselines=["mean", "sampled"], show=2), images(23)

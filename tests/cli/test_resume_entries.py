@@ -5,6 +5,7 @@ import logging
 
 import pytest
 import torch
+from lanes import few_fast
 
 from lightning_advinterp.cli import fit
 
@@ -29,12 +30,13 @@ FLAGS = (
 )
 WRONG = (None, "text", [1], torch.zeros(2))
 ENTRIES = (
-    ("pytorch-lightning_version",),
-    ("epoch",),
-    ("global_step",),
-    ("state_dict",),
     ("state_dict", "network.backbone.conv1.weight"),
     ("loops",),
+    ("advinterp", "network"),
+    ("epoch",),
+    ("pytorch-lightning_version",),
+    ("global_step",),
+    ("state_dict",),
     ("loops", "fit_loop"),
     ("loops", "fit_loop", "epoch_progress", "current", "processed"),
     ("loops", "fit_loop", "epoch_loop.batch_progress"),
@@ -47,7 +49,6 @@ ENTRIES = (
     ("lr_schedulers",),
     ("lr_schedulers", 0),
     ("advinterp",),
-    ("advinterp", "network"),
     ("advinterp", "classes"),
 )
 
@@ -60,7 +61,7 @@ def good(tmp_path_factory):
         return torch.load("runs/a/last.ckpt")
 
 
-@pytest.mark.parametrize("entry", ENTRIES, ids=lambda entry: "/".join(map(str, entry)))
+@pytest.mark.parametrize("entry", few_fast(ENTRIES, fast=4), ids=lambda entry: "/".join(map(str, entry)))
 def test_entries_of_another_kind(tmp_path, monkeypatch, capsys, caplog, good, entry):
     caplog.set_level(logging.ERROR)
     monkeypatch.chdir(tmp_path)

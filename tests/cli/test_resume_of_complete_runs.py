@@ -21,6 +21,7 @@ def exported(folder):
     return {key: value.clone() for key, value in load_file(folder / "model.safetensors").items()}
 
 
+@pytest.mark.slow
 def test_a_complete_run_says_and_exports_the_same_again(tmp_path, monkeypatch, capsys):
     """No step is taken, and Lightning's averaging puts its weights in place only after a last one."""
     runs = Runs(tmp_path, monkeypatch, *EMA, "--export", "{}")

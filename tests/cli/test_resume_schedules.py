@@ -44,10 +44,9 @@ def test_every_course_goes_on(tmp_path, monkeypatch, schedule, step, action):
         (("--model.schedule.warmup_epochs", "1"), "it was cosine, is one with a warm-up"),
     ],
 )
-def test_another_course_is_refused(tmp_path, monkeypatch, capsys, flags, message):
+def test_another_course_is_refused(complete, monkeypatch, capsys, flags, message):
     """Taken up by a longer training, a cosine would climb back to the full rate."""
-    runs = Runs(tmp_path, monkeypatch)
-    runs.start("run")
+    runs = Runs(complete, monkeypatch)
     before = runs.path("run").read_bytes()
     assert runs.start("run", *flags) == 1
     assert message in (error := capsys.readouterr().err)
@@ -55,6 +54,7 @@ def test_another_course_is_refused(tmp_path, monkeypatch, capsys, flags, message
     assert runs.path("run").read_bytes() == before
 
 
+@pytest.mark.slow
 def test_a_constant_rate_may_go_on_for_longer(tmp_path, monkeypatch):
     runs = Runs(tmp_path, monkeypatch, "--model.schedule.name", "constant")
     runs.start("run", "--trainer.max_epochs", "1")

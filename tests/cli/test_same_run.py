@@ -68,6 +68,7 @@ def test_settings_that_cannot_be_read_are_passed_over_with_a_warning(tmp_path, c
     assert "is not compared with the configuration" in caplog.text
 
 
+@pytest.mark.slow
 def test_an_old_name_with_another_objective_is_refused_unless_asked_for(tmp_path, monkeypatch, capsys):
     runs = Runs(tmp_path, monkeypatch, "--model.schedule.name", "constant")
     runs.start("run", "--trainer.max_epochs", "1")

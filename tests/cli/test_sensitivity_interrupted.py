@@ -15,6 +15,7 @@ class PowerCut(BaseException):  # no fault of the program, which would be explai
     pass
 
 
+@pytest.mark.slow
 def test_every_part_goes_on(tmp_path, monkeypatch):
     inputs = write_inputs(tmp_path)
     flags = ("--concepts", str(inputs / "broden"), "--batch_size", "4", "--layers", "layer3", *MASKS)

@@ -45,6 +45,7 @@ def scalars(folder):
     return {tag: [event.value for event in events.Scalars(tag)] for tag in events.Tags()["scalars"]}, events
 
 
+@pytest.mark.slow
 def test_one_command_trains_compares_and_reports(config, tmp_path, capsys):
     runs = run(config, tmp_path, "--compare_with_standard", "true")
     for name in ("small", "small-standard"):
@@ -93,6 +94,7 @@ def test_one_command_trains_compares_and_reports(config, tmp_path, capsys):
     assert any("hparams" in tag for tag in plugins)
 
 
+@pytest.mark.slow
 def test_checkpoint_rebuilds_the_network_alone(config, tmp_path):
     runs = run(config, tmp_path, "--trainer.max_epochs", "1")
     content = torch.load(runs / "small" / "last.ckpt", weights_only=True)
@@ -132,6 +134,7 @@ def test_a_resumed_run_equals_an_uninterrupted_one(config, tmp_path, network):
     assert "max_epochs: 1" in (parts / "small" / "config.0.yaml").read_text()
 
 
+@pytest.mark.slow
 def test_watching_changes_nothing(config, tmp_path):
     watched = run(config, tmp_path / "a")
     off = ("--accuracy", "null", "--guard", "null", "--pictures", "null", "--checkpoint", "null")
@@ -140,6 +143,7 @@ def test_watching_changes_nothing(config, tmp_path):
     assert all(torch.equal(expected[key], unwatched[key]) for key in expected)
 
 
+@pytest.mark.slow
 def test_seeds_decide(config, tmp_path):
     first = run(config, tmp_path / "a", "--trainer.max_epochs", "1")
     reseeded = run(config, tmp_path / "b", "--trainer.max_epochs", "1", "--seed_everything", "4")
@@ -193,6 +197,7 @@ def test_wrong_configurations_are_refused(config, tmp_path, capsys, flags, messa
     assert not (tmp_path / "runs" / "small" / "last.ckpt").exists()
 
 
+@pytest.mark.slow
 def test_never_resuming_keeps_the_earlier_run(config, tmp_path, capsys):
     runs = run(config, tmp_path, "--trainer.max_epochs", "1")
     before = (runs / "small" / "last.ckpt").read_bytes()
