@@ -1,6 +1,7 @@
 """Bases of a layer: linear maps of its units, and their inverse direction where there is one."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar, Self
 
@@ -44,6 +45,13 @@ class Basis(ABC):
             codes: their values, ``[..., L]``.
         """
         return self.decode(codes)
+
+    def change_without(self, rows: Tensor, latents: Sequence[int]) -> Tensor:
+        """Return what places ``[..., U]`` change by where some of their values become zero."""
+        codes = self.encode(rows)
+        fewer = codes.clone()
+        fewer[..., list(latents)] = 0
+        return self.reconstruct(rows, fewer) - self.reconstruct(rows, codes)
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:

@@ -74,9 +74,16 @@ class UnitLayer:
         return maps if self.basis is None else self.basis.maps(maps)
 
     def without(self, output: Tensor, units: Sequence[int]) -> Tensor:
-        """Return a copy of what the tap returned in which some units are zero everywhere; not for a basis."""
+        """Return a copy of what the tap returned in which some units are zero everywhere.
+
+        In a basis the reconstruction with these values at zero less the one with all values is added, so that what the
+        basis does not explain stays.
+        """
         layout = self.layout or Layout.of(tuple(output.shape[1:]), None, [])
-        return _known(layout, self.layer, (1, *output.shape[1:])).without(output, units)
+        layout = _known(layout, self.layer, (1, *output.shape[1:]))
+        if self.basis is None:
+            return layout.without(output, units)
+        return output + self.basis.change_without(output.movedim(layout.axis, -1), units).movedim(-1, layout.axis)
 
     def reduced(self, output: Tensor, reduce: Reduce) -> Tensor:
         """Return one number per image and unit, ``[B, U]``: the maximum or mean over all places."""

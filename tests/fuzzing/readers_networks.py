@@ -19,6 +19,9 @@ from lightning_advinterp.training.checkpoint_io import AtomicCheckpointIO
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.resume import newest
 from lightning_advinterp.training.run_directory import RunDirectory
+from lightning_advinterp.units.autoencoder import SparseAutoencoder
+from lightning_advinterp.units.basis_files import BasisOrigin, load_basis, save_basis
+from lightning_advinterp.units.foreign_autoencoders import Convention, read_autoencoder
 
 _PAYLOAD = "import os\nfrom helpers import SmallBackbone as Net\nos.mkdir('EXECUTED')\n"
 """A module beside a checkpoint; nobody asked for it."""
@@ -111,6 +114,27 @@ def _patterns(folder: Path) -> None:
     Patterns({"conv1": torch.rand(6, 3, 3, 3), "fc": torch.rand(3, 8)}).save(folder / "patterns.safetensors")
 
 
+def _basis(folder: Path) -> None:
+    decoder = torch.nn.functional.normalize(torch.rand(5, 8))
+    sae = SparseAutoencoder(torch.rand(5, 8), *(torch.rand(5), decoder, *torch.rand(2, 8)), torch.zeros(5), "topk", 2)
+    save_basis(folder / "sae.safetensors", sae, BasisOrigin("relu2", "small", "0" * 64, {"seed": 1}))
+
+
+def _read_basis(folder: Path) -> Any:
+    basis, origin = load_basis(folder / "sae.safetensors")
+    return basis.tensors() | basis.settings() | vars(origin)
+
+
+def _foreign(folder: Path) -> None:
+    state = {"encoder.weight": torch.rand(5, 8), "pre_bias": torch.rand(8), "latent_bias": torch.rand(5)}
+    torch.save(state | {"decoder.weight": torch.rand(8, 5), "activation": "ReLU"}, folder / "sae.pt")
+
+
+def _read_foreign(folder: Path) -> Any:
+    sae = read_autoencoder(folder / "sae.pt", Convention(), 8)
+    return sae.tensors() | sae.settings()
+
+
 READERS = (
     Reader("checkpoint", _checkpoint, _loaded, "networks", lambda value: _finite(value[0]), DAMAGE),
     Reader("member", _checkpoint, _member, "networks", _finite, DAMAGE),
@@ -125,5 +149,7 @@ READERS = (
         "explanations",
         _finite,
     ),
+    Reader("basis", _basis, _read_basis, "units", _finite, DAMAGE),
+    Reader("autoencoder of another library", _foreign, _read_foreign, "units", _finite, DAMAGE),
     Reader("journal", _journal, _resumed, "analyses", sealed=DAMAGE | {"pickle"}),
 )

@@ -12,11 +12,13 @@ from safetensors.torch import save_file
 from scipy.optimize import nnls
 from torch import nn
 
+from lightning_advinterp.analyses.sensitivity.masking import masked_layers
 from lightning_advinterp.units.autoencoder import SparseAutoencoder, top_k
 from lightning_advinterp.units.bases import Identity, NonNegativeParts, PrincipalComponents, Rotation
 from lightning_advinterp.units.basis_files import BasisOrigin, load_basis, save_basis
+from lightning_advinterp.units.maps import Layout
 from lightning_advinterp.units.rotation import rotation
-from lightning_advinterp.units.spaces import unit_space
+from lightning_advinterp.units.spaces import UnitLayer, unit_space
 
 ORIGIN = BasisOrigin("relu2", "small", "0" * 64, {"seed": 3})
 
@@ -207,3 +209,41 @@ def test_what_does_not_fit_a_layer_is_refused(files, tmp_path):
     save_basis(tmp_path / "twin" / "topk.safetensors", BASES["topk"], ORIGIN)
     with pytest.raises(ValueError, match="two files would both be called 'relu2@topk'"):
         unit_space(network, f"relu2@{files}/topk.safetensors,relu2@{tmp_path}/twin/topk.safetensors")
+
+
+def literal_without(basis, row, latents):
+    """One place without some of its values: the part of the reconstruction that these make is taken away."""
+    codes = basis.encode(row)
+    change = torch.zeros(len(row), dtype=torch.float64)
+    for latent in latents:
+        alone = torch.zeros_like(codes)
+        alone[latent] = codes[latent]
+        change += basis.decode(alone) - basis.decode(torch.zeros_like(codes))
+    return row - change
+
+
+@pytest.mark.parametrize("name", BASES)
+@pytest.mark.parametrize("shape", [(2, 8, 2, 3), (2, 8), (2, 2, 2, 8)])
+def test_units_of_a_basis_are_taken_from_what_a_layer_returns(name, shape):
+    """Of decoders that add up (all of these), in every form; what the basis does not explain stays."""
+    basis, output, latents = BASES[name], numbers(*shape, seed=8).abs(), [0, 3]
+    form = {(2, 8): "vectors", (2, 2, 2, 8): "channels_last"}.get(shape, "maps")
+    unit = UnitLayer("layer", "layer", None, layout=Layout(form, shape[1:]), basis=basis)
+    changed = unit.without(output, latents)
+    axis = 1 if shape[1] == 8 else 3
+    rows, changed_rows = (tensor.movedim(axis, -1).reshape(-1, 8) for tensor in (output, changed))
+    for row, changed_row in zip(rows, changed_rows, strict=True):
+        torch.testing.assert_close(changed_row, literal_without(basis, row, latents), atol=1e-9, rtol=1e-9)
+
+
+def test_masks_of_a_layer_and_of_its_bases_follow_each_other():
+    basis, output = BASES["rotation"], numbers(2, 8, 3, 3)
+    layers = {
+        "layer": UnitLayer("layer", "layer", None, layout=Layout("maps", (8, 3, 3))),
+        "layer@turn": UnitLayer("layer@turn", "layer", None, layout=Layout("maps", (8, 3, 3)), basis=basis),
+    }
+    masked = masked_layers(layers, {"layer@turn": [1], "layer": [0, 5]})["layer"](output)
+    first = output.clone()
+    first[:, [0, 5]] = 0
+    torch.testing.assert_close(masked, layers["layer@turn"].without(first, [1]))
+    assert basis.maps(masked)[:, 1].abs().max() < 1e-9

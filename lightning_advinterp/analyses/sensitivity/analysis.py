@@ -244,8 +244,8 @@ class SensitivityAnalysis:
         groups = (half, half + len(HALVES))
         values = self._found().sensitivity(next(iter(self.attacks)), groups=groups)
         order = np.argsort(-np.nan_to_num(values, nan=-1), kind="stable").tolist()
-        taps = {unit.layer: unit.tap for unit in self._units}
-        names = [(taps[layer], number) for layer, number in self._names()]
+        readings = {unit.layer: unit.reading for unit in self._units}
+        names = [(readings[layer], number) for layer, number in self._names()]
         return [names[place] for place in order]
 
     def _found(self) -> Found:

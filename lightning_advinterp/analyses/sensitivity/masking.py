@@ -1,6 +1,6 @@
 """The masking defence: the most sensitive units set to zero, and the network without them attacked anew."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -97,12 +97,11 @@ class MaskingAnalysis(Summed):
         """Refuse more units than there are, before any work: a grey image shows how many a layer has."""
         parameter = next(network.parameters())
         layers = unit_layers(network, self.changes.layers)
-        _refuse_bases(layers)
         shape = (1, len(network.mean), network.input_size, network.input_size)
         with torch.no_grad(), frozen_eval(network):
             outputs = network.forward_features(torch.full(shape, 0.5).to(parameter), [unit.tap for unit in layers])[1]
         unit_count = sum(unit.maps(outputs[unit.tap]).shape[1] for unit in layers)
-        self._layers = {unit.tap: unit for unit in layers}
+        self._layers = {unit.reading: unit for unit in layers}
         if max(self.units) > unit_count:
             raise ValueError(
                 f"sensitivity.mask_units must be at most the {unit_count} units of these layers, got {max(self.units)}."
@@ -128,14 +127,14 @@ class MaskingAnalysis(Summed):
     def _mask(self, ranked: Sequence[tuple[str, int]], count: int, kind: str, draw: int) -> Mask:
         """Return the most sensitive units, or as many random ones of the same layers."""
         mask: Mask = {}
-        for tap, unit in ranked[:count]:
-            mask.setdefault(tap, []).append(unit)
+        for reading, unit in ranked[:count]:
+            mask.setdefault(reading, []).append(unit)
         if kind != "random":
             return mask
         generator = np.random.default_rng(mixed_seed(self.changes.seed, _MASKS, count, draw))
-        for tap, units in mask.items():
-            layer_units = sorted(unit for layer, unit in ranked if layer == tap)
-            mask[tap] = generator.choice(layer_units, len(units), replace=False).tolist()
+        for reading, units in mask.items():
+            layer_units = sorted(unit for name, unit in ranked if name == reading)
+            mask[reading] = generator.choice(layer_units, len(units), replace=False).tolist()
         return mask
 
     def update(self, sweep: int, observation: Observation) -> None:
@@ -144,8 +143,7 @@ class MaskingAnalysis(Summed):
         keys = sample_keys(observation.index, seed=self.changes.seed)
         x = observation.images[REAL]
         for case in self.cases():
-            masked = {tap: partial(self._layers[tap].without, units=units) for tap, units in self._masks[case].items()}
-            with taps(self._network, replace=masked):
+            with taps(self._network, replace=masked_layers(self._layers, self._masks[case])):
                 self._count(case, CLEAN, x, observation.label)
                 for name, attack in self.attacks.items():
                     self._count(case, name, attack(self._network, x, observation.label, keys=keys), observation.label)
@@ -173,14 +171,24 @@ class MaskingAnalysis(Summed):
         return Result(self.name, tables={self.name: rows})
 
 
-def _refuse_bases(units: Sequence[UnitLayer]) -> None:
-    """Refuse units in a basis: those of a layer itself alone are set to zero."""
-    for unit in units:
-        if unit.basis is not None:
-            raise ValueError(
-                f"sensitivity.mask_units sets units of a layer itself to zero, {unit.layer!r} is a basis; leave "
-                f"mask_units out, or say {unit.tap}."
-            )
+def masked_layers(layers: Mapping[str, UnitLayer], mask: Mask) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return for every tap what takes units from its output; of bases of one layer after the layer's own units.
+
+    Args:
+        layers: by reading.
+        mask: reading to units.
+    """
+    steps: dict[str, list[Callable[[Tensor], Tensor]]] = {}
+    for reading in sorted(mask, key=lambda name: layers[name].basis is not None):
+        unit = layers[reading]
+        steps.setdefault(unit.tap, []).append(partial(unit.without, units=mask[reading]))
+    return {tap: partial(_in_turn, functions=functions) for tap, functions in steps.items()}
+
+
+def _in_turn(output: Tensor, functions: Sequence[Callable[[Tensor], Tensor]]) -> Tensor:
+    for function in functions:
+        output = function(output)
+    return output
 
 
 def _key(case: tuple[int, str, int], attack: str) -> str:
