@@ -175,6 +175,7 @@ def test_everything_else_stays_eager_and_equal(float32):
         torch.testing.assert_close(fast[key], value, rtol=1e-4, atol=1e-6, msg=key)
 
 
+@pytest.mark.slow
 def test_layers_asked_for_later_come_out_of_compiled_passes():
     """A hook set after a compiled call would never fire; here the new set of layers is compiled anew."""
     torch._dynamo.reset()

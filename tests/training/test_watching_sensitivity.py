@@ -38,6 +38,7 @@ def runs(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_watching_changes_nothing(runs):
     plain, *watched = (
         torch.load(runs / name / "last.ckpt", weights_only=True) for name in ("none", "alone", "concepts")
@@ -46,6 +47,7 @@ def test_watching_changes_nothing(runs):
         assert all(torch.equal(plain["state_dict"][key], checkpoint["state_dict"][key]) for key in plain["state_dict"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "figures"), [("alone", {"changes"}), ("concepts", {"changes", "test"})])
 def test_changes_are_logged_and_drawn(runs, name, figures):
     events = EventAccumulator(str(runs / name)).Reload()
@@ -60,6 +62,7 @@ def test_changes_are_logged_and_drawn(runs, name, figures):
     assert value > events.Scalars("sensitivity/sensitivity_noise_l2")[0].value > 0
 
 
+@pytest.mark.slow
 def test_with_concepts_changes_stay_what_they_are(runs):
     both = [EventAccumulator(str(runs / name)).Reload() for name in ("alone", "concepts")]
     for tag in PLAIN:

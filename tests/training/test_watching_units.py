@@ -38,11 +38,17 @@ semantics:
 
 
 @pytest.fixture(scope="module")
-def runs(tmp_path_factory):
-    """The same training watched and unwatched."""
+def folder(tmp_path_factory):
+    """The configurations of a training and of what watches it."""
     folder = tmp_path_factory.mktemp("runs")
     (folder / "plain.yaml").write_text(CONFIG)
     (folder / "watching.yaml").write_text(WATCHING)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def runs(folder):
+    """The same training watched and unwatched."""
     common = ["--config", str(folder / "plain.yaml"), "--output", str(folder)]
     train([*common, "--name", "plain"])
     train([*common, "--config", str(folder / "watching.yaml")])
@@ -61,6 +67,7 @@ def test_watching_changes_nothing(runs):
     assert all(torch.equal(plain["state_dict"][key], watched["state_dict"][key]) for key in plain["state_dict"])
 
 
+@pytest.mark.slow
 def test_the_keys_of_the_log(events):
     tags = set(events.Tags()["scalars"])
     expected = {f"dissection/{kind}/{name}" for kind in ("real", "adversarial") for name in (*CATEGORIES, "unique")}
@@ -77,6 +84,7 @@ def test_the_keys_of_the_log(events):
             assert all(0 <= event.value <= 1 for event in events.Scalars(tag)), tag
 
 
+@pytest.mark.slow
 def test_figures_and_texts(events):
     assert set(events.Tags()["images"]) == {
         *("dissection/categories", "dissection/units"),
@@ -108,6 +116,7 @@ def test_the_last_epoch_is_what_evaluation_finds(runs, events, tmp_path):
         assert events.Scalars(tag)[-1].value == pytest.approx(value, abs=1e-6), tag
 
 
+@pytest.mark.slow
 def test_both_look_at_the_same_pictures(runs):
     evaluation = Evaluation(checkpoint=str(runs / "watched" / "last.ckpt"), concepts="concept_world", limit=12)
     subject = load_subject(evaluation)
@@ -118,10 +127,10 @@ def test_both_look_at_the_same_pictures(runs):
     assert callback.dataset(None, None).fingerprint == reported.fingerprint
 
 
-def test_a_saved_configuration_is_read_again(runs, tmp_path):
+def test_a_saved_configuration_is_read_again(folder, tmp_path):
     """Defaults that are lists of attacks are written down like those of a file."""
     (tmp_path / "little.yaml").write_text("dissection: {limit: 5}\nsemantics: {limit: 6}\naccuracy: {limit: 7}\n")
-    cli = TrainCLI.parse(["--config", str(runs / "plain.yaml"), "--config", str(tmp_path / "little.yaml")])
+    cli = TrainCLI.parse(["--config", str(folder / "plain.yaml"), "--config", str(tmp_path / "little.yaml")])
     (tmp_path / "saved.yaml").write_text(cli.config_text)
     again = TrainCLI.parse(["--config", str(tmp_path / "saved.yaml")])
     assert again.config_text == cli.config_text
@@ -153,13 +162,13 @@ def test_defaults_of_the_callbacks():
         (["--semantics.every_n_epochs", "0"], "every_n_epochs must be 1 or more, got 0"),
     ],
 )
-def test_what_would_fail_after_an_epoch_is_refused_before(runs, capsys, flags, message):
-    config = ["--config", str(runs / "plain.yaml"), "--config", str(runs / "watching.yaml")]
+def test_what_would_fail_after_an_epoch_is_refused_before(folder, capsys, flags, message):
+    config = ["--config", str(folder / "plain.yaml"), "--config", str(folder / "watching.yaml")]
     with pytest.raises(SystemExit) as stop:
-        train([*config, "--output", str(runs), "--name", "refused", *flags])
+        train([*config, "--output", str(folder), "--name", "refused", *flags])
     assert stop.value.code == 2
     assert message in " ".join(capsys.readouterr().err.split())
-    assert not (runs / "refused" / "last.ckpt").exists()
+    assert not (folder / "refused" / "last.ckpt").exists()
 
 
 def test_classes_without_names_are_refused():
@@ -168,8 +177,8 @@ def test_classes_without_names_are_refused():
         SemanticsCallback().prepare(module, None)
 
 
-def test_time_is_printed(runs, capsys):
-    train(["--config", str(runs / "plain.yaml"), "--output", str(runs), "--name", "printed", *PRINTED])
+def test_time_is_printed(folder, capsys):
+    train(["--config", str(folder / "plain.yaml"), "--output", str(folder), "--name", "printed", *PRINTED])
     lines = capsys.readouterr().out.splitlines()
     for prefix in ("DissectionCallback: 7 images in ", "SemanticsCallback: 12 images in "):
         (line,) = (line for line in lines if line.startswith(prefix))
@@ -177,7 +186,7 @@ def test_time_is_printed(runs, capsys):
 
 
 @pytest.mark.parametrize("shown", [True, False])
-def test_a_bar_runs_where_the_training_has_one(runs, shown, monkeypatch):
+def test_a_bar_runs_where_the_training_has_one(folder, shown, monkeypatch):
     """Inside Lightning's own bar; every batch moves it on."""
     moves = []
     inner = Progress.update
@@ -190,7 +199,7 @@ def test_a_bar_runs_where_the_training_has_one(runs, shown, monkeypatch):
     monkeypatch.setattr(Progress, "update", update)
     flags = ["--name", f"bar_{shown}", "--trainer.max_epochs", "1", "--trainer.enable_progress_bar", str(shown).lower()]
     watching = ["--dissection", '{"limit": 7, "batch_size": 3, "units": 0, "settings": {"layers": "last"}}']
-    fit(["--config", str(runs / "plain.yaml"), "--output", str(runs), *flags, *watching])
+    fit(["--config", str(folder / "plain.yaml"), "--output", str(folder), *flags, *watching])
     expected = [(f"sweep {sweep}, images", done, True) for sweep in (1, 2) for done in (3, 6, 7)]
     assert moves == (expected if shown else [])
 
