@@ -5,18 +5,14 @@ import signal
 
 import pytest
 import torch
-from short_configs import short_config
+from short_configs import SMALL_CONSISTENCY, short_config
 
 from lightning_advinterp.cli import fit
 from lightning_advinterp.training.module import RobustClassifier
 
 CONFIG = short_config("run", seed=3, max_epochs=2, val_size=16, test_size=12, batch_size=8)
+CONFIG += SMALL_CONSISTENCY
 CONFIG += """
-model:
-  network: helpers.SmallBackbone
-  network_options: {dropout: 0.5}
-  objective: {class_path: Consistency, init_args: {layers: relu2, attack: {type: fgsm, eps: [2/255, 8/255]}}}
-  optimizer: {lr: 0.05}
 accuracy: {attacks: [{type: fgsm, eps: 4/255}], limit: 8}
 guard: {images: 8, attack: {type: pgd, eps: 4/255, steps: 1}}
 pictures: null

@@ -34,15 +34,11 @@ from pathlib import Path
 import torch
 from digests import outcome
 from forked import run_and_leave
-from short_configs import short_config
+from short_configs import SMALL_CONSISTENCY, short_config
 
 CONFIG = short_config("run", seed=3, max_epochs=3, train_size=40, test_size=12, batch_size=8)
+CONFIG += SMALL_CONSISTENCY
 CONFIG += """
-model:
-  network: helpers.SmallBackbone
-  network_options: {dropout: 0.5}
-  objective: {class_path: Consistency, init_args: {layers: relu2, attack: {type: fgsm, eps: [2/255, 8/255]}}}
-  optimizer: {lr: 0.05}
   schedule: {name: cosine}
 accuracy: {attacks: [{type: fgsm, eps: 4/255}], limit: 12}
 guard: {images: 8, attack: {type: pgd, eps: 4/255, steps: 1}}

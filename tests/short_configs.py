@@ -10,6 +10,14 @@ QUIET = {
     "log_every_n_steps": 1,
 }
 
+SMALL_CONSISTENCY = """
+model:
+  network: helpers.SmallBackbone
+  network_options: {dropout: 0.5}
+  objective: {class_path: Consistency, init_args: {layers: relu2, attack: {type: fgsm, eps: [2/255, 8/255]}}}
+  optimizer: {lr: 0.05}"""
+"""The model of a run that is interrupted; what follows may go on with its keys."""
+
 
 def short_config(name=None, *, seed=None, train_size=32, val_size=24, test_size=24, batch_size=16, **trainer):
     """YAML of the run's name, the seed, the trainer, and pictures of 16 x 16 pixels of the concept world."""

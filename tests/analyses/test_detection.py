@@ -173,14 +173,18 @@ def test_an_interrupted_run_goes_on(at, tmp_path):
     assert_same_tables(start(Numbered(batch, readings=140 + 40 - at + 16)), expected, tolerance=1e-5)
 
 
+def scorer_of_images():
+    """A network, images, their logits, and the scores that are learnt of them."""
+    network, x = sharp_network(), labelled(60).image
+    with torch.no_grad():
+        logits, features = network.forward_features(x, ("penultimate",))
+    return network, x, logits, Scorer(network, DetectionConfig(), features["penultimate"], logits.argmax(1), SIMILARITY)
+
+
 @pytest.mark.parametrize("score", ["max_softmax", "margin", "energy", "mahalanobis", "knn"])
 def test_the_gradient_of_the_adaptive_objective(score):
     """Of scores whose surrogate is the score itself; elsewhere a gradient stands for one that is not there."""
-    network, config = sharp_network(), DetectionConfig()
-    x = labelled(60).image
-    with torch.no_grad():
-        logits, features = network.forward_features(x, ("penultimate",))
-    scorer = Scorer(network, config, features["penultimate"], logits.argmax(1), SIMILARITY)
+    network, x, logits, scorer = scorer_of_images()
     level = Level(threshold=0.0, middle=-1000.0, scale=1.0)  # far below: the score counts everywhere
     attack = AdaptiveAttack(scorer, score, level, norm="linf", eps=0.1, weights=[2.0])
     point = x[:2, :, :6, :6].clone().requires_grad_()
@@ -191,11 +195,7 @@ def test_the_gradient_of_the_adaptive_objective(score):
 
 @pytest.mark.parametrize("score", ["semantic_support", "concept_disagreement", "squeezing"])
 def test_scores_without_a_gradient_are_given_one(score):
-    network, config = sharp_network(), DetectionConfig()
-    x = labelled(60).image
-    with torch.no_grad():
-        logits, features = network.forward_features(x, ("penultimate",))
-    scorer = Scorer(network, config, features["penultimate"], logits.argmax(1), SIMILARITY)
+    _, x, _, scorer = scorer_of_images()
     point = x[:4].clone().requires_grad_()
     look = scorer.look(point, (score,))
     surrogate = scorer.score(score, replace(look, attacked=True))

@@ -2,6 +2,7 @@
 
 import pytest
 from interruptions import Runs
+from unit_evaluations import write_inputs
 
 
 @pytest.fixture(scope="session")
@@ -11,3 +12,9 @@ def complete(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         Runs(folder, patch).start("run")
     return folder
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """A folder with a checkpoint, images, a set in Broden's format, and quick settings."""
+    return write_inputs(tmp_path_factory.mktemp("inputs"))

@@ -5,7 +5,7 @@ import re
 import pytest
 import torch
 from safetensors.torch import save_file
-from unit_evaluations import run, table, tables, write_checkpoint, write_inputs
+from unit_evaluations import run, table, tables, write_checkpoint
 
 from lightning_advinterp.cli.bases import held_apart, main
 from lightning_advinterp.data.concept_world import ConceptWorld
@@ -15,11 +15,6 @@ from lightning_advinterp.units.basis_files import load_basis
 
 LAYER = "layer2"
 EVERYTHING = "dissection,semantics,panels"
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("bases"))
 
 
 @pytest.fixture

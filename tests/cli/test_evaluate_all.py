@@ -3,16 +3,10 @@
 import json
 
 import pytest
-from unit_evaluations import run, write_inputs
+from unit_evaluations import run
 
 from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
 from lightning_advinterp.analyses.registry import QUESTIONS
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
-
 
 FLAGS = (
     *("--attack", "null", "--limit", "6", "--fragility.limit", "1", "--fragility.steps", "1"),

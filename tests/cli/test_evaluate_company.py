@@ -8,14 +8,9 @@ from pathlib import Path
 import pytest
 from interruptions import PowerCut
 from lanes import few_fast
-from unit_evaluations import power_cut, run, tables, write_checkpoint, write_every_journal, write_inputs
+from unit_evaluations import power_cut, run, tables, write_checkpoint, write_every_journal
 
 from lightning_advinterp.report import store
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")

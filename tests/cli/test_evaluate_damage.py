@@ -5,16 +5,11 @@ import os
 
 import pytest
 from lanes import few_fast
-from unit_evaluations import power_cut, run, write_checkpoint, write_every_journal, write_inputs
+from unit_evaluations import power_cut, run, write_checkpoint, write_every_journal
 
 from lightning_advinterp.core import files
 
 FLAGS = ("accuracy", "--batch_size", "4")
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")

@@ -15,11 +15,6 @@ class PowerCut(BaseException):  # no fault of the program, which would be explai
     pass
 
 
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
-
-
 @pytest.fixture
 def eager(monkeypatch):
     write_every_journal(monkeypatch)

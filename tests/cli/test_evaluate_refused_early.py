@@ -1,15 +1,10 @@
 """What does not suit a later question is said before an earlier one has looked at an image."""
 
 import pytest
-from unit_evaluations import run, write_inputs
+from unit_evaluations import run
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.tracing import question
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.mark.parametrize(

@@ -5,15 +5,10 @@ from shutil import copytree
 
 import pytest
 from declared import undeclared
-from unit_evaluations import run, tables, write_inputs
+from unit_evaluations import run, tables
 
 from lightning_advinterp import load_results
 from lightning_advinterp.analyses.registry import QUESTIONS
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 import yaml
 from broden_sets import CATEGORIES, INDEX, write_set
 from rich.progress import Progress
-from unit_evaluations import rows, run, tables, write_checkpoint, write_inputs
+from unit_evaluations import rows, run, tables, write_checkpoint
 
 from lightning_advinterp.analyses.base.question import Scene
 from lightning_advinterp.analyses.curvature.question import Curvature
@@ -38,11 +38,6 @@ COLUMNS = {
     "distances": ["images", "ratio", "mean", "median", "share_above_one", "n"],
     "curvature": ["image"],
 }
-
-
-@pytest.fixture(scope="module")
-def inputs(tmp_path_factory):
-    return write_inputs(tmp_path_factory.mktemp("inputs"))
 
 
 @pytest.fixture(scope="module")

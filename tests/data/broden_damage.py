@@ -24,6 +24,16 @@ def replace(file: str, old: str, new: str) -> Damage:
     return damage
 
 
+def add_column(file: str, name: str, value: str) -> Damage:
+    """Add a column with one value in every row."""
+
+    def damage(root: Path) -> None:
+        header, *rows = (root / file).read_text().splitlines()
+        (root / file).write_text("\n".join([f"{header},{name}", *(f"{row},{value}" for row in rows)]))
+
+    return damage
+
+
 def write(file: str, data: bytes) -> Damage:
     return lambda root: (root / file).write_bytes(data)
 

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from broden_damage import change, check_opening, folder, remove, replace, write
+from broden_damage import add_column, change, check_opening, folder, remove, replace, write
 from broden_sets import CATEGORIES, write_set
 
 
@@ -34,22 +34,12 @@ INDEX = {
         "label.csv, row 3, column category: 'color' is not in category.csv (colour, object, part, scene)",
     ),
     "column of no category": (
-        lambda root: (root / "index.csv").write_text(
-            "\n".join(
-                line + (",depth" if k == 0 else ",")
-                for k, line in enumerate((root / "index.csv").read_text().splitlines())
-            )
-        ),
+        add_column("index.csv", "depth", ""),
         "index.csv, row 1, column depth",
         "is no category of category.csv (color, object, part, scene)",
     ),
     "column twice": (
-        lambda root: (root / "index.csv").write_text(
-            "\n".join(
-                line + (",split" if k == 0 else ",val")
-                for k, line in enumerate((root / "index.csv").read_text().splitlines())
-            )
-        ),
+        add_column("index.csv", "split", "val"),
         "index.csv, row 1, column split",
         "stands in the header twice",
     ),
