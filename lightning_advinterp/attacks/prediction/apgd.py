@@ -18,7 +18,7 @@ from lightning_advinterp.attacks.prediction.untargeted import (
     UntargetedAttack,
     misclassified,
     remaining,
-    target_classes,
+    remaining_targets,
 )
 from lightning_advinterp.core.randomness import mix
 
@@ -90,16 +90,12 @@ class APGD(UntargetedAttack):
             loss = LOSSES[self.loss]
             return self._climb(network, attacked, attacked.label, lambda logits, label, _: loss(logits, label))
         adversarial = AdversarialImages.nothing(attacked)
-        targets = target_classes(attacked.logits, attacked.label, self.targets)
-        for rank in range(targets.shape[1]):
-            todo = remaining(adversarial.success)
-            if len(todo) == 0:
-                break
-            part = attacked.take(todo)
+        for rank, places, target in remaining_targets(attacked, adversarial, self.targets):
+            part = attacked.take(places)
             part = part._replace(keys=mix(part.keys, rank))
-            again = self._climb(network, part, targets[todo, rank], targeted_difference_of_logits_ratio)
-            better = again.success | (again.margin > adversarial.margin[todo])
-            adversarial.put(todo[better], AdversarialImages(*(field[better] for field in again)))
+            again = self._climb(network, part, target, targeted_difference_of_logits_ratio)
+            better = again.success | (again.margin > adversarial.margin[places])
+            adversarial.put(places[better], AdversarialImages(*(field[better] for field in again)))
         return adversarial
 
     def _climb(

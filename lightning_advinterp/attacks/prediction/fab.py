@@ -20,7 +20,7 @@ from lightning_advinterp.attacks.prediction.untargeted import (
     UntargetedAttack,
     misclassified,
     remaining,
-    target_classes,
+    remaining_targets,
 )
 
 ALPHA_MAX = 0.1
@@ -106,12 +106,8 @@ class FAB(UntargetedAttack):
     def hunt(self, network: nn.Module, attacked: AttackedImages) -> AdversarialImages:
         """Walk towards every target in turn; one run each, from the image itself (so without any random draw)."""
         adversarial = AdversarialImages.nothing(attacked)
-        targets = target_classes(attacked.logits, attacked.label, self.targets)
-        for rank in range(targets.shape[1]):
-            todo = remaining(adversarial.success)
-            if len(todo) == 0:
-                break
-            adversarial.put(todo, self._walk(network, attacked.take(todo), targets[todo, rank]))
+        for _, places, target in remaining_targets(attacked, adversarial, self.targets):
+            adversarial.put(places, self._walk(network, attacked.take(places), target))
         return adversarial
 
     def _walk(self, network: nn.Module, attacked: AttackedImages, target: Tensor) -> AdversarialImages:

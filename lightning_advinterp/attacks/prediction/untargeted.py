@@ -1,6 +1,7 @@
 """Attacks on the images that a network classifies correctly: all others are returned as they are."""
 
 from abc import abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple, Self
 
@@ -174,3 +175,24 @@ def target_classes(logits: Tensor, label: Tensor, most: int) -> Tensor:
     """Return the most likely classes other than the label, int64 ``[B, min(most, K − 1)]``, likeliest first."""
     rivals = logits.scatter(1, label[:, None], -torch.inf)
     return rivals.topk(min(most, logits.shape[1] - 1), dim=1).indices
+
+
+def remaining_targets(
+    attacked: AttackedImages, adversarial: AdversarialImages, most: int
+) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """Go through the most likely wrong classes, until nothing is left to attack.
+
+    Args:
+        attacked: the images.
+        adversarial: what was reached so far; the caller puts what it reaches into it.
+        most: how many classes at most.
+
+    Yields:
+        The class's rank, the places of the images that are not adversarial yet, int64 ``[B']``, and their targets.
+    """
+    targets = target_classes(attacked.logits, attacked.label, most)
+    for rank in range(targets.shape[1]):
+        places = remaining(adversarial.success)
+        if len(places) == 0:
+            return
+        yield rank, places, targets[places, rank]
