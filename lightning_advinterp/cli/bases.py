@@ -78,16 +78,16 @@ def _make(plan: BasisPlan, console: PlainConsole) -> None:
     units = cast(int, unit.width)
     with plain_errors():  # what does not suit a kind shows in the activations, as the layer's sign does
         basis = _basis(plan, subject, unit, fitted, units)
-    made: dict[str, Any] = {"settings": _settings(plan), "seed": plan.seed, "versions": package_versions()}
+    recipe: dict[str, Any] = {"settings": _settings(plan), "seed": plan.seed, "versions": package_versions()}
     lines = [f"{plan.output}: {basis.kind} of {unit.layer}, {units:,} units to {basis.latents:,} latents"]
     if measured is not None and fitted is not None:
         source = ActivationSource(subject.network, unit, measured, plan.places, plan.batch_size, plan.seed)
         quality = basis_quality(basis.to(torch.zeros((), device=_device(subject))), source.epoch(0))
         apart = len(measured) if measured is not fitted else 0
-        made |= {"images": {"fingerprint": fitted.fingerprint, "images": len(fitted)}, "quality": vars(quality)}
+        recipe |= {"images": {"fingerprint": fitted.fingerprint, "images": len(fitted)}, "quality": vars(quality)}
         lines.append(quality_line(basis, quality, apart))
         measured.report_bad_images()
-    origin = BasisOrigin(unit.tap, subject.network.name, weights_hash(subject.network), made)
+    origin = BasisOrigin(unit.tap, subject.network.name, weights_hash(subject.network), recipe)
     save_basis(plan.output, basis, origin)
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
@@ -112,11 +112,11 @@ def _opened(plan: BasisPlan, console: PlainConsole) -> tuple[Subject, UnitLayer,
             console.print(images.labelling, markup=False, highlight=False, soft_wrap=True)
     network.to(device)
     check_subject(evaluation, subject, [])
-    (unit, *others) = unit_space(network, plan.layer)
-    if others or unit.basis is not None:
+    (unit, *further_units) = unit_space(network, plan.layer)
+    if further_units or unit.basis is not None:
         raise ValueError(
             f"layer: a basis is of one layer itself, got {plan.layer!r}, which names "
-            f"{', '.join(layer.layer for layer in (unit, *others))}; name one."
+            f"{', '.join(layer.layer for layer in (unit, *further_units))}; name one."
         )
     if unit.width is None:
         raise ValueError(
@@ -151,8 +151,8 @@ def _basis(plan: BasisPlan, subject: Subject, unit: UnitLayer, images: ImageSet 
     """Return the basis that is asked for."""
     settings = plan.completed()
     if plan.source is not None:
-        said = Convention(plan.activation, plan.k, plan.subtracts_bias, plan.normalized)
-        return read_autoencoder(plan.source, said, units)
+        stated = Convention(plan.activation, plan.k, plan.subtracts_bias, plan.normalized)
+        return read_autoencoder(plan.source, stated, units)
     if images is None or not plan.needs_images:
         return basis_without_data(cast(Literal["rotation", "identity"], plan.kind), units, plan.seed)
     source = ActivationSource(subject.network, unit, images, plan.places, plan.batch_size, plan.seed)

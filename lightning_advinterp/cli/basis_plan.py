@@ -143,21 +143,23 @@ class BasisPlan(NetworkChoice):
         activation = self.activation or DEFAULTS["sae"]["activation"]
         if activation not in ("topk", "relu"):
             raise ValueError(f"activation must be topk or relu to be trained, got {activation}.")
-        other = "l1" if activation == "topk" else "k"
-        if vars(self)[other] is not None:
-            raise ValueError(f"{other}={vars(self)[other]} is no setting of activation={activation}; leave it out.")
+        foreign = "l1" if activation == "topk" else "k"
+        if vars(self)[foreign] is not None:
+            raise ValueError(f"{foreign}={vars(self)[foreign]} is no setting of activation={activation}; leave it out.")
         completed = self.completed()
         if activation == "topk" and completed["k"] > completed["latents"]:
             raise ValueError(f"k must be at most the {completed['latents']} latents, got {completed['k']}.")
 
     def completed(self) -> dict[str, Any]:
         """Return the kind's settings, its defaults in the place of what was left out."""
-        said = vars(self)
-        return {name: default if said[name] is None else said[name] for name, default in DEFAULTS[self.kind].items()}
+        values = vars(self)
+        return {
+            name: default if values[name] is None else values[name] for name, default in DEFAULTS[self.kind].items()
+        }
 
     def evaluation(self) -> Evaluation:
         """Return the evaluation that loads the same network and the same images."""
         same = [entry.name for entry in fields(NetworkChoice)]
         same += ["data", "concepts", "split", "classes", "crop", "orientation", "on_bad_image", "limit", "seed"]
-        said = {name: vars(self)[name] for name in same}
-        return Evaluation(analyses="predictions", attack=None, layers=self.layer, **said)
+        shared = {name: vars(self)[name] for name in same}
+        return Evaluation(analyses="predictions", attack=None, layers=self.layer, **shared)

@@ -28,13 +28,13 @@ class BasisOrigin:
         layer: path of the module whose units it maps.
         network: name of the network.
         weights_sha256: hash of the network's weights.
-        made: how it was made, as plain data: settings, images, quality.
+        recipe: how it was made, as plain data: settings, images, quality.
     """
 
     layer: str
     network: str
     weights_sha256: str
-    made: Mapping[str, Any] = field(default_factory=dict)
+    recipe: Mapping[str, Any] = field(default_factory=dict)
 
 
 def save_basis(path: str | Path, basis: Basis, origin: BasisOrigin) -> None:
@@ -80,12 +80,12 @@ def load_basis(path: str | Path, what: str = "layers") -> tuple[Basis, BasisOrig
         raise ValueError(f"{what}: {path} is damaged: its notes differ from their hash; make it anew.")
     tensors = read_tensor_file(path, what=what)
     try:
-        said = json.loads(note)
-        texts = [said[name] for name in ("layer", "network", "weights_sha256", "kind")]
+        entries = json.loads(note)
+        texts = [entries[name] for name in ("layer", "network", "weights_sha256", "kind")]
         if not all(isinstance(text, str) for text in texts):
             raise TypeError("a note is no text")
-        basis = _READERS[said["kind"]](tensors, said["settings"])
-        origin = BasisOrigin(said["layer"], said["network"], said["weights_sha256"], dict(said["made"]))
+        basis = _READERS[entries["kind"]](tensors, entries["settings"])
+        origin = BasisOrigin(entries["layer"], entries["network"], entries["weights_sha256"], dict(entries["recipe"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"{what}: {path} is no basis that this version can read ({error}).") from None
     return basis, origin

@@ -44,29 +44,29 @@ class Convention:
     subtracts_bias: bool | None = None
     normalized: bool | None = None
 
-    def or_else(self, other: "Convention") -> "Convention":
-        """Return this convention, with another's answers where it has none."""
-        return Convention(*(first if first is not None else second for first, second in self._pairs(other)))
+    def or_else(self, default: "Convention") -> "Convention":
+        """Return this convention, with another's settings where it has none."""
+        return Convention(*(first if first is not None else second for first, second in self._pairs(default)))
 
-    def differences(self, other: "Convention") -> list[str]:
+    def differences(self, default: "Convention") -> list[str]:
         """Return the settings of which both know, and something else."""
         names = ("activation", "k", "subtracts_bias", "normalized")
         return [
             name
-            for name, (first, second) in zip(names, self._pairs(other), strict=True)
+            for name, (first, second) in zip(names, self._pairs(default), strict=True)
             if first is not None and second is not None and first != second
         ]
 
-    def _pairs(self, other: "Convention") -> list[tuple[Any, Any]]:
+    def _pairs(self, default: "Convention") -> list[tuple[Any, Any]]:
         return [
-            (self.activation, other.activation),
-            (self.k, other.k),
-            (self.subtracts_bias, other.subtracts_bias),
-            (self.normalized, other.normalized),
+            (self.activation, default.activation),
+            (self.k, default.k),
+            (self.subtracts_bias, default.subtracts_bias),
+            (self.normalized, default.normalized),
         ]
 
 
-def read_autoencoder(path: str | Path, said: Convention, units: int) -> SparseAutoencoder:
+def read_autoencoder(path: str | Path, stated: Convention, units: int) -> SparseAutoencoder:
     """Read a state dict of SAELens, OpenAI's ``sparse_autoencoder``, or of one that has their names.
 
     What the tensors do not say is read from SAELens' ``cfg.json`` beside them, or from what OpenAI's state dict holds
@@ -74,12 +74,12 @@ def read_autoencoder(path: str | Path, said: Convention, units: int) -> SparseAu
 
     Args:
         path: ``.safetensors``, or what ``torch.save`` wrote.
-        said: by the user.
+        stated: by the user.
         units: of the layer.
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: if tensors are missing, unknown or of other shapes, the convention is unknown, or what was said
+        ValueError: if tensors are missing, unknown or of other shapes, the convention is unknown, or what is stated
             contradicts the file.
     """
     content = read_tensor_file(path, what="source")
@@ -87,11 +87,11 @@ def read_autoencoder(path: str | Path, said: Convention, units: int) -> SparseAu
         raise ValueError(f"source: {path} holds {type(content).__name__}, expected a state dict.")
     content = dict(content)
     noted = _openai_convention(content).or_else(_saelens_convention(Path(path).with_name(_CONFIG)))
-    if wrong := said.differences(noted):
+    if wrong := stated.differences(noted):
         raise ValueError(
             f"{wrong[0]}: the file of source says otherwise ({path}, or {_CONFIG} beside it); leave it out."
         )
-    convention = said.or_else(noted)
+    convention = stated.or_else(noted)
     tensors = _tensors(content, str(path))
     if convention.activation is None and "threshold" in tensors:
         convention = Convention("jumprelu").or_else(convention)
@@ -159,8 +159,8 @@ def _tensors(content: Mapping[str, Any], path: str) -> dict[str, Tensor]:
             continue
         role = next((role for role, names in _ROLES.items() if name in names), None)
         if role is None or role in tensors or not isinstance(value, Tensor):
-            known = ", ".join(known for names in _ROLES.values() for known in names)
-            raise ValueError(f"source: {path} holds {name!r}, expected one of each of: {known}.")
+            expected = "; ".join(" or ".join(names) for names in _ROLES.values())
+            raise ValueError(f"source: {path} holds {name!r}, expected one of each of: {expected}.")
         tensors[role] = value.T.contiguous() if _ROLES[role][name] else value
     missing = [role for role in ("encoder", "decoder") if role not in tensors]
     if missing:

@@ -14,6 +14,9 @@ from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.metrics.distance_ratio import ClassFeatures, distance_ratios, histogram, summarise
 from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
+from lightning_advinterp.units.bases import Identity, Rotation
+from lightning_advinterp.units.basis_files import BasisOrigin, save_basis
+from lightning_advinterp.units.rotation import rotation
 
 ATTACKS = [AttackConfig("fgsm", "64/255"), AttackConfig("pgd", "64/255", steps=2, target="random")]
 SPACE = whole_space("abcde", torch.eye(5))
@@ -21,7 +24,7 @@ SPACE = whole_space("abcde", torch.eye(5))
 
 def run(data, space=SPACE, **options):
     attacks = create_attacks(ATTACKS)
-    pool = {key: options.pop(key) for key in ("pool", "references") if key in options}
+    pool = {key: options.pop(key) for key in ("pool", "references", "layer") if key in options}
     runner = Runner(small_network().double(), data, attacks=attacks, seed=4, **({"batch_size": 4} | options))
     return runner.run([DistancesAnalysis(attacks, classes=space, **pool)])["distances"]
 
@@ -49,6 +52,24 @@ def test_a_ratio_over_nothing_is_not_defined():
         "r_goal": 0,
     }
     assert distance_ratios(torch.tensor([1.0, 0]), torch.tensor([1.0, 0]), 0, 1, 0, real) == {"r_ctr": 0, "r_goal": 1}
+
+
+@pytest.mark.parametrize("pool", ["none", "mean", "max"])
+def test_a_layer_in_a_basis(pool, tmp_path):
+    """In the identity the numbers are the layer's; in a rotation the distances of whole maps are the same."""
+    data = Memory(small_batch(n=19, dtype=torch.float64))
+    turn = Rotation(rotation(8, 0, 0, torch.zeros((), dtype=torch.float64)), torch.zeros(8, dtype=torch.float64))
+    for name, basis in (("same", Identity(8)), ("turned", turn)):
+        save_basis(tmp_path / f"{name}.safetensors", basis, BasisOrigin("relu2", "small", ""))
+    plain, same, turned = (
+        run(data, pool=pool, layer=layer).tables["distances"]
+        for layer in ("relu2", f"relu2@{tmp_path}/same.safetensors", f"relu2@{tmp_path}/turned.safetensors")
+    )
+    assert same == plain
+    ratios = [[row["mean"] for row in rows] for rows in (plain, turned)]
+    assert (ratios[0] == pytest.approx(ratios[1], rel=1e-5)) == (pool != "max")
+    with pytest.raises(ValueError, match="must name one layer"):
+        run(data, pool="mean", layer="relu1,relu2")
 
 
 @pytest.mark.parametrize("pool", ["none", "mean", "max"])

@@ -37,9 +37,9 @@ def test_a_sparse_autoencoder_is_fitted_measured_and_saved(flags, inputs, tmp_pa
     basis, origin = load_basis(output)
     assert (origin.layer, origin.network) == (LAYER, "cifar_resnet20")
     assert origin.weights_sha256 == weights_hash(load_checkpoint(str(inputs / "last.ckpt")).network)
-    assert origin.made["settings"] | {"latents": 40, "k": 4, "l1": 0.02, "places": 64} == origin.made["settings"]
-    assert origin.made["images"]["images"] == 18
-    assert 0 <= origin.made["quality"]["explained"] <= 1
+    assert origin.recipe["settings"] | {"latents": 40, "k": 4, "l1": 0.02, "places": 64} == origin.recipe["settings"]
+    assert origin.recipe["images"]["images"] == 18
+    assert 0 <= origin.recipe["quality"]["explained"] <= 1
     rows = torch.randn(30, 32)
     assert int((basis.encode(rows) > 0).sum(1).max()) <= 4
     torch.testing.assert_close(basis.decoder.norm(dim=1), torch.ones(40))
@@ -83,7 +83,7 @@ def test_rotations_and_sources_need_no_images(flags, tmp_path, capsys):
     before = (rows - 1) @ state["W_enc"]
     expected = torch.zeros_like(before).scatter(1, before.topk(2).indices, before.topk(2).values.relu())
     torch.testing.assert_close(basis.encode(rows), expected)
-    assert origin.made["settings"] == {"source": "foreign.safetensors"}
+    assert origin.recipe["settings"] == {"source": "foreign.safetensors"}
 
 
 REFUSED = {

@@ -13,6 +13,7 @@ from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.metrics.distance_ratio import RATIOS, ClassFeatures, distance_ratios, histogram, summarise
 from lightning_advinterp.metrics.semantics import ClassSpace
 from lightning_advinterp.networks.network import Network
+from lightning_advinterp.units.basis_words import split_word
 from lightning_advinterp.units.spaces import UnitLayer, unit_space
 
 Pool = Literal["none", "mean", "max"]
@@ -28,7 +29,7 @@ class DistancesAnalysis(Summed):
     Args:
         attacks: name to attack.
         classes: the classes; labels and targets outside do not count.
-        layer: φ, or another layer's path.
+        layer: φ, another layer's path, or ``LAYER@FILE``: a layer in a basis.
         pool: ``none`` compares the whole feature map, ``mean`` or ``max`` its channels' values over all places
             (and takes that much less memory).
         references: at most so many images in all, but at least two per class, are kept to take mean distances to.
@@ -56,6 +57,7 @@ class DistancesAnalysis(Summed):
             raise ValueError(f"pool must be none, mean or max, got {pool!r}.")
         self.attacks, self.classes, self.layer, self.pool = dict(attacks or {}), classes, layer, pool
         self._unit: UnitLayer | None = None
+        self._tap = layer
         self._per_class, self._seed = max(2, references // classes.size), seed
         self._real, self._everyone = (ClassFeatures(self._per_class, seed) for _ in range(2))
         self._found: dict[str, dict[int, tuple[float, ...]]] = {kind: {} for kind in self.attacks}
@@ -64,16 +66,20 @@ class DistancesAnalysis(Summed):
         """One sweep over real images, and one with every attack's.
 
         Raises:
-            ValueError: if the network has no known φ, and that is the layer.
+            ValueError: if the network has no known φ, and that is the layer; or several layers are named.
         """
         if self.layer == "phi" and network.phi is None:
             raise ValueError(
                 f"distances: {network.name} has no known last feature layer, in which distances are taken; "
                 "give it one, create_network(..., phi=PATH)."
             )
-        if self.pool != "none":
-            (self._unit,) = unit_space(network, self.layer)
-        return Plan((Sweep((self.layer,)), Sweep((self.layer,), (REAL, *self.attacks))))
+        self._tap = self.layer
+        if self.pool != "none" or split_word(self.layer)[1] is not None:
+            (unit, *further_units) = unit_space(network, self.layer)
+            if further_units:
+                raise ValueError(f"distances.layer must name one layer, got {self.layer!r}.")
+            self._unit, self._tap = unit, unit.tap
+        return Plan((Sweep((self._tap,)), Sweep((self._tap,), (REAL, *self.attacks))))
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Gather one batch's features, or compare them."""
@@ -106,10 +112,9 @@ class DistancesAnalysis(Summed):
         )
 
     def _features(self, observation: Observation, kind: str) -> Tensor:
-        maps = observation.activations[kind][self.layer]
-        if self.pool != "none":
-            assert self._unit is not None
-            maps = self._unit.reduced(maps, self.pool)
+        maps = observation.activations[kind][self._tap]
+        if self._unit is not None:
+            maps = self._unit.maps(maps) if self.pool == "none" else self._unit.reduced(maps, self.pool)
         return maps.flatten(1).float()
 
     def settle(self, sweep: int) -> None:

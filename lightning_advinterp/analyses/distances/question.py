@@ -18,7 +18,13 @@ from lightning_advinterp.report.brief import brief_table
 
 @dataclass(frozen=True)
 class Distances(Question):
-    """Whether adversarial images lie nearer their source's or their target's class; the settings are semantics'."""
+    """Whether adversarial images lie nearer their source's or their target's class; other settings are semantics'.
+
+    Attributes:
+        layer: in whose space distances are taken: phi, another layer, or LAYER@FILE.
+    """
+
+    layer: str = "phi"
 
     name: ClassVar[str] = "distances"
     tables = DISTANCES
@@ -30,7 +36,8 @@ class Distances(Question):
         """Return the analysis of distances in feature space."""
         config = scene.questions["semantics"]
         classes = class_space(config, scene)
-        return [DistancesAnalysis(scene.attacks, classes=classes, pool=config.pool, seed=scene.seed)]
+        options = {"layer": self.layer, "pool": config.pool, "seed": scene.seed}
+        return [DistancesAnalysis(scene.attacks, classes=classes, **options)]
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
         """Draw the histograms of the ratios."""
