@@ -7,7 +7,8 @@ import torch
 from helpers import Memory, assert_untouched, fingerprint, small_batch, small_network
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
+from lightning_advinterp.analyses.curvature.config import CurvatureConfig
 from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.analyses.influence.analysis import InfluenceAnalysis

@@ -1,5 +1,7 @@
 """Curvature of a small network against its dense Hessian, and steps along directions by hand."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from analyses.journals import eager_runner
@@ -8,7 +10,9 @@ from scipy.stats import chi2, kstest
 from torch.nn import functional as F
 
 from lightning_advinterp.analyses import Runner
-from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
+from lightning_advinterp.analyses.curvature.config import CurvatureConfig
+from lightning_advinterp.analyses.curvature.figures import walk_figure
 from lightning_advinterp.explanations import Gradient
 from lightning_advinterp.metrics.heatmaps import spearman
 from lightning_advinterp.metrics.intervals import median_interval
@@ -138,9 +142,85 @@ def test_two_parts_merge_into_one():
         assert row == pytest.approx(expected, rel=1e-3, abs=1e-4)
 
 
+WALK = CurvatureConfig(beta=5.0, lanczos=40, probes=2, batch_size=2, walk=4, walk_step=0.001)
+
+
+@pytest.fixture(scope="module")
+def walked():
+    network, batch = small_network().double().eval(), small_batch(n=3, size=6, dtype=torch.float64)
+    return Runner(network, Memory(batch), batch_size=3).run([CurvatureAnalysis(WALK)])["curvature"]
+
+
+def test_walks_are_those_along_the_class_level_set(walked):
+    """Of each image alone by hand: the normal's turn at the place that the walk reaches, and a bound that holds."""
+    result = walked
+    rows = result.tables["curvature_walk"]
+    assert [(row["image"], row["walk"], row["step"]) for row in rows] == [
+        (image, walk, step) for image in (40, 41, 42) for walk in ("principal", "random") for step in (1, 2, 3, 4)
+    ]
+    principal = {row["image"]: abs(row["principal"]) for row in result.tables["curvature"]}
+    for row in rows:
+        assert row["within"]
+        assert row["bound"] == pytest.approx(row["principal"] * row["distance"])
+        assert row["slack"] == row["bound"] - row["turn"]
+        assert row["principal"] >= principal[row["image"]] * (1 - 1e-9)
+        assert abs(row["drift"]) < 1e-9
+        assert row["distance"] == pytest.approx(row["step"] * 0.001 * 108**0.5, rel=0.05)
+    along = [row for row in rows if row["step"] == 1 and row["walk"] == "principal"]
+    random = [row for row in rows if row["step"] == 1 and row["walk"] == "random"]
+    for first, other in zip(along, random, strict=True):
+        assert first["turn"] / first["bound"] > 0.97  # where the level set bends most, the bound is nearly reached
+        assert other["turn"] / other["bound"] < first["turn"] / first["bound"]
+
+
+def test_walks_are_summed_up_over_images(walked):
+    result = walked
+    summary = result.tables["curvature_walk_summary"]
+    assert [(row["walk"], row["step"]) for row in summary][:4] == [("principal", step) for step in (1, 2, 3, 4)]
+    turns = sorted(
+        row["turn"] for row in result.tables["curvature_walk"] if (row["walk"], row["step"]) == ("random", 4)
+    )
+    last = summary[-1]
+    assert (last["turn"], last["n"], last["missing"], last["within"]) == (turns[1], 3, 0, 1.0)
+    assert 0 < last["used"] < 1
+    figure = walk_figure(summary, "small")
+    assert len(figure.axes) == 2
+    assert figure.axes[0].lines[0].get_ydata()[1:].tolist() == [row["turn"] for row in summary[:4]]
+
+
+def test_without_a_gradient_there_is_no_walk():
+    network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(108, 2)).double()
+    torch.nn.init.zeros_(network[1].weight)
+    config = CurvatureConfig(lanczos=2, probes=2, walk=2)
+    batch = small_batch(n=2, size=6, dtype=torch.float64)
+    result = Runner(network, Memory(batch)).run([CurvatureAnalysis(config)])["curvature"]
+    assert all(row["within"] is None and row["turn"] is None for row in result.tables["curvature_walk"])
+    assert [row["missing"] for row in result.tables["curvature_walk_summary"]] == [2] * 4
+    assert {row["within"] for row in result.tables["curvature_walk_summary"]} == {None}
+
+
+def test_the_passes_of_walks_are_announced():
+    network, batch = small_network().double().eval(), small_batch(n=1, size=6, dtype=torch.float64)
+    announced, counted = [], []
+    for steps in (0, 4):
+        calls = []
+        hook = network.backbone.register_forward_hook(lambda *_, calls=calls: calls.append(1))
+        analysis, runner = CurvatureAnalysis(replace(WALK, walk=steps, lanczos=2)), Runner(network, Memory(batch))
+        runner.run([analysis])
+        hook.remove()
+        counted.append(len(calls))
+        announced.append(runner.passes([analysis])["forward_passes"])
+    assert counted[1] - counted[0] == announced[1] - announced[0] > 0
+
+
 @pytest.mark.parametrize(
     ("wrong", "message"),
-    [({"beta": 0.0}, "beta must lie above 0"), ({"probes": 1}, "probes must be 2"), ({"limit": 0}, "limit must be 1")],
+    [
+        ({"beta": 0.0}, "beta must lie above 0"),
+        ({"probes": 1}, "probes must be 2"),
+        ({"limit": 0}, "limit must be 1"),
+        ({"walk": -1}, "walk must be 0"),
+    ],
 )
 def test_wrong_settings_are_refused(wrong, message):
     with pytest.raises(ValueError, match=message):

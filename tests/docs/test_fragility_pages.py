@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
+from lightning_advinterp.analyses.curvature.config import CurvatureConfig
 from lightning_advinterp.cli import TrainCLI
 from lightning_advinterp.cli.evaluation.command import evaluation_parser, read_evaluation
 from lightning_advinterp.explanations import PatternAttribution

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -10,13 +9,15 @@ from torch.nn import functional as F
 
 from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
+from lightning_advinterp.analyses.curvature.config import CurvatureConfig
+from lightning_advinterp.analyses.curvature.walks import walk_passes, walk_rows, walk_summary
 from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, ending_with, named, summarised
 from lightning_advinterp.core.randomness import normal, sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row, is_missing
 from lightning_advinterp.explanations.explanation import Explanation
 from lightning_advinterp.explanations.gradients import Gradient
 from lightning_advinterp.metrics.heatmaps import says_nothing, spearman, top_k_intersection
-from lightning_advinterp.metrics.hessian import Hessian, frobenius_norm, largest_eigenvalue
+from lightning_advinterp.metrics.hessian import Hessian, Score, frobenius_norm, largest_eigenvalue
 from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks.activations import warn_without_surrogate
 from lightning_advinterp.networks.modes import attack_mode
@@ -27,41 +28,6 @@ logger = logging.getLogger(__name__)
 
 _RANDOM = 0x646972  # "dir"
 DIRECTIONS = ("top", "gradient", "random")
-
-
-@dataclass(frozen=True)
-class CurvatureConfig:
-    """What is measured of every image.
-
-    Attributes:
-        beta: β of the softplus that stands for ReLU, whose Hessian is 0 almost everywhere.
-        lanczos: dimension of the Krylov spaces for the largest eigenvalues.
-        probes: random vectors for the Frobenius norm.
-        step: root mean square change of a pixel in the steps along three directions.
-        topk: share of the map's places whose overlap is reported after such a step.
-        limit: number of images.
-        batch_size: images at a time: each needs (lanczos + 3) vectors of its size.
-        seed: of the start vectors, the probes and the random direction.
-    """
-
-    beta: float = 10.0
-    lanczos: int = 20
-    probes: int = 64
-    step: float = 2 / 255
-    topk: float = 0.02
-    limit: int = 32
-    batch_size: int = 8
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("lanczos", "limit", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
-        if self.probes < 2:
-            raise ValueError(f"probes must be 2 or more, for there to be a standard error, got {self.probes}.")
-        for name, most in (("beta", float("inf")), ("step", 1.0), ("topk", 1.0)):
-            if not 0 < getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie above 0 and at {most} or below, got {getattr(self, name)}.")
 
 
 class CurvatureAnalysis(Summed):
@@ -83,17 +49,22 @@ class CurvatureAnalysis(Summed):
     ``curvature_summary`` has the median of each with its 95 % interval and the 10 and 90 % quantiles, and the share of
     ``class_kept``.
 
+    With ``walk`` steps the tables ``curvature_walk`` and ``curvature_walk_summary`` say how far the normalised gradient
+    turned along the level set, beside what curvature and distance allow it
+    (:mod:`~lightning_advinterp.metrics.level_set`).
+
     Args:
         config: what is measured.
     """
 
     name = "curvature"
-    united = ("_rows",)
+    united = ("_rows", "_walks")
 
     def __init__(self, config: CurvatureConfig | None = None) -> None:
         self.config = config or CurvatureConfig()
         self._network: Network | None = None
         self._rows: dict[int, Row] = {}
+        self._walks: dict[int, list[Row]] = {}
 
     def bind(self, network: Network) -> Plan:
         """One sweep over real images; the products are its own."""
@@ -101,8 +72,11 @@ class CurvatureAnalysis(Summed):
         warn_without_surrogate(network, self.name)
         products = 2 * (self.config.lanczos + 1) + self.config.probes
         # a product is a backward pass through a backward pass; the steps, both ways, take a map and a prediction each
-        passes = (3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS))
-        return Plan((Sweep(labels=False, batch=self.config.batch_size),), passes=passes)
+        forwards, backwards = 3 + 4 * len(DIRECTIONS), 2 * products + 3 + 2 * len(DIRECTIONS)
+        if self.config.walk:
+            walk_forwards, walk_backwards = walk_passes(self.config.walk, self.config.lanczos)
+            forwards, backwards = forwards + walk_forwards, backwards + walk_backwards
+        return Plan((Sweep(labels=False, batch=self.config.batch_size),), passes=(forwards, backwards))
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Measure one batch."""
@@ -110,22 +84,19 @@ class CurvatureAnalysis(Summed):
         for start in range(0, len(observation.index), size):
             part = slice(start, start + size)
             index, x = observation.index[part], observation.images[REAL][part]
-            measures = self._measure(
-                x, observation.logits[REAL][part].argmax(1), sample_keys(index, seed=self.config.seed)
-            )
+            target, keys = observation.logits[REAL][part].argmax(1), sample_keys(index, seed=self.config.seed)
+            measures = self._measure(x, target, keys)
             for place, number in enumerate(index.tolist()):
                 self._rows[number] = {key: values[place].item() for key, values in measures.items()}
+            if self.config.walk:
+                self._walks |= dict(zip(index.tolist(), self._walk(x, target, keys), strict=True))
 
     def _measure(self, x: Tensor, target: Tensor, keys: Tensor) -> dict[str, Tensor]:
         network, config = self._network, self.config
         assert network is not None
 
-        def score(images: Tensor) -> Tensor:
-            logits: Tensor = network(images)
-            return logits.gather(1, target[:, None]).squeeze(1)
-
         with attack_mode(network), smoothed_relu(config.beta):
-            hessian = Hessian(score, x)
+            hessian = Hessian(_score(network, target), x)
             like = hessian.gradient
             top = largest_eigenvalue(hessian, like, keys, steps=config.lanczos)
             norm, error = frobenius_norm(hessian, like, keys, probes=config.probes)
@@ -142,6 +113,13 @@ class CurvatureAnalysis(Summed):
         null = F.cosine_similarity(random, like, dim=1).square() * like.shape[1]
         measures |= {"cos2_times_dimension_random": null, "class_kept": smooth == target}
         return _without_directions(measures)
+
+    def _walk(self, x: Tensor, target: Tensor, keys: Tensor) -> list[list[Row]]:
+        network, config = self._network, self.config
+        assert network is not None
+        with attack_mode(network), smoothed_relu(config.beta):
+            step = config.walk_step * x[0].numel() ** 0.5
+            return walk_rows(_score(network, target), x, keys, step=step, steps=config.walk, lanczos=config.lanczos)
 
     def _steps(
         self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]
@@ -200,7 +178,11 @@ class CurvatureAnalysis(Summed):
             flat = [row["image"] for row in rows if row["gradient_norm"] == 0]
             scalars["curvature/no_gradient"] = float(len(flat))
             self._warn(share, len(rows), flat)
-        return Result(self.name, scalars, {"curvature": rows, "curvature_summary": ending_with("missing", summary)})
+        tables = {"curvature": rows, "curvature_summary": ending_with("missing", summary)}
+        if self.config.walk:
+            walked = [{"image": number} | row for number in sorted(self._walks) for row in self._walks[number]]
+            tables |= {"curvature_walk": walked, "curvature_walk_summary": walk_summary(walked)}
+        return Result(self.name, scalars, tables)
 
     def _warn(self, kept_share: float, images: int, flat: Sequence[int]) -> None:
         """Say so where there is no gradient, or where the network that is measured is not the one that is used."""
@@ -220,6 +202,16 @@ class CurvatureAnalysis(Summed):
                 100 * kept_share,
                 images,
             )
+
+
+def _score(network: Network, target: Tensor) -> Score:
+    """Return the function of images that gives the logit of each image's class, ``[B]``."""
+
+    def score(images: Tensor) -> Tensor:
+        logits: Tensor = network(images)
+        return logits.gather(1, target[:, None]).squeeze(1)
+
+    return score
 
 
 def _without_directions(measures: dict[str, Tensor]) -> dict[str, Tensor]:

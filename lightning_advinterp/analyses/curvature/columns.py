@@ -5,6 +5,12 @@ from lightning_advinterp.core.columns import Column, TableSpec, interval_columns
 
 _WAYS = "under an equal step along the eigenvector (`top`), the gradient (`gradient`) or a `random` direction"
 
+
+def _spread(name: str, meaning: str) -> tuple[Column, ...]:
+    quantiles = (Column(f"{name}_q10", "10 % quantile"), Column(f"{name}_q90", "90 % quantile"))
+    return (Column(name, f"median over images of the {meaning}"), *quantiles, *interval_columns(name, ""))
+
+
 CURVATURE = (
     TableSpec(
         "curvature",
@@ -42,6 +48,40 @@ CURVATURE = (
             Column("share", "share of the images, of the measure `class_kept`", "share"),
             *interval_columns("share"),
             Column("missing", "images that do not have it", "images"),
+        ),
+    ),
+    TableSpec(
+        "curvature_walk",
+        "an image, a walk along its level set and a step",
+        (
+            IMAGE,
+            Column(
+                "walk", "where it sets out: along the `principal` curvature of largest magnitude, or a `random` tangent"
+            ),
+            Column("step", "steps so far", "steps"),
+            Column("distance", "length d of the way", "2-norm over pixel values"),
+            Column("turn", "‖n(p) − n(p₀)‖ of the normalised gradients"),
+            Column("principal", "largest magnitude of a principal curvature on the way, |λ|"),
+            Column("bound", "|λ| d"),
+            Column("slack", "`bound` − `turn`"),
+            Column("within", "whether the turn is within the bound, up to 0.1 % of it: steps are not infinitely short"),
+            Column("drift", "by how much the logit has left its level", "logits"),
+        ),
+    ),
+    TableSpec(
+        "curvature_walk_summary",
+        "a walk and a step",
+        (
+            Column("walk", "as in `curvature_walk`"),
+            Column("step", "steps so far", "steps"),
+            Column("n", "images that have a level set", "images"),
+            Column("missing", "images that have none: the gradient is zero", "images"),
+            *_spread("distance", "length of the way"),
+            *_spread("turn", "turn of the gradient"),
+            *_spread("bound", "|λ| d"),
+            *_spread("used", "`turn`/`bound`"),
+            Column("within", "images whose turn is within the bound", "share"),
+            *interval_columns("within"),
         ),
     ),
 )

@@ -3,12 +3,15 @@
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
+from matplotlib.figure import Figure
 from rich.table import Table
 
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Question, Scene
-from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis, CurvatureConfig
+from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
 from lightning_advinterp.analyses.curvature.columns import CURVATURE
+from lightning_advinterp.analyses.curvature.config import CurvatureConfig
+from lightning_advinterp.analyses.curvature.figures import walk_figure
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.brief import brief_table
 
@@ -24,6 +27,11 @@ class Curvature(CurvatureConfig, Question):
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis."""
         return [CurvatureAnalysis(replace(self, seed=scene.seed))]
+
+    def figures(self, result: Result, title: str) -> dict[str, Figure]:
+        """Draw the walks, where there are any."""
+        walks = result.tables.get("curvature_walk_summary")
+        return {"curvature_walk": walk_figure(walks, title)} if walks else {}
 
     def brief(self, result: Result, title: str) -> Table:
         """Return all measures with their quantiles."""

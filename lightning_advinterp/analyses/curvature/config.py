@@ -1,0 +1,46 @@
+"""What curvature measures of every image."""
+
+from dataclasses import dataclass
+
+from lightning_advinterp.core.settings import require_least
+
+
+@dataclass(frozen=True)
+class CurvatureConfig:
+    """What is measured of every image.
+
+    Attributes:
+        beta: β of the softplus that stands for ReLU, whose Hessian is 0 almost everywhere.
+        lanczos: dimension of the Krylov spaces for the largest eigenvalues.
+        probes: random vectors for the Frobenius norm.
+        step: root mean square change of a pixel in the steps along three directions.
+        topk: share of the map's places whose overlap is reported after such a step.
+        limit: number of images.
+        batch_size: images at a time: each needs (lanczos + 3) vectors of its size.
+        seed: of the start vectors, the probes and the random direction.
+        walk: steps of a walk along the level set of the class's logit, on which the bound on the map's turning is
+            checked; 0: none. A step costs about as much as the rest of the analysis without its probes.
+        walk_step: root mean square change of a pixel in one of these steps.
+    """
+
+    beta: float = 10.0
+    lanczos: int = 20
+    probes: int = 64
+    step: float = 2 / 255
+    topk: float = 0.02
+    limit: int = 32
+    batch_size: int = 8
+    seed: int = 0
+    walk: int = 0
+    walk_step: float = 0.25 / 255
+
+    def __post_init__(self) -> None:
+        for name in ("lanczos", "limit", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        if self.probes < 2:
+            raise ValueError(f"probes must be 2 or more, for there to be a standard error, got {self.probes}.")
+        require_least(self, {"walk": 0})
+        for name, most in (("beta", float("inf")), ("step", 1.0), ("walk_step", 1.0), ("topk", 1.0)):
+            if not 0 < getattr(self, name) <= most:
+                raise ValueError(f"{name} must lie above 0 and at {most} or below, got {getattr(self, name)}.")
