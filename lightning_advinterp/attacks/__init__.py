@@ -1,12 +1,9 @@
 """Attacks: a loop over an objective, a step and a threat model, in pixel space [0, 1]."""
 
+from lightning_advinterp.attacks.explanation.config import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.attacks.explanation.explanation import ExplanationAttack
 from lightning_advinterp.attacks.explanation.influence import InfluenceAttack
-from lightning_advinterp.attacks.explanation.presets import (
-    EXPLANATION_ATTACKS,
-    ExplanationAttackConfig,
-    create_explanation_attack,
-)
+from lightning_advinterp.attacks.explanation.presets import EXPLANATION_ATTACKS
 from lightning_advinterp.attacks.loop.attack import Attack, AttackResult
 from lightning_advinterp.attacks.loop.budget import Budget, parse_budget, parse_pixels
 from lightning_advinterp.attacks.loop.gradient import GradientAttack

@@ -3,7 +3,7 @@
 import difflib
 import re
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from pydoc import locate
@@ -14,6 +14,7 @@ from jsonargparse import ArgumentParser, Namespace
 from lightning_advinterp.attacks.prediction.dotted_flags import spelt_out
 from lightning_advinterp.core.errors import reason_within
 from lightning_advinterp.core.names import printable
+from lightning_advinterp.core.typed_settings import TypedSettings, shortened
 from lightning_advinterp.core.yaml_files import bound_parsers, checked_text
 
 bound_parsers()
@@ -36,6 +37,20 @@ class SuggestingParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, allow_abbrev=False, **kwargs)
+        self._typed: type[TypedSettings] | None = None
+
+    def add_class_arguments(self, theclass: Any, *args: Any, **settings: Any) -> Any:
+        """See ``jsonargparse``; typed settings may be more than the class has fields."""
+        if isinstance(theclass, type) and issubclass(theclass, TypedSettings):
+            self._typed = theclass
+        return super().add_class_arguments(theclass, *args, **settings)
+
+    def parse_object(self, cfg_obj: Any, namespace: Any = None, **settings: Any) -> Namespace:
+        """See ``jsonargparse``; a setting of a user's own class may stand beside the others."""
+        if self._typed is not None:
+            cfg_obj = self._typed.with_options(cfg_obj, namespace or {})
+        parsed: Namespace = super().parse_object(cfg_obj, namespace, **settings)
+        return parsed
 
     def parse_path(self, path: Any, *args: Any, **kwargs: Any) -> Namespace:
         """See ``jsonargparse``; what is wrong with the file is said in one line."""
@@ -47,7 +62,9 @@ class SuggestingParser(ArgumentParser):
     def parse_args(self, args: Any = None, *rest: Any, **settings: Any) -> Any:
         """See ``jsonargparse``; single settings may follow an attack's name."""
         words = sys.argv[1:] if args is None else args
-        if isinstance(words, list | tuple):
+        if self._typed is not None:  # jsonargparse reads a single setting so
+            return super().parse_args(self._typed.as_options(words), *rest, **settings)
+        if isinstance(words, list | tuple) and settings.get("namespace") is None:  # else within a class
             try:
                 args = spelt_out(words, super().parse_args)
             except ValueError as error:
@@ -69,8 +86,38 @@ class SuggestingParser(ArgumentParser):
 
     def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:
         """Return a configuration as YAML that the parser takes; see ``jsonargparse``, which cannot write all of it."""
-        text: str = super().dump(written_out(namespace), *args, **kwargs)
+        namespace = written_out(namespace)
+        for action in self._actions:
+            value = namespace.get(action.dest)
+            if isinstance(value, Namespace | list | tuple):
+                namespace[action.dest] = _short(value, action.default if isinstance(action.default, dict) else {})
+        text: str = super().dump(namespace, *args, **kwargs)
         return text
+
+
+def _short(value: Any, default: Mapping[str, Any]) -> Any:
+    """Return typed settings, or a list of them, without what is left out."""
+    if isinstance(value, list | tuple):
+        return type(value)(_short(entry, {}) for entry in value)
+    if not isinstance(value, Namespace):
+        return value
+    init_args = value.get("init_args")
+    if isinstance(init_args, Namespace):  # a class whose subclasses are not asked for stands so, too
+        return Namespace(**vars(value) | {"init_args": _short(init_args, default)})  # type: ignore[no-untyped-call]
+    settings = shortened(vars(value), default)
+    if settings is None:
+        return value
+    return Namespace(**{name: _without_nulls(entry, name in default) for name, entry in settings.items()})  # type: ignore[no-untyped-call]
+
+
+def _without_nulls(value: Any, merged: bool) -> Any:
+    """Return the settings of a network or a mask within an attack's, as they were said."""
+    if isinstance(value, list | tuple):
+        return type(value)(_without_nulls(entry, merged) for entry in value)
+    if not isinstance(value, Namespace) or merged:
+        return value
+    entries = {name: _without_nulls(entry, merged) for name, entry in vars(value).items() if entry is not None}
+    return Namespace(**entries)  # type: ignore[no-untyped-call]
 
 
 def written_out(value: Any) -> Any:
@@ -81,9 +128,11 @@ def written_out(value: Any) -> Any:
             setattr(copy, key, written_out(entry))
         return copy
     if is_dataclass(value) and not isinstance(value, type):
-        return {field.name: written_out(getattr(value, field.name)) for field in fields(value)}
+        return {name: written_out(entry) for name, entry in vars(value).items()}
     if isinstance(value, list | tuple):
         return type(value)(map(written_out, value))
+    if isinstance(value, dict):
+        return {key: written_out(entry) for key, entry in value.items()}
     return value
 
 

@@ -2,7 +2,7 @@
 
 from argparse import Namespace
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, is_dataclass
+from dataclasses import is_dataclass
 from typing import Any
 
 _LARGEST_SEED = 2**32 - 1
@@ -32,9 +32,7 @@ def walked(settings: Any, path: str = "", *, free: bool = True) -> Iterator[tupl
         >>> list(walked({"model": {"network": "a.Net"}, "rows": [{"seed": 1}]}))
         [('.model.network', 'a.Net'), ('.rows.seed', 1)]
     """
-    if is_dataclass(settings) and not isinstance(settings, type):
-        settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    elif isinstance(settings, Namespace):
+    if (is_dataclass(settings) and not isinstance(settings, type)) or isinstance(settings, Namespace):
         settings = vars(settings)
     elif isinstance(settings, Mapping) and path and not free:
         return

@@ -1,7 +1,6 @@
 """Lists of settings of which each has a type: a name, several names, one entry's settings, or a list of these."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
 from typing import Any, TypeVar
 
 import yaml
@@ -27,12 +26,12 @@ def typed_list(kind: type[T], entries: Any, argument: str) -> tuple[T, ...]:
             return typed_list(kind, yaml.safe_load(entries), argument)
         return tuple(kind(name.strip()) for name in entries.split(",") if name.strip())  # type: ignore[call-arg]
     if isinstance(entries, Mapping):
-        names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
-        unknown = [str(key) for key in entries if key not in names]
-        if unknown or "type" not in entries:
-            wrong = f"has no key {unknown[0]}" if unknown else "needs a type"
-            raise ValueError(f"{argument}: an entry {wrong}; its keys are {', '.join(names)}.")
-        return (kind(**entries),)
+        if "type" not in entries:
+            raise ValueError(f"{argument}: an entry needs a type, got {dict(entries)!r}.")
+        try:
+            return (kind(**{str(key): value for key, value in entries.items()}),)
+        except ValueError as error:
+            raise ValueError(f"{argument}: {error}") from None
     if isinstance(entries, Sequence):
         return tuple(setting for entry in entries for setting in typed_list(kind, entry, argument))
     raise ValueError(

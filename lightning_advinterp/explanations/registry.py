@@ -1,6 +1,6 @@
 """Explanations by name: classes whose constructors' arguments are the settings of their type."""
 
-from lightning_advinterp.core.registry import class_of_path, entry_of, parameters_of
+from lightning_advinterp.core.registry import class_of_path, entry_of
 from lightning_advinterp.explanations.cam import CAM, GradCAM
 from lightning_advinterp.explanations.deeplift import DeepLift
 from lightning_advinterp.explanations.explanation import Method
@@ -24,11 +24,6 @@ EXPLANATIONS: dict[str, type[Method]] = {
     "occlusion": Occlusion,
 }
 """Every type of explanation by its name in a configuration."""
-
-
-def settings_of(kind: type[Method]) -> set[str]:
-    """Return the names of the settings that a type takes."""
-    return parameters_of(kind) - {"name"}
 
 
 def kind_of(name: str) -> type[Method]:

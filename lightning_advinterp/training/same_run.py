@@ -7,6 +7,7 @@ from typing import Any
 
 import yaml
 
+from lightning_advinterp.attacks.prediction.grammar import attack_list
 from lightning_advinterp.core.yaml_files import load_yaml
 
 _log = logging.getLogger(__name__)
@@ -61,6 +62,8 @@ def check_same_run(config: Path, text: str) -> None:
 
 def _differences(key: str, was: Any, now: Any) -> Iterator[str]:
     """Yield what differs below one key, the nearest class first: its arguments are another class's."""
+    if key.endswith(".attack"):
+        was, now = _as_said(was), _as_said(now)
     if key in _HARMLESS or was == now or _same_path(was, now):
         return
     if not isinstance(was, Mapping) or not isinstance(now, Mapping):
@@ -74,6 +77,15 @@ def _differences(key: str, was: Any, now: Any) -> Iterator[str]:
     for name in [*was, *(name for name in now if name not in was)]:
         if name in keys:
             yield from _differences(f"{key}.{name}", was.get(name), now.get(name))
+
+
+def _as_said(attack: Any) -> Any:
+    """Return an attack's settings without those that are left out, which earlier versions wrote as null."""
+    try:
+        configs = attack_list(attack)
+    except (ValueError, OSError):  # of another version, or of a class that is no longer there
+        return attack
+    return configs[0].given() if len(configs) == 1 else [config.given() for config in configs]
 
 
 def _same_path(was: Any, now: Any) -> bool:

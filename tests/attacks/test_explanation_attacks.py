@@ -7,13 +7,10 @@ from helpers import assert_untouched, fingerprint
 from reference import dombrowski
 from reference import ghorbani as reference
 
+from lightning_advinterp.attacks.explanation.builders import AIMS
+from lightning_advinterp.attacks.explanation.config import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.attacks.explanation.dissimilarity import MassCentre, TargetMap, TargetRegion, TopK, written
-from lightning_advinterp.attacks.explanation.presets import (
-    AIMS,
-    EXPLANATION_ATTACKS,
-    ExplanationAttackConfig,
-    create_explanation_attack,
-)
+from lightning_advinterp.attacks.explanation.presets import EXPLANATION_ATTACKS
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.explanations import LRP, DeepLift, Gradient, IntegratedGradients
 from lightning_advinterp.metrics.heatmaps import centre_shift, default_k, pearson, top_k_intersection

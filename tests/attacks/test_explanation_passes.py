@@ -6,7 +6,7 @@ from explanation_helpers import Branches, batch, plain, wrap
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_advinterp.attacks.explanation.attribution import AttributionAttack, path_attributions
-from lightning_advinterp.attacks.explanation.presets import ExplanationAttackConfig, create_explanation_attack
+from lightning_advinterp.attacks.explanation.config import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.attacks.loop.goal import cross_entropy
 from lightning_advinterp.attacks.prediction.presets import pgd
 from lightning_advinterp.explanations import (

@@ -3,7 +3,7 @@
 import pytest
 
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
-from lightning_advinterp.attacks.explanation.presets import ExplanationAttackConfig
+from lightning_advinterp.attacks.explanation.config import ExplanationAttackConfig
 from lightning_advinterp.cli.evaluation.command import read_evaluation
 from lightning_advinterp.core.typed_lists import typed_list
 from lightning_advinterp.explanations import ExplanationConfig
@@ -38,7 +38,7 @@ def test_one_radius_is_a_sweep_of_one(text, radii):
 @pytest.mark.parametrize(
     ("entries", "message"),
     [
-        ({"type": "topk", "kk": 1}, "attacks: an entry has no key kk"),
+        ({"type": "topk", "kk": 1}, "attacks: kk is no setting of topk, which takes .*; did you mean k?"),
         ({"eps": 1}, "attacks: an entry needs a type"),
         (3, "attacks: expected names, settings"),
     ],

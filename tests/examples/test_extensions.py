@@ -152,7 +152,7 @@ def test_attack_explanation_and_network_through_the_commands(folder):
     ("config", "message"),
     [
         ({"type": "examples.extensions.nifgsm.NIFGSM", "queries": 3}, "queries is no setting of"),
-        ({"type": "examples.extensions.nifgsm.NIFGSM", "options": {"look": 1}}, "takes no look; it takes"),
+        ({"type": "examples.extensions.nifgsm.NIFGSM", "options": {"look": 1}}, "look is no setting of"),
         ({"type": "examples.extensions.nifgsm.No"}, "has no class 'No'"),
         ({"type": "torch.nn.Linear"}, "must inherit from lightning_advinterp.attacks.loop.attack.Attack"),
     ],

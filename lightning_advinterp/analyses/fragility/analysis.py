@@ -14,9 +14,9 @@ from lightning_advinterp.analyses.fragility.pictures import pictures_of_state
 from lightning_advinterp.analyses.fragility.state import FragilityState, Picture, as_grey, as_image
 from lightning_advinterp.analyses.fragility.tables import largest, tables_of
 from lightning_advinterp.analyses.fragility.warnings import warn
+from lightning_advinterp.attacks.explanation.config import create_explanation_attack
 from lightning_advinterp.attacks.explanation.dissimilarity import Dissimilarity, TargetMap, Undirected
 from lightning_advinterp.attacks.explanation.explanation import ExplanationAttack
-from lightning_advinterp.attacks.explanation.presets import create_explanation_attack
 from lightning_advinterp.core.randomness import mixed_seed, sample_keys, uniform
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.explanations import (

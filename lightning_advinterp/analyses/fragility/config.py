@@ -1,10 +1,11 @@
 """What fragility measures: which explanations, under which attacks, at which radii; and the papers' settings."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, get_args
 
-from lightning_advinterp.attacks.explanation.presets import EXPLANATION_ATTACKS, ExplanationAttackConfig
+from lightning_advinterp.attacks.explanation.config import ExplanationAttackConfig
+from lightning_advinterp.attacks.explanation.presets import EXPLANATION_ATTACKS
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
 from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.core.typed_lists import typed_list
@@ -155,12 +156,12 @@ class FragilityConfig:
         attacks = ATTACKS[self.preset]
         if self.eps is None:
             return attacks
-        return tuple(attack if attack.type == "target_map" else replace(attack, eps=None) for attack in attacks)
+        return tuple(attack if attack.type == "target_map" else attack.changed(eps=None) for attack in attacks)
 
     def cases(self) -> list[Case]:
         """Return every attack on every method at every radius, in the order of the table."""
         return [
-            Case(method.label_name, adapted, parse_budget(_radius(adapted)).high)
+            Case(method.label_name, adapted, parse_budget(adapted.radius).high)
             for method in self.chosen_methods()
             for attack in self.chosen_attacks()
             for adapted in self._at_radii(self._adapted(attack, method))
@@ -169,8 +170,8 @@ class FragilityConfig:
     def _at_radii(self, attack: ExplanationAttackConfig) -> list[ExplanationAttackConfig]:
         sweep: Sequence[Eps] = SWEEP if self.eps is None else self._radii()
         if attack.eps is not None or attack.type == "target_map":
-            sweep = (_radius(attack),)
-        return [self._stepped(replace(attack, eps=eps)) for eps in sweep]
+            sweep = (attack.radius,)
+        return [self._stepped(attack.changed(eps=eps)) for eps in sweep]
 
     def _stepped(self, attack: ExplanationAttackConfig) -> ExplanationAttackConfig:
         """Give the attack the number of steps that all have, and a step size with which they reach the surface."""
@@ -179,9 +180,9 @@ class FragilityConfig:
         alike = self.steps is not None or (self.attacks is None and self.preset in ("recommended", "quick"))
         by_sign = attack.type != "target_map" and attack.step != "adam"
         if not alike or not by_sign or steps in (None, 1) or attack.step_size is not None:
-            return replace(attack, steps=steps)
+            return attack.changed(steps=steps)
         assert steps is not None
-        return replace(attack, steps=steps, step_size=min(1.0, 2.5 * parse_budget(_radius(attack)).high / steps))
+        return attack.changed(steps=steps, step_size=min(1.0, 2.5 * parse_budget(attack.radius).high / steps))
 
     def _adapted(self, attack: ExplanationAttackConfig, method: ExplanationConfig) -> ExplanationAttackConfig:
         """Return a preset's attack with what its authors set differently for some methods."""
@@ -190,15 +191,9 @@ class FragilityConfig:
         if self.preset == "ghorbani2019" and method.type == "deeplift":
             surrogate = None if attack.type == "random_sign" else 0.0
             eps = attack.eps if self.eps is not None else "16/255"
-            return replace(attack, softplus=surrogate, step_size="0.1/255", eps=eps)
+            return attack.changed(softplus=surrogate, step_size="0.1/255", eps=eps)
         if self.preset == "dombrowski2019":
             steps, size = DOMBROWSKI.get(method.type, DOMBROWSKI["gradient"])
             softplus = 0.0 if method.type == "lrp" else attack.softplus
-            return replace(attack, steps=steps, step_size=size * _STD, softplus=softplus)
+            return attack.changed(steps=steps, step_size=size * _STD, softplus=softplus)
         return attack
-
-
-def _radius(attack: ExplanationAttackConfig) -> Eps:
-    if attack.eps is not None:
-        return attack.eps
-    return 1.0 if attack.type == "target_map" else "8/255"

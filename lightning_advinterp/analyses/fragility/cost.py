@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from lightning_advinterp.analyses.fragility.config import Case, FragilityConfig
-from lightning_advinterp.attacks.explanation.presets import create_explanation_attack
+from lightning_advinterp.attacks.explanation.config import create_explanation_attack
 from lightning_advinterp.explanations import Method
 
 

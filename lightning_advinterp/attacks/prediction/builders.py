@@ -1,11 +1,10 @@
 """Attacks by name: callables whose keyword arguments are the settings of their type, with its defaults."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from inspect import Parameter, signature
-from typing import Any
+from typing import Any, Literal
 
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.budget import Budget, Eps, parse_pixels
@@ -13,7 +12,7 @@ from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.loop.noise import RandomSign
 from lightning_advinterp.attacks.loop.step import MomentumStep, NormalisedStep, SignStep, Step
 from lightning_advinterp.attacks.loop.threat import THREATS, GaussianLinf, NoisyLinf, Norm, SignNoiseLinf
-from lightning_advinterp.attacks.prediction.apgd import APGD, APGDLoss
+from lightning_advinterp.attacks.prediction.apgd import APGD
 from lightning_advinterp.attacks.prediction.auto import AutoAttack
 from lightning_advinterp.attacks.prediction.ensemble import Combine
 from lightning_advinterp.attacks.prediction.fab import FAB
@@ -28,7 +27,8 @@ from lightning_advinterp.attacks.prediction.optimization_presets import (
 from lightning_advinterp.attacks.prediction.square import Square
 from lightning_advinterp.attacks.prediction.stored import Missing, StoredAttack, StoredPath
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
-from lightning_advinterp.core.registry import class_of_path, entry_of, parameters_of
+from lightning_advinterp.core.registry import class_of_path, entry_of
+from lightning_advinterp.core.signatures import Setting, settings_of
 
 DEFAULT_EPS = "4/255"
 """ε of every attack within an L∞ ball that is not told another."""
@@ -37,6 +37,8 @@ COMMON = ("label", "target", "bn", "name")
 """What every attack takes."""
 
 Size = float | str | None
+Loss = Literal["cross_entropy", "margin", "dlr"]
+"""What is maximised; ``dlr``, the difference of logits ratio, needs 3 classes."""
 
 
 @dataclass(frozen=True)
@@ -48,22 +50,19 @@ class Builder:
             radius. Settings that are left out are its defaults.
         eps: the default ε; None where the type has no radius.
         single: whether it takes one step and no more.
-        takes: the names of the settings, where the signature does not say them.
+        described: the callable whose signature and docstring say the settings; ``build`` by default.
     """
 
     build: Callable[..., Attack]
     eps: Eps | None = DEFAULT_EPS
     single: bool = False
-    takes: frozenset[str] | None = None
+    described: Callable[..., Attack] | None = None
 
     @cached_property
-    def settings(self) -> frozenset[str]:
-        """The type's settings beside the radius: the keyword arguments of ``build``."""
-        if self.takes is not None:
-            return self.takes
-        parameters = signature(self.build).parameters.values()
-        named = {parameter.name for parameter in parameters if parameter.kind is Parameter.KEYWORD_ONLY}
-        return frozenset(named - {*COMMON})
+    def settings(self) -> dict[str, Setting]:
+        """The type's settings beside the radius, by name: the keyword arguments of ``build``."""
+        settings = settings_of(self.described or self.build)
+        return {name: setting for name, setting in settings.items() if name not in COMMON}
 
 
 def _norm(norm: Norm) -> type[Step]:
@@ -86,7 +85,7 @@ def _fgsm(
     step_size: Size = None,
     random_start: bool = False,
     restarts: int = 1,
-    loss: str = "cross_entropy",
+    loss: Loss = "cross_entropy",
     stop_after: int | None = None,
     **common: Any,
 ) -> GradientAttack:
@@ -103,7 +102,7 @@ def _bim(
     step_size: Size = None,
     random_start: bool = False,
     restarts: int = 1,
-    loss: str = "cross_entropy",
+    loss: Loss = "cross_entropy",
     stop_after: int | None = None,
     **common: Any,
 ) -> GradientAttack:
@@ -124,7 +123,7 @@ def _pgd(
     step_size: Size = None,
     random_start: bool = True,
     restarts: int = 1,
-    loss: str = "cross_entropy",
+    loss: Loss = "cross_entropy",
     stop_after: int | None = None,
     **common: Any,
 ) -> GradientAttack:
@@ -181,18 +180,23 @@ def _transfer(
     random_start: bool = True,
     restarts: int = 1,
     stop_after: int | None = None,
-    members: Sequence[Member] = (),
+    members: tuple[Member, ...] = (),
     combine: Combine = "loss",
     **common: Any,
 ) -> Attack:
     """PGD on other networks."""
     ball: dict[str, Any] = {"norm": norm, "random_start": random_start, "restarts": restarts, "stop_after": stop_after}
-    inner = _pgd(budget, steps=steps, step_size=step_size, loss="negative_log", **ball, **common)
+    inner = _pgd(budget, steps=steps, step_size=step_size, **ball | {"loss": "negative_log"}, **common)
     return TransferAttack(inner, members, combine=combine, **common)
 
 
 def _apgd(
-    budget: Budget, *, norm: Norm = "linf", steps: int = 100, loss: APGDLoss = "cross_entropy", **common: Any
+    budget: Budget,
+    *,
+    norm: Norm = "linf",
+    steps: int = 100,
+    loss: Literal["cross_entropy", "dlr"] = "cross_entropy",
+    **common: Any,
 ) -> Attack:
     return APGD(budget, norm=norm, steps=steps, loss=loss, **common)
 
@@ -261,19 +265,15 @@ BUILDERS: dict[str, Builder] = {
 def _builder_of_class(path: str) -> Builder:
     """Return what builds an attack of the user's own: its constructor's arguments are its settings."""
     kind = class_of_path(path, Attack, "attack type")
-    arguments = parameters_of(kind)
 
-    def build(*, options: dict[str, Any] | None = None, **settings: Any) -> Attack:
-        unknown = sorted(set(options or {}) - arguments)
-        if unknown:
-            raise ValueError(f"options: {path} takes no {', '.join(unknown)}; it takes {', '.join(sorted(arguments))}.")
+    def build(**settings: Any) -> Attack:
         try:
-            attack: Attack = kind(**(options or {}) | settings)
+            attack: Attack = kind(**settings)
         except TypeError as error:  # an argument that it needs is missing
             raise ValueError(f"attack {path}: {error}") from None
         return attack
 
-    return Builder(build, DEFAULT_EPS if "eps" in arguments else None, takes=frozenset(arguments | {"options"}))
+    return Builder(build, DEFAULT_EPS if "eps" in settings_of(kind) else None, described=kind)
 
 
 def builder_of(name: str) -> Builder:

@@ -36,10 +36,10 @@ def spelt_out(args: Sequence[str], parse: Callable[[list[str]], Namespace]) -> l
     parents = dict.fromkeys(match["parent"] for match in matches if match is not None)
     if not parents:
         return list(args)
+    plain = parse([arg for arg in _without(args, _DOTTED) if not arg.startswith(_ENDING)])
     for match in matches:
         if match is not None and not match["parent"].startswith(_OTHERS):
-            _check_key(match["parent"], match["key"])
-    plain = parse([arg for arg in _without(args, _DOTTED) if not arg.startswith(_ENDING)])
+            _check_key(match["parent"], match["key"], _kind(match["parent"], plain.get(match["parent"]), args))
     spelt: list[str] = []
     for parent in parents:
         settings = _settings(plain.get(parent), f"{parent}.…")
@@ -51,9 +51,19 @@ def spelt_out(args: Sequence[str], parse: Callable[[list[str]], Namespace]) -> l
     return [*args[:first], *spelt, *args[first:]]
 
 
-def _check_key(parent: str, key: str) -> None:
+def _kind(parent: str, attack: Any, args: Sequence[str]) -> str:
+    """Return the type of an attack as a command line says it, by a single setting or otherwise."""
+    for place, arg in enumerate(args):
+        name, _, value = arg.partition("=")
+        if name == f"--{parent}.type":
+            return value or "".join(args[place + 1 : place + 2])
+    alone = attack[0] if isinstance(attack, list | tuple) and len(attack) == 1 else attack
+    return str(alone.get("type", "") if isinstance(alone, Namespace) else alone)
+
+
+def _check_key(parent: str, key: str, kind: str) -> None:
     names = [field.name for field in fields(AttackConfig)]
-    if key not in names:
+    if key not in names and "." not in kind:  # a user's own attack has settings of its own
         near = get_close_matches(key, names, 1)
         hint = f"did you mean {parent}.{near[0]}?" if near else f"an attack has {', '.join(names)}."
         raise ValueError(f"there is no key {parent}.{key}; {hint}")
@@ -87,9 +97,7 @@ def _settings(attack: Any, flag: str) -> dict[str, Any] | None:
 
 
 def _as_dict(settings: Any) -> Any:
-    if is_dataclass(settings) and not isinstance(settings, type):
-        settings = {field.name: getattr(settings, field.name) for field in fields(settings)}
-    if isinstance(settings, Namespace):
+    if (is_dataclass(settings) and not isinstance(settings, type)) or isinstance(settings, Namespace):
         settings = vars(settings)
     if isinstance(settings, dict):
         return {key: _as_dict(value) for key, value in settings.items() if value is not None}

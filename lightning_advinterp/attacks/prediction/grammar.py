@@ -1,15 +1,11 @@
 """The ways in which a user may say which attacks: a name, several names, one attack's settings, or a list of these."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
-from difflib import get_close_matches
 from typing import Any
 
 import yaml
 
 from lightning_advinterp.attacks.prediction.config import AttackConfig
-from lightning_advinterp.attacks.prediction.mask_config import MaskConfig
-from lightning_advinterp.attacks.prediction.member import Member
 
 OneAttack = AttackConfig | tuple[AttackConfig | str, ...] | str
 """How a configuration says one attack."""
@@ -74,17 +70,7 @@ def _read(text: str, argument: str) -> Any:
 
 
 def _from_mapping(settings: Mapping[Any, Any], argument: str) -> AttackConfig:
-    names = [field.name for field in fields(AttackConfig)]
-    for key in settings:
-        if key not in names:
-            near = get_close_matches(str(key), names, 1)
-            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(names)}."
-            raise ValueError(f"{argument}: an attack has no key {key}; {hint}")
-    entries = dict(settings)
-    if entries.get("members") is not None:
-        entries["members"] = tuple(
-            Member(**member) if isinstance(member, Mapping) else member for member in entries["members"]
-        )
-    if isinstance(entries.get("mask"), Mapping):
-        entries["mask"] = MaskConfig(**entries["mask"])
-    return AttackConfig(**entries)
+    try:
+        return AttackConfig(**{str(key): value for key, value in settings.items()})
+    except ValueError as error:
+        raise ValueError(f"{argument}: {error}") from None

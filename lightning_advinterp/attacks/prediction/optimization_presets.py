@@ -1,7 +1,6 @@
 """Optimisation attacks by the settings of their types."""
 
-from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.budget import Budget, parse_pixels
@@ -14,11 +13,14 @@ from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttac
 from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.attacks.prediction.optimization import Distance, OptimizationAttack, check_weight
 
+Weight = float | Literal["calibrate"]
+"""λ, before the loss; an evaluation finds ``calibrate`` on other images."""
+
 
 def optimization(
     budget: Budget,
     *,
-    weight: float | str | None = None,
+    weight: Weight | None = None,
     distance: Distance = "mean",
     steps: int = 20,
     step_size: float | str = "5/255",
@@ -38,7 +40,7 @@ def optimization(
 def targeted_optimization(
     budget: Budget,
     *,
-    weight: float | str | None = None,
+    weight: Weight | None = None,
     distance: Distance = "mean",
     steps: int = 20,
     step_size: float | str = "5/255",
@@ -53,11 +55,11 @@ def targeted_optimization(
 def ensemble(
     budget: Budget,
     *,
-    members: Sequence[Member] = (),
+    members: tuple[Member, ...] = (),
     combine: Combine = "loss",
     targets: int | None = None,
     target_rank: int | None = None,
-    weight: float | str | None = None,
+    weight: Weight | None = None,
     distance: Distance = "mean",
     steps: int = 20,
     step_size: float | str = "5/255",

@@ -1,7 +1,6 @@
 """One attack for each of several radii, as a robustness curve needs them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_pixels
 from lightning_advinterp.attacks.prediction.builders import builder_of
@@ -31,14 +30,14 @@ def swept_attacks(attacks: object, eps: Eps | None, steps: int | None) -> tuple[
         builder = builder_of(attack.type)
         if steps is not None and not builder.single and "steps" in builder.settings:
             _check_free(attack, "steps", steps)
-            attack = replace(attack, steps=steps)
+            attack = attack.changed(steps=steps)
         if not radii or attack.type == "stored":  # whose radius is that of its making
             found.append(attack)
             continue
         _check_free(attack, "eps", eps)
         single = len(radii) == 1
         found += [
-            replace(attack, eps=radius, name=attack.name if single else f"{attack.label_name}{_shown(radius, attack)}")
+            attack.changed(eps=radius, name=attack.name if single else f"{attack.label_name}{_shown(radius, attack)}")
             for radius in radii
         ]
     return tuple(found)
@@ -57,12 +56,12 @@ def _radii(eps: Eps | None) -> Sequence[float | str]:
 
 def _shown(radius: float | str, attack: AttackConfig) -> str:
     number = parse_pixels(radius, "eps", most=None)
-    return f"{number:g}" if attack.norm == "l2" else f"{255 * number:.6g}"
+    return f"{number:g}" if attack.get("norm") == "l2" else f"{255 * number:.6g}"
 
 
 def _check_free(attack: AttackConfig, setting: str, value: object) -> None:
-    if getattr(attack, setting) is not None:
+    if attack.get(setting) is not None:
         raise ValueError(
-            f"{setting}={value!r}: the attack {attack.label_name} has {setting}: {getattr(attack, setting)} of its "
+            f"{setting}={value!r}: the attack {attack.label_name} has {setting}: {attack.get(setting)} of its "
             f"own; say it once, by --{setting} or in the attack."
         )

@@ -1,7 +1,6 @@
 """The same attacks made on other networks: own, transferred and ensemble images side by side."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +37,8 @@ def transferred_attacks(attacks: Sequence[AttackConfig], transfer_from: Any) -> 
         if not members or attack.members is not None or attack.type in NOT_MADE_ON_OTHERS:
             continue
         name = attack.label_name
-        configs += [replace(attack, name=f"{name}_from_{key}", members=(member,)) for key, member in members.items()]
-        configs.append(replace(attack, name=f"{name}_ensemble", members=tuple(members.values()), beside=True))
+        configs += [attack.changed(name=f"{name}_from_{key}", members=(member,)) for key, member in members.items()]
+        configs.append(attack.changed(name=f"{name}_ensemble", members=tuple(members.values()), beside=True))
     if members and len(configs) == len(attacks):
         raise ValueError("transfer_from: no attack is named that can be made on other networks, such as --attack pgd.")
     stored = {name: source for name, source in sources.items() if isinstance(source, str)}

@@ -9,6 +9,7 @@ from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.question import Data, Question, Scene
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
+from lightning_advinterp.cli.suggestions import written_out
 from lightning_advinterp.networks.choice import NetworkChoice
 
 _NO_NUMBERS = (
@@ -34,6 +35,13 @@ _OF_DATA = ("data", "split", "on_bad_image", "classes")
 def flags_of(evaluation: Evaluation) -> dict[str, Any]:
     """Return all settings as the command line has them: a question's under its name."""
     flags: dict[str, Any] = asdict(evaluation)
+    questions: dict[str, Any] = flags.pop("questions")
+    return flags | questions
+
+
+def said_flags(evaluation: Evaluation) -> dict[str, Any]:
+    """Return the same, with what is said of attacks and explanations alone."""
+    flags: dict[str, Any] = written_out(evaluation)
     questions: dict[str, Any] = flags.pop("questions")
     return flags | questions
 

@@ -15,7 +15,7 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.bases_used import bases_used, basis_lines
 from lightning_advinterp.cli.evaluation.calibration import uncalibrated
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.dependence import depends_on, flags_of
+from lightning_advinterp.cli.evaluation.dependence import depends_on, said_flags
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject, check_subject, load_concepts, load_files
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.memory import InMemory
@@ -89,7 +89,7 @@ def prepare(
     names = left_out.remaining(evaluation.question_names())
     console.print(f"{subject.title}: {', '.join(names)} on {device}")
     _print_sources(subject, opened, console)
-    settings = {flag: value for flag, value in flags_of(evaluation).items() if flag not in _NOT_RECORDED}
+    settings = {flag: value for flag, value in said_flags(evaluation).items() if flag not in _NOT_RECORDED}
     settings["preparation"] = asdict(subject.recipe)
     origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
     with checking():
@@ -152,7 +152,8 @@ def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
     paths = [path for member in members for path in (member.weights, member.checkpoint) if path]
     paths += [config.target_file for config in evaluation.attack_configs().values() if config.target_file]
     for config in evaluation.attack_configs().values():
-        folders = [config.path] if isinstance(config.path, str) else list((config.path or {}).values())
+        stored = config.get("path")
+        folders = [stored] if isinstance(stored, str) else list((stored or {}).values())
         paths += [str(path) for folder in folders for path in sorted(Path(folder).rglob("*"))]
     stats = {path: Path(path).stat() for path in paths if Path(path).is_file()}
     return [(path, stats[path].st_size, stats[path].st_mtime_ns) for path in paths if path in stats]
