@@ -98,7 +98,7 @@ class SuggestingParser(ArgumentParser):
 def _short(value: Any, default: Mapping[str, Any]) -> Any:
     """Return typed settings, or a list of them, without what is left out."""
     if isinstance(value, list | tuple):
-        return type(value)(_short(entry, {}) for entry in value)
+        return type(value)(_short(entry, default) for entry in value)
     if not isinstance(value, Namespace):
         return value
     init_args = value.get("init_args")

@@ -82,3 +82,69 @@ def test_an_old_name_with_another_objective_is_refused_unless_asked_for(tmp_path
     assert runs.path("run").read_bytes() == before
     runs.start("run", *objective, "--allow_changes", "true")
     assert len(runs.seen) == 2 * STEPS
+
+
+OLD_ATTACK = """
+        type: pgd
+        eps: 8/255
+        name: null
+        norm: null
+        steps: 10
+        step_size: null
+        random_start: null
+        restarts: null
+        loss: null
+        label: 'true'
+        target: null
+        target_file: null
+        eps_distribution: uniform
+        decay: null
+        stop_after: null
+        weight: null
+        distance: null
+        confidence: null
+        search_steps: null
+        initial_weight: null
+        members: null
+        beside: null
+        combine: null
+        targets: null
+        target_rank: null
+        queries: null
+        regularization: null
+        decision: null
+        mask: null
+        path: null
+        missing: null
+        options: null
+"""
+"""As versions wrote it whose configurations had a key for every setting of every type."""
+
+
+def with_attack(attack):
+    objective = "{class_path: a.b.Consistency, init_args: {alpha: 0.5, layers: {x: 1.0, y: 1.0}, base: null}}"
+    return BOTH.replace(objective, f"\n    class_path: a.b.Madry\n    init_args:\n      attack: {attack}")
+
+
+@pytest.mark.parametrize(
+    "attack", ["{type: pgd, eps: 8/255, steps: 10}", OLD_ATTACK, "[{type: pgd, steps: 10, eps: 8/255}]"]
+)
+def test_settings_that_an_earlier_version_wrote_with_nulls_are_the_same(tmp_path, attack):
+    (tmp_path / "config.yaml").write_text(with_attack(OLD_ATTACK))
+    check_same_run(tmp_path / "config.yaml", with_attack(attack))
+    (tmp_path / "config.yaml").write_text(with_attack(attack))
+    check_same_run(tmp_path / "config.yaml", with_attack(OLD_ATTACK))
+
+
+@pytest.mark.parametrize(
+    ("attack", "message"),
+    [
+        ("{type: pgd, eps: 8/255, steps: 9}", r"settings: model.objective.init_args.attack.steps was 10, is 9\. "),
+        ("{type: pgd, eps: 8/255}", r"settings: model.objective.init_args.attack.steps was 10, is None\. "),
+        ("bim", "attack.type was 'pgd', is 'bim'"),
+    ],
+)
+def test_of_settings_with_nulls_what_differs_is_named(tmp_path, attack, message):
+    (tmp_path / "config.yaml").write_text(with_attack(OLD_ATTACK))
+    with pytest.raises(ValueError, match=message):
+        check_same_run(tmp_path / "config.yaml", with_attack(attack))

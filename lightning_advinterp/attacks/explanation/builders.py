@@ -69,11 +69,9 @@ def climb(
     """
     if label not in ("predicted", "true"):
         raise ValueError(f"label must be predicted or true, got {label!r}.")
-    if softplus is None:
-        has_softplus = isinstance(explanation, LRP | DeepLift) or getattr(explanation, "softplus", None) is not None
-        beta: Softplus = 0.0 if has_softplus else surrogate
-    else:
-        beta = _checked_softplus(softplus)
+    has_softplus = isinstance(explanation, LRP | DeepLift) or getattr(explanation, "softplus", None) is not None
+    beta = (0.0 if has_softplus else surrogate) if softplus is None else _checked_softplus(softplus)
+    choice: dict[str, Any] = {"criterion": criterion, "most_delta_p": most_delta_p, "keep": keep}
     return ExplanationAttack(
         THREATS["linf"](parse_budget(eps)),
         _step(step, step_size, steps),
@@ -82,12 +80,10 @@ def climb(
         softplus=beta or None,
         steps=steps,
         penalty=penalty,
-        criterion=criterion,
-        most_delta_p=most_delta_p,
-        keep=keep,
         check_every=check_every,
         label=label,
         name=name,
+        **choice,
     )
 
 
