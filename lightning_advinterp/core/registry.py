@@ -1,6 +1,5 @@
 """Entries by name, classes by their path, and what they can be told."""
 
-import inspect
 import sys
 from collections.abc import Mapping
 from difflib import get_close_matches
@@ -56,24 +55,6 @@ def import_class(path: str, argument: str) -> type:
     if not isinstance(kind, type):
         raise ValueError(f"{argument}: module {module_path!r} has no class {name!r}.")
     return kind
-
-
-def parameters_of(kind: type) -> set[str]:
-    """Return the names of the arguments that a class takes, those that it hands on to its bases included."""
-    names: set[str] = set()
-    for base in kind.__mro__:
-        constructor = vars(base).get("__init__")
-        if constructor is None:
-            continue
-        parameters = inspect.signature(constructor).parameters.values()
-        names |= {
-            parameter.name
-            for parameter in parameters
-            if parameter.kind not in (parameter.VAR_KEYWORD, parameter.VAR_POSITIONAL)
-        }
-        if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-            break
-    return names - {"self"}
 
 
 def class_of_path(path: str, base: type, argument: str) -> type:

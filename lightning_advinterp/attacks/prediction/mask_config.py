@@ -7,7 +7,8 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.mask import Mask
 from lightning_advinterp.attacks.prediction.cam_mask import CamMask
 from lightning_advinterp.attacks.prediction.sensitive_cells import SensitiveCells
-from lightning_advinterp.core.registry import class_of_path, parameters_of
+from lightning_advinterp.core.registry import class_of_path
+from lightning_advinterp.core.signatures import settings_of
 
 _NAMED = ("cam", "cells")
 
@@ -60,8 +61,7 @@ class MaskConfig:
         if self.type == "cells":
             return SensitiveCells(attack, share=self.share, cell=self.cell)
         kind = class_of_path(self.type, object, "mask type")
-        parameters = parameters_of(kind)
-        settings = {"percentile": self.percentile} if "percentile" in parameters else {}
+        settings = {"percentile": self.percentile} if "percentile" in settings_of(kind) else {}
         try:
             mask = kind(**settings | self.options)
         except TypeError as error:
