@@ -15,3 +15,12 @@ def assert_same(network, ours, theirs, atol=1e-9):
     assert any(value.abs().max() > 1e-3 for value in actual.values())
     for name, value in actual.items():
         torch.testing.assert_close(value, expected[name], rtol=0, atol=atol, msg=name)
+
+
+def assert_same_gradients(network, total, expected, expected_gradients):
+    """In float64: the loss, and its gradients by all parameters in their order."""
+    torch.testing.assert_close(total, expected, rtol=0, atol=1e-9)
+    total.backward(inputs=list(network.parameters()))
+    assert any(gradient.abs().max() > 1e-3 for gradient in expected_gradients)
+    for (name, parameter), gradient in zip(network.named_parameters(), expected_gradients, strict=True):
+        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-9, msg=name)

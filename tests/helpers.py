@@ -72,6 +72,12 @@ def small_batch(n=7, size=16, num_classes=5, seed=1, dtype=torch.float32):
     return Batch(image, torch.randint(0, num_classes, (n,), generator=generator), torch.arange(n) + 40)
 
 
+def interior_batch(n=7, seed=1):
+    """Images in float64 away from 0 and 1, where no start is clipped."""
+    image, label, index = small_batch(n, seed=seed, dtype=torch.float64)
+    return Batch(0.1 + 0.8 * image, label, index)
+
+
 def fingerprint(network):
     """Everything of a network that an attack or an analysis must not change."""
     return (

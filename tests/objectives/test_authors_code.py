@@ -4,32 +4,22 @@ import copy
 
 import pytest
 import torch
-from helpers import small_batch, small_network
+from gradients import assert_same_gradients
+from helpers import interior_batch, small_batch, small_network
 from reference.fast import fast_loss
 from reference.free import free_training
 from reference.trades import trades_loss as literal_trades
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig
-from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.objectives import Consistency, Fast, Free, Madry, Trades
 
 EPS = 8 / 255
 
 
-def interior(n=7, seed=1):
-    """Images away from 0 and 1, where the authors' start is not clipped either."""
-    image, label, index = small_batch(n, seed=seed, dtype=torch.float64)
-    return Batch(0.1 + 0.8 * image, label, index)
-
-
 def assert_same_step(network, ours, twin, theirs):
-    torch.testing.assert_close(ours, theirs, rtol=0, atol=1e-9)
-    ours.backward(inputs=list(network.parameters()))
     theirs.backward(inputs=list(twin.parameters()))
-    assert any(parameter.grad.abs().max() > 1e-3 for parameter in network.parameters())
-    for (name, our_parameter), their_parameter in zip(network.named_parameters(), twin.parameters(), strict=True):
-        torch.testing.assert_close(our_parameter.grad, their_parameter.grad, rtol=0, atol=1e-9, msg=name)
+    assert_same_gradients(network, ours, theirs, [parameter.grad for parameter in twin.parameters()])
 
 
 def start_of(objective, batch, epoch=0):
@@ -39,7 +29,7 @@ def start_of(objective, batch, epoch=0):
 
 @pytest.mark.parametrize("settings", [{}, {"steps": 3, "step_size": 0.02}])
 def test_trades_is_the_authors_code(settings):
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = Trades(AttackConfig("trades", 0.031, **settings), beta=6.0 if not settings else 1.5)
     start = start_of(objective, batch, epoch=2)
@@ -53,7 +43,7 @@ def test_trades_is_the_authors_code(settings):
 
 
 def test_consistency_with_trades_is_the_sum_of_both():
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = Consistency(AttackConfig("trades", 0.031), trades_beta=6.0, weight=0.5, alpha=0.9, bn="eval")
     x_adv = objective.attack(twin, batch.image, batch.label, keys=objective.keys(batch, 1))
@@ -68,7 +58,7 @@ def test_consistency_with_trades_is_the_sum_of_both():
 @pytest.mark.parametrize("inner", ["pgd", "fgsm_rs", "nfgsm", "trades"])
 @pytest.mark.parametrize("bn", ["train", "eval"])
 def test_consistency_takes_any_inner_attack(inner, bn):
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = Consistency(AttackConfig(inner), bn=bn)
     x_adv = objective.attack(twin, batch.image, batch.label, keys=objective.keys(batch, 0))
@@ -91,7 +81,7 @@ def test_fast_is_the_authors_code():
 
 
 def test_fast_with_nfgsm_steps_from_strong_noise_without_clipping():
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = Fast(AttackConfig("nfgsm", EPS))
     noisy = (batch.image + start_of(objective, batch)).requires_grad_()

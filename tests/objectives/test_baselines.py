@@ -4,7 +4,8 @@ import copy
 
 import pytest
 import torch
-from helpers import small_batch, small_network
+from gradients import assert_same_gradients
+from helpers import interior_batch, small_network
 from reference.awp import awp_gradients
 from reference.grad_align import grad_align_term
 from reference.mart import mart_loss as literal_mart
@@ -12,7 +13,6 @@ from torch.nn import functional as F
 
 from lightning_advinterp.attacks import AttackConfig
 from lightning_advinterp.core.randomness import uniform
-from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.objectives import (
     AWP,
     Consistency,
@@ -30,20 +30,6 @@ from lightning_advinterp.objectives.grad_align import _NOISE_STREAM, gradient_al
 from lightning_advinterp.objectives.weight_perturbation import perturbations
 
 
-def interior(n=7, seed=1):
-    """Images away from 0 and 1, where no start is clipped."""
-    image, label, index = small_batch(n, seed=seed, dtype=torch.float64)
-    return Batch(0.1 + 0.8 * image, label, index)
-
-
-def assert_same_gradients(network, total, expected, gradients):
-    torch.testing.assert_close(total, expected, rtol=0, atol=1e-9)
-    total.backward(inputs=list(network.parameters()))
-    assert any(gradient.abs().max() > 1e-3 for gradient in gradients)
-    for (name, parameter), gradient in zip(network.named_parameters(), gradients, strict=True):
-        torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-9, msg=name)
-
-
 def gradients_of(loss, network):
     return torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
 
@@ -55,7 +41,7 @@ def start_of(objective, batch, epoch):
 
 @pytest.mark.parametrize(("steps", "beta"), [(10, 5.0), (3, 1.5)])
 def test_mart_is_the_authors_code(steps, beta):
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = Mart(AttackConfig("pgd", "8/255", steps=steps, step_size="2/255"), beta=beta)
     start = start_of(objective, batch, epoch=1)
@@ -75,7 +61,7 @@ def test_mart_by_hand():
 
 
 def test_consistency_with_mart_is_the_sum_of_both():
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     attack = AttackConfig("pgd", "8/255", steps=10, step_size="2/255")
     objective = Consistency(attack, mart_beta=5.0, weight=0.5, alpha=0.9, bn="eval")
@@ -88,7 +74,7 @@ def test_consistency_with_mart_is_the_sum_of_both():
 
 @pytest.mark.parametrize("base", [Madry, Trades, Mart, Consistency, Fast])
 def test_awp_is_the_authors_code(base):
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = AWP(gamma=0.05, base=base())
     x_adv = objective.base.neighbours(network, batch, epoch=2)
@@ -103,7 +89,7 @@ def test_awp_is_the_authors_code(base):
 
 
 def test_awp_trains_like_the_authors_code():
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = AWP(gamma=0.02, base=Madry(AttackConfig("pgd", "8/255", steps=2, step_size="4/255")))
     optimizers = [torch.optim.SGD(at.parameters(), lr=0.1, momentum=0.9) for at in (network, twin)]
@@ -121,7 +107,7 @@ def test_awp_trains_like_the_authors_code():
 
 
 def test_no_weights_move_in_the_warm_up_or_by_nothing():
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     plain = Madry()(network, batch, epoch=0).total
     for objective in (AWP(base=Madry(), warmup_epochs=1), AWP(gamma=0.0, base=Madry())):
         assert torch.equal(objective(network, batch, epoch=0).total, plain)
@@ -138,7 +124,7 @@ def test_a_perturbation_has_its_layers_share():
 @pytest.mark.parametrize("bn", ["train", "eval", "frozen"])
 @pytest.mark.parametrize("base", [None, Consistency])
 def test_grad_align_is_the_authors_code(bn, base):
-    network, batch = small_network().double().train(), interior()
+    network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
     objective = GradAlign(0.3, base=base and base(bn=bn), eps="4/255", bn=bn)
     draw = uniform(objective.keys(batch, 1), batch.image.shape[1:], stream=_NOISE_STREAM).double()
