@@ -275,6 +275,7 @@ def test_names_never_lead_out_of_the_folder(tmp_path):
         stored(tmp_path / "in").for_images(data)
 
 
+@pytest.mark.slow
 def test_two_processes_report_what_one_reports(tmp_path):
     make(tmp_path, create_attack(LIVE["untargeted"]), data_of())
     expected = stored_on_a_share(0, 1, COUNT, str(tmp_path))

@@ -128,6 +128,7 @@ def test_what_contradicts_a_list_is_refused(target_file):
         attack.check_network(small)
 
 
+@pytest.mark.slow
 @pytest.mark.real
 def test_published_targets_of_real_images(tmp_path, real_data, capsys):
     """The weight is found on other images, each towards its own target; a list without an image is refused at once."""
