@@ -20,9 +20,9 @@ def case(name, images=2):
     return network, x, torch.arange(images) + 1, network.normalize(x).requires_grad_()
 
 
-def assert_near(found, expected):
+def assert_near(attribution, expected):
     assert expected.abs().max() > 1e-12  # a layer scale of 1e-6 leaves little
-    assert (found - expected).abs().max() < 1e-6 * expected.abs().max()
+    assert (attribution - expected).abs().max() < 1e-6 * expected.abs().max()
 
 
 @pytest.mark.parametrize("name", FAMILIES)
@@ -77,11 +77,11 @@ def captum_gradcam(network, layer, x, y, z):
 def test_gradcam_of_tokens_equals_captum_on_maps(name, by_name):
     network, x, y, z = case(name)
     path, build = BESIDE[name]
-    found = GradCAM(layer=path if by_name else None).explain(network, x, y).sum(1)
+    attribution = GradCAM(layer=path if by_name else None).explain(network, x, y).sum(1)
     between = build()
     parent, _, last = path.rpartition(".")
     network.backbone.get_submodule(parent)._modules[last] = nn.Sequential(network.backbone.get_submodule(path), between)
-    assert_near(found, captum_gradcam(network, between.maps, x, y, z))
+    assert_near(attribution, captum_gradcam(network, between.maps, x, y, z))
 
 
 @pytest.mark.parametrize("name", ["convnext", "torchvision's swin", "torchvision's convnext"])

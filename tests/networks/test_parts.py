@@ -42,10 +42,10 @@ def test_heads_equal_attention_by_hand():
     network, x = vit(), images()
     names = [f"blocks.1.attn:head{number}" for number in range(3)]
     with torch.no_grad():
-        _, read = network.forward_features(x, [*names, "blocks.1.norm1"])
-        expected = attention_by_hand(network.backbone.blocks[1].attn, read["blocks.1.norm1"])
+        _, features = network.forward_features(x, [*names, "blocks.1.norm1"])
+        expected = attention_by_hand(network.backbone.blocks[1].attn, features["blocks.1.norm1"])
     for name, head in zip(names, expected, strict=True):
-        torch.testing.assert_close(read[name], head, atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(features[name], head, atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -64,17 +64,17 @@ def test_tokens_before_the_patches_have_names(name, options, tokens):
     handle = network.backbone.blocks[0].register_forward_hook(lambda module, inputs, output: caught.append(output))
     with torch.no_grad():
         network(x)
-        _, read = network.forward_features(x, [f"blocks.0:{token}" for token in tokens])
+        _, features = network.forward_features(x, [f"blocks.0:{token}" for token in tokens])
     handle.remove()
     for number, token in enumerate(tokens):
-        assert torch.equal(read[f"blocks.0:{token}"], caught[0][:, number])
+        assert torch.equal(features[f"blocks.0:{token}"], caught[0][:, number])
 
 
 def test_what_a_module_reads():
     network, x = small_network(), torch.rand(2, 3, 16, 16)
-    _, read = network.forward_features(x, ["fc:input", "penultimate", "relu1", "bn2:input", "conv2"])
-    assert torch.equal(read["fc:input"], read["penultimate"])
-    assert torch.equal(read["bn2:input"], read["conv2"])
+    _, features = network.forward_features(x, ["fc:input", "penultimate", "relu1", "bn2:input", "conv2"])
+    assert torch.equal(features["fc:input"], features["penultimate"])
+    assert torch.equal(features["bn2:input"], features["conv2"])
 
 
 def changed(values, edit):
@@ -104,9 +104,9 @@ def test_a_part_is_changed_as_a_hook_would(layer):
         expected = network(x)
         handle.remove()
         before = network(x)
-        with taps(network, [layer], replace={layer: torch.zeros_like}) as read:
+        with taps(network, [layer], replace={layer: torch.zeros_like}) as tapped:
             assert torch.equal(network(x), expected)
-            assert not read[layer].any()
+            assert not tapped[layer].any()
         assert torch.equal(network(x), before)
         assert not torch.equal(before, expected)
     assert not module._forward_pre_hooks
@@ -118,26 +118,26 @@ def test_the_rest_behind_a_part(layer, caplog):
     behind = Behind(network, layer)
     begun = behind.begin(x)
     with torch.no_grad():
-        _, read = network.forward_features(x, [layer])
-        assert torch.equal(begun.activation, read[layer])
-        other = torch.randn(4, *begun.activation.shape[1:], generator=torch.Generator().manual_seed(2))
-        with taps(network, replace={layer: other}):
+        _, features = network.forward_features(x, [layer])
+        assert torch.equal(begun.activation, features[layer])
+        replaced = torch.randn(4, *begun.activation.shape[1:], generator=torch.Generator().manual_seed(2))
+        with taps(network, replace={layer: replaced}):
             expected = network(x[1:2].expand(4, -1, -1, -1))
-        torch.testing.assert_close(behind.logits(begun, 1, other), expected, atol=1e-5, rtol=1e-4)
+        torch.testing.assert_close(behind.logits(begun, 1, replaced), expected, atol=1e-5, rtol=1e-4)
     assert "every ablation runs the whole network" not in caplog.text
 
 
 def test_a_pass_ends_at_a_part():
     network, x = vit(), images()
     with torch.no_grad():
-        _, read = network.forward_features(x, ["blocks.0.attn:head1"])
-        assert torch.equal(forward_until(network, x, "blocks.0.attn:head1"), read["blocks.0.attn:head1"])
+        _, features = network.forward_features(x, ["blocks.0.attn:head1"])
+        assert torch.equal(forward_until(network, x, "blocks.0.attn:head1"), features["blocks.0.attn:head1"])
 
 
 def test_gradients_reach_a_part():
     network, x = vit().double(), images().double().requires_grad_()
-    _, read = network.forward_features(x, ["blocks.1.attn:head0"])
-    (gradient,) = torch.autograd.grad(read["blocks.1.attn:head0"].sum(), x)
+    _, features = network.forward_features(x, ["blocks.1.attn:head0"])
+    (gradient,) = torch.autograd.grad(features["blocks.1.attn:head0"].sum(), x)
     assert gradient.abs().sum() > 0
 
 

@@ -127,8 +127,8 @@ def test_units_of_heads_and_tokens():
     head, token = unit_space(network, "blocks.0.attn:head1, blocks.1:register2")
     with torch.no_grad():
         _, features = network.forward_features(x, (head.tap, token.tap, "blocks.0.attn.proj:input", "blocks.1"))
-    whole, tokens = features["blocks.0.attn.proj:input"], features["blocks.1"]
-    assert torch.equal(head.maps(features[head.tap]), literal(whole[..., 12:], 5, 2))
+    heads, tokens = features["blocks.0.attn.proj:input"], features["blocks.1"]
+    assert torch.equal(head.maps(features[head.tap]), literal(heads[..., 12:], 5, 2))
     assert torch.equal(token.maps(features[token.tap]), tokens[:, 3, :, None, None])
     assert not token.has_places
     assert (head.side, token.side) == ("input", "output")
