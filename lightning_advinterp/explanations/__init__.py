@@ -12,12 +12,14 @@ from lightning_advinterp.explanations.pattern_attribution import PatternAttribut
 from lightning_advinterp.explanations.patterns import Patterns, learn_patterns
 from lightning_advinterp.explanations.presets import PAPERS, create_explanation, create_explanations
 from lightning_advinterp.explanations.registry import EXPLANATIONS
+from lightning_advinterp.explanations.rollout import AttentionRollout
 
 __all__ = [
     "CAM",
     "EXPLANATIONS",
     "LRP",
     "PAPERS",
+    "AttentionRollout",
     "DeepLift",
     "Explanation",
     "ExplanationConfig",

@@ -9,6 +9,7 @@ from lightning_advinterp.explanations.guided import GuidedBackprop
 from lightning_advinterp.explanations.lrp import LRP
 from lightning_advinterp.explanations.occlusion import Occlusion
 from lightning_advinterp.explanations.pattern_attribution import PatternAttribution
+from lightning_advinterp.explanations.rollout import AttentionRollout
 
 EXPLANATIONS: dict[str, type[Method]] = {
     "gradient": Gradient,
@@ -22,6 +23,7 @@ EXPLANATIONS: dict[str, type[Method]] = {
     "cam": CAM,
     "gradcam": GradCAM,
     "occlusion": Occlusion,
+    "attention_rollout": AttentionRollout,
 }
 """Every type of explanation by its name in a configuration."""
 
