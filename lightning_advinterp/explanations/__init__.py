@@ -1,5 +1,6 @@
 """Explanations: one map per image, differentiable when asked."""
 
+from lightning_advinterp.explanations.attn_lrp import AttnLRP
 from lightning_advinterp.explanations.cam import CAM, GradCAM
 from lightning_advinterp.explanations.config import ExplanationConfig
 from lightning_advinterp.explanations.deeplift import DeepLift
@@ -20,6 +21,7 @@ __all__ = [
     "LRP",
     "PAPERS",
     "AttentionRollout",
+    "AttnLRP",
     "DeepLift",
     "Explanation",
     "ExplanationConfig",

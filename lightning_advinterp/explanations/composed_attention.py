@@ -101,7 +101,7 @@ class ComposedAttention(TorchFunctionMode):
 
 def _by_head(tokens: Tensor, heads: int) -> Tensor:
     """``[T, B, E] -> [B, heads, T, E / heads]``."""
-    return tokens.unflatten(2, (heads, -1)).permute(1, 2, 0, 3)
+    return tokens.reshape(*tokens.shape[:2], heads, -1).permute(1, 2, 0, 3)
 
 
 def attention_scores(

@@ -1,6 +1,7 @@
 """Explanations by name: classes whose constructors' arguments are the settings of their type."""
 
 from lightning_advinterp.core.registry import class_of_path, entry_of
+from lightning_advinterp.explanations.attn_lrp import AttnLRP
 from lightning_advinterp.explanations.cam import CAM, GradCAM
 from lightning_advinterp.explanations.deeplift import DeepLift
 from lightning_advinterp.explanations.explanation import Method
@@ -24,6 +25,7 @@ EXPLANATIONS: dict[str, type[Method]] = {
     "gradcam": GradCAM,
     "occlusion": Occlusion,
     "attention_rollout": AttentionRollout,
+    "attnlrp": AttnLRP,
 }
 """Every type of explanation by its name in a configuration."""
 

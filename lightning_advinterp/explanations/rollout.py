@@ -103,9 +103,15 @@ class _Weights(ComposedAttention):
         """Note what softmax returns for heads."""
         output = func(*args, **kwargs)
         if func in _SOFTMAXES and output.dim() == 4:
-            reduce = {"mean": torch.mean, "max": torch.amax, "min": torch.amin}[self.heads]
-            self.attentions.append((self.module, reduce(output, dim=1)))
+            self.attentions.append((self.module, _over_heads(output, self.heads)))
         return output
+
+
+def _over_heads(attention: Tensor, heads: Heads) -> Tensor:
+    """``[B, H, T, S] -> [B, T, S]``."""
+    if heads == "mean":
+        return attention.mean(1)
+    return attention.amax(1) if heads == "max" else attention.amin(1)
 
 
 def _square(weights: _Weights, method: str, tokens: Tensor) -> list[Tensor]:

@@ -34,7 +34,7 @@ def verified_program(body: nn.Module, method: str, z: Tensor) -> Program:
 def _verify(program: Program, body: nn.Module, method: str, z: Tensor) -> None:
     with torch.no_grad(), torch.autocast(z.device.type, enabled=False):
         values = run(program, z).values
-        if _alike(values[-1], logits_of(body(z), type(body).__name__)):
+        if alike(values[-1], logits_of(body(z), type(body).__name__)):
             return
         where = _first_difference(program, body, z, values)
     raise ValueError(
@@ -64,12 +64,12 @@ def _first_difference(program: Program, body: nn.Module, z: Tensor, values: list
         for handle in handles:
             handle.remove()
     for module, name, value in layers:
-        if module is not None and (not outputs[module] or not _alike(value, outputs[module].pop(0))):
+        if module is not None and (not outputs[module] or not alike(value, outputs[module].pop(0))):
             return f"layer {name}"
     return "what the network makes of its last layer"
 
 
-def _alike(first: Tensor, second: Tensor) -> bool:
+def alike(first: Tensor, second: Tensor) -> bool:
     """Whether two outputs ``[B, …]`` agree in every image but for the rounding of weights with BatchNorm folded in."""
     # Inception v3, of the families the worst, is off by 1e-6 in float32 and 0.04 in bfloat16; a GPU may take TF32
     tolerance = {torch.float64: 1e-7, torch.float32: 1e-3 if first.device.type == "cpu" else 2e-2}
