@@ -20,7 +20,7 @@ from lightning_advinterp.attacks.loop.step import AdamStep, RandomSignStep, Sign
 from lightning_advinterp.attacks.loop.threat import THREATS
 from lightning_advinterp.core.registry import entry_of
 from lightning_advinterp.core.signatures import Setting, settings_of
-from lightning_advinterp.explanations import LRP, DeepLift, Explanation
+from lightning_advinterp.explanations import LRP, AttnLRP, DeepLift, Explanation
 
 Move = Literal["sign", "adam"]
 
@@ -55,7 +55,7 @@ def climb(
         step_size: "0.5/255" when left out, or ε for one step.
         step: ``sign`` or ``adam``.
         softplus: β of the surrogate, or [first, last] for a growing one; 0 for the ReLU network itself. Left out: 10
-            (target_map: [10, 100]), and 0 for lrp and deeplift.
+            (target_map: [10, 100]), and 0 for lrp, deeplift and attnlrp.
         penalty: γ of −γ‖Δp‖².
         criterion: by what the best iterate is chosen: ``topk``, ``spearman``, ``center_shift`` or ``gain``.
         most_delta_p: the farthest that the class' probability may move.
@@ -69,7 +69,8 @@ def climb(
     """
     if label not in ("predicted", "true"):
         raise ValueError(f"label must be predicted or true, got {label!r}.")
-    has_softplus = isinstance(explanation, LRP | DeepLift) or getattr(explanation, "softplus", None) is not None
+    propagates = isinstance(explanation, LRP | DeepLift | AttnLRP)
+    has_softplus = propagates or getattr(explanation, "softplus", None) is not None
     beta = (0.0 if has_softplus else surrogate) if softplus is None else _checked_softplus(softplus)
     choice: dict[str, Any] = {"criterion": criterion, "most_delta_p": most_delta_p, "keep": keep}
     return ExplanationAttack(
