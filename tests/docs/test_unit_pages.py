@@ -8,11 +8,14 @@ import pytest
 import yaml
 
 from lightning_advinterp.cli import TrainCLI
+from lightning_advinterp.cli.bases import parser
+from lightning_advinterp.cli.basis_plan import BasisPlan
 from lightning_advinterp.cli.evaluation.command import read_evaluation
+from lightning_advinterp.cli.parser import read_settings
 from lightning_advinterp.training.callbacks import DissectionCallback, SemanticsCallback
 
 DOCS = Path(__file__).parents[2] / "docs"
-PAGES = ("dissection.md", "semantics.md", "sensitivity.md")
+PAGES = ("dissection.md", "semantics.md", "sensitivity.md", "bases.md")
 BLOCK = re.compile(r"```(\w+)\n(.*?)```", re.DOTALL)
 
 
@@ -34,6 +37,20 @@ def test_commands_parse(command, monkeypatch):
     evaluation = read_evaluation(command[2:])
     assert evaluation.question_names()
     assert evaluation.attacks()
+
+
+def basis_commands():
+    for block in blocks("bases.md", "bash"):
+        for line in block.replace("\\\n", " ").splitlines():
+            if "lightning_advinterp.bases" in line:
+                yield pytest.param(shlex.split(line), id=line[:60])
+
+
+@pytest.mark.parametrize("command", list(basis_commands()))
+def test_commands_that_make_bases_parse(command):
+    plan = read_settings(BasisPlan, parser(), command[3:])
+    plan.check()
+    assert plan.layer != "last"
 
 
 @pytest.mark.parametrize(("page", "key"), [("dissection.md", "dissection"), ("semantics.md", "semantics")])
