@@ -49,7 +49,7 @@ class Ablation:
         Returns:
             ``[len(units), S, K]``.
         """
-        activation = begun.activation[image]
+        activation = self.values(begun.activation[image])
         if self.linear is not None:
             return self._closed(activation, begun.logits[image], units, baseline)
         samples = [self._run(begun, image, activation, units, sample) for sample in baseline.to(activation)]
@@ -82,7 +82,8 @@ class Ablation:
                 row, unit = _places(chunk, activation.device)
                 copies.movedim(self._axis + 1, 1)[row, unit] = values[unit]
                 replaced, version = (row, unit), copies._version
-                parts.append(self.behind.logits(begun, image, copies[: len(chunk)]))
+                changed = self.outputs(begun.activation[image], copies[: len(chunk)])
+                parts.append(self.behind.logits(begun, image, changed))
         return torch.cat(parts) if parts else begun.logits.new_zeros(0, begun.logits.shape[1])
 
     def first_order(self, begun: Begun, image: int, classes: Tensor, baseline: Tensor, form: Form = "logit") -> Tensor:
@@ -98,10 +99,11 @@ class Ablation:
         Returns:
             ``[U, M]``.
         """
-        activation = begun.activation[image]
+        activation = self.values(begun.activation[image])
         with torch.enable_grad(), frozen_eval(self.behind.network):
             leaf = activation[None].repeat(len(classes), *[1] * activation.dim()).requires_grad_()
-            logits = self.behind.logits(begun, image, leaf * 1)  # a leaf cannot be overwritten
+            # A leaf cannot be overwritten, as networks that work in place do.
+            logits = self.behind.logits(begun, image, self.outputs(begun.activation[image], leaf * 1))
             ordered: Form = "logit" if form == "logit" or logits.shape[1] == 1 else "log_odds"
             score = evidence(logits[:, None], classes, ordered).diagonal().sum()
             (gradient,) = torch.autograd.grad(score, leaf)
@@ -110,9 +112,22 @@ class Ablation:
         estimate: Tensor = products.flatten(2).sum(dim=2) if products.dim() > 2 else products
         return estimate.T
 
+    def values(self, activation: Tensor) -> Tensor:
+        """Return the units' values of one image, in the form of the layer's output: here what the layer returned."""
+        return activation
+
+    def outputs(self, activation: Tensor, values: Tensor) -> Tensor:
+        """Return what the layer returns where its units have other values: here these values.
+
+        Args:
+            activation: what it returned for one image.
+            values: of copies of the image, ``[n, ...]`` like :meth:`values` each.
+        """
+        return values
+
     def width(self, activation: Tensor) -> int:
         """Return how many units an image's activation has."""
-        return activation.shape[self._axis]
+        return self.values(activation).shape[self._axis]
 
     def _units_first(self, activation: Tensor) -> Tensor:
         return activation.movedim(self._axis, 0)

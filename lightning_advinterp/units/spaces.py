@@ -85,6 +85,13 @@ class UnitLayer:
             return layout.without(output, units)
         return output + self.basis.change_without(output.movedim(layout.axis, -1), units).movedim(-1, layout.axis)
 
+    def values(self, output: Tensor) -> Tensor:
+        """Return the units' values in the form of what the tap returned: in a basis the units' axis has other units."""
+        if self.basis is None:
+            return output
+        axis = _known(self.layout or Layout.of(tuple(output.shape[1:]), None, []), self.layer, output.shape).axis
+        return self.basis.encode(output.movedim(axis, -1)).movedim(-1, axis)
+
     def reduced(self, output: Tensor, reduce: Reduce) -> Tensor:
         """Return one number per image and unit, ``[B, U]``: the maximum or mean over all places."""
         return reduced(self.maps(output), reduce)

@@ -21,7 +21,7 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.spaces import unit_layers
+from lightning_advinterp.units.spaces import UnitSpace, unit_layers
 
 logger = logging.getLogger(__name__)
 
@@ -96,7 +96,7 @@ class TracingAnalysis:
         self._learning = Learning(self._units, kinds, self._sampled, self._meaning)
         self._traced = TracedImages(self._tracer, self.kinds, self.seed)
         self._from_files = TracedImages(self._tracer, self.kinds, self.seed)
-        taps = list(dict.fromkeys(unit.tap for unit in self._units))[-1:]
+        last_layer = UnitSpace(self._units[-1:])
         most = (
             SHOWN
             * len(self.kinds)
@@ -104,7 +104,7 @@ class TracingAnalysis:
             * self.config.units
             * max(1, _PAGES if self.config.show is None else self.config.show)
         )
-        self._pictures = UnitPictures("tracing_pictures", taps, (REAL,), self._requests, most=most)
+        self._pictures = UnitPictures("tracing_pictures", last_layer, (REAL,), self._requests, most=most)
         self._chosen: list[int] = []
         self._matches: dict[int, int] = {}
 
@@ -228,7 +228,7 @@ class TracingAnalysis:
         traces = self.traces()
         units = traces.units_on_pages(self.paged())
         return [
-            UnitRequest(layer.tap, unit, REAL, tuple(int(number) for number in top[unit, :SHOWN] if number >= 0))
+            UnitRequest(layer.reading, unit, REAL, tuple(int(number) for number in top[unit, :SHOWN] if number >= 0))
             for unit in units
         ]
 

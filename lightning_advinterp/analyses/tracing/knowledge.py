@@ -106,7 +106,10 @@ class Learning(Summed):
         self._add_features(layer.reduced(maps, "mean").double().cpu(), observation.label.tolist())
         for place, number in enumerate(observation.index.tolist()):
             if number in self.sampled:
-                outputs = {layer.layer: observation.activations[REAL][layer.tap][place].cpu() for layer in self.layers}
+                outputs = {
+                    layer.layer: layer.values(observation.activations[REAL][layer.tap][place : place + 1])[0].cpu()
+                    for layer in self.layers
+                }
                 self.samples[number] = {name: output.clone() for name, output in outputs.items()}
 
     def _add_features(self, features: Tensor, labels: list[int]) -> None:

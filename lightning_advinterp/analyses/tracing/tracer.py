@@ -13,7 +13,7 @@ from lightning_advinterp.core.result import Row
 from lightning_advinterp.metrics.prediction_difference import evidence, prediction_differences, recall, strongest
 from lightning_advinterp.networks.behind import Begun, Behind
 from lightning_advinterp.networks.network import Network
-from lightning_advinterp.units.ablation import Ablation
+from lightning_advinterp.units.basis_ablation import ablation_of
 from lightning_advinterp.units.spaces import UnitLayer
 
 TOP = 5
@@ -31,12 +31,7 @@ class Tracer:
 
     def __init__(self, network: Network, layers: Sequence[UnitLayer], config: TracingConfig) -> None:
         self.network, self.layers, self.config = network, tuple(layers), config
-        for layer in layers:
-            if layer.basis is not None:
-                raise ValueError(
-                    f"layers: tracing exchanges units of a layer itself, got the basis {layer.layer}; say {layer.tap}."
-                )
-        self._ablations = {layer.layer: Ablation(Behind(network, layer.tap), layer.layout) for layer in layers}
+        self._ablations = {layer.layer: ablation_of(Behind(network, layer.tap), layer) for layer in layers}
         for name in config.classes:
             if name.isdecimal() and int(name) >= network.num_classes:
                 raise ValueError(
