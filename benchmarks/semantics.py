@@ -1,7 +1,8 @@
-"""What LC, CS1 and CS2 of all convolutions, or a discrepancy map, cost beside bare forward passes, in one run.
+"""What LC, CS1 and CS2 of all units of layers, or a discrepancy map, cost beside bare forward passes, in one run.
 
     python benchmarks/semantics.py                        # ResNet-18, 224 px, 2 threads, see docs/semantics.md
     python benchmarks/semantics.py --memory               # and the size of full lists, of growing numbers of images
+    python benchmarks/semantics.py --network timm/vit_tiny_patch16_224 --layers all_mlp
     python benchmarks/semantics.py --discrepancy          # a map of a unit of the last layer, 5,184 occluded copies
 
 Both go through the same data set and loader; they take turns, and the ratio is of medians. The analysis keeps as
@@ -25,7 +26,6 @@ from lightning_advinterp.explanations.discrepancy import discrepancy_map, occlud
 from lightning_advinterp.metrics.semantics import whole_space
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.networks.until import forward_until
-from lightning_advinterp.units.conv_layers import conv_taps
 from lightning_advinterp.units.top_images import TopImages
 
 
@@ -82,6 +82,7 @@ def main():
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--network", default="resnet18")
+    parser.add_argument("--layers", default="all_conv")
     parser.add_argument("--size", type=int, default=224, help="side of the images in pixels")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--of", type=int, default=50_000, help="length of the lists: 1 %% of so many images")
@@ -103,12 +104,12 @@ def main():
 
     def sweep(data, filled=False):
         """What the runner does before the result is asked for: an image is shown to an analysis only once."""
-        analysis = Long(classes=classes)
+        analysis = Long(classes=classes, layers=arguments.layers)
         runner = Runner(network, data, batch_size=arguments.batch, device=device)
         wants = analysis.bind(network).sweeps[0]
         analysis.expect(len(data))
         for half in analysis._top["real"] if filled else ():
-            half.merge(full_list(half.keep, sum(one.channels for one in conv_taps(network)), analysis))
+            half.merge(full_list(half.keep, sum(unit.width for unit in analysis._units), analysis))
         for _, observation in runner._sweep(wants, range(len(data)), 0, "sweep"):
             analysis.update(0, observation)
         return analysis

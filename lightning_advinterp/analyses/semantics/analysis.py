@@ -23,6 +23,7 @@ from lightning_advinterp.metrics.semantics_curve import Binning
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.maps import Reduce, reduced
 from lightning_advinterp.units.spaces import UnitSpace, unit_space
+from lightning_advinterp.units.strongest import Finder
 from lightning_advinterp.units.top_images import Ranking, TopImages, kept_count
 
 logger = logging.getLogger(__name__)
@@ -135,7 +136,7 @@ class SemanticsAnalysis(Summed):
             for number in _HALVES:
                 members = (half == number).nonzero().squeeze(1)
                 if len(members):
-                    find = _Finder(maps, self._widths, members)
+                    find = Finder(maps, self._widths, members)
                     self._top[kind][number].update(values[members], observation.index[members], notes[members], find)
         for kind, split in self._split.items():
             split.update(half, observation.index, noted[REAL], noted[kind])
@@ -238,27 +239,6 @@ class SemanticsAnalysis(Summed):
 
     def _first(self, top: TopImages) -> Ranking:
         return top.ranking(kept_count(self.share, top.seen))
-
-
-class _Finder:
-    """Finds the strongest place in the maps of some images of a batch, for few images and units at a time."""
-
-    def __init__(self, maps: Sequence[Tensor], widths: Sequence[int], members: Tensor) -> None:
-        self.maps, self.widths, self.members = maps, widths, members
-
-    def __call__(self, image: Tensor, unit: Tensor) -> Tensor:
-        """Return rows and columns ``[n, 2]`` (of equals the first)."""
-        places = torch.zeros(len(image), 2, dtype=torch.int32, device=image.device)
-        first = 0
-        for maps, width in zip(self.maps, self.widths, strict=True):
-            of_layer = ((unit >= first) & (unit < first + width)).nonzero().squeeze(1)
-            if len(of_layer):
-                flat = maps[self.members[image[of_layer]], unit[of_layer] - first].flatten(1)
-                # argmax may return any of equals; the first is the same on every device
-                strongest = (flat == flat.amax(dim=1, keepdim=True)).int().argmax(dim=1)
-                places[of_layer] = torch.stack([strongest // maps.shape[3], strongest % maps.shape[3]], dim=1).int()
-            first += width
-        return places
 
 
 def _counts(classes: Tensor, size: int) -> Tensor:
