@@ -38,7 +38,7 @@ from lightning_advinterp.training.callbacks import FragilityCallback
 from lightning_advinterp.units.top_images import TopImages
 
 ATTACKS = ("random_sign", "topk", "mass_centre", "target_region", "target_map")
-METHODS = tuple(sorted(set(EXPLANATIONS) - {"pattern_attribution"}))
+METHODS = tuple(sorted(set(EXPLANATIONS) - {"pattern_attribution", "attention_rollout"}))  # a network without attention
 
 
 def silent_maps():
