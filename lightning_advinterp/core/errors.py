@@ -5,12 +5,12 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 from lightning_advinterp.core.files import write_text
 from lightning_advinterp.core.names import printable
@@ -30,6 +30,30 @@ class RunStoppedError(Exception):
     """A run that cannot go on for a reason outside the program; the message says what and what to do."""
 
 
+class Failure(NamedTuple):
+    """Why one of several processes cannot go on.
+
+    Attributes:
+        rank: its number.
+        line: what is to be said of it.
+        status: with which the command ends.
+        analysis: the analysis that failed and may be left out; None: the command ends.
+    """
+
+    rank: int
+    line: str
+    status: int = 1
+    analysis: str | None = None
+
+
+class PeerFailedError(Exception):
+    """Another process of the same command cannot go on; all processes know."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(failure.line)
+        self.failure = failure
+
+
 class DamagedFileError(ValueError):
     """A file that is read back and is not what was written; the message names it and what to do."""
 
@@ -39,10 +63,23 @@ class Command:
 
     Attributes:
         folder: where the traceback of a fault is kept; None until the command line is read.
+        first: whether this process speaks for all those that share the command.
+        announce: tells the others why this process ends, and returns when they know; None: it is alone.
     """
 
     def __init__(self) -> None:
         self.folder: Path | None = None
+        self.first = True
+        self.announce: Callable[[str, int], None] | None = None
+
+    def end(self, line: str, status: int) -> NoReturn:
+        """End the command in one line, which the first process prints, whoever has failed."""
+        if self.first:
+            print(line, file=sys.stderr, flush=True)
+        if self.announce is not None:
+            self.announce(line, status)
+        # A launcher kills all processes at the first status that is not 0, the first process in the middle of its line.
+        sys.exit(status if self.first else 0)
 
 
 _command: ContextVar[Command | None] = ContextVar("command", default=None)
@@ -88,8 +125,8 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
             first = first.__cause__
             reason = reason_within(str(first))
         expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS
-        print(f"error: {printable(reason or str(first))}{'' if expected else _kept_traceback(error)}", file=sys.stderr)
-        sys.exit(2)
+        kept = "" if expected else _kept_traceback(error)
+        (_command.get() or Command()).end(f"error: {printable(reason or str(first))}{kept}", 2)
 
 
 @contextmanager
@@ -110,25 +147,26 @@ def stops_explained(*kinds: type[Exception]) -> Iterator[Command]:
     try:
         yield command
     except KeyboardInterrupt:
-        _stop_by_interrupt()
+        _stop_by_interrupt(command)
     except SystemExit as stop:
         if isinstance(stop.__context__, KeyboardInterrupt):  # Lightning makes status 1 of it
-            _stop_by_interrupt()
+            _stop_by_interrupt(command)
         raise
+    except PeerFailedError as error:
+        command.announce = None  # they know
+        command.end(error.failure.line, error.failure.status)
     except (RunStoppedError, DamagedFileError, OSError, *kinds) as error:  # type: ignore[misc]
         lines = str(error).strip().splitlines() or [type(error).__name__]
         # A loader's worker puts its traceback before the message.
-        print(f"error: {printable(lines[-1])}", file=sys.stderr)
-        sys.exit(1)
+        command.end(f"error: {printable(lines[-1])}", 1)
     except Exception as error:
         request = asked_to_stop(error)
         if isinstance(request, KeyboardInterrupt):
-            _stop_by_interrupt()
+            _stop_by_interrupt(command)
         if request is not None:
             raise request from None
         killed = ended_worker(error)
-        print(f"error: {killed or printable(_summary(error)) + _kept_traceback(error)}", file=sys.stderr)
-        sys.exit(1)
+        command.end(f"error: {killed or printable(_summary(error)) + _kept_traceback(error)}", 1)
     finally:
         _command.reset(token)
 
@@ -141,7 +179,8 @@ def termination_explained() -> Iterator[None]:
     """
 
     def stop(number: int, frame: FrameType | None) -> None:
-        print("\nstopped by SIGTERM; the same command goes on from what is saved", file=sys.stderr)
+        if (_command.get() or Command()).first:
+            print("\nstopped by SIGTERM; the same command goes on from what is saved", file=sys.stderr)
         raise SystemExit(_SIGNALS + number)
 
     main = threading.current_thread() is threading.main_thread()  # signals reach the main thread alone
@@ -166,8 +205,9 @@ def asked_to_stop(error: BaseException) -> BaseException | None:
     return None
 
 
-def _stop_by_interrupt() -> NoReturn:
-    print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
+def _stop_by_interrupt(command: Command) -> NoReturn:
+    if command.first:
+        print("\nstopped by Ctrl-C; the same command goes on from what is saved", file=sys.stderr)
     sys.exit(_SIGNALS + signal.SIGINT)
 
 

@@ -1,7 +1,7 @@
 """Outputs that are no numbers: NaN has no class, no distance and no map, yet every table would print a value for it."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -22,10 +22,13 @@ class FiniteOutputs:
 
     Args:
         stop: raise an error.
+
+    Attributes:
+        counts: of images, by what was no number.
     """
 
     def __init__(self, *, stop: bool = True) -> None:
-        self._stop, self._counts = stop, dict[str, int]()
+        self._stop, self.counts = stop, dict[str, int]()
 
     def check(self, outputs: Mapping[str, Tensor], index: Tensor, logits: Mapping[str, Tensor] | None = None) -> None:
         """Look at one batch; the host waits for the device once.
@@ -60,12 +63,17 @@ class FiniteOutputs:
                 "are damaged, diverged, or not made for this architecture, input size or precision. Take another "
                 "checkpoint; --on_bad_weights use counts such images and goes on."
             )
-        if name not in self._counts:
+        if name not in self.counts:
             logger.warning("The %s are NaN or infinite for some images, such as image %d.", name, images[0])
-        self._counts[name] = self._counts.get(name, 0) + len(images)
+        self.counts[name] = self.counts.get(name, 0) + len(images)
+
+    def merge(self, counts: Sequence[Mapping[str, int]]) -> None:
+        """Replace the counts by the sums of all processes' own, this one's among them."""
+        names = dict.fromkeys(name for share in counts for name in share)
+        self.counts = {name: sum(share.get(name, 0) for share in counts) for name in names}
 
     def close(self) -> None:
         """Say how many images there were."""
-        for name, count in self._counts.items():
+        for name, count in self.counts.items():
             logger.warning("%d images in all had %s that are NaN or infinite.", count, name)
-        self._counts.clear()
+        self.counts.clear()

@@ -5,13 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.distributed
 from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.analyses.base.failures import naming
-from lightning_advinterp.analyses.base.journal import Journal
+from lightning_advinterp.analyses.base.journal import Journal, take_up_together
 from lightning_advinterp.analyses.base.merging import merge_states
 from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.progress import image_progress
@@ -27,6 +26,7 @@ from lightning_advinterp.analyses.base.protocol import (
 from lightning_advinterp.analyses.base.schedule import Due, schedule, unite
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.finite import FiniteOutputs
+from lightning_advinterp.core.processes import Processes
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, without_nan
 from lightning_advinterp.data.batch import Batch, check_range
@@ -83,6 +83,7 @@ class Runner:
         least_success: attacks with a smaller share of successes are warned of.
         plans: of analyses that are bound to the network already, which are not bound again; see
             :class:`~lightning_advinterp.analyses.base.plans.Plans`.
+        processes: what ``rank`` and ``world_size`` say, with word of failures; these are not read then.
     """
 
     def __init__(
@@ -104,6 +105,7 @@ class Runner:
         stop_at_no_numbers: bool = True,
         least_success: float = 0.1,
         plans: Plans | None = None,
+        processes: Processes | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -116,13 +118,13 @@ class Runner:
             raise ValueError("plans must be of the network that is run, got those of another one; leave plans out.")
         self.plans = Plans(self.network) if plans is None else plans
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
-        self.num_workers, self.progress = num_workers, progress and rank == 0
-        self.rank, self.world_size, self._keep = rank, world_size, keep_journal
+        self.processes = Processes(rank, world_size) if processes is None else processes
+        self.num_workers, self.progress = num_workers, progress and self.processes.first
+        self._keep = keep_journal
         self.counts, self._least = AttackCounts(self.attacks), least_success
         self._finite = FiniteOutputs(stop=stop_at_no_numbers)
         self.indices = subset_indices(len(self.images), limit, seed)
-        path = journal.with_name(f"{journal.name}.{rank}") if journal else None
-        self._journal = Journal(path, world_size=world_size)
+        self._journal = Journal.of(journal, self.processes)
 
     def run(self, analyses: Sequence[Analysis]) -> dict[str, Result]:
         """Run the analyses and return their results by name; every process returns the same."""
@@ -131,10 +133,11 @@ class Runner:
         for analysis in analyses:
             if isinstance(analysis, Expecting):
                 analysis.expect(len(self.indices))
-        self._agree()
+        take_up_together(self._journal, self.processes)
         ran, skipped, results = False, 0, dict[str, Result]()
         for number, due in enumerate(runs):
-            first = self._journal.resume(number, [*analyses, self.counts])
+            # What this call has done itself need not be read back.
+            first = 0 if ran else self._journal.resume(number, [*analyses, self.counts])
             if first is None:
                 continue
             ran, places = True, self.indices.tolist()
@@ -151,17 +154,19 @@ class Runner:
                     for entry in due:
                         with naming(entry.analysis):
                             entry.analysis.update(entry.number, observation)
+                self.processes.look()
                 if wants.resumable:
                     self._journal.save(number, done, [*analyses, self.counts])
             self._conclude(due)
             if number < len(runs) - 1 or self._keep:
-                self._journal.save(number + 1, 0, [*analyses, self.counts], now=True)
+                self._journal.settle(number + 1, [*analyses, self.counts])
         if not self._keep:
             self._journal.close()
         elif not ran:
             self._journal.resume(len(runs), [*analyses, self.counts])
-        self._finite.close()
-        if self.rank == 0:
+        self._finite.merge(self.processes.gathered(self._finite.counts))
+        if self.processes.first:
+            self._finite.close()
             self.counts.warn(self._least)
         results |= _results([analysis for analysis in analyses if analysis.name not in results])
         self.counts.stand_beside(results)
@@ -169,7 +174,7 @@ class Runner:
 
     def _conclude(self, due: Sequence[Due]) -> None:
         """Merge what all processes saw in a run over the data."""
-        merge_states(self.rank, self.world_size, [*(entry.analysis for entry in due), self.counts])
+        merge_states(self.processes, [*(entry.analysis for entry in due), self.counts])
         for entry in due:
             if isinstance(entry.analysis, Settling):
                 with naming(entry.analysis):
@@ -182,7 +187,8 @@ class Runner:
             assert isinstance(entry.analysis, Choosing)
             with naming(entry.analysis):
                 chosen |= set(entry.analysis.choose(results))
-        numbers = self.images.indices
+        # Processes of other machines may round their results differently; what is shown must be one choice.
+        chosen, numbers = self.processes.of_first(chosen), self.images.indices
         return [place for place in self.indices.tolist() if numbers[place] in chosen]
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
@@ -207,7 +213,7 @@ class Runner:
         """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
         if not wants.kinds:
             return
-        shard = places[self.rank :: self.world_size]
+        shard = places[self.processes.rank :: self.processes.size]
         size = min(self.batch_size, wants.batch or self.batch_size)
         loader = DataLoader(
             _Shard(self.images, shard[done:]),
@@ -253,20 +259,6 @@ class Runner:
         named_logits = {f"logits of {kind} images": value for kind, value in logits.items()}
         self._finite.check(outputs, batch.index, named_logits)
         return Observation(batch.index, batch.label, images, logits, activations, goals, success, attacked)
-
-    def _agree(self) -> None:
-        """Forget what an interrupted run left, where its processes were not in the same sweep."""
-        if self.world_size == 1:
-            return
-        if len(set(self._gather(self._journal.sweep))) > 1:
-            self._journal.close()
-
-    def _gather(self, local: Any) -> list[Any]:
-        """Return every process's object, in the order of their ranks."""
-        by_rank: list[Any] = [local] * self.world_size
-        if self.world_size > 1:
-            torch.distributed.all_gather_object(by_rank, local)
-        return by_rank
 
 
 def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:
