@@ -68,7 +68,9 @@ def main(args: Sequence[str] | None = None) -> None:
     if command is None:
         print(f"error: advinterp has the commands {', '.join(COMMANDS)}, got {words[0]!r}.", file=sys.stderr)
         raise SystemExit(2)
-    sys.argv[0] = f"advinterp {words[0]}"  # what usage lines call the program
+    from lightning_advinterp.cli.suggestions import PROGRAM
+
+    PROGRAM.set(f"advinterp {words[0]}")
     getattr(importlib.import_module(command.module), command.function)(words[1:])
 
 

@@ -4,6 +4,7 @@ import difflib
 import re
 import sys
 from collections.abc import Iterable, Mapping
+from contextvars import ContextVar
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from pydoc import locate
@@ -32,11 +33,17 @@ _VALUE = re.compile(r"Given value: (?P<value>.*)\Z", re.DOTALL)
 _EXPECTED = re.compile(r"Subtypes: \[<class '(?P<path>[^']+)'>")
 
 
+PROGRAM: ContextVar[str | None] = ContextVar("program", default=None)
+"""What usage lines call the program; None: the file's name. Lightning starts further processes by ``sys.argv``, which
+therefore stays as it is."""
+
+
 class SuggestingParser(ArgumentParser):
     """A parser that says in one line which key is unknown and which is nearest; flags are never cut short."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)
+        called = {} if PROGRAM.get() is None else {"prog": PROGRAM.get()}
+        super().__init__(*args, allow_abbrev=False, **(called | kwargs))
         self._typed: type[TypedSettings] | None = None
 
     def add_class_arguments(self, theclass: Any, *args: Any, **settings: Any) -> Any:

@@ -11,6 +11,7 @@ from datetime import timedelta
 from functools import cache
 from typing import Any, TypeVar
 
+import torch
 import torch.distributed as dist
 
 from lightning_advinterp.core.errors import Failure, PeerFailedError, RunStoppedError
@@ -28,11 +29,21 @@ class Processes:
     Args:
         rank: this process's number, from 0.
         size: how many there are.
-        store: where failures are announced to those that are busy; without one they show at the next exchange.
+        store: a ``TCPStore``, where failures are announced to those that are busy; without one they show at the next
+            exchange.
+        device: on which this process computes; None: as other settings say.
+        here: how many of them are on this machine.
     """
 
-    def __init__(self, rank: int = 0, size: int = 1, store: dist.Store | None = None) -> None:
-        self.rank, self.size = rank, size
+    def __init__(
+        self,
+        rank: int = 0,
+        size: int = 1,
+        store: Any = None,
+        device: torch.device | None = None,
+        here: int = 1,
+    ) -> None:
+        self.rank, self.size, self.device, self.here = rank, size, device, here
         self._store, self._agreed = store, 0
 
     @property

@@ -20,9 +20,13 @@ class PlainConsole(Console):
         return super().render_str(printable(text), **options)
 
 
-def terminal() -> PlainConsole:
-    """Return the console of a command; what the output's encoding lacks is written as an escape, and no error."""
+def terminal(*, quiet: bool = False) -> PlainConsole:
+    """Return the console of a command; what the output's encoding lacks is written as an escape, and no error.
+
+    Args:
+        quiet: print nothing, as processes beside the first.
+    """
     reconfigure = getattr(sys.stdout, "reconfigure", None)
     if reconfigure is not None:
         reconfigure(errors="backslashreplace")
-    return PlainConsole()
+    return PlainConsole(quiet=quiet)

@@ -14,6 +14,7 @@ from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images
+from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.images import ImageSet
@@ -75,9 +76,13 @@ def attacks_on(
     opened: Mapping[Data, Images],
     device: torch.device,
     console: Console,
+    processes: Processes = ALONE,
 ) -> tuple[dict[Data, Mapping[str, Attack]], dict[str, Any]]:
-    """Return the attacks on each set, and what is to be recorded of their calibration."""
-    calibration = {data: _calibrate(evaluation, network, images, device, console) for data, images in opened.items()}
+    """Return the attacks on each set, and what is to be recorded of their calibration; one process finds it for all."""
+    calibration: dict[Data, dict[str, Calibration]] = {}
+    for data, opened_images in opened.items():
+        weights = _calibrate(evaluation, network, opened_images, device, console) if processes.first else {}
+        calibration[data] = processes.of_first(weights)
     shared = evaluation.attacks()
     attacks: dict[Data, Mapping[str, Attack]] = {
         data: evaluation.attacks({name: calibrated.weight for name, calibrated in calibrations.items()})

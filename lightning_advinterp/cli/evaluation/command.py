@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import fields
 from pathlib import Path
 
@@ -9,9 +10,11 @@ from lightning_advinterp.analyses.registry import QUESTIONS, SETTINGS, question_
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.run import run_evaluation
 from lightning_advinterp.cli.parser import named_class_paths, parsed_settings, refuse_values_of_groups, settings_parser
+from lightning_advinterp.cli.processes import device_of, joined, one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.processes import ALONE
 from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.terminal import terminal
 from lightning_advinterp.data.broden import BrodenError
@@ -60,7 +63,13 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     with stops_explained(BadImageError, BrodenError) as command, termination_explained():
-        with plain_errors():
+        with plain_errors(), one_speaks(command):
             evaluation = read_evaluation(args)
         command.folder = None if evaluation.dry_run else Path(evaluation.output)
-        run_evaluation(evaluation, terminal(), checking=plain_errors)
+        with ExitStack() as stack:
+            processes = ALONE
+            if not evaluation.dry_run:
+                with plain_errors():
+                    device = device_of(evaluation, evaluation.device)
+                    processes = stack.enter_context(joined(evaluation, device, command))
+            run_evaluation(evaluation, terminal(quiet=not command.first), checking=plain_errors, processes=processes)

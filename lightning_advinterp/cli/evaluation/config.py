@@ -13,6 +13,7 @@ from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.attacks.prediction.presets import create_attacks, named_attacks
 from lightning_advinterp.attacks.prediction.sweep import swept_attacks
 from lightning_advinterp.attacks.prediction.transferred import TransferFrom, transferred_attacks
+from lightning_advinterp.cli.processes import ProcessChoice
 from lightning_advinterp.core.names import require_inside
 from lightning_advinterp.core.trust import OnBadWeights
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
@@ -37,7 +38,7 @@ class TableRow(NetworkChoice):
 
 
 @dataclass(frozen=True)
-class Evaluation(NetworkChoice):
+class Evaluation(NetworkChoice, ProcessChoice):
     """What to measure, of which network, on which images.
 
     Attributes:

@@ -9,6 +9,7 @@ from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.question import Data, Question, Scene
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import Images, Subject
+from lightning_advinterp.cli.processes import FLAGS as PROCESS_FLAGS
 from lightning_advinterp.cli.suggestions import written_out
 from lightning_advinterp.networks.choice import NetworkChoice
 
@@ -19,6 +20,7 @@ _NO_NUMBERS = (
     "output",
     "dry_run",
     "device",
+    *PROCESS_FLAGS,
     "num_workers",
     "batch_size",
     "least_success",

@@ -223,10 +223,16 @@ def _uses(evaluation: Evaluation, name: str) -> frozenset[str]:
     return question.uses
 
 
-def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0) -> Images:
+def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0, *, check: bool = True) -> Images:
     """Open the set that ``--concepts`` names; its images are resized whole to the network's input.
 
     What will be looked at is decoded once before: nobody shall learn of a damaged map after hours of work.
+
+    Args:
+        evaluation: names the set.
+        subject: the network.
+        calibration: how many further images are wanted.
+        check: decode the images; of several processes one does.
 
     Raises:
         ValueError: if none is named, or something is wrong with it.
@@ -248,10 +254,11 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
         reported, calibrating, taken_count = list(range(limit or 0)), list(range(limit or 0, len(concept_set))), 0
     else:
         reported, calibrating, taken_count = share_out([0] * len(concept_set), limit, calibration, evaluation.seed)
-    try:
-        check_concepts(concept_set.only([*reported, *calibrating]), progress=True)
-    except BrodenError as error:
-        raise ValueError(f"concepts: {error}") from None
+    if check:
+        try:
+            check_concepts(concept_set.only([*reported, *calibrating]), progress=True)
+        except BrodenError as error:
+            raise ValueError(f"concepts: {error}") from None
     return Images(concept_set.only(reported), concept_set.only(calibrating) if calibrating else None, taken_count)
 
 

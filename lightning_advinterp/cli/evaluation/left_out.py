@@ -9,7 +9,8 @@ from rich.console import Console
 from lightning_advinterp.analyses.base.failures import failed_analysis
 from lightning_advinterp.analyses.registry import QUESTIONS
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.core.errors import RunStoppedError, asked_to_stop, ended_worker
+from lightning_advinterp.core.errors import Failure, PeerFailedError, RunStoppedError, asked_to_stop, ended_worker
+from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.data.decode import BadImageError
 
 
@@ -19,17 +20,18 @@ class LeftOut:
     Args:
         evaluation: what is asked for.
         console: where to print the reasons.
+        processes: this process among those that share the work, which leave out the same.
 
     Attributes:
         reasons: by analysis.
     """
 
-    def __init__(self, evaluation: Evaluation, console: Console) -> None:
+    def __init__(self, evaluation: Evaluation, console: Console, processes: Processes = ALONE) -> None:
         self.reasons: dict[str, str] = {}
-        self._console, self._all = console, evaluation.asks_for_all
+        self._console, self._all, self._processes = console, evaluation.asks_for_all, processes
         if self._all:
             for name in QUESTIONS.keys() - set(evaluation.question_names()):
-                self._note([name], ValueError(f"it needs {QUESTIONS[name].data}, which are not given"))
+                self._note([name], f"it needs {QUESTIONS[name].data}, which are not given")
 
     def remaining(self, names: Iterable[str]) -> list[str]:
         """Return those of some analyses that are not left out."""
@@ -50,10 +52,13 @@ class LeftOut:
         """Leave out several analyses where what they have in common cannot be had."""
         try:
             yield
+            if self._all:
+                self._processes.meet()  # what another process cannot do is left out by all
         except Exception as error:
             if not self._all or asked_to_stop(error) or ended_worker(error):
                 raise
-            self._note(self.remaining(names), error)
+            remaining = self.remaining(names)
+            self._note(remaining, self._agreed(error, ", ".join(remaining)).line)
 
     @contextmanager
     def single(self, name: str) -> Iterator[None]:
@@ -73,15 +78,36 @@ class LeftOut:
         except (OSError, BadImageError, RunStoppedError, MemoryError):
             raise  # no fault of an analysis
         except Exception as error:
-            failed = failed_analysis(error)
-            names = [name for name, analyses in built.items() if failed in {analysis.name for analysis in analyses}]
-            if not self._all or not names or asked_to_stop(error) or ended_worker(error):
+            failed = error.failure.analysis if isinstance(error, PeerFailedError) else failed_analysis(error)
+            if not self._all or _named(failed, built) is None or asked_to_stop(error) or ended_worker(error):
                 raise
-            self._note(names[:1], error)
+            failure = self._agreed(error, failed)
+            name = _named(failure.analysis, built)
+            self._note([] if name is None else [name], failure.line)
 
-    def _note(self, names: Sequence[str], error: Exception) -> None:
-        lines = str(error).strip().splitlines() or [type(error).__name__]
-        reason = lines[0] if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {lines[0]}"
+    def _agreed(self, error: Exception, failed: str | None) -> Failure:
+        """Return which failure all processes act on.
+
+        Raises:
+            PeerFailedError: if it is one after which nothing goes on.
+        """
+        if isinstance(error, PeerFailedError):
+            failure = error.failure
+        else:
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            reason = lines[0] if isinstance(error, ValueError | OSError) else f"{type(error).__name__}: {lines[0]}"
+            failure = self._processes.agreed(Failure(self._processes.rank, reason, analysis=failed))
+        if failure.analysis is None:
+            raise PeerFailedError(failure) from error
+        return failure
+
+    def _note(self, names: Sequence[str], reason: str) -> None:
         for name in names:
             self.reasons[name] = reason
             self._console.print(f"  {name}: left out, {reason}", soft_wrap=True, markup=False, highlight=False)
+
+
+def _named(failed: str | None, built: Mapping[str, Sequence[Any]]) -> str | None:
+    """Return the question whose analysis failed; None for none of them."""
+    names = [name for name, analyses in built.items() if failed in {analysis.name for analysis in analyses}]
+    return names[0] if names else None

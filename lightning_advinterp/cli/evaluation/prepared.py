@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -20,12 +21,15 @@ from lightning_advinterp.cli.evaluation.inputs import Images, Subject, check_sub
 from lightning_advinterp.cli.evaluation.left_out import LeftOut
 from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.stored import stored_attacks, without_missing
+from lightning_advinterp.cli.processes import FLAGS as PROCESS_FLAGS
 from lightning_advinterp.core.devices import choose_device
+from lightning_advinterp.core.errors import RunStoppedError
+from lightning_advinterp.core.processes import ALONE, Processes
 
 Checking = Callable[[], AbstractContextManager[None]]
 """Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
 
-_NOT_RECORDED = ("rows", "output", "dry_run", "trust")
+_NOT_RECORDED = ("rows", "output", "dry_run", "trust", *PROCESS_FLAGS)
 """Flags that stand in no provenance."""
 
 
@@ -46,6 +50,7 @@ class Prepared:
         left_out: notes what cannot be run.
         console: where to print.
         checking: made anew around everything that looks at the input.
+        processes: this process among those that share the work.
     """
 
     evaluation: Evaluation
@@ -60,10 +65,16 @@ class Prepared:
     left_out: LeftOut
     console: Console
     checking: Checking
+    processes: Processes = ALONE
 
 
 def prepare(
-    evaluation: Evaluation, subject: Subject, console: Console, checking: Checking, memory: InMemory
+    evaluation: Evaluation,
+    subject: Subject,
+    console: Console,
+    checking: Checking,
+    memory: InMemory,
+    processes: Processes = ALONE,
 ) -> Prepared:
     """Open the images of an evaluation, look at network, attacks and analyses, and print what is used.
 
@@ -73,16 +84,18 @@ def prepare(
         console: where to print.
         checking: made anew around everything that looks at the input.
         memory: images in the place of those that are named.
+        processes: this process among those that share the work.
 
     Raises:
         ValueError, FileNotFoundError: naming the argument, before any work is done.
+        RunStoppedError: if processes see different things.
     """
-    device = choose_device(evaluation.device)
+    device = choose_device(evaluation.device) if processes.device is None else processes.device
     network = subject.network.to(device)
-    left_out = LeftOut(evaluation, console)
+    left_out = LeftOut(evaluation, console, processes)
     calibration = evaluation.calibration_images if uncalibrated(evaluation.attack_configs()) else 0
     with checking():
-        opened = _open(evaluation, subject, calibration, left_out, memory)
+        opened = _open(evaluation, subject, calibration, left_out, memory, check=processes.first)
         opened = without_missing(evaluation, opened, console)
         stored = stored_attacks(evaluation, opened)
         check_subject(evaluation, subject, channels=memory.channels)
@@ -98,7 +111,9 @@ def prepare(
     for line in basis_lines(bases, origin["weights_sha256"]):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     members = _member_files(evaluation)
-    return Prepared(
+    # Threads are no part of the key: other numbers of processes go on from the same states.
+    keyed = {name: value for name, value in origin.items() if name != "threads"}
+    prepared = Prepared(
         evaluation,
         subject,
         opened,
@@ -106,19 +121,46 @@ def prepare(
         names,
         device,
         origin,
-        key=digest(origin, subject.outputs, members, _stamps(opened)),
+        key=digest(keyed, subject.outputs, members, _stamps(opened)),
         depends=depends_on(evaluation, names, origin, subject, opened, members),
         left_out=left_out,
         console=console,
         checking=checking,
+        processes=processes,
     )
+    _require_same(prepared)
+    return prepared
+
+
+def _require_same(prepared: Prepared) -> None:
+    """Refuse processes that see different things, such as another machine's copy of the images.
+
+    Raises:
+        RunStoppedError: naming what differs.
+    """
+    depends, key = prepared.processes.of_first((prepared.depends, prepared.key))
+    differing = [name for name in prepared.depends if prepared.depends[name] != depends.get(name)]
+    if differing or prepared.key != key:
+        raise RunStoppedError(
+            f"process {prepared.processes.rank} sees other {', '.join(differing or ['settings'])} than process 0; give "
+            "all machines the same files and versions."
+        )
 
 
 def _open(
-    evaluation: Evaluation, subject: Subject, calibration: int, left_out: LeftOut, memory: InMemory
+    evaluation: Evaluation,
+    subject: Subject,
+    calibration: int,
+    left_out: LeftOut,
+    memory: InMemory,
+    *,
+    check: bool,
 ) -> dict[Data, Images]:
     """Open what the analyses look at, with further images for a calibration."""
-    load = {"data": memory.load_images, "concepts": load_concepts}
+    load: dict[Data, Callable[[Evaluation, Subject, int], Images]] = {
+        "data": memory.load_images,
+        "concepts": partial(load_concepts, check=check),
+    }
     opened: dict[Data, Images] = {}
     for data in dict.fromkeys(evaluation.questions[name].data for name in evaluation.question_names()):
         with left_out.whole(evaluation.question_names(data)):
@@ -129,7 +171,7 @@ def _open(
     beside = [name for name in evaluation.question_names("data") if "concepts" in evaluation.questions[name].uses]
     if beside and evaluation.concepts is not None and "concepts" not in opened:
         with left_out.whole(beside):
-            opened["concepts"] = load_concepts(evaluation, subject)
+            opened["concepts"] = load_concepts(evaluation, subject, check=check)
     left_out.refuse_if_all(evaluation.question_names())
     return opened
 

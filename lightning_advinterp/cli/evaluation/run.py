@@ -19,8 +19,10 @@ from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.cli.evaluation.prepared import Checking
 from lightning_advinterp.cli.evaluation.single import evaluate_network
+from lightning_advinterp.cli.processes import require_processes
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.core.settings import check_numbers
 from lightning_advinterp.core.trust import trusting, vouch_for
@@ -40,6 +42,7 @@ def run_evaluation(
     checking: Checking = nullcontext,
     record: Mapping[str, Any] = MappingProxyType({}),
     memory: InMemory = InMemory(),  # noqa: B008  # frozen
+    processes: Processes = ALONE,
 ) -> dict[str, dict[str, Result]]:
     """Evaluate every network asked for, write its files, and print the tables.
 
@@ -49,6 +52,7 @@ def run_evaluation(
         checking: made anew around everything that looks at the input.
         record: what else is to stand in the output's ``results.json``.
         memory: a network and images in the place of those that are named.
+        processes: this process among those that share the work; the first prints, locks the output and writes.
 
     Returns:
         Results by analysis, by network.
@@ -59,11 +63,12 @@ def run_evaluation(
     vouch_for(evaluation, files=evaluation.trust, on_bad_weights=evaluation.on_bad_weights)
     with ExitStack() as stack:
         with checking():
+            require_processes(evaluation, processes.size, evaluation.dry_run)
             subjects = _check(evaluation, console)
-            if not evaluation.dry_run:
+            if processes.first and not evaluation.dry_run:
                 for name in dict.fromkeys(("", *subjects)):
                     stack.enter_context(held(Path(evaluation.output) / name))
-        return _evaluate_each(evaluation, subjects, console, checking, record, memory)
+        return _evaluate_each(evaluation, subjects, console, checking, record, memory, processes)
 
 
 def _evaluate_each(
@@ -73,13 +78,15 @@ def _evaluate_each(
     checking: Checking,
     record: Mapping[str, Any],
     memory: InMemory,
+    processes: Processes,
 ) -> dict[str, dict[str, Result]]:
     results: dict[str, dict[str, Result]] = {}
     finished: list[Evaluated] = []
     output = Path(evaluation.output)
     place = Place(output, console)
     folders = [name for name in subjects if name]
-    if evaluation.rows and not evaluation.dry_run:
+    writes_table = bool(evaluation.rows) and processes.first
+    if writes_table and not evaluation.dry_run:
         place.make_way_for_table(folders)
         save_table(output, folders, [])
     for name, evaluation_of_row in subjects.items():
@@ -102,17 +109,18 @@ def _evaluate_each(
                 place=place,
                 record=row_record,
                 memory=memory,
+                processes=processes,
             )
         )
         if finished[-1].results:
             results[name or subject.title] = finished[-1].results
     if not finished:
         console.print("none of the table's networks is here: nothing was evaluated")
-    if evaluation.rows and results:
+    if writes_table and results:
         save_table(output, folders, measured_beside_printed(evaluation, results))
-    for each in finished:  # an interrupted table goes on where it stopped
+    for each in finished if processes.first else ():  # an interrupted table goes on where it stopped
         each.forget()
-    if results:
+    if results and processes.first:
         _print_tables(evaluation, results, console)
         console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
     return results

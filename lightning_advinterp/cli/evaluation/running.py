@@ -1,6 +1,7 @@
 """Runs the analyses that look at the same images."""
 
 import logging
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -19,7 +20,9 @@ from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.groups import Group, SkippedImages
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
 from lightning_advinterp.cli.evaluation.prepared import Prepared
+from lightning_advinterp.core.processes import Processes
 from lightning_advinterp.core.result import Result, described, joined
+from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images, page_files
 
@@ -181,11 +184,26 @@ def _run(
         tables = declared_tables(name, questions)
         of_name = {analysis.name: described(results[analysis.name], tables, BESIDE) for analysis in several}
         joined_result, title = joined(name, list(of_name.values())), prepared.subject.title
-        figures, pages = questions[name].figures(joined_result, title), questions[name].pages(joined_result, title)
-        filled_results = {key: result for key, result in of_name.items() if _holds(result)}
-        outcomes[name] = Outcome(filled_results, figures, page_files(name, pages))
-    images.report_bad_images()
+        drawn = Outcome({key: result for key, result in of_name.items() if _holds(result)}, {}, {})
+        if prepared.processes.first:
+            figures, pages = questions[name].figures(joined_result, title), questions[name].pages(joined_result, title)
+            drawn = drawn._replace(figures=figures, pages=page_files(name, pages))
+        outcomes[name] = drawn
+    _report_bad_images(images, prepared.processes)  # where all wait for the first process to have drawn
     return GroupOutcome(outcomes, skipped.paths)
+
+
+def _report_bad_images(images: ImageSet, processes: Processes) -> None:
+    """Warn of images that were skipped; of several processes the first says what each met in its share."""
+    if processes.size == 1:
+        images.report_bad_images()
+        return
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        images.report_bad_images()
+    everywhere = processes.gathered([str(warning.message) for warning in caught])
+    for message in dict.fromkeys(message for messages in everywhere for message in messages):
+        warnings.warn(message, stacklevel=2)
 
 
 def _runner(
@@ -201,12 +219,13 @@ def _runner(
             batch_size=evaluation.batch_size,
             device=next(scene.network.parameters()).device,
             seed=evaluation.seed,
-            num_workers=worker_count(evaluation.num_workers),
+            num_workers=worker_count(evaluation.num_workers, prepared.processes.here),
             progress=True,
             journal=journal,
             keep_journal=True,
             least_success=evaluation.least_success,
             plans=plans,
+            processes=prepared.processes,
         )
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())

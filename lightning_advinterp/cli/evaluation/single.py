@@ -19,6 +19,7 @@ from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evalua
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
 from lightning_advinterp.cli.evaluation.running import evaluate_group, scenes_of
 from lightning_advinterp.cli.evaluation.stored import made_for, print_made_for
+from lightning_advinterp.core.processes import ALONE, Processes
 
 
 def evaluate_network(
@@ -31,30 +32,35 @@ def evaluate_network(
     place: Place | None = None,
     record: Mapping[str, Any] = MappingProxyType({}),
     memory: InMemory = InMemory(),  # noqa: B008  # frozen
+    processes: Processes = ALONE,
 ) -> Evaluated:
     """Run the analyses on one network and write its folder; nothing in a dry run.
 
     Args:
         evaluation: the settings.
         subject: the network.
-        folder: held by this process.
+        folder: held by this process, or by the first of several.
         console: where to print.
         checking: made anew around everything that looks at the input.
         place: of the command, where the folder is one of several.
         record: what else stands in the folder's record.
         memory: images in the place of those that are named.
+        processes: this process among those that share the work; the first writes.
     """
-    prepared = prepare(evaluation, subject, console, checking, memory)
+    prepared = prepare(evaluation, subject, console, checking, memory, processes)
     evaluated = Evaluated(folder=None if evaluation.dry_run else folder, key=prepared.key)
     if not evaluation.dry_run:
-        (place or Place(folder, console)).make_way(folder, prepared.key, prepared.depends)
-        if (before := finished_before(folder, prepared.key)) is not None:
+        before = None
+        if processes.first:
+            (place or Place(folder, console)).make_way(folder, prepared.key, prepared.depends)
+            before = finished_before(folder, prepared.key)
+        if processes.of_first(before is not None):
             console.print("  done already, before the interruption")
-            return replace(evaluated, results=before)
+            return replace(evaluated, results=before or {})
     outcomes = run(prepared, folder)
     for outcome in outcomes.values():
         evaluated.results.update(outcome.results)
-    if evaluated.results:
+    if evaluated.results and processes.first:
         write(prepared, folder, outcomes, record)
         evaluated.finish()
     return evaluated
@@ -73,7 +79,7 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     evaluation, network, console = prepared.evaluation, prepared.subject.network, prepared.console
     if network.untrained:
         console.print(f"  random weights in {network.untrained}: give --weights for a trained network")
-    attacks, calibrated = attacks_on(evaluation, network, prepared.opened, prepared.device, console)
+    attacks, calibrated = attacks_on(evaluation, network, prepared.opened, prepared.device, console, prepared.processes)
     attacks = {data: {**by_name, **prepared.stored.get(data, {})} for data, by_name in attacks.items()}
     described = {data: {name: repr(attack) for name, attack in attacks[data].items()} for data in attacks}
     prepared.origin["settings"]["attacks"] = described
