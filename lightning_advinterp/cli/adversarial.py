@@ -2,7 +2,9 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 from lightning_advinterp.analyses.base.adversarial_plan import Targets
@@ -14,11 +16,14 @@ from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.inputs import check_subject, load_concepts, load_images, load_subject
+from lightning_advinterp.cli.evaluation.skipped import report_bad_images
 from lightning_advinterp.cli.parser import read_settings, settings_parser
+from lightning_advinterp.cli.processes import ProcessChoice, device_of, joined, one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.devices import choose_device
-from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
+from lightning_advinterp.core.errors import RunStoppedError, plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.processes import Processes
 from lightning_advinterp.core.terminal import PlainConsole, terminal
 from lightning_advinterp.core.trust import OnBadWeights, trusting, vouch_for
 from lightning_advinterp.data.adversarial_parts import Pixels
@@ -30,7 +35,7 @@ _EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
 
 
 @dataclass(frozen=True)
-class SetPlan(NetworkChoice):
+class SetPlan(NetworkChoice, ProcessChoice):
     """What is attacked, how, and where it is written.
 
     Attributes:
@@ -57,8 +62,8 @@ class SetPlan(NetworkChoice):
             times the room or more.
         device: auto, cpu, cuda, …
         seed: of the choice and of the attack's random numbers.
-        process: this process's number, from 0, where several share the work.
-        processes: how many share the work.
+        process: this process's number, from 0, where several that are started one by one share the work.
+        processes: how many these are; devices starts several together.
         output: folder of the set; what is in it already is not made again.
         trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
         on_bad_weights: error refuses weights that hold NaN, infinity or negative variances; use takes them as they are.
@@ -103,11 +108,16 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with stops_explained(BadImageError) as command, termination_explained():
-        with plain_errors():
+        with plain_errors(), one_speaks(command):
             plan = read_settings(SetPlan, parser(), args)
-            command.folder = Path(plan.output)
-            _check(plan)
-        _make(plan, terminal())
+        with ExitStack() as stack:
+            with plain_errors():
+                command.folder = Path(plan.output)
+                _check(plan)
+                processes = stack.enter_context(joined(plan, device_of(plan, plan.device), command))
+                if processes.size > 1 and plan.processes > 1:
+                    raise ValueError(f"processes={plan.processes}: devices starts the processes; leave processes out.")
+            _make(plan, terminal(quiet=not command.first), processes)
 
 
 def _check(plan: SetPlan) -> None:
@@ -125,7 +135,7 @@ def _check(plan: SetPlan) -> None:
 
 
 @trusting()
-def _make(plan: SetPlan, console: PlainConsole) -> None:
+def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors():
         same = [entry.name for entry in fields(NetworkChoice)]
@@ -134,8 +144,9 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         subject = load_subject(evaluation)
         for line in subject.network.origin.lines(subject.network.mean, subject.network.std, subject.recipe.input_size):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
-        device = choose_device(plan.device)
-        images = (load_images if plan.concepts is None else load_concepts)(evaluation, subject).reported
+        device = choose_device(plan.device) if processes.device is None else processes.device
+        load = load_images if plan.concepts is None else partial(load_concepts, check=processes.first)
+        images = load(evaluation, subject).reported
         attack = create_attack(plan.attack or _EQUATION_4)
         if plan.target_classes == "dataset" and images.labels:
             attack = aim_within({"": attack}, images.labels, subject.network.num_classes)[""]
@@ -156,23 +167,26 @@ def _make(plan: SetPlan, console: PlainConsole) -> None:
         seed=plan.seed,
         rank=plan.process,
         world_size=plan.processes,
-        progress=plan.process == 0,
+        progress=True,
         checking=plain_errors,
+        processes=processes,
     )
-    images.report_bad_images()
-    rows, wrong = adversarial_set.rows, adversarial_set.verify(plan.process, plan.processes)
+    report_bad_images(images, processes)
+    share = (plan.process, plan.processes) if processes.size == 1 else (processes.rank, processes.size)
+    rows, shares = adversarial_set.rows, processes.gathered(adversarial_set.verify(*share))
+    wrong = sorted(name for names in shares for name in names)
     if wrong:
-        raise SystemExit(
-            f"error: {', '.join(wrong)} in {plan.output} is not what was written; remove it and start again."
+        raise RunStoppedError(
+            f"{', '.join(wrong)} in {plan.output} is not what was written; remove it and start again."
         )
     missing = adversarial_set.missing()
     if missing:
         console.print(f"{len(missing)} of the set's parts are not made yet, from {missing[0]}: other processes' shares")
-    share = sum(row.success for row in rows) / max(1, len(rows))
+    success = sum(row.success for row in rows) / max(1, len(rows))
     console.print(
-        f"{plan.output}: {len(rows)} adversarial images, {100 * share:.1f} % reach their goal, checksums right"
+        f"{plan.output}: {len(rows)} adversarial images, {100 * success:.1f} % reach their goal, checksums right"
     )
-    warn_of_few(attack.name, share, len(rows), plan.least_success if rows else 0)
+    warn_of_few(attack.name, success, len(rows), plan.least_success if rows else 0)
 
 
 if __name__ == "__main__":

@@ -191,6 +191,8 @@ def joined(choice: ProcessChoice, device: torch.device, command: Command) -> Ite
 
 def _launched(here: int, nodes: int, device: torch.device) -> Fabric:
     """Return Fabric with its processes; nothing here needs gradients of several processes, so gloo joins them."""
+    # Each process would print its number; one that a launcher ends is told of elsewhere.
+    logging.getLogger("lightning_fabric.utilities.distributed").setLevel(logging.WARNING)
     strategy = DDPStrategy(process_group_backend="gloo", timeout=LONGEST_WAIT)
     try:
         fabric = Fabric(accelerator=device.type, strategy=strategy, devices=here, num_nodes=nodes)

@@ -11,12 +11,14 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.base.adversarial_plan import SetPlan, Targets, plan_set
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
+from lightning_advinterp.analyses.base.merging import merge_states
 from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.attacks.loop.attack import Attack, distances
 from lightning_advinterp.attacks.loop.goal import without_class
 from lightning_advinterp.attacks.prediction.ensemble import least_likely_targets
 from lightning_advinterp.attacks.prediction.ensemble_attack import EnsembleAttack
 from lightning_advinterp.core.finite import FiniteOutputs
+from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.core.randomness import mix, sample_keys
 from lightning_advinterp.data.adversarial_parts import Pixels
 from lightning_advinterp.data.adversarial_set import AdversarialRow, AdversarialSet, AdversarialSetWriter, share_held
@@ -45,12 +47,14 @@ def make_adversarial_set(
     world_size: int = 1,
     progress: bool = False,
     checking: Callable[[], AbstractContextManager[None]] = nullcontext,
+    processes: Processes = ALONE,
 ) -> AdversarialSet:
     """Attack every image towards its least likely classes, and write what comes out.
 
     With ``targets=10`` and the ensemble attack this is the set of Dong et al. 2017 (500,000 images of 50,000), with
     ``targets=1`` and ``targeted_optimization`` that of Dong et al. 2022. What is in the folder already is not made
-    again. Memory is one part's; processes make different parts and need not wait for one another.
+    again. Memory is one part's; processes make different parts. Those that were started together (``processes``) share
+    what is missing evenly and end together; others (``rank``, ``world_size``) need not wait for one another.
 
     Args:
         network: the network attacked, in evaluation mode; an attack on an ensemble asks its members for the least
@@ -67,10 +71,11 @@ def make_adversarial_set(
             times the room or more.
         device: where the network is.
         seed: of the choice and of the attack's random draws.
-        rank: this process's number, of ``world_size``.
-        world_size: number of processes.
+        rank: this process's number, of ``world_size``, among processes that were started one by one.
+        world_size: number of these.
         progress: draw a progress bar, of this process's images.
         checking: around what looks at the arguments, the folder and the disk, before the first image is attacked.
+        processes: this process among those that were started together.
 
     Returns:
         The set, as far as it is complete.
@@ -79,20 +84,38 @@ def make_adversarial_set(
         ValueError, OSError: if the folder holds another set, arguments are out of range, or the disk is too small.
     """
     images = as_image_set(dataset)
+    if processes.size > 1:
+        rank, world_size = processes.rank, processes.size
     with ExitStack() as stack:
         with checking():
+            if not processes.first:
+                processes.meet()  # the first process writes the manifest
             stack.enter_context(share_held(folder, rank, world_size))
             plan = plan_set(network, images, attack, targets, limit, batch_size, part, pixels, device, seed)
             writer = AdversarialSetWriter(folder, plan.manifest)
-        _make_parts(plan, writer, rank, world_size, progress)
+            if processes.first:
+                processes.meet()
+        missing = writer.missing()
+        due = [number for number in missing if number % world_size == rank]
+        if processes.size > 1:
+            due = processes.of_first(missing)[rank::world_size]
+        _make_parts(plan, writer, missing, due, processes, progress and rank == 0, announced=rank == 0)
     return AdversarialSet(folder)
 
 
-def _make_parts(plan: SetPlan, writer: AdversarialSetWriter, rank: int, world_size: int, progress: bool) -> None:
+def _make_parts(
+    plan: SetPlan,
+    writer: AdversarialSetWriter,
+    missing: Sequence[int],
+    due: Sequence[int],
+    processes: Processes,
+    progress: bool,
+    *,
+    announced: bool,
+) -> None:
     """Attack the images of this process's parts, and write each part as soon as it is made."""
-    manifest, missing = plan.manifest, writer.missing()
-    due = [number for number in missing if number % world_size == rank]
-    if rank == 0:
+    manifest = plan.manifest
+    if announced:
         logger.info(
             "%s: %d adversarial images in %d files, up to %.3g GiB; %d files are missing",
             writer.folder,
@@ -114,7 +137,9 @@ def _make_parts(plan: SetPlan, writer: AdversarialSetWriter, rank: int, world_si
                 images.append(batch_images)
                 rows += batch_rows
                 bar.advance(task, len(batch_items))
+                processes.look()
             writer.write(number, torch.cat(images), rows)
+    merge_states(processes, [counts])
     counts.warn(least_success=0)  # the set's share of successes is of all parts, not of those made here
 
 

@@ -2,15 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from lightning_advinterp.analyses.base.protocol import Observation, Plan
 from lightning_advinterp.analyses.base.question import Data, Question
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.images import ImageSet
-from lightning_advinterp.networks import Network
 
 
 @dataclass(frozen=True)
@@ -74,45 +70,3 @@ def _waits(group: Group, groups: Sequence[Group], evaluation: Evaluation) -> boo
     """Whether a group has a question that reads the results of another group's; it comes after that."""
     followed_names = {earlier for name in group.names for earlier in evaluation.questions[name].follows}
     return any(followed_names & set(other_group.names) for other_group in groups if other_group is not group)
-
-
-class SkippedImages:
-    """Remembers over an interruption which images could not be read; an analysis that looks at none itself.
-
-    Args:
-        images: know those of this start.
-    """
-
-    name = "skipped"
-
-    def __init__(self, images: ImageSet) -> None:
-        self.images = images
-        self._before: list[str] = []
-
-    @property
-    def paths(self) -> list[str]:
-        """The images that could not be read."""
-        return sorted({*self._before, *self.images.bad_images})
-
-    def bind(self, network: Network) -> Plan:
-        """No sweep."""
-        return Plan(())
-
-    def update(self, sweep: int, observation: Observation) -> None:
-        """Look at nothing."""
-
-    def merge(self, state: dict[str, Any]) -> None:
-        """Add another process's images."""
-        self._before += state["paths"]
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the images so far."""
-        return {"paths": self.paths}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Remember the images of an earlier start."""
-        self._before = list(state["paths"])
-
-    def result(self) -> Result:
-        """Return nothing: what is known stands in the provenance."""
-        return Result(self.name)

@@ -1,7 +1,6 @@
 """Runs the analyses that look at the same images."""
 
 import logging
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -17,12 +16,11 @@ from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.question import Data, Scene, declared_tables
 from lightning_advinterp.attacks.loop.attack import Attack
-from lightning_advinterp.cli.evaluation.groups import Group, SkippedImages
+from lightning_advinterp.cli.evaluation.groups import Group
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
 from lightning_advinterp.cli.evaluation.prepared import Prepared
-from lightning_advinterp.core.processes import Processes
+from lightning_advinterp.cli.evaluation.skipped import SkippedImages, report_bad_images
 from lightning_advinterp.core.result import Result, described, joined
-from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images, page_files
 
@@ -189,21 +187,8 @@ def _run(
             figures, pages = questions[name].figures(joined_result, title), questions[name].pages(joined_result, title)
             drawn = drawn._replace(figures=figures, pages=page_files(name, pages))
         outcomes[name] = drawn
-    _report_bad_images(images, prepared.processes)  # where all wait for the first process to have drawn
+    report_bad_images(images, prepared.processes)  # where all wait for the first process to have drawn
     return GroupOutcome(outcomes, skipped.paths)
-
-
-def _report_bad_images(images: ImageSet, processes: Processes) -> None:
-    """Warn of images that were skipped; of several processes the first says what each met in its share."""
-    if processes.size == 1:
-        images.report_bad_images()
-        return
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        images.report_bad_images()
-    everywhere = processes.gathered([str(warning.message) for warning in caught])
-    for message in dict.fromkeys(message for messages in everywhere for message in messages):
-        warnings.warn(message, stacklevel=2)
 
 
 def _runner(
