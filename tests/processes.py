@@ -162,3 +162,42 @@ def stored_on_a_share(rank, world_size, count, folder):
     runner = Runner(small_network(), data, attacks=attacks, batch_size=2, rank=rank, world_size=world_size)
     results = runner.run([AccuracyAnalysis(runner.attacks), PredictionsAnalysis(runner.attacks)])
     return repr({name: result.tables for name, result in results.items()})
+
+
+def processes_that_fail(rank, world_size):
+    """What every one of three processes learns of failures, and what they exchange before and after."""
+    from datetime import timedelta
+
+    from lightning_advinterp.core.errors import Failure, PeerFailedError
+    from lightning_advinterp.core.processes import Processes
+
+    first = torch.distributed.TCPStore("localhost", 0, is_master=True, wait_for_workers=False) if rank == 0 else None
+    ports = [first.port if first else 0]
+    torch.distributed.broadcast_object_list(ports, src=0)
+    store = first or torch.distributed.TCPStore("localhost", ports[0], timeout=timedelta(seconds=60))
+    processes = Processes(rank, world_size, store)
+    learnt = {"gathered": processes.gathered(10 * rank), "of_first": processes.of_first(f"from {rank}")}
+
+    def failing(failures, otherwise):
+        try:
+            if rank in failures:
+                failure = processes.agreed(failures[rank])
+            else:
+                otherwise()
+                failure = None
+        except PeerFailedError as error:
+            failure = error.failure
+        return None if failure is None else (failure.rank, failure.line, failure.analysis)
+
+    def busy():
+        until = time.monotonic() + 60
+        while time.monotonic() < until:
+            processes.look()
+
+    one, two = Failure(1, "one cannot", analysis="curvature"), Failure(2, "two cannot", analysis="panels")
+    learnt["while others wait"] = failing({1: one}, lambda: processes.gathered_by_first(rank))
+    learnt["amid long work"] = failing({2: two}, busy)
+    learnt["several"] = failing({0: Failure(0, "zero", analysis="x"), 2: Failure(2, "the end", 2)}, processes.meet)
+    processes.look()
+    learnt["afterwards"] = processes.gathered(rank)
+    return learnt

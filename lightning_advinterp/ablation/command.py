@@ -11,7 +11,7 @@ from lightning_advinterp.ablation.masking import masking_markdown
 from lightning_advinterp.ablation.matched import matched_markdown
 from lightning_advinterp.ablation.measures import measures_markdown
 from lightning_advinterp.ablation.plan import Plan
-from lightning_advinterp.ablation.run import START, check_runs, run, tested, trained
+from lightning_advinterp.ablation.run import START, check_runs, help_to_train, run, tested, trained
 from lightning_advinterp.ablation.table import (
     autoattack_rows,
     checks_of,
@@ -24,7 +24,8 @@ from lightning_advinterp.ablation.table import (
     rows_of,
 )
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
-from lightning_advinterp.cli.parser import read_settings, settings_parser
+from lightning_advinterp.cli.parser import parsed_settings, settings_parser
+from lightning_advinterp.cli.processes import one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.files import remove_unfinished, write_atomically, write_text
@@ -42,7 +43,8 @@ def parser() -> SuggestingParser:
     return settings_parser(
         Plan,
         "Train and test every arm of an ablation from every seed, and write one table. Stopped at any "
-        "moment and started again, it goes on; several may share the work by taking different --seeds.",
+        "moment and started again, it goes on; several may share the work by taking different --seeds, or each one "
+        "run by --arm and --seed.",
     )
 
 
@@ -53,23 +55,43 @@ def main(args: Sequence[str] | None = None) -> None:
         args: the command line, ``sys.argv`` if left out.
     """
     keep_freed_memory()
-    console = terminal()
     with stops_explained() as command, termination_explained():
-        with plain_errors():
-            plan = read_settings(Plan, parser(), args)
+        with plain_errors(), one_speaks(command):
+            plan, listed = _read(args)
             plan.check()
             check_runs(plan)
             vouched = tuple(recorded_settings.networks(plan))
+        console = terminal(quiet=not command.first)
+        if listed:
+            for arm, seed in plan.runs:
+                console.print(shell("--arm", arm, "--seed", str(seed)), soft_wrap=True, highlight=False)
+            return
         if plan.dry_run:
             _print_state(plan, console)
             return
         command.folder = Path(plan.output)
         with trusting(*vouched, files=plan.trust):
+            if not command.first:
+                with plain_errors():
+                    help_to_train(plan)
+                return
             run(plan, console)
+            if plan.arm is not None:
+                console.print(f"written to     {plan.output}/{plan.arm}-{plan.seed}/ (without --arm all are collected)")
+                return
             with held(plan.output, wait=60):  # processes of other seeds write the table too
                 for folder in (Path(plan.output), Path(plan.output) / "figures"):
                     remove_unfinished(folder)
                 write_table(plan, console)
+
+
+def _read(args: Sequence[str] | None) -> tuple[Plan, bool]:
+    """Return the plan of a command line, and whether its runs are to be listed alone."""
+    flags = parser()
+    flags.add_argument("--list", type=bool, default=False, help="Print a line of flags for every run, and stop.")
+    settings = parsed_settings(Plan, flags, args)
+    listed: bool = settings.pop("list")
+    return Plan(**settings), listed
 
 
 def write_table(plan: Plan, console: Console) -> None:
@@ -107,9 +129,8 @@ def _starts(plan: Plan) -> str:
 
 
 def _print_state(plan: Plan, console: Console) -> None:
-    for seed in plan.seeds:
-        for arm in plan.arms:
-            done = [name for name in plan.checkpoints if tested(plan, arm, seed, name)]
-            state = "trained" if trained(plan, arm, seed) else "to be trained"
-            console.print(f"{arm}, seed {seed}: {state}; tested: {', '.join(done) or 'nothing'}", highlight=False)
-            console.print(f"  {shell('python', 'train.py', *plan.command(arm, seed))}", soft_wrap=True, highlight=False)
+    for arm, seed in plan.runs:
+        done = [name for name in plan.checkpoints if tested(plan, arm, seed, name)]
+        state = "trained" if trained(plan, arm, seed) else "to be trained"
+        console.print(f"{arm}, seed {seed}: {state}; tested: {', '.join(done) or 'nothing'}", highlight=False)
+        console.print(f"  {shell('python', 'train.py', *plan.command(arm, seed))}", soft_wrap=True, highlight=False)

@@ -32,6 +32,9 @@ class Plan:
         measures: analyses of ``evaluate.py`` on the networks of some arms; null for none.
         batch_size: test images at a time.
         output: folder for the runs, their evaluations and the table.
+        arm: train and test this one alone, from one seed, and write no table: a scheduler starts such runs side by
+            side, and the same command without arm and seed collects them.
+        seed: of that run.
         dry_run: say what is complete and what is to be done, and stop.
         trust: import the classes that checkpoints name; without it those alone that the plan's configurations name too.
     """
@@ -50,6 +53,8 @@ class Plan:
     measures: Measures | None = None
     batch_size: int = 100
     output: str = "runs/ablation"
+    arm: str | None = None
+    seed: int | None = None
     dry_run: bool = False
     trust: bool = False
 
@@ -68,6 +73,13 @@ class Plan:
             raise ValueError(f"seeds must differ from each other, got {self.seeds}.")
         if self.reference is not None and self.reference not in self.arms:
             raise ValueError(f"reference must be one of the arms {', '.join(self.arms)}, got {self.reference!r}.")
+        if (self.arm is None) != (self.seed is None):
+            raise ValueError(f"arm and seed name one run together, got arm={self.arm!r} and seed={self.seed}.")
+        if self.arm is not None and (self.arm not in self.arms or self.seed not in self.seeds):
+            raise ValueError(
+                f"arm and seed must be among {', '.join(self.arms)} and {', '.join(map(str, self.seeds))}, got "
+                f"{self.arm!r} and {self.seed}."
+            )
         wrong = sorted(set(self.checkpoints) - {"last", "best"})
         if wrong:
             raise ValueError(f"checkpoints must be last, best, both or none, got {self.checkpoints}.")
@@ -90,6 +102,13 @@ class Plan:
     def the_reference(self) -> str:
         """The arm that the others are compared with."""
         return self.reference or next(iter(self.arms))
+
+    @property
+    def runs(self) -> list[tuple[str, int]]:
+        """All arms and seeds, seed by seed, so that whole comparisons come first; or the one that is asked for."""
+        if self.arm is not None and self.seed is not None:
+            return [(self.arm, self.seed)]
+        return [(arm, seed) for seed in self.seeds for arm in self.arms]
 
     def run_folder(self, arm: str, seed: int) -> Path:
         """Return where one training run lies."""

@@ -56,9 +56,8 @@ def check_runs(plan: Plan) -> None:
     Raises:
         ValueError: naming the run and what differs.
     """
-    for seed in plan.seeds:
-        for arm in plan.arms:
-            _require_same_run(plan, arm, seed)
+    for arm, seed in plan.runs:
+        _require_same_run(plan, arm, seed)
 
 
 def _require_same_run(plan: Plan, arm: str, seed: int) -> None:
@@ -70,20 +69,31 @@ def _require_same_run(plan: Plan, arm: str, seed: int) -> None:
 
 
 def run(plan: Plan, console: Console) -> None:
-    """Train and test every arm from every seed, seed by seed, so that whole comparisons come first."""
-    for seed in plan.seeds:
-        if plan.checkpoints:
+    """Train and test every arm from every seed, or the one run that is asked for."""
+    for arm, seed in plan.runs:
+        if plan.checkpoints and plan.arm is None and arm == next(iter(plan.arms)):
             with held(plan.run_folder(START, seed)):
                 _test_start(plan, seed, console)
-        for arm in plan.arms:
-            with held(plan.run_folder(arm, seed)):  # from the first step to the last test
-                _train(plan, arm, seed, console)
-                for checkpoint in plan.checkpoints:
-                    _test(plan, arm, seed, checkpoint, console)
-    if plan.masking is not None:
+        with held(plan.run_folder(arm, seed)):  # from the first step to the last test
+            _train(plan, arm, seed, console)
+            for checkpoint in plan.checkpoints:
+                _test(plan, arm, seed, checkpoint, console)
+    if plan.masking is not None and plan.arm is None:  # these attack an arm by another's network
         _check(plan, plan.masking, console)
     if plan.measures is not None:
         _measure(plan, plan.measures, console)
+
+
+def help_to_train(plan: Plan) -> None:
+    """Train beside the first process of the same run, which holds the folder, notes what is done and tests alone.
+
+    Raises:
+        ValueError: if no single run is asked for.
+    """
+    if plan.arm is None or plan.seed is None:
+        raise ValueError("arm: several processes train one run together; give --arm and --seed.")
+    if not trained(plan, plan.arm, plan.seed):
+        fit(plan.command(plan.arm, plan.seed))
 
 
 def _train(plan: Plan, arm: str, seed: int, console: Console) -> None:
@@ -103,9 +113,9 @@ def _train(plan: Plan, arm: str, seed: int, console: Console) -> None:
 
 def _measure(plan: Plan, measures: Measures, console: Console) -> None:
     """Run the evaluations that are not complete, seed by seed."""
-    for seed in plan.seeds:
-        for name, flags in measures.evaluations.items():
-            for arm in measures.arms:
+    for name, flags in measures.evaluations.items():
+        for arm, seed in plan.runs:
+            if arm in measures.arms:
                 checkpoint = plan.run_folder(arm, seed) / "last.ckpt"
                 evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name), seed)
                 with held(plan.run_folder(arm, seed)):
