@@ -91,6 +91,15 @@ class Processes:
         if self.size > 1:
             self._meet()
 
+    @contextmanager
+    def first_ahead(self) -> Iterator[None]:
+        """Let the first process through the block before the others enter it; see :meth:`gathered`."""
+        if not self.first:
+            self.meet()
+        yield
+        if self.first:
+            self.meet()
+
     def look(self) -> None:
         """See, amid long work, whether another process has failed; see :meth:`gathered`.
 

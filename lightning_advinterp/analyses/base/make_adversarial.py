@@ -51,14 +51,11 @@ def make_adversarial_set(
 ) -> AdversarialSet:
     """Attack every image towards its least likely classes, and write what comes out.
 
-    With ``targets=10`` and the ensemble attack this is the set of Dong et al. 2017 (500,000 images of 50,000), with
-    ``targets=1`` and ``targeted_optimization`` that of Dong et al. 2022. What is in the folder already is not made
-    again. Memory is one part's; processes make different parts. Those that were started together (``processes``) share
-    what is missing evenly and end together; others (``rank``, ``world_size``) need not wait for one another.
+    ``targets=10`` and the ensemble attack make the set of Dong et al. 2017, ``targets=1`` and ``targeted_optimization``
+    that of Dong et al. 2022. What is there already is not made again. Memory is one part's; processes make other parts.
 
     Args:
-        network: the network attacked, in evaluation mode; an attack on an ensemble asks its members for the least
-            likely classes.
+        network: the network attacked; an attack on an ensemble asks its members for the least likely classes.
         dataset: images of one size, see :func:`~lightning_advinterp.data.user_images.as_image_set`.
         attack: how.
         folder: of the set.
@@ -67,12 +64,11 @@ def make_adversarial_set(
         limit: at most so many source images, a random choice by ``seed``.
         batch_size: images at a time.
         part: adversarial images per file.
-        pixels: how images are kept: ``uint8`` rounds them as PNG does, ``float32`` keeps what the attack made, in four
-            times the room or more.
+        pixels: how images are kept: ``uint8`` rounds them as PNG does, ``float32`` takes four times the room or more.
         device: where the network is.
         seed: of the choice and of the attack's random draws.
-        rank: this process's number, of ``world_size``, among processes that were started one by one.
-        world_size: number of these.
+        rank: this process's number, of ``world_size``.
+        world_size: number of processes, where they were started one by one.
         progress: draw a progress bar, of this process's images.
         checking: around what looks at the arguments, the folder and the disk, before the first image is attacked.
         processes: this process among those that were started together.
@@ -83,39 +79,27 @@ def make_adversarial_set(
     Raises:
         ValueError, OSError: if the folder holds another set, arguments are out of range, or the disk is too small.
     """
-    images = as_image_set(dataset)
-    if processes.size > 1:
-        rank, world_size = processes.rank, processes.size
+    share = (rank, world_size) if processes.size == 1 else (processes.rank, processes.size)
     with ExitStack() as stack:
-        with checking():
-            if not processes.first:
-                processes.meet()  # the first process writes the manifest
-            stack.enter_context(share_held(folder, rank, world_size))
+        with checking(), processes.first_ahead():  # it writes the manifest
+            stack.enter_context(share_held(folder, *share))
+            images = as_image_set(dataset)
             plan = plan_set(network, images, attack, targets, limit, batch_size, part, pixels, device, seed)
             writer = AdversarialSetWriter(folder, plan.manifest)
-            if processes.first:
-                processes.meet()
-        missing = writer.missing()
-        due = [number for number in missing if number % world_size == rank]
-        if processes.size > 1:
-            due = processes.of_first(missing)[rank::world_size]
-        _make_parts(plan, writer, missing, due, processes, progress and rank == 0, announced=rank == 0)
+        _make_parts(plan, writer, share, progress, processes)
     return AdversarialSet(folder)
 
 
 def _make_parts(
-    plan: SetPlan,
-    writer: AdversarialSetWriter,
-    missing: Sequence[int],
-    due: Sequence[int],
-    processes: Processes,
-    progress: bool,
-    *,
-    announced: bool,
+    plan: SetPlan, writer: AdversarialSetWriter, share: tuple[int, int], progress: bool, processes: Processes
 ) -> None:
     """Attack the images of this process's parts, and write each part as soon as it is made."""
-    manifest = plan.manifest
-    if announced:
+    (rank, world_size), manifest = share, plan.manifest
+    missing = processes.of_first(writer.missing())
+    due = [number for number in missing if number % world_size == rank]
+    if processes.size > 1:
+        due = missing[rank::world_size]
+    if rank == 0:
         logger.info(
             "%s: %d adversarial images in %d files, up to %.3g GiB; %d files are missing",
             writer.folder,
@@ -125,7 +109,7 @@ def _make_parts(
             len(missing),
         )
     counts = AttackCounts({plan.attack.name: plan.attack})
-    with frozen_eval(plan.network), image_progress(progress) as bar:
+    with frozen_eval(plan.network), image_progress(progress and rank == 0) as bar:
         task = bar.add_task("adversarial images", total=sum(len(manifest.items_of(number)) for number in due))
         for number in due:
             items = manifest.items_of(number)

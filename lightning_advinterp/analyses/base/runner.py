@@ -133,6 +133,8 @@ class Runner:
         for analysis in analyses:
             if isinstance(analysis, Expecting):
                 analysis.expect(len(self.indices))
+        swept = {entry.analysis.name for due in runs for entry in due}
+        bystanders = [analysis for analysis in analyses if analysis.name not in swept]
         take_up_together(self._journal, self.processes)
         ran, skipped, results = False, 0, dict[str, Result]()
         for number, due in enumerate(runs):
@@ -157,7 +159,7 @@ class Runner:
                 self.processes.look()
                 if wants.resumable:
                     self._journal.save(number, done, [*analyses, self.counts])
-            self._conclude(due)
+            self._conclude(due, bystanders)
             if number < len(runs) - 1 or self._keep:
                 self._journal.settle(number + 1, [*analyses, self.counts])
         if not self._keep:
@@ -172,9 +174,9 @@ class Runner:
         self.counts.stand_beside(results)
         return {analysis.name: results[analysis.name] for analysis in analyses}
 
-    def _conclude(self, due: Sequence[Due]) -> None:
-        """Merge what all processes saw in a run over the data."""
-        merge_states(self.processes, [*(entry.analysis for entry in due), self.counts])
+    def _conclude(self, due: Sequence[Due], bystanders: Sequence[Analysis]) -> None:
+        """Merge what all processes saw in a run over the data; also what those have noted that look at no image."""
+        merge_states(self.processes, [*(entry.analysis for entry in due), *bystanders, self.counts])
         for entry in due:
             if isinstance(entry.analysis, Settling):
                 with naming(entry.analysis):
