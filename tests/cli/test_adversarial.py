@@ -1,5 +1,7 @@
 """The command that writes sets of adversarial images."""
 
+import re
+
 import pytest
 import torch
 
@@ -30,8 +32,10 @@ def test_it_writes_goes_on_and_verifies(flags, tmp_path, capsys):
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(bytes(content))
-    with pytest.raises(SystemExit, match=r"part-00001\.zip in .* remove it and start again"):
+    with pytest.raises(SystemExit) as stopped:
         main([*flags, "--output", single])
+    assert stopped.value.code == 1
+    assert re.search(r"error: part-00001\.zip in .* remove it and start again", capsys.readouterr().err)
     damaged.unlink()
     main([*flags, "--output", single])
     assert AdversarialSet(single).verify() == []

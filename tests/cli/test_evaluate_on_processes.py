@@ -1,0 +1,143 @@
+"""The evaluation and the set commands on several processes of this machine, as a user starts them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from unit_evaluations import tables, write_inputs
+
+REPOSITORY = Path(__file__).parents[2]
+ANALYSES = "accuracy,predictions,dissection,semantics,distances"
+
+
+@pytest.fixture(scope="module")
+def inputs(tmp_path_factory):
+    """Images of which one cannot be read; it falls to the second of two processes."""
+    folder = write_inputs(tmp_path_factory.mktemp("inputs"))
+    damaged = sorted((folder / "data").iterdir())[0] / "1b.png"
+    damaged.write_bytes(b"broken")
+    return folder
+
+
+def evaluation(inputs, output, analyses, *flags):
+    """The command's flags; images pass one by one, so that no number depends on which ones share a batch."""
+    named = ["--checkpoint", str(inputs / "last.ckpt"), "--data", str(inputs / "data")]
+    quick = ["--config", str(inputs / "fast.yaml"), "--num_workers", "0", "--batch_size", "1", "--device", "cpu"]
+    return [*quick, *named, "--analyses", analyses, "--output", str(output), *flags]
+
+
+def start(script, *flags, launcher=(sys.executable,)):
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "LOCAL_RANK"))}
+    environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    return subprocess.Popen(
+        [*launcher, *script, *map(str, flags)],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def evaluate(*flags, **options):
+    """Run to the end; return status and what was printed."""
+    process = start([str(REPOSITORY / "evaluate.py")], *flags, **options)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def contents(folder):
+    """All files but the record, which says when it was written; and what is hidden."""
+    files = {str(path.relative_to(folder)): path for path in sorted(folder.rglob("*")) if path.is_file()}
+    return {name: path.read_bytes() for name, path in files.items() if name not in ("results.json", "index.html")}
+
+
+@pytest.fixture(scope="module")
+def alone(inputs):
+    """What one process makes of it."""
+    flags = evaluation(inputs, inputs / "alone", ANALYSES, "--concepts", inputs / "broden", "--on_bad_image", "skip")
+    status, _, err = evaluate(*flags)
+    assert status == 0, err
+    return contents(inputs / "alone")
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_processes_write_what_one_writes(inputs, alone, tmp_path):
+    """Uneven shares, and an image that is skipped; tables, figures, arrays and pictures are equal to the byte."""
+    flags = ("--concepts", inputs / "broden", "--on_bad_image", "skip", "--devices", "3")
+    status, out, err = evaluate(*evaluation(inputs, tmp_path / "three", ANALYSES, *flags))
+    assert status == 0, err[-3000:]
+    assert contents(tmp_path / "three") == alone
+    assert out.count("written to") == out.count("weights        last.ckpt") == 1
+    assert err.count("skipped 1 of 16 images") == 1
+    assert "1b.png" in (tmp_path / "three" / "results.json").read_text()
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_torchrun_starts_them_too(inputs, tmp_path):
+    """There are fewer images than processes."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    flags = ("--limit", "1")
+    status, out, err = evaluate(*evaluation(inputs, tmp_path / "two", "accuracy", *flags), launcher=launcher)
+    assert status == 0, err[-3000:]
+    assert out.count("written to") == 1
+    assert evaluate(*evaluation(inputs, tmp_path / "one", "accuracy", *flags))[0] == 0
+    assert tables(tmp_path / "two") == tables(tmp_path / "one")
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_a_failure_of_one_process_ends_all_in_one_line(inputs, tmp_path):
+    """The second process meets the damaged image; the first says so."""
+    status, out, err = evaluate(*evaluation(inputs, tmp_path / "out", "accuracy", "--devices", "2"))
+    assert status == 1
+    errors = [line for line in err.splitlines() if "error" in line.lower()]
+    assert len(errors) == 1, err
+    assert re.fullmatch(r"error: .*1b\.png.*", errors[0])
+    assert "Traceback" not in err
+    assert "written to" not in out
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_what_is_wrong_with_the_input_is_said_once(inputs, tmp_path):
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
+    flags = evaluation(inputs, tmp_path / "out", "accuracy", "--limt", "3")
+    status, _, err = evaluate(*flags, launcher=launcher)
+    assert status != 0
+    assert err.count("error: there is no key limt; did you mean limit?") == 1
+    (tmp_path / "file").write_text("")
+    status, _, err = evaluate(*evaluation(inputs, tmp_path / "file", "accuracy", "--devices", "2"))
+    assert status == 2
+    assert err.count("output: cannot write to") == 1
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_a_killed_process_ends_all_and_a_set_goes_on_with_another_number(inputs, tmp_path):
+    named = ["--checkpoint", inputs / "last.ckpt", "--data", "concept_world", "--limit", "60", "--device", "cpu"]
+    made = ["--attack", "{type: pgd, eps: 8/255, steps: 40}", "--part", "4", "--batch_size", "1"]
+    script = ["-m", "lightning_advinterp.adversarial"]
+    alone = start(script, *named, *made, "--output", tmp_path / "alone")
+    process = start(script, *named, *made, "--devices", "2", "--output", tmp_path / "set")
+    while len(list((tmp_path / "set").glob("part-*.json"))) < 3 and process.poll() is None:
+        time.sleep(0.02)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    os.kill(int(children.split()[0]), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0, err
+    there = list((tmp_path / "set").glob("part-*.json"))
+    assert 3 <= len(there) < 15, "the others did not go on alone"
+    again = start(script, *named, *made, "--devices", "3", "--output", tmp_path / "set")
+    out, err = again.communicate(timeout=240)
+    assert again.returncode == 0, err[-3000:]
+    assert out.count("60 adversarial images") == 1
+    assert alone.wait(240) == 0
+    assert contents(tmp_path / "set") == contents(tmp_path / "alone")
