@@ -111,8 +111,6 @@ def prepare(
     for line in basis_lines(bases, origin["weights_sha256"]):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
     members = _member_files(evaluation)
-    # Threads are no part of the key: other numbers of processes go on from the same states.
-    keyed = {name: value for name, value in origin.items() if name != "threads"}
     prepared = Prepared(
         evaluation,
         subject,
@@ -121,7 +119,7 @@ def prepare(
         names,
         device,
         origin,
-        key=digest(keyed, subject.outputs, members, _stamps(opened)),
+        key=digest(_without_threads(origin), subject.outputs, members, _stamps(opened)),
         depends=depends_on(evaluation, names, origin, subject, opened, members),
         left_out=left_out,
         console=console,
@@ -130,6 +128,11 @@ def prepare(
     )
     _require_same(prepared)
     return prepared
+
+
+def _without_threads(origin: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what names an evaluation's states, from which other numbers of processes, and so of threads, go on."""
+    return {name: value for name, value in origin.items() if name != "threads"}
 
 
 def _require_same(prepared: Prepared) -> None:
