@@ -8,13 +8,17 @@ from typing import Any
 
 from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.cli.evaluation import Evaluation
+from lightning_advinterp.cli.processes import FLAGS as PROCESS_FLAGS
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.files import write_text
 from lightning_advinterp.core.reading import read_json, read_text
 from lightning_advinterp.core.trust import named_networks
 from lightning_advinterp.core.yaml_files import load_yaml
 
-_ELSEWHERE = ("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run", "trust", "on_bad_weights")
+_ELSEWHERE = (
+    *("checkpoint", "output", "device", "num_workers", "batch_size", "dry_run", "trust", "on_bad_weights"),
+    *PROCESS_FLAGS,
+)
 """What does not change an evaluation's numbers, or moves with its folder."""
 
 TRAINING = "training"

@@ -1,0 +1,45 @@
+"""The commands of docs/scale.md parse as they stand, and its flags are those of both commands."""
+
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+
+import pytest
+
+from lightning_advinterp.ablation.command import parser as ablation_parser
+from lightning_advinterp.cli.adversarial import SetPlan
+from lightning_advinterp.cli.adversarial import parser as set_parser
+from lightning_advinterp.cli.evaluation.command import read_evaluation
+from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.processes import FLAGS
+
+REPOSITORY = Path(__file__).parents[2]
+PAGE = (REPOSITORY / "docs" / "scale.md").read_text()
+LINES = [line for block in re.findall(r"```bash\n(.*?)```", PAGE, re.DOTALL) for line in block.splitlines()]
+
+
+@pytest.mark.parametrize("line", [line for line in LINES if "evaluate.py" in line])
+def test_evaluations_parse(line, monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    words = shlex.split(line)
+    evaluation = read_evaluation(words[words.index("evaluate.py") + 1 :])
+    assert evaluation.devices == ("auto" if words[0] in ("torchrun", "srun") else int(evaluation.devices))
+
+
+def test_sets_and_runs_parse(monkeypatch):
+    monkeypatch.chdir(REPOSITORY)
+    for module, parser in (("lightning_advinterp.adversarial", set_parser), ("lightning_advinterp.ablation", None)):
+        lines = [line for line in LINES if f"-m {module} " in line and "$" not in line]
+        assert lines
+        for line in lines:
+            words = shlex.split(line)
+            flags = [word for word in words[words.index(module) + 1 :] if word != "--list"]
+            (parser or ablation_parser)().parse_args(flags)
+
+
+def test_the_table_has_the_flags():
+    assert re.findall(r"^\| `--(\w+)`", PAGE, re.MULTILINE) == ["devices", "num_nodes", "accelerator", "strategy"]
+    for kind in (Evaluation, SetPlan):
+        assert set(FLAGS) <= {field.name for field in fields(kind)}
+    assert set(FLAGS) == {"devices", "num_nodes", "accelerator", "strategy"}
