@@ -201,3 +201,46 @@ def processes_that_fail(rank, world_size):
     processes.look()
     learnt["afterwards"] = processes.gathered(rank)
     return learnt
+
+
+def dissection_with_journal(rank, world_size, folder, fails_in):
+    """The tables of a dissection (None: it was cut in sweep ``fails_in``), the sweeps seen, and what was warned of."""
+    import logging
+
+    from concept_sets import FakeConcepts
+    from helpers import small_network
+
+    from lightning_advinterp.analyses import DissectionAnalysis, DissectionConfig, Runner
+    from lightning_advinterp.attacks import AttackConfig
+    from lightning_advinterp.attacks.prediction.presets import create_attacks
+
+    attacks, data = create_attacks([AttackConfig("fgsm", "32/255")]), FakeConcepts(9)
+    config = DissectionConfig(layers="relu2", quantile=0.9, groups=4, replicates=20)
+    analysis, sweeps, warnings = DissectionAnalysis(data, attacks, config), [], []
+    update = analysis.update
+
+    def watched(sweep, observation):
+        sweeps.append(sweep)
+        if sweep == fails_in and sweeps.count(sweep) == 2:
+            raise OSError("power cut")
+        update(sweep, observation)
+
+    analysis.update = watched
+    handler = logging.Handler()
+    handler.emit = lambda record: warnings.append(record.getMessage())
+    logging.getLogger("lightning_advinterp.analyses.base.journal").addHandler(handler)
+    runner = Runner(
+        small_network().double(),
+        data,
+        attacks=attacks,
+        batch_size=1,
+        rank=rank,
+        world_size=world_size,
+        journal=Path(folder) / "state",
+    )
+    runner._journal._every = 0
+    try:
+        tables = runner.run([analysis])["dissection"].tables
+    except OSError:
+        tables = None
+    return tables, sweeps, warnings

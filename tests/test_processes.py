@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from processes import on_processes, processes_that_fail
+from processes import dissection_with_journal, on_processes, processes_that_fail
 
 from lightning_advinterp.cli.processes import (
     ProcessChoice,
@@ -72,3 +72,26 @@ def test_all_learn_of_a_failure_wherever_they_are():
     assert first["amid long work"] == (2, "two cannot", "panels")
     assert first["several"] == (2, "the end", None)
     assert first["afterwards"] == [0, 1, 2]
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_another_number_of_processes_goes_on_from_the_complete_sweeps(tmp_path):
+    """Two are cut in their second sweep; two go on amid it, one and three start it anew and say so."""
+    expected, sweeps, _ = dissection_with_journal(0, 1, tmp_path / "alone", None)
+    first, second = sorted(set(sweeps))
+    for count in (1, 2, 3):
+        folder = tmp_path / str(count)
+        cut = on_processes(dissection_with_journal, 2, folder, second)
+        assert [tables for tables, _, _ in cut] == [None, None]
+        assert sorted(path.name for path in folder.iterdir()) == ["state.0", "state.1", "state.merged"]
+        runs = on_processes(dissection_with_journal, count, folder, None)
+        for tables, seen, _ in runs:
+            assert set(seen) == {second}, "the first sweep is complete"
+            assert repr(tables) == repr(expected)
+        assert sum(len(seen) for _, seen, _ in runs) == (9 - 2 if count == 2 else 9)
+        said = "What an interrupted run left of its last sweep (processes: 2) is of no use now"
+        assert [said in " ".join(told) for _, _, told in runs] == [count != 2, *[False] * (count - 1)]
+        if count == 2:
+            assert not list(folder.iterdir())
+    assert first == 0

@@ -149,13 +149,12 @@ class Journal:
             return
         sweep, is_share = self.place
         if not is_share and share["sweep"] >= (sweep or 0):
-            anew = "the work starts anew" if sweep is None else f"sweep {sweep + 1} starts anew"
             _log.warning(
-                "What an interrupted run left of sweep %d (processes: %d) is of no use now (processes: %d): %s.",
-                share["sweep"] + 1,
+                "What an interrupted run left of its last sweep (processes: %d) is of no use now (processes: %d): "
+                "the %s starts anew.",
                 share["world_size"],
                 self._world_size,
-                anew,
+                "work" if sweep is None else "sweep",
             )
 
 
