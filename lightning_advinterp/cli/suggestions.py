@@ -13,6 +13,7 @@ from typing import Any, NoReturn, cast, get_args, get_type_hints
 from jsonargparse import ArgumentParser, Namespace
 
 from lightning_advinterp.attacks.prediction.dotted_flags import spelt_out
+from lightning_advinterp.cli.settings_help import asked_help
 from lightning_advinterp.core.errors import reason_within
 from lightning_advinterp.core.names import printable
 from lightning_advinterp.core.typed_settings import TypedSettings, shortened
@@ -73,6 +74,9 @@ class SuggestingParser(ArgumentParser):
             return super().parse_args(self._typed.as_options(words), *rest, **settings)
         if isinstance(words, list | tuple) and settings.get("namespace") is None:  # else within a class
             try:
+                if (text := asked_help(words)) is not None:
+                    sys.stdout.write(text)
+                    self.exit()
                 args = spelt_out(words, super().parse_args)
             except ValueError as error:
                 self.error(str(error), error)

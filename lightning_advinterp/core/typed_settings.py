@@ -90,6 +90,11 @@ class TypedSettings:
         raise ValueError(f"{cls.__name__} has no types, got {kind!r}.")
 
     @classmethod
+    def types(cls) -> dict[str, Callable[..., Any]]:
+        """Return the registered types by name, each with the callable whose docstring says what it is."""
+        return {}
+
+    @classmethod
     def with_options(cls, settings: Mapping[str, Any], earlier: Mapping[str, Any]) -> dict[str, Any]:
         """Return settings with those of a user's own class that are no fields among the options, as parsers want it.
 

@@ -1,5 +1,6 @@
 """One explanation as YAML, flags and Python say it."""
 
+from collections.abc import Callable
 from typing import Any
 
 from lightning_advinterp.core.signatures import Setting, documentation, settings_of
@@ -38,6 +39,11 @@ class ExplanationConfig(TypedSettings):
         if "." in kind:
             shared["options"] = Setting("options", dict[str, Any] | None, None, texts["options"])
         return settings_of(kind_of(kind)) | shared
+
+    @classmethod
+    def types(cls) -> dict[str, Callable[..., Any]]:
+        """Return the registered classes."""
+        return dict(EXPLANATIONS)
 
     def check(self) -> None:
         """Refuse values that the type does not take, by building the explanation; a file of patterns may come later."""

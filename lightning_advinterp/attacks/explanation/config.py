@@ -1,5 +1,6 @@
 """One attack on explanations as YAML, flags and Python say it."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 from torch import Tensor
@@ -47,6 +48,11 @@ class ExplanationAttackConfig(TypedSettings):
         """Return the settings of a type, by name."""
         texts = documentation(cls)
         return aim_of(kind).settings | {name: Setting(name, str | None, None, texts[name]) for name in ("name", "of")}
+
+    @classmethod
+    def types(cls) -> dict[str, Callable[..., Any]]:
+        """Return what the registered types climb."""
+        return {name: builder.aim for name, builder in AIMS.items()}
 
     def check(self) -> None:
         """Refuse values that the type does not take, by building the attack on some explanation."""

@@ -1,6 +1,5 @@
 """Attacks by name: callables whose keyword arguments are the settings of their type, with its defaults."""
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,15 +7,22 @@ from typing import Any, Literal
 
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.budget import Budget, Eps, parse_pixels
-from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.loop.noise import RandomSign
-from lightning_advinterp.attacks.loop.step import MomentumStep, NormalisedStep, SignStep, Step
-from lightning_advinterp.attacks.loop.threat import THREATS, GaussianLinf, NoisyLinf, Norm, SignNoiseLinf
+from lightning_advinterp.attacks.loop.threat import Norm
 from lightning_advinterp.attacks.prediction.apgd import APGD
 from lightning_advinterp.attacks.prediction.auto import AutoAttack
-from lightning_advinterp.attacks.prediction.ensemble import Combine
 from lightning_advinterp.attacks.prediction.fab import FAB
-from lightning_advinterp.attacks.prediction.member import Member
+from lightning_advinterp.attacks.prediction.gradient_presets import (
+    bim,
+    fgsm,
+    fgsm_rs,
+    mifgsm,
+    nfgsm,
+    pgd,
+    rand_fgsm,
+    trades,
+    transfer,
+)
 from lightning_advinterp.attacks.prediction.optimization_presets import (
     carlini_wagner,
     elastic_net,
@@ -26,7 +32,6 @@ from lightning_advinterp.attacks.prediction.optimization_presets import (
 )
 from lightning_advinterp.attacks.prediction.square import Square
 from lightning_advinterp.attacks.prediction.stored import Missing, StoredAttack, StoredPath
-from lightning_advinterp.attacks.prediction.transfer import TransferAttack
 from lightning_advinterp.core.registry import class_of_path, entry_of
 from lightning_advinterp.core.signatures import Setting, settings_of
 
@@ -35,10 +40,6 @@ DEFAULT_EPS = "4/255"
 
 COMMON = ("label", "target", "bn", "name")
 """What every attack takes."""
-
-Size = float | str | None
-Loss = Literal["cross_entropy", "margin", "dlr"]
-"""What is maximised; ``dlr``, the difference of logits ratio, needs 3 classes."""
 
 
 @dataclass(frozen=True)
@@ -65,131 +66,6 @@ class Builder:
         return {name: setting for name, setting in settings.items() if name not in COMMON}
 
 
-def _norm(norm: Norm) -> type[Step]:
-    if norm not in THREATS:
-        raise ValueError(f"norm must be one of {sorted(THREATS)}, got {norm!r}.")
-    return SignStep if norm == "linf" else NormalisedStep
-
-
-def _step(norm: Norm, size: Size, otherwise: Step) -> Step:
-    if size is None:
-        return otherwise
-    return _norm(norm)(parse_pixels(size, "step_size", most=None if norm == "l2" else 1.0))
-
-
-def _fgsm(
-    budget: Budget,
-    *,
-    norm: Norm = "linf",
-    steps: int = 1,
-    step_size: Size = None,
-    random_start: bool = False,
-    restarts: int = 1,
-    loss: Loss = "cross_entropy",
-    stop_after: int | None = None,
-    **common: Any,
-) -> GradientAttack:
-    step = _step(norm, step_size, _norm(norm)(1.0, relative=True))
-    ball: dict[str, Any] = {"random_start": random_start, "restarts": restarts, "loss": loss, "stop_after": stop_after}
-    return GradientAttack(THREATS[norm](budget), step, steps=steps, **ball, **common)
-
-
-def _bim(
-    budget: Budget,
-    *,
-    norm: Norm = "linf",
-    steps: int | None = None,
-    step_size: Size = None,
-    random_start: bool = False,
-    restarts: int = 1,
-    loss: Loss = "cross_entropy",
-    stop_after: int | None = None,
-    **common: Any,
-) -> GradientAttack:
-    eps255 = 255 * budget.high
-    steps = max(1, math.floor(min(eps255 + 4, 1.25 * eps255))) if steps is None else steps
-    # 1/255 is longer than ε only where ε < 1/255, and then the projection shortens it
-    otherwise = _norm(norm)(1 / 255) if norm == "linf" else _norm(norm)(2.5 / max(steps, 1), relative=True)
-    step = _step(norm, step_size, otherwise)
-    ball: dict[str, Any] = {"random_start": random_start, "restarts": restarts, "loss": loss, "stop_after": stop_after}
-    return GradientAttack(THREATS[norm](budget), step, steps=steps, **ball, **common)
-
-
-def _pgd(
-    budget: Budget,
-    *,
-    norm: Norm = "linf",
-    steps: int = 10,
-    step_size: Size = None,
-    random_start: bool = True,
-    restarts: int = 1,
-    loss: Loss = "cross_entropy",
-    stop_after: int | None = None,
-    **common: Any,
-) -> GradientAttack:
-    step = _step(norm, step_size, _norm(norm)(2.5 / max(steps, 1), relative=True))
-    ball: dict[str, Any] = {"random_start": random_start, "restarts": restarts, "loss": loss, "stop_after": stop_after}
-    return GradientAttack(THREATS[norm](budget), step, steps=steps, **ball, **common)
-
-
-def _mifgsm(
-    budget: Budget,
-    *,
-    steps: int = 10,
-    step_size: Size = None,
-    decay: float = 1.0,
-    stop_after: int | None = None,
-    **common: Any,
-) -> GradientAttack:
-    if decay < 0:
-        raise ValueError(f"decay must be 0 or more, got {decay}.")
-    if step_size is None:
-        step = MomentumStep(1 / max(steps, 1), relative=True, decay=decay)
-    else:
-        step = MomentumStep(parse_pixels(step_size, "step_size"), decay=decay)
-    return GradientAttack(THREATS["linf"](budget), step, steps=steps, stop_after=stop_after, **common)
-
-
-def _fgsm_rs(budget: Budget, *, steps: int = 1, step_size: Size = None, **common: Any) -> GradientAttack:
-    step = _step("linf", step_size, SignStep(1.25, relative=True))
-    return GradientAttack(THREATS["linf"](budget), step, steps=steps, random_start=True, **common)
-
-
-def _nfgsm(budget: Budget, *, steps: int = 1, step_size: Size = None, **common: Any) -> GradientAttack:
-    step = _step("linf", step_size, SignStep(1.0, relative=True))
-    return GradientAttack(NoisyLinf(budget), step, steps=steps, random_start=True, **common)
-
-
-def _rand_fgsm(budget: Budget, *, steps: int = 1, **common: Any) -> GradientAttack:
-    """A random step of ε/2 and a gradient step of the rest."""
-    threat = SignNoiseLinf(budget)
-    return GradientAttack(threat, SignStep(1 - threat.share, relative=True), steps=steps, random_start=True, **common)
-
-
-def _trades(budget: Budget, *, steps: int = 10, step_size: Size = None, **common: Any) -> GradientAttack:
-    step = _step("linf", step_size, SignStep(0.007))
-    return GradientAttack(GaussianLinf(budget), step, steps=steps, loss="kl", random_start=True, **common)
-
-
-def _transfer(
-    budget: Budget,
-    *,
-    norm: Norm = "linf",
-    steps: int = 10,
-    step_size: Size = None,
-    random_start: bool = True,
-    restarts: int = 1,
-    stop_after: int | None = None,
-    members: tuple[Member, ...] = (),
-    combine: Combine = "loss",
-    **common: Any,
-) -> Attack:
-    """PGD on other networks."""
-    ball: dict[str, Any] = {"norm": norm, "random_start": random_start, "restarts": restarts, "stop_after": stop_after}
-    inner = _pgd(budget, steps=steps, step_size=step_size, **ball | {"loss": "negative_log"}, **common)
-    return TransferAttack(inner, members, combine=combine, **common)
-
-
 def _apgd(
     budget: Budget,
     *,
@@ -198,22 +74,34 @@ def _apgd(
     loss: Literal["cross_entropy", "dlr"] = "cross_entropy",
     **common: Any,
 ) -> Attack:
+    """Steps whose size follows their success (Croce & Hein 2020); ``loss`` is ``cross_entropy`` or ``dlr``."""
     return APGD(budget, norm=norm, steps=steps, loss=loss, **common)
 
 
 def _apgd_t(budget: Budget, *, norm: Norm = "linf", steps: int = 100, **common: Any) -> Attack:
+    """APGD towards each of the 9 likeliest other classes, on the targeted DLR (Croce & Hein 2020); needs 4 classes."""
     return APGD(budget, norm=norm, steps=steps, loss="dlr_targeted", **common)
 
 
 def _fab_t(budget: Budget, *, norm: Norm = "linf", steps: int = 100, **common: Any) -> Attack:
+    """Walks along the boundary towards the 9 likeliest other classes (Croce & Hein 2020); unchanged beyond ε."""
     return FAB(budget, norm=norm, steps=steps, **common)
 
 
 def _square(budget: Budget, *, norm: Norm = "linf", queries: int = 5000, **common: Any) -> Attack:
+    """Random search without gradients (Andriushchenko et al. 2020).
+
+    Args:
+        budget: the radius.
+        norm: ``linf`` or ``l2``.
+        queries: forward passes for an image.
+        **common: what every attack takes.
+    """
     return Square(budget, norm=norm, queries=queries, **common)
 
 
 def _autoattack(budget: Budget, *, norm: Norm = "linf", steps: int = 100, queries: int = 5000, **common: Any) -> Attack:
+    """APGD, APGD-T, FAB-T and Square one after the other, each on what is left (Croce & Hein 2020)."""
     return AutoAttack(budget, norm=norm, steps=steps, queries=queries, **common)
 
 
@@ -225,7 +113,16 @@ def _stored(
     eps: Eps | None = None,
     **common: Any,
 ) -> Attack:
-    """Images that are there already."""
+    """Images that are there already.
+
+    Args:
+        path: where they are: a set of ``python -m lightning_advinterp.adversarial``, or a folder of PNG files with the
+            images' relative names; ``{data: DIR, concepts: DIR}`` where both are attacked.
+        missing: images without a stored one: ``error`` refuses them, ``drop`` leaves them out of all.
+        target_rank: which of several targets of a set, 1 the least likely.
+        eps: what the images of a plain folder keep to.
+        **common: what every attack takes.
+    """
     if isinstance(eps, list | tuple):
         raise ValueError(f"eps of a stored attack must be one radius, which no image exceeds, got {eps!r}.")
     radius = None if eps is None else parse_pixels(eps, "eps")
@@ -233,22 +130,23 @@ def _stored(
 
 
 def _random_sign(budget: Budget, **common: Any) -> Attack:
+    """The control: every pixel moves by ε up or down at random."""
     return RandomSign(budget, **common)
 
 
 BUILDERS: dict[str, Builder] = {
-    "fgsm": Builder(_fgsm, single=True),
-    "bim": Builder(_bim),
-    "pgd": Builder(_pgd),
-    "mifgsm": Builder(_mifgsm),
-    "fgsm_rs": Builder(_fgsm_rs, single=True),
-    "nfgsm": Builder(_nfgsm, single=True),
-    "rand_fgsm": Builder(_rand_fgsm, single=True),
-    "trades": Builder(_trades),
+    "fgsm": Builder(fgsm, single=True),
+    "bim": Builder(bim),
+    "pgd": Builder(pgd),
+    "mifgsm": Builder(mifgsm),
+    "fgsm_rs": Builder(fgsm_rs, single=True),
+    "nfgsm": Builder(nfgsm, single=True),
+    "rand_fgsm": Builder(rand_fgsm, single=True),
+    "trades": Builder(trades),
     "optimization": Builder(optimization, 1.0),
     "targeted_optimization": Builder(targeted_optimization, 1.0),
     "ensemble": Builder(ensemble, 1.0),
-    "transfer": Builder(_transfer),
+    "transfer": Builder(transfer),
     "cw": Builder(carlini_wagner, None),
     "ead": Builder(elastic_net, None),
     "apgd": Builder(_apgd),

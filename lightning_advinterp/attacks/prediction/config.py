@@ -1,5 +1,6 @@
 """One attack as YAML, flags and Python say it."""
 
+from collections.abc import Callable
 from dataclasses import fields
 from functools import cache
 from typing import Any, Literal
@@ -78,6 +79,11 @@ class AttackConfig(TypedSettings):
         names = _EVERY if builder.eps is None or "eps" in builder.settings else (*_EVERY, *_RADIUS)
         names = (*names, "options") if "." in kind else names
         return {name: _shared()[name] for name in names} | builder.settings
+
+    @classmethod
+    def types(cls) -> dict[str, Callable[..., Any]]:
+        """Return the callables that build the registered types."""
+        return {name: builder.build for name, builder in BUILDERS.items()}
 
     @property
     def title(self) -> str:
