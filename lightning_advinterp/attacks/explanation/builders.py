@@ -72,7 +72,7 @@ def climb(
     propagates = isinstance(explanation, LRP | DeepLift | AttnLRP)
     has_softplus = propagates or getattr(explanation, "softplus", None) is not None
     beta = (0.0 if has_softplus else surrogate) if softplus is None else _checked_softplus(softplus)
-    choice: dict[str, Any] = {"criterion": criterion, "most_delta_p": most_delta_p, "keep": keep}
+    choice: dict[str, Any] = {"criterion": criterion, "most_delta_p": most_delta_p, "keep": keep, "label": label}
     return ExplanationAttack(
         THREATS["linf"](parse_budget(eps)),
         _step(step, step_size, steps),
@@ -82,7 +82,6 @@ def climb(
         steps=steps,
         penalty=penalty,
         check_every=check_every,
-        label=label,
         name=name,
         **choice,
     )
