@@ -31,6 +31,7 @@ CONFIGS = {
     "pgd-stopping": AttackConfig("pgd", "64/255", steps=5, stop_after=1),
     "mifgsm": AttackConfig("mifgsm", "8/255", steps=3),
     "mifgsm-stopping": AttackConfig("mifgsm", "64/255", steps=5, stop_after=2),
+    "tifgsm": AttackConfig("tifgsm", "8/255", steps=3, kernel=5),
     "fgsm-rs": AttackConfig("fgsm_rs", "8/255"),
     "n-fgsm": AttackConfig("nfgsm", "8/255"),
     "trades": AttackConfig("trades", "8/255", steps=3),

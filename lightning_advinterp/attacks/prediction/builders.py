@@ -20,6 +20,7 @@ from lightning_advinterp.attacks.prediction.gradient_presets import (
     nfgsm,
     pgd,
     rand_fgsm,
+    tifgsm,
     trades,
     transfer,
 )
@@ -139,6 +140,7 @@ BUILDERS: dict[str, Builder] = {
     "bim": Builder(bim),
     "pgd": Builder(pgd),
     "mifgsm": Builder(mifgsm),
+    "tifgsm": Builder(tifgsm),
     "fgsm_rs": Builder(fgsm_rs, single=True),
     "nfgsm": Builder(nfgsm, single=True),
     "rand_fgsm": Builder(rand_fgsm, single=True),

@@ -1,17 +1,20 @@
 """Attacks along the gradient by the settings of their types."""
 
 import math
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, TypeVar
 
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.loop.budget import Budget, parse_pixels
 from lightning_advinterp.attacks.loop.gradient import GradientAttack
 from lightning_advinterp.attacks.loop.step import MomentumStep, NormalisedStep, SignStep, Step
 from lightning_advinterp.attacks.loop.threat import THREATS, GaussianLinf, NoisyLinf, Norm, SignNoiseLinf
+from lightning_advinterp.attacks.loop.translation_step import TranslationInvariantStep, gaussian_kernel
 from lightning_advinterp.attacks.prediction.ensemble import Combine
 from lightning_advinterp.attacks.prediction.member import Member
 from lightning_advinterp.attacks.prediction.transfer import TransferAttack
 
+_MomentumStep = TypeVar("_MomentumStep", bound=MomentumStep)
 Size = float | str | None
 Loss = Literal["cross_entropy", "margin", "dlr"]
 """What is maximised; ``dlr``, the difference of logits ratio, needs 3 classes."""
@@ -88,7 +91,7 @@ def pgd(
         norm: ``linf`` or ``l2``.
         steps: number of steps.
         step_size: a step's length, in the unit of ε; left out: ε for fgsm and nfgsm, 1.25 ε for fgsm_rs, 1/255 for bim,
-            2.5 ε / steps for pgd and transfer, ε / steps for mifgsm, 0.007 for trades.
+            2.5 ε / steps for pgd and transfer, ε / steps for mifgsm and tifgsm, 0.007 for trades.
         random_start: begin at a random point of the ball.
         restarts: repeat with new random starts and keep each sample's best.
         loss: what is maximised, ``cross_entropy``, ``margin`` or ``dlr``.
@@ -119,13 +122,44 @@ def mifgsm(
         stop_after: samples that have reached the goal after so many steps take no further ones.
         **common: what every attack takes.
     """
+    step = _with_momentum(MomentumStep(1 / max(steps, 1), relative=True), step_size, decay)
+    return GradientAttack(THREATS["linf"](budget), step, steps=steps, stop_after=stop_after, **common)
+
+
+def tifgsm(
+    budget: Budget,
+    *,
+    steps: int = 10,
+    step_size: Size = None,
+    decay: float = 1.0,
+    kernel: int = 15,
+    stop_after: int | None = None,
+    **common: Any,
+) -> GradientAttack:
+    """Steps that shifted copies of the image agree on, with momentum: transfers well (Dong et al. 2019).
+
+    Args:
+        budget: the radius.
+        steps: number of steps.
+        step_size: a step's length; left out: ε / steps.
+        decay: μ of the momentum; 0 leaves it out.
+        kernel: side of the Gaussian that smooths the gradient, an odd number of pixels.
+        stop_after: samples that have reached the goal after so many steps take no further ones.
+        **common: what every attack takes.
+    """
+    gaussian_kernel(kernel)  # which refuses what is none
+    step = TranslationInvariantStep(1 / max(steps, 1), relative=True, kernel=kernel)
+    step = _with_momentum(step, step_size, decay)
+    return GradientAttack(THREATS["linf"](budget), step, steps=steps, stop_after=stop_after, **common)
+
+
+def _with_momentum(step: _MomentumStep, step_size: Size, decay: float) -> _MomentumStep:
+    """Return the step with μ, and with a length in pixels where one is said."""
     if decay < 0:
         raise ValueError(f"decay must be 0 or more, got {decay}.")
     if step_size is None:
-        step = MomentumStep(1 / max(steps, 1), relative=True, decay=decay)
-    else:
-        step = MomentumStep(parse_pixels(step_size, "step_size"), decay=decay)
-    return GradientAttack(THREATS["linf"](budget), step, steps=steps, stop_after=stop_after, **common)
+        return replace(step, decay=decay)
+    return replace(step, decay=decay, size=parse_pixels(step_size, "step_size"), relative=False)
 
 
 def fgsm_rs(budget: Budget, *, steps: int = 1, step_size: Size = None, **common: Any) -> GradientAttack:
