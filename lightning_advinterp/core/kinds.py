@@ -81,8 +81,8 @@ def plain_kind(kind: Any) -> Any:
 
     Example:
         >>> from pathlib import Path
-        >>> plain_kind(str | Path | None)
-        str | None
+        >>> plain_kind(str | Path | None) == (str | None)
+        True
     """
     plain = [
         member

@@ -18,7 +18,7 @@ def broken(*_, **__):
     raise RuntimeError("sizes differ\nsee above")
 
 
-@pytest.mark.parametrize("moment", ["needs", "update", "result"])
+@pytest.mark.parametrize("moment", ["bind", "update", "result"])
 @pytest.mark.slow
 def test_what_cannot_be_run_is_left_out_with_its_reason(inputs, tmp_path, monkeypatch, capsys, moment):
     monkeypatch.setattr(CurvatureAnalysis, moment, broken)

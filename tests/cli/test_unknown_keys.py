@@ -80,8 +80,13 @@ def test_training_flags(capsys, tmp_path, flags, expected):
         (evaluate, [], "attack: [{type: fgsm, epss: 1}]", "AttackConfig has no key epss; did you mean eps?"),
         (evaluate, [], "rows: [{nam: a}]", "TableRow has no key nam; did you mean name?"),
         (evaluate, ["--limit", "abc"], "", "error: limit must be int or null, got abc."),
-        (ablation, ["--base", "[]", "--arms", "{}", "--seed", "1"], "", "there is no key seed; did you mean seeds?"),
-        (ablation, [], PLAN + "seedz: [1]", "there is no key seedz; did you mean seeds?"),
+        (
+            ablation,
+            ["--base", "[]", "--arms", "{}", "--seedz", "1"],
+            "",
+            "there is no key seedz; did you mean seed or seeds?",
+        ),
+        (ablation, [], PLAN + "seedz: [1]", "there is no key seedz; did you mean seed or seeds?"),
         (ablation, [], PLAN + "attack: [{type: fgsm, epss: 1}]", "AttackConfig has no key epss; did you mean eps?"),
     ],
 )

@@ -67,6 +67,7 @@ CURVATURE = (
             Column("within", "whether the turn is within the bound, up to 0.1 % of it: steps are not infinitely short"),
             Column("drift", "by how much the logit has left its level", "logits"),
         ),
+        when="with `walk`",
     ),
     TableSpec(
         "curvature_walk_summary",
@@ -83,5 +84,6 @@ CURVATURE = (
             Column("within", "images whose turn is within the bound", "share"),
             *interval_columns("within"),
         ),
+        when="with `walk`",
     ),
 )
