@@ -2,12 +2,13 @@
 
 import logging
 from collections.abc import Iterator, Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from lightning_advinterp.attacks.prediction.grammar import attack_list
+from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.core.yaml_files import load_yaml
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,8 @@ _HARMLESS = {
     ),
 }
 """What may change within a run all the same."""
+_DEFAULTS = {field.name: field.default for field in fields(AttackConfig)}
+"""What an attack's settings are where they are left out; None: the type's own."""
 
 
 def check_same_run(config: Path, text: str) -> None:
@@ -80,12 +83,18 @@ def _differences(key: str, was: Any, now: Any) -> Iterator[str]:
 
 
 def _as_said(attack: Any) -> Any:
-    """Return an attack's settings without those that are left out, which earlier versions wrote as null."""
-    try:
-        configs = attack_list(attack)
-    except (ValueError, OSError):  # of another version, or of a class that is no longer there
-        return attack
-    return configs[0].given() if len(configs) == 1 else [config.given() for config in configs]
+    """Return an attack's settings without those that are left out, which earlier versions wrote too.
+
+    Nothing is built: an old folder's file may name a class that is no longer there, or not to be imported.
+    """
+    if isinstance(attack, list | tuple):
+        attacks = [_as_said(entry) for entry in attack]
+        return attacks[0] if len(attacks) == 1 else attacks
+    settings = attack if isinstance(attack, Mapping) else {"type": attack}
+    options = settings.get("options")
+    settings = {**settings, **(options if isinstance(options, Mapping) else {})}  # the two forms mean the same
+    said = {name: value for name, value in settings.items() if value not in (None, _DEFAULTS.get(name))}
+    return {"type": _DEFAULTS["type"]} | {name: value for name, value in said.items() if name != "options"}
 
 
 def _same_path(was: Any, now: Any) -> bool:

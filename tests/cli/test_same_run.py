@@ -148,3 +148,14 @@ def test_of_settings_with_nulls_what_differs_is_named(tmp_path, attack, message)
     (tmp_path / "config.yaml").write_text(with_attack(OLD_ATTACK))
     with pytest.raises(ValueError, match=message):
         check_same_run(tmp_path / "config.yaml", with_attack(attack))
+
+
+def test_what_an_old_folder_names_is_not_imported(tmp_path, monkeypatch):
+    """Its file is data: a class that is gone, or whose module does something, is compared by what is written."""
+    (tmp_path / "ruinous.py").write_text("raise RuntimeError('imported')")
+    monkeypatch.syspath_prepend(tmp_path)
+    was = "{type: ruinous.Attack, label: 'true', steps: null, options: {decay: 0.5}}"
+    (tmp_path / "config.yaml").write_text(with_attack(was))
+    check_same_run(tmp_path / "config.yaml", with_attack("{type: ruinous.Attack, decay: 0.5}"))
+    with pytest.raises(ValueError, match=r"attack.decay was 0.5, is 0.7\. "):
+        check_same_run(tmp_path / "config.yaml", with_attack("{type: ruinous.Attack, decay: 0.7}"))
