@@ -117,8 +117,8 @@ def main():
     if arguments.memory:
         Long.of = 5_000  # fewer than are shown: lists that are still filling grow
         for count in (100, 200, 400):
-            kept = sweep(Noise(count, arguments.size, network.num_classes)).state_dict()["_top"]
-            print(f"{count:6} images, {Long.of // 100} kept per unit: {size_of(kept) / 2**20:.2f} MB of lists")
+            lists = sweep(Noise(count, arguments.size, network.num_classes)).state_dict()["_top"]
+            print(f"{count:6} images, {Long.of // 100} kept per unit: {size_of(lists) / 2**20:.2f} MB of lists")
         return
     title = f"{arguments.network}, {arguments.size} px"
     if arguments.discrepancy:

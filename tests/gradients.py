@@ -24,3 +24,9 @@ def assert_same_gradients(network, total, expected, expected_gradients):
     assert any(gradient.abs().max() > 1e-3 for gradient in expected_gradients)
     for (name, parameter), gradient in zip(network.named_parameters(), expected_gradients, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=0, atol=1e-9, msg=name)
+
+
+def start_of(objective, batch, epoch=0):
+    """By how much an objective's attack moves the images before its first step."""
+    keys, threat = objective.keys(batch, epoch), objective.attack.threat
+    return threat.random_start(batch.image, threat.budget.radius(keys, torch.float64), keys) - batch.image

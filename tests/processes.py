@@ -194,9 +194,10 @@ def processes_that_fail(rank, world_size):
         while time.monotonic() < until:
             processes.look()
 
-    one, two = Failure(1, "one cannot", analysis="curvature"), Failure(2, "two cannot", analysis="panels")
-    learnt["while others wait"] = failing({1: one}, lambda: processes.gathered_by_first(rank))
-    learnt["amid long work"] = failing({2: two}, busy)
+    curvature_failure = Failure(1, "one cannot", analysis="curvature")
+    panels_failure = Failure(2, "two cannot", analysis="panels")
+    learnt["while others wait"] = failing({1: curvature_failure}, lambda: processes.gathered_by_first(rank))
+    learnt["amid long work"] = failing({2: panels_failure}, busy)
     learnt["several"] = failing({0: Failure(0, "zero", analysis="x"), 2: Failure(2, "the end", 2)}, processes.meet)
     processes.look()
     learnt["afterwards"] = processes.gathered(rank)

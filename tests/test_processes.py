@@ -86,12 +86,12 @@ def test_another_number_of_processes_goes_on_from_the_complete_sweeps(tmp_path):
         assert [tables for tables, _, _ in cut] == [None, None]
         assert sorted(path.name for path in folder.iterdir()) == ["state.0", "state.1", "state.merged"]
         runs = on_processes(dissection_with_journal, count, folder, None)
-        for tables, seen, _ in runs:
-            assert set(seen) == {second}, "the first sweep is complete"
+        for tables, sweeps_run, _ in runs:
+            assert set(sweeps_run) == {second}, "the first sweep is complete"
             assert repr(tables) == repr(expected)
-        assert sum(len(seen) for _, seen, _ in runs) == (9 - 2 if count == 2 else 9)
-        said = "What an interrupted run left of its last sweep (processes: 2) is of no use now"
-        assert [said in " ".join(told) for _, _, told in runs] == [count != 2, *[False] * (count - 1)]
+        assert sum(len(sweeps_run) for _, sweeps_run, _ in runs) == (9 - 2 if count == 2 else 9)
+        line = "What an interrupted run left of its last sweep (processes: 2) is of no use now"
+        assert [line in " ".join(lines) for _, _, lines in runs] == [count != 2, *[False] * (count - 1)]
         if count == 2:
             assert not list(folder.iterdir())
     assert first == 0

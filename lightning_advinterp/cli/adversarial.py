@@ -140,7 +140,7 @@ def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
     with plain_errors():
         same = [entry.name for entry in fields(NetworkChoice)]
         same += ["data", "concepts", "split", "classes", "crop", "orientation", "limit", "seed"]
-        evaluation = Evaluation(analyses="predictions", attack=None, **{name: getattr(plan, name) for name in same})
+        evaluation = Evaluation(analyses="predictions", attack=None, **{name: vars(plan)[name] for name in same})
         subject = load_subject(evaluation)
         for line in subject.network.origin.lines(subject.network.mean, subject.network.std, subject.recipe.input_size):
             console.print(line, markup=False, highlight=False, soft_wrap=True)

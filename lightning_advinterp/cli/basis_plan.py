@@ -132,11 +132,11 @@ class BasisPlan(NetworkChoice):
 
     def _refuse_other_settings(self) -> None:
         """Refuse what would be passed over in silence."""
-        taken = set(_OF_SOURCES) if self.source is not None else set(DEFAULTS[self.kind])
+        settings = set(_OF_SOURCES) if self.source is not None else set(DEFAULTS[self.kind])
         what = "a source" if self.source is not None else f"kind={self.kind}"
         for name in dict.fromkeys((*_FITTED, *_OF_SOURCES)):
             value = vars(self)[name]
-            if value is not None and name not in taken:
+            if value is not None and name not in settings:
                 raise ValueError(f"{name}={value} is no setting of {what}; leave it out.")
         if self.source is not None or self.kind != "sae":
             return

@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import Namespace
 
 from lightning_advinterp.cli.suggestions import SuggestingParser
+from lightning_advinterp.core.kinds import kind_name
 from lightning_advinterp.core.settings import check_numbers
 from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.yaml_files import load_yaml
@@ -76,9 +77,7 @@ def _check_kinds(parser: SuggestingParser, namespace: Namespace) -> None:
         plain = isinstance(kind, type) and issubclass(kind, int | float | str)  # others may mean None
         plain = plain or (get_origin(kind) in (Union, UnionType) and type(None) not in get_args(kind))
         if plain and action.default is not None and namespace.get(action.dest, action.default) is None:
-            raise ValueError(
-                f"{action.dest} must be of the kind {getattr(kind, '__name__', kind)}, got null; leave the key out."
-            )
+            raise ValueError(f"{action.dest} must be of the kind {kind_name(kind)}, got null; leave the key out.")
 
 
 def refuse_values_of_groups(args: Sequence[str], groups: Mapping[str, Any]) -> None:

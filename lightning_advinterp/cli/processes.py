@@ -62,15 +62,15 @@ def process_counts(choice: ProcessChoice, environment: Mapping[str, str]) -> tup
     started = processes_started(environment)
     if started is None:
         return 1 if choice.devices == "auto" else choice.devices, 1 if choice.num_nodes == "auto" else choice.num_nodes
-    by, (here, nodes) = started
-    if choice.devices not in ("auto", here):
+    by, (per_machine, nodes) = started
+    if choice.devices not in ("auto", per_machine):
         raise ValueError(
-            f"devices: {by} started {here} on each machine, got {choice.devices}; let it start as many, or leave the "
-            "flag out."
+            f"devices: {by} started {per_machine} on each machine, got {choice.devices}; let it start as many, or "
+            "leave the flag out."
         )
     if choice.num_nodes not in ("auto", nodes):
         raise ValueError(f"num_nodes: {by} uses {nodes}, got {choice.num_nodes}; leave the flag out.")
-    return here, nodes
+    return per_machine, nodes
 
 
 def require_processes(choice: ProcessChoice, size: int, dry_run: bool = False) -> None:
@@ -84,8 +84,8 @@ def require_processes(choice: ProcessChoice, size: int, dry_run: bool = False) -
     Raises:
         ValueError: naming the flag.
     """
-    asked = {"devices": choice.devices, "num_nodes": choice.num_nodes}
-    for flag, number in asked.items():
+    counts = {"devices": choice.devices, "num_nodes": choice.num_nodes}
+    for flag, number in counts.items():
         if number not in ("auto", 1) and size == 1 and not dry_run:
             raise ValueError(
                 f"{flag}={number}: here one process does the work; the command evaluate.py starts several, or leave "
@@ -103,18 +103,18 @@ def processes_started(environment: Mapping[str, str]) -> tuple[str, tuple[int, i
         ValueError: if the processes are not as many on each machine.
     """
     if "TORCHELASTIC_RUN_ID" in environment:
-        by, everywhere, here = "torchrun", int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
-        nodes = everywhere // here
+        by, everywhere, per_machine = "torchrun", int(environment["WORLD_SIZE"]), int(environment["LOCAL_WORLD_SIZE"])
+        nodes = everywhere // per_machine
     # A step's variables are srun's; a job's are there in its batch script and its shell too, which are one process.
     elif "SLURM_STEP_NUM_TASKS" in environment and environment.get("SLURM_JOB_NAME") not in _SHELLS:
         by, everywhere = "srun", int(environment["SLURM_STEP_NUM_TASKS"])
         nodes = int(environment.get("SLURM_STEP_NUM_NODES", environment.get("SLURM_NNODES", "1")))
-        here = everywhere // nodes
+        per_machine = everywhere // nodes
     else:
         return None
-    if here * nodes != everywhere:
+    if per_machine * nodes != everywhere:
         raise ValueError(f"devices: {by} started {everywhere} processes on {nodes} machines; start as many on each.")
-    return by, (here, nodes)
+    return by, (per_machine, nodes)
 
 
 @contextmanager
@@ -165,14 +165,16 @@ def joined(choice: ProcessChoice, device: torch.device, command: Command) -> Ite
     Raises:
         ValueError: if there are not so many devices.
     """
-    here, nodes = process_counts(choice, os.environ)
-    if here * nodes == 1:
+    per_machine, nodes = process_counts(choice, os.environ)
+    if per_machine * nodes == 1:
         yield Processes(device=device)
         return
     if ":" in str(device):
-        raise ValueError(f"device={device} is one device, and {here * nodes} processes have one each; say cuda or cpu.")
-    fabric = _launched(here, nodes, device)
-    processes = Processes(fabric.global_rank, fabric.world_size, _store(fabric), fabric.device, here)
+        raise ValueError(
+            f"device={device} is one device, and {per_machine * nodes} processes have one each; say cuda or cpu."
+        )
+    fabric = _launched(per_machine, nodes, device)
+    processes = Processes(fabric.global_rank, fabric.world_size, _store(fabric), fabric.device, per_machine)
     command.first = processes.first
 
     def announce(line: str, status: int) -> None:
@@ -189,21 +191,21 @@ def joined(choice: ProcessChoice, device: torch.device, command: Command) -> Ite
     dist.destroy_process_group()
 
 
-def _launched(here: int, nodes: int, device: torch.device) -> Fabric:
+def _launched(per_machine: int, nodes: int, device: torch.device) -> Fabric:
     """Return Fabric with its processes; nothing here needs gradients of several processes, so gloo joins them."""
     # Each process would print its number; one that a launcher ends is told of elsewhere.
     logging.getLogger("lightning_fabric.utilities.distributed").setLevel(logging.WARNING)
     strategy = DDPStrategy(process_group_backend="gloo", timeout=LONGEST_WAIT)
     try:
-        fabric = Fabric(accelerator=device.type, strategy=strategy, devices=here, num_nodes=nodes)
+        fabric = Fabric(accelerator=device.type, strategy=strategy, devices=per_machine, num_nodes=nodes)
     except (ValueError, RuntimeError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise ValueError(f"devices: {here} of the kind {device.type} cannot be had here: {reason}") from error
+        raise ValueError(f"devices: {per_machine} of the kind {device.type} cannot be had here: {reason}") from error
     fabric.launch()
-    if fabric.world_size != here * nodes:
+    if fabric.world_size != per_machine * nodes:
         raise ValueError(
-            f"devices: {here} on {nodes} machines are asked for, {fabric.world_size} were started; under SLURM start "
-            f"the command by srun with --ntasks-per-node={here}."
+            f"devices: {per_machine} on {nodes} machines are asked for, {fabric.world_size} were started; under SLURM "
+            f"start the command by srun with --ntasks-per-node={per_machine}."
         )
     return fabric
 

@@ -125,8 +125,8 @@ def plain_errors(*kinds: type[Exception]) -> Iterator[None]:
             first = first.__cause__
             reason = reason_within(str(first))
         expected = isinstance(error, (OSError, *kinds)) or _speaker(error.__traceback__) in _SPEAKERS
-        kept = "" if expected else _kept_traceback(error)
-        (_command.get() or Command()).end(f"error: {printable(reason or str(first))}{kept}", 2)
+        traceback_line = "" if expected else _kept_traceback(error)
+        (_command.get() or Command()).end(f"error: {printable(reason or str(first))}{traceback_line}", 2)
 
 
 @contextmanager

@@ -71,9 +71,14 @@ def shown(kind: Any) -> str:
         elif origin is not None:
             words.append("keys" if issubclass(origin, Mapping) else "list")
         else:
-            words.append(getattr(member, "__name__", str(member)))
+            words.append(kind_name(member))
     words = list(dict.fromkeys(words))
     return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} or {words[-1]}"
+
+
+def kind_name(kind: Any) -> str:
+    """Return what a kind is called: a class by its name, others as Python writes them."""
+    return kind.__name__ if isinstance(kind, type) else str(kind)
 
 
 def plain_kind(kind: Any) -> Any:

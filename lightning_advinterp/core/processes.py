@@ -32,7 +32,7 @@ class Processes:
         store: a ``TCPStore``, where failures are announced to those that are busy; without one they show at the next
             exchange.
         device: on which this process computes; None: as other settings say.
-        here: how many of them are on this machine.
+        per_machine: how many of them are on this machine.
     """
 
     def __init__(
@@ -41,9 +41,9 @@ class Processes:
         size: int = 1,
         store: Any = None,
         device: torch.device | None = None,
-        here: int = 1,
+        per_machine: int = 1,
     ) -> None:
-        self.rank, self.size, self.device, self.here = rank, size, device, here
+        self.rank, self.size, self.device, self.per_machine = rank, size, device, per_machine
         self._store, self._agreed = store, 0
 
     @property

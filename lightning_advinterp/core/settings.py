@@ -57,10 +57,28 @@ def require_least(settings: object, least: Mapping[str, float], path: str = "") 
     Raises:
         ValueError: naming the setting.
     """
+    values = vars(settings)
     for name, bound in least.items():
-        value = getattr(settings, name)
+        value = values[name]
         if value is not None and value < bound:
             raise ValueError(f"{path}{name} must be {bound} or more, got {value}.")
+
+
+def require_above_zero(settings: object, most: Mapping[str, float], path: str = "") -> None:
+    """Refuse settings that are not above 0, or lie above their largest values.
+
+    Args:
+        settings: with an attribute for each of ``most``.
+        most: name of a setting to its largest value, which may be infinite.
+        path: what stands before the names in messages.
+
+    Raises:
+        ValueError: naming the setting.
+    """
+    values = vars(settings)
+    for name, bound in most.items():
+        if not 0 < values[name] <= bound:
+            raise ValueError(f"{path}{name} must lie above 0 and at {bound:g} or below, got {values[name]}.")
 
 
 def check_numbers(settings: Any) -> None:

@@ -50,18 +50,18 @@ class TypedSettings:
         defaults = {field.name: field.default for field in fields(self)}
         kind = str(settings.get("type", self.type))
         takes = self.takes(kind)
-        held = {name: value for name, value in settings.items() if name != "type" and value != defaults.get(name)}
-        options = held.pop("options", {}) if "options" in takes else {}
-        for name in [name for name in held if name not in defaults and name in takes]:  # of a user's own class
-            options = options | {name: held.pop(name)}
-        held |= {name: value for name, value in options.items() if name in defaults}
+        entries = {name: value for name, value in settings.items() if name != "type" and value != defaults.get(name)}
+        options = entries.pop("options", {}) if "options" in takes else {}
+        for name in [name for name in entries if name not in defaults and name in takes]:  # of a user's own class
+            options = options | {name: entries.pop(name)}
+        entries |= {name: value for name, value in options.items() if name in defaults}
         rest = {name: value for name, value in options.items() if name not in defaults}
-        held |= {"options": rest} if rest else {}
+        entries |= {"options": rest} if rest else {}
         places = {name: place for place, name in enumerate(defaults)}
-        held = dict(sorted(held.items(), key=lambda entry: places.get(entry[0], len(places))))
-        self.__dict__.update({"type": kind} | held)
+        entries = dict(sorted(entries.items(), key=lambda entry: places.get(entry[0], len(places))))
+        self.__dict__.update({"type": kind} | entries)
         allowed = self.allowed()
-        self.__dict__.update({name: self._checked(name, value, allowed) for name, value in held.items()})
+        self.__dict__.update({name: self._checked(name, value, allowed) for name, value in entries.items()})
         for name, value in rest.items():
             self._checked(name, value, allowed)
         self.check()

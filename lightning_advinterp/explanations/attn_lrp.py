@@ -81,9 +81,9 @@ def _verify(question: Question, method: str) -> None:
         start = torch.ones_like(logits)
         followed = propagate(tape, logits, start, pulled)
     point = z.clone().requires_grad_()
-    own = logits_of(question.body(point), method)
-    gradient = input_gradient(own, point, start, create_graph=False)
-    if not (alike(logits, own.detach()) and alike(followed, gradient)):
+    direct_logits = logits_of(question.body(point), method)
+    gradient = input_gradient(direct_logits, point, start, create_graph=False)
+    if not (alike(logits, direct_logits.detach()) and alike(followed, gradient)):
         raise ValueError(
             f"{method} follows a network's calls, and those of {type(question.body).__name__} do not give its own "
             "gradient: it hides an operation (a torch.autograd.Function, a compiled or scripted part), or reads again "

@@ -19,6 +19,7 @@ from lightning_advinterp.explanations.layer_maps import (
 from lightning_advinterp.explanations.question import Output, Question, check_output
 from lightning_advinterp.networks import taps
 from lightning_advinterp.networks.heads import head_path
+from lightning_advinterp.networks.trace import function_name
 
 Interpolation = Literal["bilinear", "bicubic"]
 """How a map is enlarged to the image's size."""
@@ -146,7 +147,7 @@ class _Averaged(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        averages = getattr(func, "__name__", "") in ("mean", "avg_pool2d", "adaptive_avg_pool2d")
+        averages = function_name(func) in ("mean", "avg_pool2d", "adaptive_avg_pool2d")
         if averages and args and isinstance(args[0], Tensor) and args[0].dim() == 4:
             self.inputs.append(args[0])
         return func(*args, **kwargs or {})

@@ -11,6 +11,7 @@ from lightning_advinterp.explanations.explanation import Method
 from lightning_advinterp.explanations.gradients import Space
 from lightning_advinterp.explanations.question import Output, Question, check_output, pick
 from lightning_advinterp.networks.smoothing import active_beta, relu_call, softplus
+from lightning_advinterp.networks.trace import function_name
 
 _LINEAR = frozenset(
     (
@@ -140,7 +141,7 @@ class _Recording(TorchFunctionMode):
         call = relu_call(func, args, kwargs)
         if call is not None:
             self.inputs.append(call[0].clone() if call[1] else call[0])
-        elif (name := getattr(func, "__name__", "")) not in _LINEAR:
+        elif (name := function_name(func)) not in _LINEAR:
             raise ValueError(
                 f"guided backpropagation with create_graph: the network calls {name or func}, beside whose curvature "
                 "the guided one cannot be told; it works on networks of linear operations, relu and max-pooling."

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from lightning_advinterp.explanations.question import Question
 from lightning_advinterp.networks import default_phi
 from lightning_advinterp.networks.families import declared_features
+from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.sites import parse_layer
 from lightning_advinterp.units.blocks import block_paths
 from lightning_advinterp.units.maps import Layout
@@ -24,7 +25,7 @@ def feature_layers(question: Question, layer: str | None, method: str) -> tuple[
     """
     if layer not in (None, "phi"):
         return (str(layer),)
-    phi = getattr(question.network, "phi", None)
+    phi = question.network.phi if isinstance(question.network, Network) else None
     phi = phi or default_phi(question.body, channels=question.z.shape[1], input_size=question.z.shape[2])
     phi = phi or declared_features(question.body)
     if phi is None:

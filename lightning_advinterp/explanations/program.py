@@ -11,7 +11,7 @@ from torch import fx, nn
 from lightning_advinterp.explanations.operations import Op, function_operation, inputs_of, module_operation
 from lightning_advinterp.explanations.shapes import is_size
 from lightning_advinterp.networks.sites import Site, SiteTable
-from lightning_advinterp.networks.trace import Trace, output_node, trace_network
+from lightning_advinterp.networks.trace import Trace, operation_name, output_node, trace_network
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ class _Compiler:
             return Step(Op.INPUT, "the image")
         inputs = tuple(self.number[part] for part in inputs_of(node) if part in self.number)
         module = self.trace.module(node)
-        name = str(node.target) if module is not None else getattr(node.target, "__name__", str(node.target))
+        name = str(node.target) if module is not None else operation_name(node) or str(node.target)
         operation = module_operation(module) if module is not None else function_operation(node, name)
         if operation is None or not inputs or (len(inputs) > 1 and operation[0] not in (Op.SUM, Op.CONCAT)):
             what = f"layer {name} ({_described(module)})" if module is not None else f"{name}() ({node})"

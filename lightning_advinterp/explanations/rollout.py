@@ -75,9 +75,9 @@ class AttentionRollout(Method):
         layers = [last, *patch_cutters(question.body)]
         with weights.watching(), taps(question.body, layers, replace={last: note}) as activations:
             score = question.score(question.z, "logit")
-            read = dict(activations)
+            outputs = dict(activations)
         attentions = _square(weights, self.name, readers[0])
-        layout = layer_layout(question, last, read, self.name)
+        layout = layer_layout(question, last, outputs, self.name)
         (gradient,) = torch.autograd.grad(score.sum(), readers[0])
         row = (gradient != 0).any(2).to(attentions[0].dtype)
         row = row / row.sum(1, keepdim=True).clamp(min=1)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.fx.node import map_aggregate
 
 from lightning_advinterp.explanations.composed_attention import ComposedAttention
+from lightning_advinterp.networks.trace import function_name
 
 
 class Kind(Enum):
@@ -105,7 +106,7 @@ class Tape(ComposedAttention):
             return argument
 
         copied = map_aggregate((args, kwargs), note)  # a copy, since a list may grow after the call (DenseNet)
-        name = getattr(func, "__name__", str(func))
+        name = function_name(func) or str(func)
         if not inputs or name in CONSTANT:
             return func(*args, **kwargs)
         in_place = _works_in_place(name, args, kwargs)

@@ -67,23 +67,23 @@ def walk(
     """
     hessian = Hessian(score, x)
     level, start = hessian.value, _unit(hessian.gradient)
-    origin = here = x.detach().flatten(1)
+    origin = place = x.detach().flatten(1)
     tangent = _unit(_across(direction.to(start), start))
     principal = largest_eigenvalue(hessian.level_set(), origin, keys, steps=lanczos).value.abs()
     distance = torch.zeros_like(level)
     for _ in range(steps):
-        there = _back_to(level, score, here + step * tangent, x.shape)
-        lost = ~there.isfinite().all(dim=1)
-        there = torch.where(lost[:, None], origin, there)  # so that the numbers of the others can be made
-        moved = there - here
-        distance, here = (distance + moved.norm(dim=1)).masked_fill(lost, torch.nan), there
-        hessian = Hessian(score, here.view_as(x))
+        goal = _back_to(level, score, place + step * tangent, x.shape)
+        lost = ~goal.isfinite().all(dim=1)
+        goal = torch.where(lost[:, None], origin, goal)  # so that the numbers of the others can be made
+        moved = goal - place
+        distance, place = (distance + moved.norm(dim=1)).masked_fill(lost, torch.nan), goal
+        hessian = Hessian(score, place.view_as(x))
         normal = _unit(hessian.gradient)
         tangent = _unit(_across(moved, normal)).masked_fill(lost[:, None], torch.nan)
         curvature = largest_eigenvalue(hessian.level_set(), origin, keys, steps=lanczos).value.abs()
         principal = torch.maximum(principal, curvature)
         turn, drift = (normal - start).norm(dim=1), hessian.value - level
-        yield Waypoint(here.view_as(x), distance, turn.masked_fill(lost, torch.nan), principal, drift)
+        yield Waypoint(place.view_as(x), distance, turn.masked_fill(lost, torch.nan), principal, drift)
 
 
 def _back_to(level: Tensor, score: Score, place: Tensor, shape: torch.Size) -> Tensor:

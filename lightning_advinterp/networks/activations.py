@@ -10,6 +10,7 @@ from torch.overrides import TorchFunctionMode
 from lightning_advinterp.networks.dry import dry_forward
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.smoothing import smoothed_functions
+from lightning_advinterp.networks.trace import function_name
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +59,7 @@ class _Counting(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        name = getattr(func, "__name__", "")
+        name = function_name(func)
         if name in SMOOTH or name in KINKED or name in smoothed_functions():
             self.calls[name] += 1
         return func(*args, **kwargs or {})

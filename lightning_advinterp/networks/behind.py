@@ -28,14 +28,14 @@ class Begun:
         x: the images.
         activation: what the layer returned, ``[B, ...]``.
         logits: of the whole pass, ``[B, K]``.
-        whole: the tensor that the layer is a part of, where it is only that.
+        full_output: the tensor that the layer is a part of, where it is only that.
         carried: what else the rest of the network reads, such as the way around a block.
     """
 
     x: Tensor
     activation: Tensor
     logits: Tensor
-    whole: Tensor | None = None
+    full_output: Tensor | None = None
     carried: Mapping[fx.Node, Any] = field(default_factory=dict)
 
 
@@ -125,12 +125,12 @@ class Behind:
         start = self.network.normalize(x)
         for node in [*self._before, self._tap]:
             runner.compute(node, start)
-        whole = runner.env[self._tap].clone()  # what follows may work in place
+        output = runner.env[self._tap].clone()  # what follows may work in place
         carried = {node: _kept(runner.env[node], node in self._overwritten) for node in self._carried}
         for node in self._behind:
             runner.compute(node, start)
         logits = runner.env[self._output]
-        return Begun(x, self._place.take(whole), logits, None if self._place.whole else whole, carried)
+        return Begun(x, self._place.take(output), logits, None if self._place.whole else output, carried)
 
     def _check(self, x: Tensor) -> None:
         """See that the parts give what the whole gives: a trace follows one way, and values may depend on a batch."""
@@ -164,9 +164,9 @@ class Behind:
             with taps(self.network, replace={self.layer: activation}):
                 return self.network.eager_logits(begun.x[image : image + 1].expand(len(activation), -1, -1, -1))
         runner = _Nodes(self._module)
-        if begun.whole is not None:
-            whole = begun.whole[image : image + 1]
-            activation = self._place.put(whole.expand(len(activation), *whole.shape[1:]), activation)
+        if begun.full_output is not None:
+            output = begun.full_output[image : image + 1]
+            activation = self._place.put(output.expand(len(activation), *output.shape[1:]), activation)
         runner.env[self._tap] = activation
         for node in self._carried:
             value = begun.carried[node]

@@ -119,11 +119,16 @@ def reads_value(node: fx.Node) -> bool:
     if node.op == "call_method":
         return node.target not in ("size", "dim", "numel")
     if node.op == "call_function":
-        name = getattr(node.target, "__name__", "")
+        name = function_name(node.target)
         return name not in ("getattr", "_assert", "len") and any(isinstance(a, fx.Node) for a in node.args)
     return True
 
 
 def operation_name(node: fx.Node) -> str:
     """Return what a node calls: the name of a method or a function, or the path of a module."""
-    return node.target if isinstance(node.target, str) else str(getattr(node.target, "__name__", ""))
+    return node.target if isinstance(node.target, str) else function_name(node.target)
+
+
+def function_name(function: object) -> str:
+    """Return what a function is called; empty for a callable without a name, such as a ``functools.partial``."""
+    return str(getattr(function, "__name__", ""))

@@ -7,11 +7,8 @@ from torch.nn import functional as F
 from lightning_advinterp.attacks.loop.goal import cross_entropy, full_precision
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
-from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
-from lightning_advinterp.networks.network import Network
-from lightning_advinterp.objectives.neighbour import NeighbourObjective
-from lightning_advinterp.objectives.objective import Loss, accuracy
+from lightning_advinterp.objectives.neighbour import DivergenceObjective
 
 
 def mart_loss(logits: Tensor, adv_logits: Tensor, label: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -40,7 +37,7 @@ def mart_loss(logits: Tensor, adv_logits: Tensor, label: Tensor, beta: float) ->
     return cross_entropy(adv_logits, label).mean() + margin + beta * divergence, divergence
 
 
-class Mart(NeighbourObjective):
+class Mart(DivergenceObjective):
     """``L = BCE(p(x*), y) + β KL(p(x) ‖ p(x*)) (1 − p_y(x))``: misclassification-aware adversarial training.
 
     A step costs steps + 2 forward passes, ``steps`` backward passes to the input and 2 full backward passes:
@@ -59,6 +56,8 @@ class Mart(NeighbourObjective):
         2020, Eq. 10 and 11 (constants of paper and code from memory).
     """
 
+    classified = "loss_adv"
+
     def __init__(
         self,
         attack: OneAttack = AttackConfig("pgd", "8/255", steps=10, step_size="2/255"),
@@ -66,19 +65,8 @@ class Mart(NeighbourObjective):
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "eval",
     ) -> None:
-        super().__init__(attack, eps_warmup_epochs, bn)
-        if beta < 0:
-            raise ValueError(f"beta must be 0 or more, got {beta}.")
-        self.beta = beta
+        super().__init__(attack, beta, eps_warmup_epochs, bn)
 
-    def loss_at(self, network: Network, batch: Batch, x_adv: Tensor) -> Loss:
-        """One forward pass of the images and one of their neighbours."""
-        logits, adv_logits = network(batch.image), network(x_adv)
-        total, divergence = mart_loss(logits, adv_logits, batch.label, self.beta)
-        parts = {
-            "loss_adv": (total - self.beta * divergence).detach(),
-            "kl": divergence.detach(),
-            "acc": accuracy(logits, batch.label),
-            "adv_acc": accuracy(adv_logits, batch.label),
-        }
-        return Loss(total, parts)
+    def terms(self, logits: Tensor, adv_logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """See :func:`mart_loss`."""
+        return mart_loss(logits, adv_logits, label, self.beta)

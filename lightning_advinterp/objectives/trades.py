@@ -5,11 +5,8 @@ from torch import Tensor
 from lightning_advinterp.attacks.loop.goal import cross_entropy, kl_divergence
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
-from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.modes import BatchNormMode
-from lightning_advinterp.networks.network import Network
-from lightning_advinterp.objectives.neighbour import NeighbourObjective
-from lightning_advinterp.objectives.objective import Loss, accuracy
+from lightning_advinterp.objectives.neighbour import DivergenceObjective
 
 
 def trades_loss(logits: Tensor, adv_logits: Tensor, label: Tensor, beta: float) -> tuple[Tensor, Tensor]:
@@ -28,7 +25,7 @@ def trades_loss(logits: Tensor, adv_logits: Tensor, label: Tensor, beta: float) 
     return cross_entropy(logits, label).mean() + beta * divergence, divergence
 
 
-class Trades(NeighbourObjective):
+class Trades(DivergenceObjective):
     """``L = L(f(x), y) + β KL(p(x) ‖ p(x*))``, with x* that maximises the divergence inside the ball.
 
     A step costs steps + 3 forward passes (one of them the attack's clean prediction), ``steps`` backward passes to
@@ -51,6 +48,8 @@ class Trades(NeighbourObjective):
         Accuracy, 2019, Algorithm 1.
     """
 
+    classified = "loss_clean"
+
     def __init__(
         self,
         attack: OneAttack = AttackConfig("trades", 0.031, steps=10, step_size=0.007),
@@ -58,19 +57,8 @@ class Trades(NeighbourObjective):
         eps_warmup_epochs: int = 0,
         bn: BatchNormMode = "eval",
     ) -> None:
-        super().__init__(attack, eps_warmup_epochs, bn)
-        if beta < 0:
-            raise ValueError(f"beta must be 0 or more, got {beta}.")
-        self.beta = beta
+        super().__init__(attack, beta, eps_warmup_epochs, bn)
 
-    def loss_at(self, network: Network, batch: Batch, x_adv: Tensor) -> Loss:
-        """One forward pass of the images and one of their neighbours."""
-        logits, adv_logits = network(batch.image), network(x_adv)
-        total, divergence = trades_loss(logits, adv_logits, batch.label, self.beta)
-        parts = {
-            "loss_clean": (total - self.beta * divergence).detach(),
-            "kl": divergence.detach(),
-            "acc": accuracy(logits, batch.label),
-            "adv_acc": accuracy(adv_logits, batch.label),
-        }
-        return Loss(total, parts)
+    def terms(self, logits: Tensor, adv_logits: Tensor, label: Tensor) -> tuple[Tensor, Tensor]:
+        """See :func:`trades_loss`."""
+        return trades_loss(logits, adv_logits, label, self.beta)

@@ -124,10 +124,10 @@ class ShuffledRows:
                 self._epochs += 1
                 self._chunks = self.source.epoch(self._epochs)
                 continue
-            taken = self._rest[: len(rows) - count]
-            rows[count : count + len(taken)] = taken
-            self._rest = self._rest[len(taken) :] if len(taken) < len(self._rest) else None
-            count += len(taken)
+            part = self._rest[: len(rows) - count]
+            rows[count : count + len(part)] = part
+            self._rest = self._rest[len(part) :] if len(part) < len(self._rest) else None
+            count += len(part)
         return count
 
     def _more(self) -> bool:

@@ -94,8 +94,8 @@ class AutoencoderTraining:
         return float(result.loss.detach())
 
     def _decay(self) -> float:
-        left = 1 - self.done / self.settings.steps
-        return max(0.0, min(1.0, left / (1 - _DECAY)))
+        remaining_share = 1 - self.done / self.settings.steps
+        return max(0.0, min(1.0, remaining_share / (1 - _DECAY)))
 
     def _set_anew(self, dead: Tensor, residual: Tensor) -> None:
         """Point dead latents to what the others do not explain."""

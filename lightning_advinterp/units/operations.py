@@ -7,6 +7,8 @@ from typing import Any
 import torch
 from torch import fx, nn
 
+from lightning_advinterp.networks.trace import function_name, operation_name
+
 
 class Kind(Enum):
     """Kinds of operations."""
@@ -72,7 +74,7 @@ def classify(node: fx.Node, module: nn.Module | None) -> Kind:
             return Kind.ADD if len(node.all_input_nodes) > 1 else Kind.IDENTITY
         if node.target in _MULS:
             return Kind.MUL
-        return _classify_function(getattr(node.target, "__name__", ""), node, {})
+        return _classify_function(function_name(node.target), node, {})
     return Kind.OTHER
 
 
@@ -122,5 +124,5 @@ def is_rectified(node: fx.Node, module: nn.Module | None) -> bool:
         fused = getattr(module, "act", None)  # timm's BatchNormAct2d
         rectifier = fused if isinstance(fused, nn.Module) and "Norm" in type(module).__name__ else module
         return isinstance(rectifier, nn.ReLU | nn.ReLU6)
-    target = str(node.target) if node.op == "call_method" else getattr(node.target, "__name__", "")
+    target = operation_name(node)
     return target.rstrip("_") in ("relu", "relu6")

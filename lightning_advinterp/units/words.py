@@ -135,14 +135,14 @@ def _main_path(network: Network, convolutions: list[ConvTap]) -> Readings:
     """Return every place of the main path once: convolutions, MLPs' neurons, heads, and blocks."""
     named: Readings = {(conv.layer, conv.tap): conv.signed for conv in convolutions}
     taps = {tap for _, tap in named}
-    others: Readings = {}
+    paths: Readings = {}
     for word in _KINDS:
-        others |= {(path, path): None for path in _of_kind(network.backbone, word, convolutions) if path not in taps}
-    if not others:
+        paths |= {(path, path): None for path in _of_kind(network.backbone, word, convolutions) if path not in taps}
+    if not paths:
         if not named:
             raise ValueError(f"layers: {network.name} has no convolutions, MLPs or blocks; name the layers.")
         return named  # as they are computed, which may be another order than they are declared in
-    named |= others
+    named |= paths
     order = in_order(network.backbone, [parse_layer(tap).path for _, tap in named])
     return dict(sorted(named.items(), key=lambda item: order[parse_layer(item[0][1]).path]))
 

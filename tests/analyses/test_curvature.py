@@ -168,9 +168,9 @@ def test_walks_are_those_along_the_class_level_set(walked):
         assert row["distance"] == pytest.approx(row["step"] * 0.001 * 108**0.5, rel=0.05)
     along = [row for row in rows if row["step"] == 1 and row["walk"] == "principal"]
     random = [row for row in rows if row["step"] == 1 and row["walk"] == "random"]
-    for first, other in zip(along, random, strict=True):
+    for first, second in zip(along, random, strict=True):
         assert first["turn"] / first["bound"] > 0.97  # where the level set bends most, the bound is nearly reached
-        assert other["turn"] / other["bound"] < first["turn"] / first["bound"]
+        assert second["turn"] / second["bound"] < first["turn"] / first["bound"]
 
 
 def test_walks_are_summed_up_over_images(walked):

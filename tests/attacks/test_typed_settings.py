@@ -51,9 +51,9 @@ def test_every_type_takes_its_settings_and_no_other(config, kind):
     takes = config.takes(kind)
     for setting in takes.values():
         if setting.default not in (None, REQUIRED, ()) and setting.name not in missing:
-            held = config(kind, **missing, **{setting.name: setting.default})
-            assert held.get(setting.name) == setting.default
-    foreign = {field for other, entry in TYPES if other is config for field in config.takes(entry)} - set(takes)
+            configured = config(kind, **missing, **{setting.name: setting.default})
+            assert configured.get(setting.name) == setting.default
+    foreign = {field for owner, entry in TYPES if owner is config for field in config.takes(entry)} - set(takes)
     allowed = {"combine", "beside", "members"} if missing or kind not in ("stored", "random_sign") else set()
     for name in sorted(foreign - allowed):
         with pytest.raises(ValueError, match=f"{name} is no setting of .*{kind}.*, which takes "):

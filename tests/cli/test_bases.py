@@ -30,10 +30,10 @@ def test_a_sparse_autoencoder_is_fitted_measured_and_saved(flags, inputs, tmp_pa
     output = tmp_path / "sae.safetensors"
     small = ["--latents", "40", "--k", "4", "--steps", "20", "--rows", "64", "--seed", "3"]
     main([*flags, *small, "--output", str(output)])
-    said = printed(capsys)
-    assert f"{output}: sae of {LAYER}, 32 units to 40 latents" in said
-    assert re.search(r"% of the variance explained, \d\.\d of 40 latents active at a place, \d+ dead; 128 places", said)
-    assert "of 2 other images" in said
+    text = printed(capsys)
+    assert f"{output}: sae of {LAYER}, 32 units to 40 latents" in text
+    assert re.search(r"% of the variance explained, \d\.\d of 40 latents active at a place, \d+ dead; 128 places", text)
+    assert "of 2 other images" in text
     basis, origin = load_basis(output)
     assert (origin.layer, origin.network) == (LAYER, "cifar_resnet20")
     assert origin.weights_sha256 == weights_hash(load_checkpoint(str(inputs / "last.ckpt")).network)
@@ -61,13 +61,13 @@ def test_a_sparse_autoencoder_is_fitted_measured_and_saved(flags, inputs, tmp_pa
 )
 def test_other_kinds(kind, more, latents, flags, tmp_path, capsys):
     main([*flags, "--kind", kind, *more, "--output", str(tmp_path / f"{kind}.safetensors")])
-    said = printed(capsys)
-    assert f"{kind} of {LAYER}, 32 units to {latents} latents" in said
+    text = printed(capsys)
+    assert f"{kind} of {LAYER}, 32 units to {latents} latents" in text
     basis, _ = load_basis(tmp_path / f"{kind}.safetensors")
     assert (basis.kind, basis.latents) == (kind, latents)
     if latents == 32:  # nothing is lost
-        assert "100.0 % of the variance" in said
-    assert ("of the same images" in said) == ("--held_out" in more)
+        assert "100.0 % of the variance" in text
+    assert ("of the same images" in text) == ("--held_out" in more)
 
 
 def test_rotations_and_sources_need_no_images(flags, tmp_path, capsys):
@@ -76,8 +76,8 @@ def test_rotations_and_sources_need_no_images(flags, tmp_path, capsys):
     assert "variance" not in printed(capsys)
     state = {"W_enc": torch.randn(32, 9), "b_enc": torch.zeros(9), "W_dec": torch.randn(9, 32), "b_dec": torch.ones(32)}
     save_file(state, tmp_path / "foreign.safetensors")
-    said = ["--source", str(tmp_path / "foreign.safetensors"), "--activation", "topk", "--k", "2"]
-    main([*without, *said, "--subtracts_bias", "true", "--output", str(tmp_path / "sae.safetensors")])
+    convention = ["--source", str(tmp_path / "foreign.safetensors"), "--activation", "topk", "--k", "2"]
+    main([*without, *convention, "--subtracts_bias", "true", "--output", str(tmp_path / "sae.safetensors")])
     basis, origin = load_basis(tmp_path / "sae.safetensors")
     rows = torch.randn(10, 32)
     before = (rows - 1) @ state["W_enc"]
@@ -153,8 +153,8 @@ def test_units_and_bases_stand_side_by_side(inputs, bases, tmp_path, capsys):
     layers = f"{LAYER},{LAYER}@{bases}/rotation.safetensors,{LAYER}@{bases}/sae.safetensors"
     more = ["--concepts", str(inputs / "broden"), "--attack", "fgsm", "--layers", layers]
     run(inputs, tmp_path / "out", EVERYTHING, *more)
-    said = printed(capsys)
-    assert f"basis {LAYER}@sae: sae of {LAYER}, 40 latents" in said
+    text = printed(capsys)
+    assert f"basis {LAYER}@sae: sae of {LAYER}, 40 latents" in text
     units = {}
     for row in table(tmp_path / "out", "dissection"):
         if row["images"] == "real":
@@ -222,7 +222,7 @@ def test_masked_units_are_those_of_the_identity(inputs, bases, tmp_path):
 
 def test_another_network_s_basis_is_said(inputs, bases, tmp_path, capsys):
     (tmp_path / "other").mkdir()
-    other = write_checkpoint(tmp_path / "other" / "last.ckpt", seed=1)
-    more = ["--checkpoint", str(other), "--layers", f"{LAYER}@{bases}/sae.safetensors", "--dry_run"]
+    checkpoint = write_checkpoint(tmp_path / "other" / "last.ckpt", seed=1)
+    more = ["--checkpoint", str(checkpoint), "--layers", f"{LAYER}@{bases}/sae.safetensors", "--dry_run"]
     run(inputs, tmp_path / "out", "semantics", *more)
     assert "made on other weights than this network's" in printed(capsys)

@@ -128,8 +128,8 @@ def test_an_ensemble_and_cw_in_a_configuration(setup, tmp_path):
 )
 def test_sharing_out(limit, calibration, sizes):
     labels = [i % 3 for i in range(30)]
-    reported, calibrating, taken = share_out(labels, limit, calibration, seed=1)
-    assert (len(reported), len(calibrating), taken) == sizes
+    reported, calibrating, count = share_out(labels, limit, calibration, seed=1)
+    assert (len(reported), len(calibrating), count) == sizes
     assert not set(reported) & set(calibrating)
     assert reported == balanced_subset(labels, len(reported), 1)
     counts = [sum(labels[i] == label for i in calibrating) for label in range(3)]

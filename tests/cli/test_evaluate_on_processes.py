@@ -123,19 +123,19 @@ def test_what_is_wrong_with_the_input_is_said_once(inputs, tmp_path):
 @pytest.mark.slow
 def test_a_killed_process_ends_all_and_a_set_goes_on_with_another_number(inputs, tmp_path):
     named = ["--checkpoint", inputs / "last.ckpt", "--data", "concept_world", "--limit", "60", "--device", "cpu"]
-    made = ["--attack", "{type: pgd, eps: 8/255, steps: 40}", "--part", "4", "--batch_size", "1"]
+    flags = ["--attack", "{type: pgd, eps: 8/255, steps: 40}", "--part", "4", "--batch_size", "1"]
     script = ["-m", "lightning_advinterp.adversarial"]
-    alone = start(script, *named, *made, "--output", tmp_path / "alone")
-    process = start(script, *named, *made, "--devices", "2", "--output", tmp_path / "set")
+    alone = start(script, *named, *flags, "--output", tmp_path / "alone")
+    process = start(script, *named, *flags, "--devices", "2", "--output", tmp_path / "set")
     while len(list((tmp_path / "set").glob("part-*.json"))) < 3 and process.poll() is None:
         time.sleep(0.02)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
     os.kill(int(children.split()[0]), signal.SIGKILL)
     _, err = process.communicate(timeout=120)
     assert process.returncode != 0, err
-    there = list((tmp_path / "set").glob("part-*.json"))
-    assert 3 <= len(there) < 15, "the others did not go on alone"
-    again = start(script, *named, *made, "--devices", "3", "--output", tmp_path / "set")
+    parts = list((tmp_path / "set").glob("part-*.json"))
+    assert 3 <= len(parts) < 15, "the others did not go on alone"
+    again = start(script, *named, *flags, "--devices", "3", "--output", tmp_path / "set")
     out, err = again.communicate(timeout=240)
     assert again.returncode == 0, err[-3000:]
     assert " ".join(out.split()).count("60 adversarial images") == 1

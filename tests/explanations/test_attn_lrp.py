@@ -54,12 +54,12 @@ def test_equals_a_literal_transcription():
     x, y = images(network)
     with torch.no_grad():
         expected, absorbed = vit_relevance(network.backbone, network.normalize(x), y)
-    found = AttnLRP().explain(network, x, y)
+    relevance = AttnLRP().explain(network, x, y)
     assert expected.abs().max() > 1e-4
-    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-8 * expected.abs().max().item())
+    torch.testing.assert_close(relevance, expected, rtol=1e-6, atol=1e-8 * expected.abs().max().item())
     # complete, with what biases, constants and softmax absorb
     assert absorbed.abs().min() > 1e-3
-    torch.testing.assert_close(found.sum((1, 2, 3)) + absorbed, logit(network, x, y), rtol=1e-8, atol=1e-10)
+    torch.testing.assert_close(relevance.sum((1, 2, 3)) + absorbed, logit(network, x, y), rtol=1e-8, atol=1e-10)
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.25])
@@ -88,8 +88,8 @@ def test_complete_without_biases(name, gamma):
 def test_equals_the_epsilon_rule_on_a_convolutional_network():
     network, (x, y) = wrap(Branches()), batch()
     expected = LRP(rule="epsilon", first="same", epsilon=0).explain(network, x, y)
-    found = AttnLRP().explain(network, x, y)
-    torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-7 * expected.abs().max().item())
+    relevance = AttnLRP().explain(network, x, y)
+    torch.testing.assert_close(relevance, expected, rtol=1e-5, atol=1e-7 * expected.abs().max().item())
 
 
 @pytest.mark.parametrize("gamma", [0.0, 0.1, 1.0])
@@ -97,7 +97,7 @@ def test_gamma_equals_loops(gamma):
     torch.manual_seed(0)
     body = nn.Sequential(nn.Flatten(), nn.Linear(12, 5), nn.GELU(), nn.Linear(5, 3)).double().requires_grad_(False)
     x, y = torch.rand(2, 3, 2, 2, dtype=torch.float64) - 0.5, torch.tensor([1, 2])
-    found = AttnLRP(gamma=gamma).explain(body, x, y)
+    relevance = AttnLRP(gamma=gamma).explain(body, x, y)
     for image in range(2):
         a = x[image].flatten()
         hidden = F.gelu(body[1](a)).detach()
@@ -105,7 +105,7 @@ def test_gamma_equals_loops(gamma):
         r[y[image]] = body(x)[image, y[image]].detach()
         r = gamma_linear(hidden, body[3].weight, body[3].bias, r, gamma)
         expected = gamma_linear(a, body[1].weight, body[1].bias, r, gamma).detach()
-        torch.testing.assert_close(found[image].flatten(), expected, rtol=1e-9, atol=1e-12)
+        torch.testing.assert_close(relevance[image].flatten(), expected, rtol=1e-9, atol=1e-12)
 
 
 def test_gamma_of_a_convolution_is_that_of_its_matrix():
@@ -233,9 +233,9 @@ def test_functions_with_a_backward_pass_are_followed_where_it_is_true():
     x, y = torch.rand(2, 3, 2, 2, dtype=torch.float64).requires_grad_(), torch.tensor([0, 1])
     expected = 2 * x.flatten(1) * body[2].weight[y]
     for create_graph in (False, True):
-        found = AttnLRP().explain(body, x, y, create_graph=create_graph)
-        torch.testing.assert_close(found.flatten(1), expected.detach() if not create_graph else expected)
-    (slope,) = torch.autograd.grad(found.square().sum(), x)
+        relevance = AttnLRP().explain(body, x, y, create_graph=create_graph)
+        torch.testing.assert_close(relevance.flatten(1), expected.detach() if not create_graph else expected)
+    (slope,) = torch.autograd.grad(relevance.square().sum(), x)
     torch.testing.assert_close(slope, torch.autograd.grad(expected.square().sum(), x)[0])
 
 

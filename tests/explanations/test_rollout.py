@@ -56,13 +56,13 @@ def literal_rollout(attentions, residual, reduce):
 def test_rollout_equals_the_loop(name, readers, apart, heads, residual):
     network = network_of(name).double()
     x = images(network)
-    found = AttentionRollout(heads=heads, residual=residual).explain(network, x, torch.tensor([0, 1])).sum(1)
+    maps = AttentionRollout(heads=heads, residual=residual).explain(network, x, torch.tensor([0, 1])).sum(1)
     reduce = {"mean": lambda values: sum(values) / len(values), "max": max, "min": min}[heads]
     rolled = literal_rollout(caught_attention(network, x), residual, reduce)
     row = rolled[:, readers].mean(1)[:, apart:].reshape(2, 1, 4, 4)
     expected = F.interpolate(row, x.shape[2:], mode="bilinear", align_corners=False)[:, 0]
     assert expected.abs().max() > 1e-3
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(maps, expected, rtol=1e-10, atol=1e-14)
 
 
 def test_of_pooled_patches_the_mean_row_counts():
@@ -70,11 +70,11 @@ def test_of_pooled_patches_the_mean_row_counts():
     body = timm.create_model("vit_tiny_patch16_224", num_classes=5, global_pool="avg", **SMALL).double().eval()
     network = Network(body, name="pooled", num_classes=5, input_size=32)
     x = images(network)
-    found = AttentionRollout().explain(network, x, torch.tensor([0, 1])).sum(1)
+    maps = AttentionRollout().explain(network, x, torch.tensor([0, 1])).sum(1)
     rolled = literal_rollout(caught_attention(network, x), 0.5, lambda values: sum(values) / len(values))
     row = rolled[:, 1:].mean(1)[:, 1:].reshape(2, 1, 4, 4)
     expected = F.interpolate(row, x.shape[2:], mode="bilinear", align_corners=False)[:, 0]
-    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(maps, expected, rtol=1e-10, atol=1e-14)
 
 
 @pytest.mark.parametrize("name", ["vit", "torchvision's vit"])

@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from gradients import assert_same_gradients
+from gradients import assert_same_gradients, start_of
 from helpers import interior_batch, small_batch, small_network
 from reference.fast import fast_loss
 from reference.free import free_training
@@ -20,11 +20,6 @@ EPS = 8 / 255
 def assert_same_step(network, ours, twin, theirs):
     theirs.backward(inputs=list(twin.parameters()))
     assert_same_gradients(network, ours, theirs, [parameter.grad for parameter in twin.parameters()])
-
-
-def start_of(objective, batch, epoch=0):
-    keys, threat = objective.keys(batch, epoch), objective.attack.threat
-    return threat.random_start(batch.image, threat.budget.radius(keys, torch.float64), keys) - batch.image
 
 
 @pytest.mark.parametrize("settings", [{}, {"steps": 3, "step_size": 0.02}])

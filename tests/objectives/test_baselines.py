@@ -4,7 +4,7 @@ import copy
 
 import pytest
 import torch
-from gradients import assert_same_gradients
+from gradients import assert_same_gradients, start_of
 from helpers import interior_batch, small_network
 from reference.awp import awp_gradients
 from reference.grad_align import grad_align_term
@@ -32,11 +32,6 @@ from lightning_advinterp.objectives.weight_perturbation import perturbations
 
 def gradients_of(loss, network):
     return torch.autograd.grad(loss, list(network.parameters()), retain_graph=True)
-
-
-def start_of(objective, batch, epoch):
-    keys, threat = objective.keys(batch, epoch), objective.attack.threat
-    return threat.random_start(batch.image, threat.budget.radius(keys, torch.float64), keys) - batch.image
 
 
 @pytest.mark.parametrize(("steps", "beta"), [(10, 5.0), (3, 1.5)])

@@ -22,11 +22,11 @@ class Relevance:
         z = torch.einsum("...i,ji->...j", a, weight) + bias
         return self.conserve(r, torch.einsum("...i,ji,...j->...i", a, weight, r / z))
 
-    def product(self, left, right, r):
+    def product(self, factor, right, r):
         """R_ji = Σ_p A_ji V_ip R_jp / (2 O_jp), and likewise for V."""
-        share = r / (2 * (left @ right))
-        to_left = torch.einsum("...ji,...ip,...jp->...ji", left, right, share)
-        to_right = torch.einsum("...ji,...ip,...jp->...ip", left, right, share)
+        share = r / (2 * (factor @ right))
+        to_left = torch.einsum("...ji,...ip,...jp->...ji", factor, right, share)
+        to_right = torch.einsum("...ji,...ip,...jp->...ip", factor, right, share)
         return self.conserve(r, to_left, to_right)
 
     def softmax(self, x, s, r):
@@ -42,9 +42,9 @@ class Relevance:
         y = contributions.sum(-1) + norm.bias
         return self.conserve(r, (contributions / y[..., None] * r[..., None]).sum(-2))
 
-    def sum(self, left, right, r):
+    def sum(self, factor, right, r):
         """In proportion to the summands."""
-        return self.conserve(r, left / (left + right) * r, right / (left + right) * r)
+        return self.conserve(r, factor / (factor + right) * r, right / (factor + right) * r)
 
 
 def attention_parts(attn, x):

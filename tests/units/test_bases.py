@@ -126,9 +126,9 @@ def changed(path, *, note=None, tensors=None, keep_hash=False):
     with safe_open(path, framework="pt") as file:
         metadata, content = file.metadata(), {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
     if note is not None:
-        told = json.loads(metadata["basis"])
-        note(told)
-        metadata["basis"] = json.dumps(told)
+        notes = json.loads(metadata["basis"])
+        note(notes)
+        metadata["basis"] = json.dumps(notes)
     if not keep_hash:
         metadata["basis_sha256"] = hashlib.sha256(metadata["basis"].encode()).hexdigest()
     if tensors is not None:
@@ -138,14 +138,14 @@ def changed(path, *, note=None, tensors=None, keep_hash=False):
 
 
 WRONG = {
-    "its notes differ from their hash": {"note": lambda told: told["settings"].update(k=2), "keep_hash": True},
-    "k must be a whole number from 1 to 12, got 13": {"note": lambda told: told["settings"].update(k=13)},
-    "k must be a whole number from 1 to 12, got True": {"note": lambda told: told["settings"].update(k=True)},
+    "its notes differ from their hash": {"note": lambda notes: notes["settings"].update(k=2), "keep_hash": True},
+    "k must be a whole number from 1 to 12, got 13": {"note": lambda notes: notes["settings"].update(k=13)},
+    "k must be a whole number from 1 to 12, got True": {"note": lambda notes: notes["settings"].update(k=True)},
     "activation must be topk, relu, jumprelu, got 'gelu'": {
-        "note": lambda told: told["settings"].update(activation="gelu")
+        "note": lambda notes: notes["settings"].update(activation="gelu")
     },
-    "no basis that this version can read ('ica')": {"note": lambda told: told.update(kind="ica")},
-    "a note is no text": {"note": lambda told: told.update(layer=3)},
+    "no basis that this version can read ('ica')": {"note": lambda notes: notes.update(kind="ica")},
+    "a note is no text": {"note": lambda notes: notes.update(layer=3)},
     "decoder must be finite numbers of shape [12, 8], got [8, 12]": {
         "tensors": lambda content: content.update(decoder=content["decoder"].T.contiguous())
     },

@@ -161,8 +161,8 @@ def test_a_small_buffer_mixes_epochs_and_holds_no_more(capacity):
     batches = list(rows.batches(16, 200))
     assert {tuple(batch.shape) for batch in batches} == {(16, 8)}
     assert len(EPOCHS) == (1 if rows.complete else 1 + (200 * 16 + capacity) // 832)
-    known = {tuple(round(value, 4) for value in row) for row in torch.cat(list(origin.epoch(0))).tolist()}
-    assert {tuple(round(value, 4) for value in row) for row in torch.cat(batches).tolist()} <= known
+    rows_of_source = {tuple(round(value, 4) for value in row) for row in torch.cat(list(origin.epoch(0))).tolist()}
+    assert {tuple(round(value, 4) for value in row) for row in torch.cat(batches).tolist()} <= rows_of_source
 
 
 def test_fitting_is_decided_by_the_seed():

@@ -75,28 +75,28 @@ def assert_equal_codes(sae, expected):
 def test_saelens(tmp_path, activation, k, subtracts, layer_norm, configured):
     tensors = SAELENS | ({"threshold": torch.full((LATENTS,), 0.5)} if activation == "jumprelu" else {})
     save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, tmp_path / "sae_weights.safetensors")
-    said = Convention()
+    convention = Convention()
     if configured:
         config = {"architecture": {"relu": "standard"}.get(activation, activation), "apply_b_dec_to_input": subtracts}
         config |= {"normalize_activations": "layer_norm" if layer_norm else "none"} | ({"k": k} if k else {})
         (tmp_path / "cfg.json").write_text(json.dumps(config))
     else:
-        said = Convention(None if activation == "jumprelu" else activation, k, subtracts, layer_norm)
-    sae = read_autoencoder(tmp_path / "sae_weights.safetensors", said, UNITS)
+        convention = Convention(None if activation == "jumprelu" else activation, k, subtracts, layer_norm)
+    sae = read_autoencoder(tmp_path / "sae_weights.safetensors", convention, UNITS)
     assert_equal_codes(sae, lambda x: literal_saelens(x, activation, k, subtracts, layer_norm))
 
 
 @pytest.mark.parametrize("activation", ["relu", "topk", "TopK", "ReLU"])
 def test_openai(tmp_path, activation):
-    state, said = dict(OPENAI), Convention()
+    state, convention = dict(OPENAI), Convention()
     if activation == "TopK":  # as its state_dict() notes it; its loader normalises the input of these
         state |= {"activation": "TopK", "activation_state_dict": {"k": 3, "postact_fn": "ReLU"}}
     elif activation == "ReLU":
         state |= {"activation": "ReLU", "activation_state_dict": {}}
     else:
-        said = Convention(activation, 3 if activation == "topk" else None)
+        convention = Convention(activation, 3 if activation == "topk" else None)
     torch.save(state, tmp_path / "sae.pt")
-    sae = read_autoencoder(tmp_path / "sae.pt", said, UNITS)
+    sae = read_autoencoder(tmp_path / "sae.pt", convention, UNITS)
     assert_equal_codes(sae, lambda x: literal_openai(x, activation.lower(), 3, activation == "TopK"))
 
 
@@ -127,10 +127,10 @@ REFUSED = {
 
 @pytest.mark.parametrize("message", REFUSED)
 def test_what_is_not_known_is_refused(message, tmp_path):
-    state, said = REFUSED[message]
+    state, convention = REFUSED[message]
     torch.save(state, tmp_path / "sae.pt")
     with pytest.raises(ValueError, match=re.escape(message)):
-        read_autoencoder(tmp_path / "sae.pt", said, 5 if "5 units" in message else UNITS)
+        read_autoencoder(tmp_path / "sae.pt", convention, 5 if "5 units" in message else UNITS)
 
 
 @pytest.mark.parametrize("config", ['{"architecture": "gated"}', '{"normalize_activations": "constant"}', "[1]", "{"])

@@ -1,8 +1,9 @@
 """What curvature measures of every image."""
 
+import math
 from dataclasses import dataclass
 
-from lightning_advinterp.core.settings import require_least
+from lightning_advinterp.core.settings import require_above_zero, require_least
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,7 @@ class CurvatureConfig:
     walk_step: float = 0.25 / 255
 
     def __post_init__(self) -> None:
-        for name in ("lanczos", "limit", "batch_size"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} must be 1 or more, got {getattr(self, name)}.")
+        require_least(self, {"lanczos": 1, "limit": 1, "batch_size": 1, "walk": 0})
         if self.probes < 2:
             raise ValueError(f"probes must be 2 or more, for there to be a standard error, got {self.probes}.")
-        require_least(self, {"walk": 0})
-        for name, most in (("beta", float("inf")), ("step", 1.0), ("walk_step", 1.0), ("topk", 1.0)):
-            if not 0 < getattr(self, name) <= most:
-                raise ValueError(f"{name} must lie above 0 and at {most} or below, got {getattr(self, name)}.")
+        require_above_zero(self, {"beta": math.inf, "step": 1, "walk_step": 1, "topk": 1})

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
-from lightning_advinterp.core.settings import require_least
+from lightning_advinterp.core.settings import require_above_zero, require_least
 from lightning_advinterp.metrics.detection import least_calibration
 from lightning_advinterp.metrics.detection_scores import TRUST
 
@@ -78,9 +78,7 @@ class DetectionConfig:
             raise ValueError(f"detection.scores must be of {', '.join(DETECTORS)}; got {', '.join(unknown) or 'none'}.")
         counts = ("learn", "calibrate", "report", "strongest", "neighbours", "filter", "steps", "restarts")
         require_least(self, dict.fromkeys((*counts, "adaptive_images", "batch_size"), 1), "detection.")
-        for name in ("rate", "share", "shrinkage"):
-            if not 0 < getattr(self, name) <= 1:
-                raise ValueError(f"detection.{name} must lie above 0 and at 1 or below, got {getattr(self, name)}.")
+        require_above_zero(self, {"rate": 1, "share": 1, "shrinkage": 1}, "detection.")
         if not 1 <= self.bits <= 8:
             raise ValueError(f"detection.bits must be from 1 to 8, got {self.bits}.")
         if not self.weights or min(self.weights) < 0:

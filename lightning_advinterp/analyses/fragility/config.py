@@ -122,7 +122,7 @@ class FragilityConfig:
         if isinstance(self.eps, float | int | str):
             object.__setattr__(self, "eps", (self.eps,))
         for argument in ("methods", "attacks", "eps"):
-            values = getattr(self, argument)
+            values = vars(self)[argument]
             if values is not None and len(values) == 0:
                 raise ValueError(f"{argument}: expected at least one, or null for the preset's.")
         names = [attack.label_name for attack in self.chosen_attacks()]

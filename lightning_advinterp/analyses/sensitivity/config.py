@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
-from lightning_advinterp.core.settings import require_least
+from lightning_advinterp.core.settings import require_above_zero, require_least
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,7 @@ class SensitivityConfig:
 
     def __post_init__(self) -> None:
         require_least(self, {"near": 0, "mask_steps": 1, "mask_draws": 1})
-        if not 0 < self.caliper <= 1:
-            raise ValueError(f"caliper must lie above 0 and at 1 or below, a share of ranks, got {self.caliper}.")
+        require_above_zero(self, {"caliper": 1})
         if any(units < 0 for units in self.mask_units) or len(set(self.mask_units)) < len(self.mask_units):
             raise ValueError(f"mask_units must be different numbers of units, 0 or more, got {list(self.mask_units)}.")
         parse_budget(self.mask_eps)

@@ -20,7 +20,7 @@ from lightning_advinterp.attacks.loop.step import AdamStep, RandomSignStep, Sign
 from lightning_advinterp.attacks.loop.threat import THREATS
 from lightning_advinterp.core.registry import entry_of
 from lightning_advinterp.core.signatures import Setting, settings_of
-from lightning_advinterp.explanations import LRP, AttnLRP, DeepLift, Explanation
+from lightning_advinterp.explanations import LRP, AttnLRP, DeepLift, Explanation, Method
 
 Move = Literal["sign", "adam"]
 
@@ -69,9 +69,9 @@ def climb(
     """
     if label not in ("predicted", "true"):
         raise ValueError(f"label must be predicted or true, got {label!r}.")
-    propagates = isinstance(explanation, LRP | DeepLift | AttnLRP)
-    has_softplus = propagates or getattr(explanation, "softplus", None) is not None
-    beta = (0.0 if has_softplus else surrogate) if softplus is None else _checked_softplus(softplus)
+    differentiable = isinstance(explanation, LRP | DeepLift | AttnLRP)
+    differentiable |= isinstance(explanation, Method) and explanation.softplus is not None
+    beta = (0.0 if differentiable else surrogate) if softplus is None else _checked_softplus(softplus)
     choice: dict[str, Any] = {"criterion": criterion, "most_delta_p": most_delta_p, "keep": keep, "label": label}
     return ExplanationAttack(
         THREATS["linf"](parse_budget(eps)),

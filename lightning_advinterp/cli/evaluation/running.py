@@ -204,7 +204,7 @@ def _runner(
             batch_size=evaluation.batch_size,
             device=next(scene.network.parameters()).device,
             seed=evaluation.seed,
-            num_workers=worker_count(evaluation.num_workers, prepared.processes.here),
+            num_workers=worker_count(evaluation.num_workers, prepared.processes.per_machine),
             progress=True,
             journal=journal,
             keep_journal=True,
