@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from lightning_advinterp.attacks.prediction.config import AttackConfig
+from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.objectives.objective import AdversarialObjective, Loss, accuracy
 
@@ -20,7 +21,7 @@ class Mart(AdversarialObjective):
         beta: λ, the weight of the divergence; 5 in the paper.
     """
 
-    def __init__(self, attack: AttackConfig = AttackConfig("pgd", "8/255"), beta: float = 5.0) -> None:
+    def __init__(self, attack: OneAttack = AttackConfig("pgd", "8/255"), beta: float = 5.0) -> None:
         super().__init__(attack, 0, "eval")
         self.beta = beta
 

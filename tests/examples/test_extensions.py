@@ -11,7 +11,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from unit_evaluations import table, tables
 
 from lightning_advinterp.attacks import AttackConfig, create_attack
-from lightning_advinterp.cli import evaluate, train
+from lightning_advinterp.cli import TrainCLI, evaluate, train
 from lightning_advinterp.explanations import ExplanationConfig, create_explanation
 from lightning_advinterp.objectives import Mart as PackagedMart
 
@@ -146,6 +146,15 @@ def test_attack_explanation_and_network_through_the_commands(folder):
     evaluate([*flags, "--attack", attack, *fragility, "--fragility.limit", "8", "--output", str(folder / "own")])
     assert [row["images"] for row in table(folder / "own", "accuracy")] == ["real", "NIFGSM"]
     assert "IntegratedSmoothGrad" in tables(folder / "own")["fragility_methods"]
+
+
+def test_the_objective_takes_the_place_of_a_configurations_with_its_attack():
+    """As the file's docstring says it: the attack of configs/madry.yaml stays."""
+    madry = Path(__file__).parents[2] / "configs" / "madry.yaml"
+    settings = TrainCLI.parse(["--config", str(madry), "--model.objective", "examples.extensions.mart.Mart"]).config
+    assert settings.model.objective.class_path == "examples.extensions.mart.Mart"
+    assert settings.model.objective.init_args.attack.eps == "4/255"
+    assert settings.model.objective.init_args.attack.steps == 7
 
 
 @pytest.mark.parametrize(
