@@ -72,6 +72,8 @@ def main(args: Sequence[str] | None = None) -> None:
         command.folder = Path(plan.output)
         with trusting(*vouched, files=plan.trust):
             if not command.first:
+                if plan.arm is None:  # a status that is not 0 ends the first process, which waits for this one
+                    raise SystemExit("error: arm: several processes train one run together; give --arm and --seed.")
                 with plain_errors():
                     help_to_train(plan)
                 return

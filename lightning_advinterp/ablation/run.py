@@ -85,15 +85,10 @@ def run(plan: Plan, console: Console) -> None:
 
 
 def help_to_train(plan: Plan) -> None:
-    """Train beside the first process of the same run, which holds the folder, notes what is done and tests alone.
-
-    Raises:
-        ValueError: if no single run is asked for.
-    """
-    if plan.arm is None or plan.seed is None:
-        raise ValueError("arm: several processes train one run together; give --arm and --seed.")
-    if not trained(plan, plan.arm, plan.seed):
-        fit(plan.command(plan.arm, plan.seed))
+    """Train beside the first process of the run asked for, which holds the folder, notes what is done and tests."""
+    for arm, seed in plan.runs:
+        if not trained(plan, arm, seed):
+            fit(plan.command(arm, seed))
 
 
 def _train(plan: Plan, arm: str, seed: int, console: Console) -> None:
@@ -118,8 +113,17 @@ def _measure(plan: Plan, measures: Measures, console: Console) -> None:
             if arm in measures.arms:
                 checkpoint = plan.run_folder(arm, seed) / "last.ckpt"
                 evaluation = evaluation_of(flags, checkpoint, plan.test_folder(arm, seed, name), seed)
+                if plan.arm is not None and _names_other_arms(plan, arm, seed, evaluation):
+                    console.print(f"{name}: it uses networks of other arms, and is left to the command for all arms")
+                    continue
                 with held(plan.run_folder(arm, seed)):
                     _evaluate(plan, arm, seed, name, evaluation, console)
+
+
+def _names_other_arms(plan: Plan, arm: str, seed: int, evaluation: Evaluation) -> bool:
+    """Whether an evaluation reads another arm's run, which a scheduler may not have started yet."""
+    settings = str(evaluation)
+    return any(f"{plan.run_folder(other_arm, seed)}/" in settings for other_arm in plan.arms if other_arm != arm)
 
 
 def _check(plan: Plan, masking: Masking, console: Console) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 import shutil
 from pathlib import Path
 
@@ -171,6 +172,35 @@ def tests_only(plan, tmp_path, monkeypatch):
     monkeypatch.setattr(run_module, "fit", fit)
     monkeypatch.setattr("lightning_advinterp.ablation.command.validation_rows", lambda plan: [])
     return ["--config", str(plan), "--seeds", "[0]", "--masking", "null", "--measures", "null"]
+
+
+@pytest.mark.slow
+def test_single_runs_in_any_order_are_collected_by_the_same_command(tests_only, tmp_path, monkeypatch, capsys):
+    """A measure that attacks by another arm's network waits for the collecting command."""
+    crossed = f"--analyses accuracy --limit 5 --transfer_from {tmp_path / 'out'}/standard-{{seed}}/last.ckpt"
+    measures = {"arms": ["consistency"], "evaluations": {"crossed": crossed, "phi": "--analyses accuracy --limit 4"}}
+    flags = [*tests_only, "--measures", json.dumps(measures)]
+    main([*flags, "--list", "true"])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines == ["--arm standard --seed 0", "--arm consistency --seed 0"]
+    main([*flags, *lines[1].split()])
+    assert "crossed: it uses networks of other arms" in capsys.readouterr().out
+    out = tmp_path / "out"
+    assert [path.name for path in out.iterdir() if path.is_dir()] == ["consistency-0"]
+    assert sorted(path.name for path in (out / "consistency-0" / "test").iterdir()) == ["best", "last", "phi"]
+    main([*flags, *lines[0].split()])
+    assert not (out / "ablation.csv").exists()
+    monkeypatch.setattr(run_module, "fit", lambda command: pytest.fail("both are trained"))
+    main(flags)
+    assert (out / "ablation.csv").exists()
+    assert (out / "consistency-0" / "test" / "crossed" / "results.json").exists()
+
+
+def test_several_processes_without_one_run_end_and_say_so(plan, monkeypatch):
+    """The first process waits for the others' training; a status that is not 0 makes their launcher end it."""
+    monkeypatch.setenv("RANK", "1")
+    with pytest.raises(SystemExit, match="give --arm and --seed"):
+        main(["--config", str(plan)])
 
 
 class PowerCut(BaseException):
