@@ -139,8 +139,9 @@ class RunDirectory:
             while (earlier := self.path / f"config.{number}.yaml").exists():
                 number += 1
             write_text(earlier, old)
-            changes = difflib.unified_diff(old.splitlines(), text.splitlines(), earlier.name, "config.yaml", "", "", 0)
-            _log.warning("The configuration differs from this run's earlier start:\n%s", "\n".join(changes))
+            changes = difflib.unified_diff(_said(old), _said(text), earlier.name, "config.yaml", "", "", 0)
+            if lines := list(changes):
+                _log.warning("The configuration differs from this run's earlier start:\n%s", "\n".join(lines))
         write_text(self.config, text)
 
     @property
@@ -164,3 +165,8 @@ class RunDirectory:
             save_on_train_epoch_end=True,
         )
         return [best, last, within]
+
+
+def _said(text: str) -> list[str]:
+    """Return the lines that say something: versions differ in which settings they write out as null."""
+    return [line for line in text.splitlines() if not line.endswith(": null")]
