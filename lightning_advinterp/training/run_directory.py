@@ -139,7 +139,8 @@ class RunDirectory:
             while (earlier := self.path / f"config.{number}.yaml").exists():
                 number += 1
             write_text(earlier, old)
-            changes = difflib.unified_diff(_said(old), _said(text), earlier.name, "config.yaml", "", "", 0)
+            names = (earlier.name, "config.yaml")
+            changes = difflib.unified_diff(_said(old), _said(text), *names, n=0, lineterm="")
             if lines := list(changes):
                 _log.warning("The configuration differs from this run's earlier start:\n%s", "\n".join(lines))
         write_text(self.config, text)

@@ -27,5 +27,7 @@ def test_changes_are_said_and_the_old_one_is_kept(tmp_path, caplog, text, lines)
     if lines is not None:
         assert (tmp_path / "config.0.yaml").read_text() == OLD
     assert bool(caplog.records) == bool(lines)
-    changed = [line for line in caplog.text.splitlines() if line[:1] in "+-" and line[:3] not in ("+++", "---")]
+    changed = [
+        line for line in caplog.text.splitlines() if line.startswith(("+", "-")) and line[:3] not in ("+++", "---")
+    ]
     assert changed == (lines or [])
