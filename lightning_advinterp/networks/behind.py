@@ -12,7 +12,14 @@ from lightning_advinterp.networks.linear_head import linear_head
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.taps import taps
-from lightning_advinterp.networks.trace import Trace, ancestors, operation_name, output_node, trace_network
+from lightning_advinterp.networks.trace import (
+    Trace,
+    ancestors,
+    operation_name,
+    output_node,
+    reads_value,
+    trace_network,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -76,7 +83,7 @@ class Behind:
     def _lay_out(self, trace: Trace) -> None:
         graph = trace.traced
         self._graph, self._output = graph, output_node(graph)
-        self._tap = tap_node(trace, self.network, self.layer)
+        self._tap = _exchangeable_node(trace, self.network, self.layer)
         needed = ancestors(self._output)
         behind: set[fx.Node] = {self._tap}
         for node in graph.nodes:  # in the order of computation
@@ -210,20 +217,48 @@ def tap_node(trace: Trace, network: Network, layer: str) -> fx.Node:
     Raises:
         LookupError: if no single node is.
     """
+    call, node = _result(trace, network, layer)
+    if network.place(layer).side == "output":
+        return node
+    return _input(trace, call)[0]
+
+
+def _result(trace: Trace, network: Network, layer: str) -> tuple[str, fx.Node]:
+    """Return the module's call that a layer's name means, and the node that it returns."""
     if layer == "logits":  # they may be computed from what the last layer returns
         raise LookupError("no operation of a trace is called logits")
     reference = network.place(layer)
-    calls: dict[int, fx.Node] = {}
+    calls: dict[int, tuple[str, fx.Node]] = {}
     for node, names in trace.results.items():
         for name in names:
             path, _, call = name.partition("#")
             if path == reference.path:
-                calls[int(call or 0)] = node
+                calls[int(call or 0)] = (name, node)
     number = max(calls, default=-1) if reference.call is None else reference.call
     if number not in calls:
         raise LookupError(f"no operation of its trace returns {layer}")
-    node = calls[number]
-    return node.all_input_nodes[0] if reference.side == "input" else node
+    return calls[number]
+
+
+def _input(trace: Trace, call: str) -> tuple[fx.Node, frozenset[fx.Node]]:
+    """Return the first input of a module's call, and the nodes inside it."""
+    if call not in trace.inputs:
+        raise LookupError(f"no operation of its trace is the input of {call}")
+    return trace.inputs[call]
+
+
+def _exchangeable_node(trace: Trace, network: Network, layer: str) -> fx.Node:
+    """Return the node of :func:`tap_node`, whose value may be exchanged for the layer alone.
+
+    Raises:
+        LookupError: if no single node is, or operations outside a module read what it is called with.
+    """
+    node = tap_node(trace, network, layer)
+    if network.place(layer).side == "input":
+        inside = _input(trace, _result(trace, network, layer)[0])[1]
+        if any(user not in inside and reads_value(user) for user in node.users):
+            raise LookupError(f"what {layer} names is read outside the module, too")
+    return node
 
 
 def works_in_place(user: fx.Node, node: fx.Node) -> bool:

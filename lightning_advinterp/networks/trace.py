@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable
+from itertools import islice
 from typing import Any
 
 from torch import fx, nn
@@ -21,6 +22,8 @@ class Trace(fx.Tracer):
     Attributes:
         results: for each node, the module calls that returned it, innermost first, as ``path`` where the
             module is called once in a pass, else ``path#call``.
+        inputs: for each of these calls the node of the module's first input, and the nodes computed inside the call;
+            calls without a node as first input are absent.
     """
 
     def __init__(self, backbone: nn.Module, *, enter: bool) -> None:
@@ -29,10 +32,12 @@ class Trace(fx.Tracer):
         self._enter = enter
         self._calls: Counter[str] = Counter()
         self._results: dict[fx.Node, list[tuple[str, int]]] = {}
+        self._inputs: dict[tuple[str, int], tuple[fx.Node, frozenset[fx.Node]]] = {}
         with frozen_eval(backbone):
             self.traced: fx.Graph = self.trace(backbone)
         self.modules: dict[str, nn.Module] = dict(backbone.named_modules(remove_duplicate=False))
         self.results = {node: [self._name(*call) for call in calls] for node, calls in self._results.items()}
+        self.inputs = {self._name(*call): entry for call, entry in self._inputs.items()}
 
     def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
         """See the class."""
@@ -45,11 +50,16 @@ class Trace(fx.Tracer):
     def call_module(
         self, m: nn.Module, forward: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> Any:
-        """Trace a module's call and note which node it returns."""
+        """Trace a module's call and note which node it returns, and which it is called with."""
         path = self.path_of_module(m)
         call = self._calls[path]
         self._calls[path] += 1
+        before = len(self.graph.nodes)
         output = super().call_module(m, forward, args, kwargs)
+        values = (*args, *kwargs.values())
+        if values and isinstance(values[0], fx.Proxy):
+            inside = frozenset(islice(reversed(self.graph.nodes), len(self.graph.nodes) - before))
+            self._inputs[path, call] = (values[0].node, inside)
         if isinstance(output, fx.Proxy):
             self._results.setdefault(output.node, []).append((path, call))
         return output

@@ -137,3 +137,29 @@ def test_the_input_of_the_last_layer():
     assert begun.activation.shape == (2, 8)
     changed = torch.randn(3, 8)
     assert torch.allclose(behind.logits(begun, 0, changed), network.backbone.fc(changed))
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "traced"),
+    [
+        ("resnet18", "layer4.1:input", True),  # its shortcut begins inside the block
+        ("resnet18", "layer3:input", True),
+        ("resnet18", "layer4.1.conv2:input", True),
+        ("resnet18", "layer4.1.conv1:input", False),  # the shortcut reads it, too
+        ("timm/vit_tiny_patch16_224", "blocks.10.norm2:input", False),
+        ("timm/vit_tiny_patch16_224", "blocks.10:input", True),
+        ("timm/vit_tiny_patch16_224", "blocks.10.attn:head1", True),
+    ],
+)
+def test_the_input_of_a_module(name, layer, traced):
+    torch.manual_seed(1)
+    options = {"img_size": 64} if "vit" in name else {}
+    network, x = create_network(name, **options).eval(), torch.rand(2, 3, 64, 64)
+    behind = Behind(network, layer)
+    begun = behind.begin(x)
+    assert behind.traced is traced
+    assert torch.equal(begun.activation, network.forward_features(x, [layer])[1][layer])
+    changed = torch.randn(3, *begun.activation.shape[1:])
+    logits = behind.logits(begun, 1, changed.clone())
+    assert torch.equal(logits, whole_with(network, layer, x[1:], changed))
+    assert not torch.allclose(logits, begun.logits[1:], rtol=1e-2, atol=1e-2)
