@@ -14,11 +14,19 @@ from lightning_advinterp.networks.trace import function_name
 
 logger = logging.getLogger(__name__)
 
-SMOOTH = frozenset({"gelu", "silu", "silu_", "mish", "mish_", "tanh", "softplus", "logsigmoid"})
-"""Activations that have second derivatives, so that nothing need stand for them."""
+_SMOOTH = "gelu silu mish elu celu selu tanh tanhshrink sigmoid softplus softsign log_sigmoid glu"
+_KINKED = "threshold _threshold hardshrink softshrink rrelu"
 
-KINKED = frozenset({"threshold", "threshold_", "hardshrink", "softshrink", "rrelu", "rrelu_"})
-"""Activations that bend in a point, and that no surrogate stands for."""
+
+def _with_in_place(names: str) -> frozenset[str]:
+    return frozenset(name + ending for name in names.split() for ending in ("", "_"))
+
+
+SMOOTH = _with_in_place(_SMOOTH)
+"""Activations that have second derivatives other than 0, so that nothing need stand for them."""
+
+KINKED = _with_in_place(_KINKED)
+"""Activations that bend in a point, and that no surrogate stands for; ``nn.Threshold`` calls ``_threshold``."""
 
 
 def activation_calls(network: Network) -> Counter[str]:
@@ -42,7 +50,9 @@ def warn_without_surrogate(network: Network, analysis: str) -> None:
         logger.warning("%s: no softplus stands for %s, whose second derivative is 0.", analysis, ", ".join(kinked))
     if not any(name in smoothed_functions() for name in calls):
         smooth = sorted(SMOOTH & set(calls))
-        reason = f"{', '.join(smooth)} has second derivatives" if smooth else "it calls no activation function"
+        reason = "no softplus stands for what it calls"
+        if smooth:
+            reason = f"{' and '.join(smooth)} {'has' if len(smooth) == 1 else 'have'} second derivatives"
         logger.warning(
             "%s: softplus changes nothing in %s, which calls no relu: %s. Every beta gives the same numbers.",
             analysis,

@@ -72,7 +72,7 @@ def network(name):
         ("vit", {"gelu": 2}, False),
         ("swin", {"gelu": 4}, False),
         ("convnext", {"gelu": 4}, False),
-        ("efficientnet", {"silu": 49}, False),
+        ("efficientnet", {"silu": 49, "sigmoid": 16}, False),  # with the gates of squeeze and excitation
         ("mobilenet", {"hardswish": 19, "relu": 14, "hardsigmoid": 9}, True),
         ("lite", {"hardtanh": 33}, True),
     ],
@@ -91,9 +91,9 @@ def test_what_softplus_does_is_said_and_true(name, calls, smoothed, caplog):
     if smoothed:
         assert not caplog.messages
     else:
-        (activation,) = calls
+        names = " and ".join(sorted(calls)) + (" has" if len(calls) == 1 else " have")
         assert caplog.messages == [
-            f"fragility: softplus changes nothing in {name}, which calls no relu: {activation} has second "
+            f"fragility: softplus changes nothing in {name}, which calls no relu: {names} second "
             "derivatives. Every beta gives the same numbers."
         ]
 
@@ -102,3 +102,28 @@ def test_a_kink_without_a_surrogate_is_said(caplog):
     body = nn.Sequential(nn.Conv2d(3, 2, 3), nn.Softshrink(), nn.ReLU(), nn.Flatten(), nn.Linear(72, 2))
     warn_without_surrogate(Network(body, name="shrunk", num_classes=2, input_size=8), "curvature")
     assert caplog.messages == ["curvature: no softplus stands for softshrink, whose second derivative is 0."]
+
+
+NO_ACTIVATIONS = {"MultiheadAttention", "Softmax", "Softmax2d", "Softmin", "LogSoftmax"}
+ARGUMENTS = {"Threshold": (0.1, 0.0)}
+
+
+@pytest.mark.parametrize("name", sorted(set(nn.modules.activation.__all__) - NO_ACTIVATIONS))
+def test_what_is_said_of_every_activation_of_torch_is_true(name, caplog):
+    """Changed by the block, or with a second derivative of its own, or said to have neither."""
+    module = getattr(nn, name)(*ARGUMENTS.get(name, ())).eval()
+    body = nn.Sequential(nn.Conv2d(3, 2, 3), module, nn.Flatten(), nn.LazyLinear(2))
+    body(torch.rand(1, 3, 8, 8))
+    warn_without_surrogate(Network(body.eval(), name="body", num_classes=2, input_size=8), "curvature")
+    x = (0.3 * X).clamp(-0.9, 0.9)[:40, None].T.clone().requires_grad_()  # an even number, for GLU
+    module = module.double()
+    plain = module(x)
+    with smoothed_relu(2.0):
+        changed = not torch.equal(module(x), plain)
+    bends = False
+    if not changed:  # Hardsigmoid's gradient has no derivative
+        (slope,) = torch.autograd.grad(plain.sum(), x, create_graph=True)
+        bends = slope.requires_grad and bool(torch.autograd.grad(slope.sum(), x)[0].any())
+    assert any("softplus changes nothing" in message for message in caplog.messages) is not changed
+    assert any("second derivatives." in message for message in caplog.messages) is bends
+    assert any("whose second derivative is 0" in message for message in caplog.messages) is not (bends or changed)
