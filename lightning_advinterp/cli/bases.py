@@ -80,6 +80,8 @@ def _make(plan: BasisPlan, console: PlainConsole) -> None:
         basis = _basis(plan, subject, unit, fitted, units)
     recipe: dict[str, Any] = {"settings": _settings(plan), "seed": plan.seed, "versions": package_versions()}
     lines = [f"{plan.output}: {basis.kind} of {unit.layer}, {units:,} units to {basis.latents:,} latents"]
+    if plan.source is not None:  # part of it may be a default that no file said
+        lines.append("  read as " + ", ".join(f"{name} {value}" for name, value in basis.settings().items()))
     if measured is not None and fitted is not None:
         source = ActivationSource(subject.network, unit, measured, plan.places, plan.batch_size, plan.seed)
         quality = basis_quality(basis.to(torch.zeros((), device=_device(subject))), source.epoch(0))

@@ -21,6 +21,9 @@ _ROLES: dict[str, dict[str, bool]] = {
 }
 """What a tensor is, by its names, and whether it is to be transposed to ``[L, U]``."""
 
+_SUBTRACTED = ("pre_bias", "b_pre")
+"""Names of a decoder's bias that is always taken from the input."""
+
 _COUNTERS = ("stats_last_nonzero", "latents_activation_frequency", "latents_mean_square")
 """What OpenAI's autoencoders note of their training."""
 
@@ -95,7 +98,9 @@ def read_autoencoder(path: str | Path, stated: Convention, units: int) -> Sparse
     tensors = _tensors(content, str(path))
     if convention.activation is None and "threshold" in tensors:
         convention = Convention("jumprelu").or_else(convention)
-    return _built(tensors, _complete(convention, "encoder.weight" in content), units, str(path))
+    convention = _complete(convention, any(name in content for name in _SUBTRACTED))
+    _refuse_unused(stated, convention, "threshold" in tensors)
+    return _built(tensors, convention, units, str(path))
 
 
 def _openai_convention(content: dict[str, Any]) -> Convention:
@@ -120,35 +125,48 @@ def _saelens_convention(path: Path) -> Convention:
         name = config.get("activation_fn_str", config.get("activation_fn", "relu"))
         k = config.get("k", (config.get("activation_fn_kwargs") or {}).get("k"))
         normalization = config.get("normalize_activations", "none")
-        subtracts = config.get("apply_b_dec_to_input")
+        subtracts, rescaled = config.get("apply_b_dec_to_input"), config.get("rescale_acts_by_decoder_norm", False)
     except (OSError, ValueError, AttributeError) as error:
         raise ValueError(f"source: {path} is no configuration of SAELens ({error}).") from None
     activation: Any = _ARCHITECTURES.get("topk" if name == "topk" else str(architecture))
-    if activation is None or normalization not in ("none", "layer_norm"):
+    expected = activation is not None and name in ("relu", "topk") and normalization in ("none", "layer_norm")
+    if not expected or rescaled:
         raise ValueError(
-            f"source: {path} has architecture {architecture!r} and normalize_activations {normalization!r}; expected "
-            f"{', '.join(_ARCHITECTURES)}, and none or layer_norm."
+            f"source: {path} has architecture {architecture!r}, activation_fn {name!r}, normalize_activations "
+            f"{normalization!r} and rescale_acts_by_decoder_norm {rescaled!r}; expected {', '.join(_ARCHITECTURES)}, "
+            "relu or topk, none or layer_norm, and false."
         )
     return Convention(activation, k if activation == "topk" else None, subtracts, normalization == "layer_norm")
 
 
-def _complete(convention: Convention, has_linear: bool) -> Convention:
+def _complete(convention: Convention, subtracted: bool) -> Convention:
     """Refuse what is not known, where a wrong guess would give wrong numbers.
 
     Args:
         convention: what is known.
-        has_linear: whether the names are those of OpenAI's, whose bias is always taken from the input.
+        subtracted: whether the bias' name says that it is taken from the input, as OpenAI's always is.
     """
     if convention.activation is None:
         raise ValueError("activation: the source does not say it; give --activation relu, or topk with --k.")
     if convention.activation == "topk" and convention.k is None:
         raise ValueError("k: the source does not say how many latents are active at a place; give --k.")
-    if convention.subtracts_bias is None and not has_linear:
+    if convention.subtracts_bias is None and not subtracted:
         raise ValueError(
-            f"subtracts_bias: the source does not say whether b_dec is taken from the input; give --subtracts_bias "
-            f"true|false, or its {_CONFIG} beside it."
+            "subtracts_bias: the source does not say whether the decoder's bias is taken from the input; give "
+            f"--subtracts_bias true|false, or its {_CONFIG} beside it."
         )
     return convention.or_else(Convention(None, 0, True, False))
+
+
+def _refuse_unused(stated: Convention, convention: Convention, has_threshold: bool) -> None:
+    """Refuse a k or a threshold that the activation does not have."""
+    if stated.k is not None and convention.activation != "topk":
+        raise ValueError(f"k={stated.k} is no setting of activation={convention.activation}; leave it out.")
+    if has_threshold != (convention.activation == "jumprelu"):
+        raise ValueError(
+            f"activation: the source has {'a' if has_threshold else 'no'} threshold, which jumprelu alone has, got "
+            f"{convention.activation}; give the activation of this file."
+        )
 
 
 def _tensors(content: Mapping[str, Any], path: str) -> dict[str, Tensor]:

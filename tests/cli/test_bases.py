@@ -78,6 +78,7 @@ def test_rotations_and_sources_need_no_images(flags, tmp_path, capsys):
     save_file(state, tmp_path / "foreign.safetensors")
     convention = ["--source", str(tmp_path / "foreign.safetensors"), "--activation", "topk", "--k", "2"]
     main([*without, *convention, "--subtracts_bias", "true", "--output", str(tmp_path / "sae.safetensors")])
+    assert "read as activation topk, k 2, normalized 0" in printed(capsys)
     basis, origin = load_basis(tmp_path / "sae.safetensors")
     rows = torch.randn(10, 32)
     before = (rows - 1) @ state["W_enc"]

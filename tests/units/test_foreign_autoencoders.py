@@ -109,6 +109,7 @@ def test_other_names_of_biases(tmp_path):
 
 
 WITHOUT = {name: tensor for name, tensor in OPENAI.items() if name != "decoder.weight"}
+PLAIN = {{"pre_bias": "decoder.bias", "latent_bias": "encoder.bias"}.get(name, name): OPENAI[name] for name in OPENAI}
 REFUSED = {
     "activation: the source does not say it": (OPENAI, Convention()),
     "give --k": (OPENAI, Convention("topk")),
@@ -121,6 +122,13 @@ REFUSED = {
         OPENAI | {"activation": "TopK", "activation_state_dict": {"k": 3}},
         Convention(None, 4),
     ),
+    "k=4 is no setting of activation=relu": (OPENAI, Convention("relu", 4)),
+    "the source has a threshold, which jumprelu alone has, got relu": (
+        SAELENS | {"threshold": torch.ones(LATENTS)},
+        Convention("relu", None, True),
+    ),
+    "the source has no threshold": (SAELENS, Convention("jumprelu", None, True)),
+    "whether the decoder's bias is taken from the input": (PLAIN, Convention("relu")),
     "the activation 'JumpReLU'": (OPENAI | {"activation": "JumpReLU"}, Convention()),
 }
 
@@ -133,7 +141,17 @@ def test_what_is_not_known_is_refused(message, tmp_path):
         read_autoencoder(tmp_path / "sae.pt", convention, 5 if "5 units" in message else UNITS)
 
 
-@pytest.mark.parametrize("config", ['{"architecture": "gated"}', '{"normalize_activations": "constant"}', "[1]", "{"])
+@pytest.mark.parametrize(
+    "config",
+    [
+        '{"architecture": "gated"}',
+        '{"normalize_activations": "constant"}',
+        '{"activation_fn_str": "tanh-relu"}',
+        '{"architecture": "topk", "k": 3, "rescale_acts_by_decoder_norm": true}',
+        "[1]",
+        "{",
+    ],
+)
 def test_configurations_that_are_not_understood_are_refused(config, tmp_path):
     save_file(SAELENS, tmp_path / "sae_weights.safetensors")
     (tmp_path / "cfg.json").write_text(config)
