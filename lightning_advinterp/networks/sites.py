@@ -119,10 +119,11 @@ class Site:
 
     def before(self, module: nn.Module, inputs: tuple[Any, ...]) -> Any:
         """Edit what a call of the module reads."""
-        if not inputs or isinstance(inputs[0], fx.Proxy):
+        edits = self._edits_now("input", self.calls)
+        if not edits or any(isinstance(value, fx.Proxy) for value in inputs[:1]):
             return None
-        first = inputs[0]
-        for edit in self._edits_now("input", self.calls):
+        first = _first(inputs, edits[0].layer)
+        for edit in edits:
             first = edit.change(_as_tensor(first, edit.layer))
         return (first, *inputs[1:])
 
@@ -147,11 +148,21 @@ class Site:
             if values is None or reader.layer not in reader.record.wanted:
                 continue
             if reader.call is None or reader.call == call:
-                value = inputs[0] if reader.side == "input" else output
+                value = _first(inputs, reader.layer) if reader.side == "input" else output
                 tensor = _as_tensor(value, reader.layer)
                 values[reader.layer] = tensor if reader.take is None else reader.take(tensor)
                 copied = copied or reader.side == "output"
         return output.clone() if copied else output
+
+
+def _first(inputs: tuple[Any, ...], layer: str) -> Any:
+    """Return a module's first input, which hooks see where it has no name in the call."""
+    if not inputs:
+        raise ValueError(
+            f"layer {layer!r}: its module is called with named arguments alone, whose values cannot be taken here; "
+            "name the module before it."
+        )
+    return inputs[0]
 
 
 def _as_tensor(value: Any, layer: str) -> Tensor:

@@ -56,10 +56,9 @@ class Trace(fx.Tracer):
         self._calls[path] += 1
         before = len(self.graph.nodes)
         output = super().call_module(m, forward, args, kwargs)
-        values = (*args, *kwargs.values())
-        if values and isinstance(values[0], fx.Proxy):
+        if args and isinstance(args[0], fx.Proxy):
             inside = frozenset(islice(reversed(self.graph.nodes), len(self.graph.nodes) - before))
-            self._inputs[path, call] = (values[0].node, inside)
+            self._inputs[path, call] = (args[0].node, inside)
         if isinstance(output, fx.Proxy):
             self._results.setdefault(output.node, []).append((path, call))
         return output

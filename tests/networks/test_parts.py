@@ -174,3 +174,28 @@ def test_attention_in_one_function_is_refused():
     network = Network(Torchs(), name="torchs", num_classes=2, input_size=8)
     with pytest.raises(ValueError, match="MultiheadAttention computes its heads and their projection in one function"):
         network.check(["attention:head0"])
+
+
+class Named(nn.Module):
+    """Calls its head by name."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv, self.fc = nn.Conv2d(3, 4, 3), nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.fc(input=self.conv(x).mean((2, 3)))
+
+
+def test_an_input_that_is_passed_by_name_is_refused():
+    network, x = Network(Named().eval(), name="named", num_classes=2, input_size=8), torch.rand(1, 3, 8, 8)
+    with pytest.raises(ValueError, match="layer 'fc:input': its module is called with named arguments alone"):
+        network.forward_features(x, ["fc:input"])
+    with (
+        taps(network, replace={"fc:input": torch.zeros_like}),
+        pytest.raises(ValueError, match="layer 'fc:input': its module is called with named arguments alone"),
+    ):
+        network(x)
+    with pytest.raises(ValueError, match="layer 'fc:input': its module is called with named arguments alone"):
+        Behind(network, "fc:input").begin(x)
+    assert network(x).shape == (1, 2)
