@@ -382,6 +382,36 @@ def test_the_concept_worlds_truth():
         assert (row[f"{category}_label"], row[f"{category}_iou"]) == (world.concepts[number].name, 1.0)
 
 
+class PatchTokens(torch.nn.Module):
+    """Mean colours of patches as tokens behind a class token whose values are larger than all of theirs."""
+
+    def __init__(self):
+        super().__init__()
+        self.patch_embed = torch.nn.Conv2d(3, 3, 4, stride=4, bias=False)
+        self.patch_embed.weight.data = torch.eye(3)[:, :, None, None].repeat(1, 1, 4, 4) / 16
+        self.cls_token = torch.nn.Parameter(torch.full((1, 1, 3), 100.0))
+        self.blocks, self.head = torch.nn.Identity(), torch.nn.Linear(3, 2)
+
+    def forward(self, x):
+        patches = self.patch_embed(x).flatten(2).transpose(1, 2)
+        return self.head(self.blocks(torch.cat([self.cls_token.expand(x.shape[0], -1, -1), patches], 1))[:, 0])
+
+
+def test_a_planted_detector_of_patches_has_iou_1_on_their_grid():
+    """Two concepts fill patches, each in its colour; the third colour is of patches that nothing is told of."""
+    data, generator = FakeConcepts(9, size=32), np.random.default_rng(3)
+    for number in range(9):
+        patches = generator.choice([0, 3, 7, 9], size=(8, 8), p=[0.4, 0.2, 0.2, 0.2]).astype(np.int32)
+        colours = np.stack([patches == name for name in (3, 7, 9)]).repeat(4, 1).repeat(4, 2)
+        data.images[number] = torch.from_numpy(colours)
+        data.segmentations[number] = Segmentation({1: np.where(patches == 9, 0, patches)[None]}, {})
+    network = Network(PatchTokens(), name="patches", num_classes=2, mean=(0, 0, 0), std=(1, 1, 1), input_size=32)
+    result, _ = run(data, network.double(), layers=("blocks",), quantile=0.7, exact=True)
+    rows = [row for row in result.tables["dissection"] if row["images"] == REAL]
+    assert [(row["object_label"], row["object_iou"]) for row in rows[:2]] == [("c3", 1.0), ("c7", 1.0)]
+    assert rows[2]["object_iou"] == 0
+
+
 def test_successes_and_failures_are_counted_apart():
     """Together they are the whole, for the attack and for the same images without it."""
     data, network, attacks = FakeConcepts(9), small_network(seed=1).double(), [AttackConfig("fgsm", "128/255")]
