@@ -1,6 +1,6 @@
 """Which analysis works on which family of networks: every one is run on a small random network of each.
 
-python tests/network_families.py          # print the table of docs/networks.md, about ten minutes
+python tests/network_families.py          # print the table of docs/networks.md, about twenty minutes
 python tests/network_families.py ViT      # one family
 """
 
@@ -16,6 +16,7 @@ import torch
 import lightning_advinterp as advinterp
 from lightning_advinterp.analyses.registry import QUESTIONS
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
+from lightning_advinterp.data.loaders import collate_batch
 
 TRANSFORMER = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "num_heads": 2}
 SWIN = {"img_size": 64, "window_size": 4, "depths": (1, 1), "embed_dim": 12, "num_heads": (1, 2)}
@@ -51,11 +52,30 @@ SETTINGS = {
 }
 """What makes the analyses quick; nothing that decides whether they work."""
 
+CALIBRATED = ("Inception v3",)
+"""Families whose first weights make activations of 10⁷: BatchNorm takes its statistics from a batch of pictures."""
+
 LAYERS = {"panels": "last"}
 """Where an analysis' own default is of convolutions alone, which transformers have none of."""
 
 WORKS = "works"
 _IMAGES = 48
+
+
+def weights_of(family, data, folder):
+    """Return the file of a calibrated network's weights; None for a family that needs none."""
+    if family not in CALIBRATED:
+        return None
+    name, options, size = FAMILIES[family]
+    network = advinterp.create_network(name, num_classes=len(CLASSES), input_size=size, **options).train()
+    for module in network.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    with torch.no_grad():
+        network(collate_batch([data[number] for number in range(_IMAGES)]).to_float().image)
+    path = Path(folder) / "weights.pth"
+    torch.save(network.backbone.state_dict(), path)
+    return str(path)
 
 
 def outcome(family, analysis, folder):
@@ -68,13 +88,15 @@ def outcome(family, analysis, folder):
     data = ConceptWorld("val", _IMAGES, size=size)
     output = Path(folder) / f"{family} {analysis}".replace(" ", "_")
     torch.manual_seed(0)
+    weights = weights_of(family, data, folder)
     settings = {analysis: SETTINGS[analysis]} if analysis in SETTINGS else {}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             results = advinterp.evaluate(
                 name, data, quiet=True, analyses=analysis, output=str(output), num_classes=len(CLASSES),
-                network_options=options, input_size=size, attack="fgsm", eps="8/255", concepts="concept_world",
+                network_options=options, input_size=size, weights=weights,
+                attack="fgsm", eps="8/255", concepts="concept_world",
                 limit=_IMAGES, batch_size=12, num_workers=0, device="cpu", least_success=0, layers=LAYERS.get(analysis),
                 **settings,
             )  # fmt: skip

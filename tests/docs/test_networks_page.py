@@ -37,13 +37,15 @@ def stored():
 def test_the_page_has_every_analysis():
     families, rows = stored()
     assert list(rows) == list(QUESTIONS)
-    assert set(families) <= set(FAMILIES)
+    assert families == list(FAMILIES)
 
 
 @pytest.mark.slow
-def test_the_page_says_what_happens():
-    families, rows = stored()
-    assert outcomes(families) == rows
+@pytest.mark.parametrize("family", FAMILIES)
+def test_the_page_says_what_happens(family):
+    _, rows = stored()
+    cells = {analysis: {family: cells[family]} for analysis, cells in rows.items()}
+    assert outcomes([family]) == cells
 
 
 if __name__ == "__main__":
