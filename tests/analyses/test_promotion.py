@@ -15,6 +15,7 @@ from rich.console import Console
 from scipy.stats import spearmanr
 
 from lightning_advinterp.analyses import Runner
+from lightning_advinterp.analyses.base.watch import UNWATCHED
 from lightning_advinterp.analyses.promotion.analysis import PromotionAnalysis
 from lightning_advinterp.analyses.promotion.config import PromotionConfig
 from lightning_advinterp.analyses.promotion.maps import Maps
@@ -344,7 +345,7 @@ def test_parts_merge_into_one(result):
         share = type(data)(*(field[start::2] for field in data))
         runner = Runner(small_network().double(), Memory(share), attacks=attacks, seed=4, batch_size=4)
         plans.append(part.bind(runner.network))
-        for _, observation in runner._sweep(plans[-1].sweeps[0], range(len(share.label)), 0, "first"):
+        for _, observation in runner._sweep(plans[-1].sweeps[0], range(len(share.label)), 0, UNWATCHED):
             part.update(0, observation)
         pool |= part.pool
     for part, plan, start in zip(parts, plans, (0, 1), strict=True):
@@ -352,7 +353,7 @@ def test_parts_merge_into_one(result):
         part._trim()
         share = type(data)(*(field[start::2] for field in data))
         runner = Runner(small_network().double(), Memory(share), attacks=attacks, seed=4, batch_size=4)
-        for _, observation in runner._sweep(plan.sweeps[1], range(len(share.label)), 0, "second"):
+        for _, observation in runner._sweep(plan.sweeps[1], range(len(share.label)), 0, UNWATCHED):
             part.update(1, observation)
     parts[0].merge(parts[1].state_dict())
     by_runner = ("norm", "success")  # which adds them to the rows of attacks

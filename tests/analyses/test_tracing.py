@@ -11,6 +11,7 @@ from torch import nn
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.question import Scene
+from lightning_advinterp.analyses.base.watch import UNWATCHED
 from lightning_advinterp.analyses.registry import complete_settings
 from lightning_advinterp.analyses.tracing.control import alike_units, matched_images
 from lightning_advinterp.analyses.tracing.question import Tracing
@@ -289,7 +290,7 @@ def test_two_processes_make_one():
         for runner, half in zip(runners, halves, strict=True):
             wants = plans.of(half).sweeps[sweep]
             places = list(range(23)) if sweep == 0 else sorted(half.choose({}))
-            for _, observation in runner._sweep(wants, places, 0, "test"):
+            for _, observation in runner._sweep(wants, places, 0, UNWATCHED):
                 half.update(sweep, observation)
         states = [half.state_dict() for half in halves]
         halves[0].load_state_dict(states[0])

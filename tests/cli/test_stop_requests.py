@@ -49,7 +49,8 @@ def test_workers_of_analyses_leave_signals_to_their_process(monkeypatch):
     from helpers import small_network
 
     from lightning_advinterp.analyses.base.protocol import Sweep
+    from lightning_advinterp.analyses.base.watch import UNWATCHED
 
     runner = Runner(small_network(), [0, 1])
-    list(runner._sweep(Sweep(kinds=("real",)), [0, 1], 0, ""))
+    list(runner._sweep(Sweep(kinds=("real",)), [0, 1], 0, UNWATCHED))
     assert settings["worker_init_fn"] is leave_signals_alone

@@ -9,11 +9,12 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
+from lightning_advinterp.analyses.base.costs import SweepCost, sweep_costs
 from lightning_advinterp.analyses.base.failures import naming
 from lightning_advinterp.analyses.base.journal import Journal, take_up_together
 from lightning_advinterp.analyses.base.merging import merge_states
 from lightning_advinterp.analyses.base.plans import Plans
-from lightning_advinterp.analyses.base.progress import image_progress
+from lightning_advinterp.analyses.base.progress import Course, SweepBar
 from lightning_advinterp.analyses.base.protocol import (
     Analysis,
     Choosing,
@@ -24,6 +25,7 @@ from lightning_advinterp.analyses.base.protocol import (
     Sweep,
 )
 from lightning_advinterp.analyses.base.schedule import Due, schedule, unite
+from lightning_advinterp.analyses.base.watch import Watch, WatchedSweep
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.processes import Processes
@@ -74,7 +76,7 @@ class Runner:
         num_workers: processes that load images.
         rank: this process's number.
         world_size: number of processes.
-        progress: draw a progress bar.
+        progress: draw a progress bar, with the time that all sweeps together still take.
         journal: where an interrupted run left its states; see
         :class:`~lightning_advinterp.analyses.base.journal.Journal`.
         keep_journal: leave the states there, complete, for the caller to delete: what is made of them afterwards may
@@ -84,6 +86,7 @@ class Runner:
         plans: of analyses that are bound to the network already, which are not bound again; see
             :class:`~lightning_advinterp.analyses.base.plans.Plans`.
         processes: what ``rank`` and ``world_size`` say, with word of failures; these are not read then.
+        watch: hears how the run goes on, in the place of the progress bar.
     """
 
     def __init__(
@@ -106,6 +109,7 @@ class Runner:
         least_success: float = 0.1,
         plans: Plans | None = None,
         processes: Processes | None = None,
+        watch: Watch | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -120,7 +124,7 @@ class Runner:
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.processes = Processes(rank, world_size) if processes is None else processes
         self.num_workers, self.progress = num_workers, progress and self.processes.first
-        self._keep = keep_journal
+        self._keep, self._watch = keep_journal, watch
         self.counts, self._least = AttackCounts(self.attacks), least_success
         self._finite = FiniteOutputs(stop=stop_at_no_numbers)
         self.indices = subset_indices(len(self.images), limit, seed)
@@ -136,26 +140,33 @@ class Runner:
         swept = {entry.analysis.name for due in runs for entry in due}
         bystanders = [analysis for analysis in analyses if analysis.name not in swept]
         take_up_together(self._journal, self.processes)
+        costs = self.costs(analyses)
+        watch = self._watch or SweepBar(Course(sum(cost.work for cost in costs)), shown=self.progress)
         ran, skipped, results = False, 0, dict[str, Result]()
         for number, due in enumerate(runs):
             # What this call has done itself need not be read back.
             first = 0 if ran else self._journal.resume(number, [*analyses, self.counts])
             if first is None:
+                watch.leaves_out(costs[number])
                 continue
             ran, places = True, self.indices.tolist()
             due = [entry for entry in due if not _skips(entry)]
             if not due:
                 skipped += 1
+                watch.leaves_out(costs[number])
                 continue
             if any(entry.sweep.chosen is not None for entry in due):
                 results = _results([analysis for analysis in analyses if not isinstance(analysis, Choosing)])
                 places = self._chosen_places(due, results)
             wants = unite([entry.sweep for entry in due])
-            for done, observation in self._sweep(wants, places, first, f"sweep {number + 1 - skipped}"):
+            title = f"sweep {number + 1 - skipped} of {len(runs) - skipped}, images"
+            watched = WatchedSweep(watch, title, costs[number])
+            for done, observation in self._sweep(wants, places, first, watched):
                 if observation is not None:
                     for entry in due:
                         with naming(entry.analysis):
                             entry.analysis.update(entry.number, observation)
+                        watch.updated(entry.analysis.name)
                 self.processes.look()
                 if wants.resumable:
                     self._journal.save(number, done, [*analyses, self.counts])
@@ -195,22 +206,20 @@ class Runner:
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
-        count = len(self.indices)
-        analyses_passes = [self.plans.of(analysis).passes for analysis in analyses]
-        forwards, backwards = (count * sum(passes[kind] for passes in analyses_passes) for kind in (0, 1))
-        for due in schedule(analyses, self.plans):
-            due = [entry for entry in due if not entry.sweep.optional]
-            wants = unite([entry.sweep for entry in due])
-            shown = count if wants.chosen is None else min(count, wants.chosen)
-            forwards += shown * (len(wants.kinds) * bool(due) + sum(entry.sweep.forwards for entry in due))
-            for kind in wants.kinds:
-                if kind != REAL:
-                    more_forwards, more_backwards = self.attacks[kind].cost
-                    forwards, backwards = forwards + shown * more_forwards, backwards + shown * more_backwards
-        return {"images": count, "forward_passes": round(forwards), "backward_passes": round(backwards)}
+        costs = self.costs(analyses)
+        forwards, backwards = (sum(cost.passes[kind] for cost in costs) for kind in (0, 1))
+        return {
+            "images": len(self.indices),
+            "forward_passes": round(forwards),
+            "backward_passes": round(backwards),
+        }
+
+    def costs(self, analyses: Sequence[Analysis]) -> list[SweepCost]:
+        """Return what each run over the data would cost, see :func:`sweep_costs`."""
+        return sweep_costs(analyses, self.plans, self.attacks, len(self.indices))
 
     def _sweep(
-        self, wants: Sweep, places: Sequence[int], done: int, title: str
+        self, wants: Sweep, places: Sequence[int], done: int, watched: WatchedSweep
     ) -> Iterator[tuple[int, Observation | None]]:
         """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
         if not wants.kinds:
@@ -226,14 +235,14 @@ class Runner:
             # An own generator: drawing the workers' seeds must not move the training's random state.
             generator=torch.Generator().manual_seed(self.seed),
         )
-        with frozen_eval(self.network), image_progress(self.progress) as bar:
-            task = bar.add_task(f"{title}, images", total=len(shard), completed=done)
+        with frozen_eval(self.network), watched.over(len(shard), done) as watch:
             for batch in loader:
                 with batch_of_one_explained(self.network, 0 if batch is None else len(batch.index)):
                     observation = None if batch is None else self._observe(batch, wants)
+                watch.observed(0 if batch is None else len(batch.index))
                 done = min(done + size, len(shard))
                 yield done, observation
-                bar.update(task, completed=done, refresh=True)  # inside another bar, nobody else does
+                watch.reached(done)
 
     def _observe(self, batch: Batch, wants: Sweep) -> Observation:
         if wants.labels and bool((batch.label < 0).any()):

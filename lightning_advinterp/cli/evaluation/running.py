@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.columns import BESIDE
+from lightning_advinterp.analyses.base.costs import sweep_costs
 from lightning_advinterp.analyses.base.plans import Plans
+from lightning_advinterp.analyses.base.progress import Course, SweepBar
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.question import Data, Scene, declared_tables
@@ -23,6 +25,18 @@ from lightning_advinterp.cli.evaluation.skipped import SkippedImages, report_bad
 from lightning_advinterp.core.result import Result, described, joined
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images, page_files
+
+
+class Asked(NamedTuple):
+    """What a group is asked, and what that costs.
+
+    Attributes:
+        scene: what its questions are asked of.
+        work: of its sweeps, see :class:`~lightning_advinterp.analyses.base.costs.SweepCost`.
+    """
+
+    scene: Scene
+    work: float
 
 
 class GroupOutcome(NamedTuple):
@@ -39,7 +53,7 @@ class GroupOutcome(NamedTuple):
 
 def scenes_of(
     prepared: Prepared, attacks: Mapping[Data, Mapping[str, Attack]], groups: Sequence[Group]
-) -> dict[Group, Scene]:
+) -> dict[Group, Asked]:
     """Return what each group's questions are asked of, and build every question once before the first one runs.
 
     So what does not suit the last question is said before any work. A question that waits for what must run
@@ -54,18 +68,22 @@ def scenes_of(
         ValueError: from the question, where single analyses were asked for.
     """
     scenes: dict[Group, Scene] = {}
+    asked: dict[Group, Asked] = {}
     for group in groups:
         with prepared.checking(), prepared.left_out.whole(group.names):
             scenes[group] = _scene(prepared, attacks[group.data], group)
     for group, scene in scenes.items():
-        plans = Plans(scene.network)
+        plans, analyses = Plans(scene.network), list[Analysis]()
         for name in group.names:
             question = prepared.evaluation.questions[name]
             with prepared.checking(), prepared.left_out.single(name), _unheard():
                 if question.earlier(scene) is None:
                     for analysis in question.build(scene):
                         plans.of(analysis)
-    return scenes
+                        analyses.append(analysis)
+        costs = sweep_costs(analyses, plans, scene.attacks, len(scene.images))
+        asked[group] = Asked(scene, sum(cost.work for cost in costs))
+    return asked
 
 
 def _scene(prepared: Prepared, attacks: Mapping[str, Attack], group: Group) -> Scene:
@@ -105,6 +123,7 @@ def evaluate_group(
     group: Group,
     folder: Path,
     before: Mapping[str, Outcome] = MappingProxyType({}),
+    course: Course | None = None,
 ) -> GroupOutcome | None:
     """Run analyses that look at the same images; those that cannot be run are left out where all were asked for.
 
@@ -114,6 +133,7 @@ def evaluate_group(
         group: the analyses.
         folder: where the states of an interrupted evaluation are.
         before: what analyses found that look at other images, by name.
+        course: counts the work of all groups; None: that of the group's runs, each by itself.
 
     Returns:
         None in a dry run, or where nothing can be run.
@@ -130,7 +150,7 @@ def evaluate_group(
         attacks_made = prepared.origin["settings"]["attacks"]
         journal = journal_of(folder, prepared.key, digest(attacks_made, asdict(replace(group, names=names))))
         with left_out.running(built):
-            return _run(prepared, scene, built, journal, plans)
+            return _run(prepared, scene, built, journal, plans, course)
     return None
 
 
@@ -164,13 +184,18 @@ def _after_earlier(prepared: Prepared, scene: Scene, name: str, folder: Path) ->
 
 
 def _run(
-    prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Analysis]], journal: Path, plans: Plans
+    prepared: Prepared,
+    scene: Scene,
+    built: Mapping[str, Sequence[Analysis]],
+    journal: Path,
+    plans: Plans,
+    course: Course | None,
 ) -> GroupOutcome | None:
     """Pass the images once, and draw the figures; in a dry run say what it would cost."""
     questions, images = prepared.evaluation.questions, scene.images
     skipped = SkippedImages(images)
     analyses: list[Any] = [*(analysis for several in built.values() for analysis in several), skipped]
-    runner = _runner(prepared, scene, journal, analyses, plans, names=list(built))
+    runner = _runner(prepared, scene, journal, analyses, plans, names=list(built), course=course)
     if prepared.evaluation.dry_run:
         return None
     results = runner.run(analyses)
@@ -192,7 +217,13 @@ def _run(
 
 
 def _runner(
-    prepared: Prepared, scene: Scene, journal: Path, analyses: Sequence[Any], plans: Plans, names: Sequence[str]
+    prepared: Prepared,
+    scene: Scene,
+    journal: Path,
+    analyses: Sequence[Any],
+    plans: Plans,
+    names: Sequence[str],
+    course: Course | None = None,
 ) -> Runner:
     """Return what passes the images, and say the cost."""
     evaluation = prepared.evaluation
@@ -206,6 +237,7 @@ def _runner(
             seed=evaluation.seed,
             num_workers=worker_count(evaluation.num_workers, prepared.processes.per_machine),
             progress=True,
+            watch=None if course is None else SweepBar(course, shown=prepared.processes.first),
             journal=journal,
             keep_journal=True,
             least_success=evaluation.least_success,

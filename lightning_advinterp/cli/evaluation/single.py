@@ -9,6 +9,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_advinterp.analyses.base.progress import Course
 from lightning_advinterp.cli.evaluation.calibration import attacks_on
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.evaluated import Evaluated, finished_before
@@ -88,8 +89,10 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     outcomes: dict[str, Outcome] = {}
     labels = {data: images.reported.labels for data, images in prepared.opened.items()}
     groups = groups_of(evaluation, attacks, network.num_classes, labels, prepared.names)
-    for group, scene in scenes_of(prepared, attacks, groups).items():
-        ended = evaluate_group(prepared, scene, group, folder, outcomes)
+    groups_asked = scenes_of(prepared, attacks, groups)
+    course = Course(sum(asked.work for asked in groups_asked.values()))
+    for group, asked in groups_asked.items():
+        ended = evaluate_group(prepared, asked.scene, group, folder, outcomes, course)
         if ended is None:
             continue
         outcomes |= ended.outcomes

@@ -1,0 +1,77 @@
+"""What a run over data costs in passes, sweep by sweep: announced beforehand, and what its progress is counted in."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from lightning_advinterp.analyses.base.plans import Plans
+from lightning_advinterp.analyses.base.protocol import Analysis
+from lightning_advinterp.analyses.base.schedule import schedule, unite
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.core.result import REAL
+
+
+@dataclass(frozen=True)
+class SweepCost:
+    """One run over the data.
+
+    Attributes:
+        images: so many are shown at most.
+        forwards: forward passes of all these images together, with those of the attacks.
+        backwards: backward passes, likewise.
+        own: analysis to the forward and backward passes that it makes itself of all images; not counted above.
+    """
+
+    images: int
+    forwards: float
+    backwards: float
+    own: Mapping[str, tuple[float, float]]
+
+    @property
+    def passes(self) -> tuple[float, float]:
+        """Forward and backward passes in all."""
+        return (
+            self.forwards + sum(forwards for forwards, _ in self.own.values()),
+            self.backwards + sum(backwards for _, backwards in self.own.values()),
+        )
+
+    @property
+    def work(self) -> float:
+        """The same as one number: a backward pass takes about as long as two forward passes."""
+        forwards, backwards = self.passes
+        return forwards + 2 * backwards
+
+
+def sweep_costs(
+    analyses: Sequence[Analysis], plans: Plans, attacks: Mapping[str, Attack], count: int
+) -> list[SweepCost]:
+    """Return what each run over the data costs, in order; one that may turn out not to be needed costs nothing.
+
+    What an analysis does itself falls to the last of its sweeps.
+
+    Args:
+        analyses: all that run.
+        plans: of the network.
+        attacks: by name.
+        count: number of images.
+    """
+    runs = schedule(analyses, plans)
+    own: list[dict[str, tuple[float, float]]] = [{} for _ in runs]
+    for analysis in analyses:
+        forwards, backwards = plans.of(analysis).passes
+        places = [place for place, due in enumerate(runs) if any(entry.analysis is analysis for entry in due)]
+        if forwards or backwards:
+            place = places[-1] if places else len(own)
+            own += [{} for _ in range(place + 1 - len(own))]  # of analyses without a sweep
+            own[place][analysis.name] = count * forwards, count * backwards
+    costs = []
+    for place, due in enumerate(runs):
+        due = [entry for entry in due if not entry.sweep.optional]
+        wants = unite([entry.sweep for entry in due])
+        shown = count if wants.chosen is None else min(count, wants.chosen)
+        attacked = [attacks[kind].cost for kind in wants.kinds if kind != REAL]
+        each = len(wants.kinds) * bool(due) + sum(entry.sweep.forwards for entry in due)
+        each_forwards = each + sum(forwards for forwards, _ in attacked)
+        each_backwards = sum(backwards for _, backwards in attacked)
+        shown_at_all = shown if wants.kinds or wants.chosen is not None else 0
+        costs.append(SweepCost(shown_at_all, shown * each_forwards, shown * each_backwards, own[place]))
+    return costs + [SweepCost(0, 0, 0, passes) for passes in own[len(runs) :]]
