@@ -9,6 +9,7 @@ from lightning_advinterp.explanations.explanation import Method
 from lightning_advinterp.explanations.linear import (
     Run,
     backward,
+    bend,
     gather_places,
     norm_scale,
     run,
@@ -25,7 +26,7 @@ from lightning_advinterp.networks.smoothing import active_beta
 
 
 class DeepLift(Method):
-    """m ⊙ (x − x̄), with multipliers m = Δout/Δin of every relu (Shrikumar et al. 2017, Rescale rule).
+    """m ⊙ (x − x̄), with multipliers m = Δout/Δin of every relu and ReLU6 (Shrikumar et al. 2017, Rescale rule).
 
     The attributions sum to z_c(x) − z_c(x̄). A max-pool hands a rise of its output to the winner at x, a fall to the
     winner at x̄, or to the one at x where x̄ has none, being constant in the window. With ``pool="winner"``, as in
@@ -81,7 +82,7 @@ class _Rescale:
             return (layer.transpose(inputs[0], m),)
         if step.op is Op.NORM and step.module is not None:
             return (m * norm_scale(step.module)[0][:, None, None],)
-        if step.op is Op.RELU:
+        if step.op in (Op.RELU, Op.RELU6):
             return (m * self._secant(number, step),)
         if step.op is Op.MAX_POOL:
             return (self._pool(number, step, m),)
@@ -92,14 +93,14 @@ class _Rescale:
         return (transpose_of(step.run, inputs[0], m),)
 
     def _secant(self, number: int, step: Step) -> Tensor:
-        """Return Δout/Δin of a relu, and where Δin is tiny its slope."""
+        """Return Δout/Δin of a relu or ReLU6, and where Δin is tiny its slope."""
         z, z0 = self.there.values[step.inputs[0]], self.back.values[step.inputs[0]]
         delta, rise = z - z0, self.there.values[number] - self.back.values[number]
         if self.beta is None:  # rounding does no harm: the ratio is exactly 0 or 1 but where relu bends
-            tiny, slope = delta.abs() < 1e-10, (z > 0).to(z.dtype)
+            tiny, slope = delta.abs() < 1e-10, bend(step.op, z, None)
         else:
             tiny = delta.abs() < torch.finfo(z.dtype).eps ** (1 / 3) / self.beta
-            slope = torch.sigmoid(self.beta * (z + z0) / 2)  # off by O((βΔ)²)
+            slope = bend(step.op, (z + z0) / 2, self.beta)  # off by O((βΔ)²)
         return torch.where(tiny, slope, rise / torch.where(tiny, torch.ones_like(delta), delta))
 
     def _pool(self, number: int, step: Step, m: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from lightning_advinterp.explanations.operations import Op
 from lightning_advinterp.explanations.program import Program, Step
+from lightning_advinterp.explanations.timm_layers import is_same_convolution, pad_same, same_padding
 
 
 class Affine(NamedTuple):
@@ -30,6 +31,7 @@ class Affine(NamedTuple):
         weight = self.weight if weight is None else weight
         if isinstance(self.module, nn.Conv2d):
             module = self.module
+            a = pad_same(a, module) if is_same_convolution(module) else a
             return F.conv2d(a, weight, bias, module.stride, module.padding, module.dilation, module.groups)
         return F.linear(a, weight, bias)
 
@@ -37,9 +39,11 @@ class Affine(NamedTuple):
         """Return Wᵀ r, of the shape of ``like`` (but as many as there are in ``r``)."""
         weight = self.weight if weight is None else weight
         if isinstance(self.module, nn.Conv2d):
-            module, shape = self.module, (len(r), *like.shape[1:])
+            module = self.module
+            (top, bottom), (left, right) = _padding(like, module)
+            channels, height, width = like.shape[1:]
             back: Tensor = conv2d_input(  # type: ignore[no-untyped-call]
-                shape,
+                (len(r), channels, height + top + bottom, width + left + right),
                 weight,
                 r,
                 module.stride,
@@ -47,7 +51,7 @@ class Affine(NamedTuple):
                 module.dilation,
                 module.groups,
             )
-            return back
+            return back[:, :, top : top + height, left : left + width]
         return r @ weight
 
     def outer(self, a: Tensor, y: Tensor) -> Tensor:
@@ -55,7 +59,7 @@ class Affine(NamedTuple):
         if isinstance(self.module, nn.Conv2d):
             module = self.module
             total: Tensor = conv2d_weight(  # type: ignore[no-untyped-call]
-                a,
+                pad_same(a, module) if is_same_convolution(module) else a,
                 self.weight.shape,
                 y,
                 module.stride,
@@ -69,6 +73,11 @@ class Affine(NamedTuple):
     def per_output(self, values: Tensor) -> Tensor:
         """Return values ``[out]`` in a shape that broadcasts to W."""
         return values.view(-1, *[1] * (self.weight.dim() - 1))
+
+
+def _padding(like: Tensor, module: nn.Conv2d) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Return what a convolution adds to its input before it, beside the padding that PyTorch knows."""
+    return same_padding(like, module) if is_same_convolution(module) else ((0, 0), (0, 0))
 
 
 def norm_scale(norm: nn.Module) -> tuple[Tensor, Tensor]:
@@ -139,6 +148,18 @@ def _moved(step: Step, inputs: Sequence[Tensor]) -> Tensor:
     except ValueError as error:
         raise ValueError(f"no rule for {step.name}(): {error}; take a gradient method.") from error
     return value
+
+
+def bend(op: Op, z: Tensor, beta: float | None) -> Tensor:
+    """Return the slope at ``z`` of relu or ReLU6, or with β of the surrogate that stands for it.
+
+    Args:
+        op: RELU or RELU6.
+        z: values before the activation.
+        beta: of :func:`~lightning_advinterp.networks.smoothing.smoothed_relu`; None outside of it.
+    """
+    slope = (z > 0).to(z.dtype) if beta is None else torch.sigmoid(beta * z)
+    return slope - bend(Op.RELU, z - 6, beta) if op is Op.RELU6 else slope
 
 
 def transpose_of(function: Callable[..., Any], like: Tensor, r: Tensor) -> Tensor:

@@ -38,10 +38,10 @@ class LRP(Method):
     * first layer, ``z_b``: R_i = Σ_j (x_i W_ij − l_i W_ij⁺ − h_i W_ij⁻) / Σ(…) R_j, without biases, l and h the
       normalised black and white of each channel, or of all of them (``bounds="image"``, as in Dombrowski's code).
 
-    relu passes R on, a max-pool to its winner, pooled averages in proportion to what they average, concatenations split
-    R. A sum of branches shares R in proportion to them (``epsilon``), to their positive parts (``alpha_beta``), or to
-    a + γ a⁺ (``gamma``). With z⁺ and z^B, for z_c > 0, relevance is never negative, and its sum is z_c where no layer
-    has a bias.
+    relu and ReLU6 pass R on, a max-pool to its winner, pooled averages in proportion to what they average,
+    concatenations split R. A sum of branches shares R in proportion to them (``epsilon``), to their positive parts
+    (``alpha_beta``), or to a + γ a⁺ (``gamma``). With z⁺ and z^B, for z_c > 0, relevance is never negative, and its
+    sum is z_c where no layer has a bias.
 
     Defaults are those of Dombrowski's code, z⁺ and z^B, but for the bounds, which there are the image's.
 
@@ -113,7 +113,7 @@ class _Rules:
         layer = self.seen.layers[number]
         if layer is not None:
             return (self._layer(step, layer, inputs[0], r),)
-        if step.op is Op.RELU:
+        if step.op in (Op.RELU, Op.RELU6):
             return (r,)
         if step.op is Op.MAX_POOL:
             index = self.seen.indices[number]

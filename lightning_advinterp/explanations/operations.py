@@ -10,6 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from lightning_advinterp.explanations.shapes import RESHAPING, is_size, reshaping, settled
+from lightning_advinterp.explanations.timm_layers import activation_of_norm, is_same_convolution
 
 
 class Op(Enum):
@@ -19,6 +20,7 @@ class Op(Enum):
     LINEAR = auto()  # a convolution or linear layer, with the BatchNorm that follows it folded in
     NORM = auto()  # a BatchNorm without a layer of its own before it
     RELU = auto()
+    RELU6 = auto()  # relu, cut off at 6
     MAX_POOL = auto()
     AVERAGE = auto()  # weighs its inputs without parameters, all weights positive
     SELECT = auto()  # every output is one of the inputs, or 0
@@ -54,15 +56,19 @@ def module_operation(module: nn.Module) -> tuple[Op, Callable[..., Any]] | None:
     A class of any network's own says by ``selects = True`` that each of its outputs is one of its inputs, or 0.
     """
     kind = type(module)
+    if is_same_convolution(module):
+        return Op.LINEAR, torch.clone
     if kind is nn.Conv2d and isinstance(module, nn.Conv2d):
         plain = module.padding_mode == "zeros" and not isinstance(module.padding, str)
         return (Op.LINEAR, torch.clone) if plain else None
     if kind is nn.Linear:
         return Op.LINEAR, torch.clone
-    if kind is nn.BatchNorm2d and isinstance(module, nn.BatchNorm2d):
-        return (Op.NORM, torch.clone) if module.running_mean is not None else None
+    if is_norm(module):
+        return Op.NORM, torch.clone
     if kind is nn.ReLU:
         return Op.RELU, F.relu
+    if kind is nn.ReLU6:
+        return Op.RELU6, F.relu6
     if kind is nn.MaxPool2d and isinstance(module, nn.MaxPool2d) and not module.return_indices:
         return Op.MAX_POOL, lambda x: _max_pool(
             x, module.kernel_size, module.stride, module.padding, module.dilation, module.ceil_mode
@@ -78,10 +84,19 @@ def module_operation(module: nn.Module) -> tuple[Op, Callable[..., Any]] | None:
     return None
 
 
+def is_norm(module: nn.Module) -> bool:
+    """Whether a module is a BatchNorm with running statistics, also one of timm that ends with an activation."""
+    if not isinstance(module, nn.BatchNorm2d) or module.running_mean is None:
+        return False
+    activation = activation_of_norm(module)
+    return type(module) is nn.BatchNorm2d or (activation is not None and module_operation(activation) is not None)
+
+
 _SUMS: tuple[Any, ...] = (operator.add, operator.iadd, torch.add, "add", "add_")
 _FUNCTIONS: dict[str, Op] = {
     "relu": Op.RELU,
     "relu_": Op.RELU,
+    "relu6": Op.RELU6,
     "max_pool2d": Op.MAX_POOL,
     "avg_pool2d": Op.AVERAGE,
     "adaptive_avg_pool2d": Op.AVERAGE,
@@ -111,8 +126,8 @@ def function_operation(node: fx.Node, name: str) -> tuple[Op, Callable[..., Any]
         return None
     rest: Any = node.args[1:]
     options: Any = {key: value for key, value in node.kwargs.items() if key != "inplace"}
-    if op is Op.RELU:
-        return op, F.relu
+    if op in (Op.RELU, Op.RELU6):
+        return op, F.relu if op is Op.RELU else F.relu6
     if name in ("dropout", "contiguous", "clone"):
         return op, torch.clone
     function, of = _CALLS[name], tensors[0]

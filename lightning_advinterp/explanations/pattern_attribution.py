@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.explanations.explanation import Method
-from lightning_advinterp.explanations.linear import backward, run, scatter_places, transpose_of
+from lightning_advinterp.explanations.linear import backward, bend, run, scatter_places, transpose_of
 from lightning_advinterp.explanations.operations import Op
 from lightning_advinterp.explanations.patterns import Patterns, sequential_program
 from lightning_advinterp.explanations.program import Step
@@ -47,7 +47,7 @@ class PatternAttribution(Method):
                 if layer is not None:
                     return (layer.transpose(a, r, self._patterns.of(step.name, layer)),)
                 if step.op is Op.RELU:
-                    return (r * (a > 0) if beta is None else r * torch.sigmoid(beta * a),)
+                    return (r * bend(step.op, a, beta),)
                 if index is not None:
                     return (scatter_places(r, index, a),)
                 return (transpose_of(step.run, a, r),)

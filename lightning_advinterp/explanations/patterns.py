@@ -85,6 +85,11 @@ def sequential_program(body: nn.Module, z: Tensor) -> Program:
     """
     program = verified_program(body, _METHOD, z)
     for number, step in enumerate(program.steps[1:], 1):
+        if step.op is Op.RELU6:
+            raise ValueError(
+                f"{_METHOD}: patterns are defined for relu, which fires without a bound, and layer {step.name} is a "
+                "ReLU6. Take LRP."
+            )
         if step.inputs != (number - 1,) or step.op is Op.NORM:
             raise ValueError(
                 f"{_METHOD} works on sequential networks (AlexNet, VGG), and {type(body).__name__} is none: "

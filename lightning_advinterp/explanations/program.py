@@ -8,8 +8,10 @@ from weakref import WeakKeyDictionary
 import torch
 from torch import fx, nn
 
-from lightning_advinterp.explanations.operations import Op, function_operation, inputs_of, module_operation
+from lightning_advinterp.explanations.operations import Op, function_operation, inputs_of, is_norm, module_operation
+from lightning_advinterp.explanations.refusal import without_rule
 from lightning_advinterp.explanations.shapes import is_size
+from lightning_advinterp.explanations.timm_layers import activation_of_norm
 from lightning_advinterp.networks.sites import Site, SiteTable
 from lightning_advinterp.networks.trace import Trace, operation_name, output_node, trace_network
 
@@ -130,15 +132,27 @@ class _Compiler:
 
     def _add(self, node: fx.Node) -> None:
         step = self._step(node)
-        if step.module is not None and step.op is Op.LINEAR:
-            norm = _own_norm(node, self.trace)
-            if norm is not None:
-                follower = self.trace.module(norm)
-                step = Step(step.op, step.name, step.inputs, step.run, step.module, follower)
-                self.modules[str(norm.target)] = _present(follower)
-                self.number[norm] = len(self.steps)
+        norm = _own_norm(node, self.trace) if step.op is Op.LINEAR else None
+        if norm is not None:
+            follower = _present(self.trace.module(norm))
+            step = Step(step.op, step.name, step.inputs, step.run, step.module, follower)
+            self.modules[str(norm.target)] = follower
         self.number[node] = len(self.steps)
         self.steps.append(step)
+        last = node if norm is None else norm
+        self._activate(last)
+        self.number[last] = len(self.steps) - 1
+
+    def _activate(self, node: fx.Node) -> None:
+        """Add the activation with which a module ends that is a BatchNorm first."""
+        activation = activation_of_norm(self.trace.module(node))
+        operation = None if activation is None else module_operation(activation)
+        if activation is not None and operation is not None:
+            op, run = operation
+            name = f"{node.target}.act"
+            self.modules[name] = activation
+            positive = op in (Op.RELU, Op.RELU6)
+            self.steps.append(Step(op, name, (len(self.steps) - 1,), run, None, None, positive))
 
     def _step(self, node: fx.Node) -> Step:
         if node.op == "placeholder":
@@ -148,24 +162,17 @@ class _Compiler:
         name = str(node.target) if module is not None else operation_name(node) or str(node.target)
         operation = module_operation(module) if module is not None else function_operation(node, name)
         if operation is None or not inputs or (len(inputs) > 1 and operation[0] not in (Op.SUM, Op.CONCAT)):
-            what = f"layer {name} ({_described(module)})" if module is not None else f"{name}() ({node})"
             raise ValueError(
-                f"{self.method} has no rule for {what}. It works on networks of convolutions, linear layers, "
-                "BatchNorm, relu, pooling, sums and concatenations (AlexNet, VGG, ResNet, SqueezeNet, Inception, …); "
-                "take a gradient method for others."
+                f"{self.method} has no rule for {without_rule(self.trace, node)}. It works on networks of "
+                "convolutions, linear layers, BatchNorm, relu, ReLU6, pooling, sums and concatenations (AlexNet, VGG, "
+                "ResNet, SqueezeNet, Inception, MobileNetV2, …); take attnlrp or a gradient method for others."
             )
         op, run = operation
         if module is not None:
             self.modules[name] = module
         kept = op in (Op.AVERAGE, Op.SELECT, Op.MAX_POOL, Op.SUM, Op.CONCAT)
-        positive = op is Op.RELU or (kept and all(self.steps[part].positive for part in inputs))
+        positive = op in (Op.RELU, Op.RELU6) or (kept and all(self.steps[part].positive for part in inputs))
         return Step(op, name, inputs, run, module if op in (Op.LINEAR, Op.NORM) else None, None, positive)
-
-
-def _described(module: nn.Module) -> str:
-    """Return a module's class, and why an ordinary one has no rule."""
-    batchwise = isinstance(module, nn.BatchNorm2d) and module.running_mean is None
-    return type(module).__name__ + (" without running statistics" if batchwise else "")
 
 
 def _present(module: nn.Module | None) -> nn.Module:
@@ -190,4 +197,4 @@ def _own_norm(node: fx.Node, trace: Trace) -> fx.Node | None:
     if len(users) != 1 or not isinstance(trace.module(node), nn.Conv2d):
         return None
     norm = trace.module(users[0])
-    return users[0] if type(norm) is nn.BatchNorm2d and norm.running_mean is not None else None
+    return users[0] if norm is not None and is_norm(norm) else None

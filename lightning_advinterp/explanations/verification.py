@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from lightning_advinterp.explanations.linear import run
 from lightning_advinterp.explanations.program import Program, program_of
+from lightning_advinterp.explanations.timm_layers import activation_of_norm
 from lightning_advinterp.networks.logits import logits_of
 
 _VERIFIED: "WeakKeyDictionary[nn.Module, Program]" = WeakKeyDictionary()
@@ -52,7 +53,11 @@ def _first_difference(program: Program, body: nn.Module, z: Tensor, values: list
     def note(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         outputs[module].append(output.clone())  # what follows may work in place
 
-    layers = [(step.norm or step.module, step.name, value) for step, value in zip(program.steps, values, strict=True)]
+    layers = []
+    for number, step in enumerate(program.steps):
+        module = step.norm or step.module
+        ends = number + (activation_of_norm(module) is not None)  # timm's BatchNorm returns what the next step does
+        layers.append((module, step.name, values[ends]))
     handles = []
     try:
         for module, _, _ in layers:

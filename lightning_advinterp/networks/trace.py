@@ -89,8 +89,8 @@ def has_convolution(module: nn.Module) -> bool:
 
 
 def _timm_marks(backbone: nn.Module) -> tuple[tuple[type, ...], tuple[Callable[..., Any], ...]]:
-    """Return the module classes and functions that timm declares untraceable, for its networks only."""
-    if not type(backbone).__module__.startswith("timm."):
+    """Return the module classes and functions that timm declares untraceable, where a network has layers of timm."""
+    if not any(type(module).__module__.startswith("timm.") for module in backbone.modules()):
         return (), ()
     from timm import layers
 

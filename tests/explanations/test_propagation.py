@@ -4,13 +4,16 @@ from collections import OrderedDict
 
 import pytest
 import torch
+from captum.attr._core import deep_lift as captum_deeplift
 from explanation_helpers import Branches, batch, plain, without_biases, wrap
 from reference import propagation as reference
+from timm.layers import BatchNormAct2d, Conv2dSame
 from torch import nn
 from torch.fx.experimental.optimization import fuse
+from torch.nn import functional
 
-from lightning_advinterp.explanations import LRP, DeepLift, PatternAttribution, learn_patterns
-from lightning_advinterp.networks import create_network, taps
+from lightning_advinterp.explanations import LRP, DeepLift, Gradient, PatternAttribution, learn_patterns
+from lightning_advinterp.networks import Network, create_network, smoothed_relu, taps
 
 
 def bounds(network):
@@ -61,6 +64,15 @@ class EverySecond(nn.Module):
 
     def forward(self, x):
         return x[:, :, ::2, ::2]
+
+
+class Padded(nn.Module):
+    """Zeros below and at the right."""
+
+    selects = True
+
+    def forward(self, x):
+        return functional.pad(x, (0, 1, 0, 1))
 
 
 class Doubled(EverySecond):
@@ -132,6 +144,86 @@ def test_deeplift_is_the_gradient_times_the_difference_where_nothing_bends():
     weight = network.backbone[0].weight[y]
     expected = weight * network.normalize(x)
     torch.testing.assert_close(DeepLift().explain(network, x, y), expected.detach())
+
+
+def clipped(*strided, size=3):
+    """A network of ReLU6, and its images; the activations after ``strided`` are below 0, between, and above 6."""
+    network = wrap(nn.Sequential(nn.Conv2d(3, 3, 1), *strided, nn.Flatten(), nn.Linear(5 * size**2, 4)))
+    with torch.no_grad():
+        network.backbone[0].weight.mul_(20)
+    x, y = batch(4)
+    before = nn.ReLU6.forward
+    noted = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nn.ReLU6, "forward", lambda self, z: before(self, noted.append(z.clone()) or z))
+        network(x)
+    assert (noted[0] < 0).any()
+    assert ((noted[0] > 0) & (noted[0] < 6)).any()
+    assert (noted[0] > 6).any()
+    return network, x, y
+
+
+@pytest.mark.filterwarnings("ignore:Setting (forward, )?backward hooks")
+def test_relu6_in_deeplift_equals_captum(monkeypatch):
+    """Captum has the Rescale rule for any activation, and ReLU6 is not on its list."""
+    monkeypatch.setitem(captum_deeplift.SUPPORTED_NON_LINEAR, nn.ReLU6, captum_deeplift.nonlinear)
+    network, x, y = clipped(nn.Conv2d(3, 5, 3, 2), nn.BatchNorm2d(5), nn.ReLU6())
+    z = network.normalize(x).requires_grad_()
+    expected = (
+        captum_deeplift.DeepLift(network.backbone).attribute(z, torch.zeros_like(z).requires_grad_(), target=y).detach()
+    )
+    assert expected.abs().max() > 1e-2
+    torch.testing.assert_close(DeepLift().explain(network, x, y), expected, atol=1e-10, rtol=1e-9)
+
+
+@pytest.mark.parametrize("rule", ["alpha_beta", "epsilon", "gamma"])
+def test_relu6_in_lrp_passes_relevance_on(rule):
+    network, x, y = clipped(nn.ReLU6(), nn.Conv2d(3, 5, 3, 2), nn.ReLU6())  # the gamma rule takes no negative inputs
+    expected = reference.lrp(network.backbone, network.normalize(x), y, *bounds(network), rule=rule)
+    assert expected.abs().max() > 1e-4
+    torch.testing.assert_close(LRP(rule=rule).explain(network, x, y), expected, atol=1e-8, rtol=1e-6)
+
+
+def test_relu6_of_a_smoothed_network_has_the_slope_of_its_surrogate():
+    """Equal images make Δin zero, where m is the derivative: gradient times a small difference, to second order."""
+    network, x, y = clipped(nn.Conv2d(3, 5, 3, 2), nn.ReLU6())
+    step = 1e-6 * torch.ones_like(x[:1])
+    with smoothed_relu(3.0):
+        attribution = DeepLift(baseline=x[0] - step[0]).explain(network, x[:1], y[:1])
+        gradient = Gradient().explain(network, x[:1], y[:1]) * (step / network._std)
+    torch.testing.assert_close(attribution, gradient, atol=0.0, rtol=1e-3)
+
+
+@pytest.mark.parametrize("method", [LRP(rule="epsilon"), LRP(rule="alpha_beta"), DeepLift()])
+def test_layers_of_timm_are_what_they_are_made_of(method):
+    """A convolution that pads as TensorFlow's, and a BatchNorm that ends with its activation: EfficientNet-Lite's."""
+    theirs, x, y = clipped(Conv2dSame(3, 5, 3, 2), BatchNormAct2d(5, act_layer=nn.ReLU6), size=4)
+    convolution, norm = nn.Conv2d(3, 5, 3, 2).double(), nn.BatchNorm2d(5).double().eval()
+    convolution.load_state_dict(theirs.backbone[1].state_dict())
+    norm.load_state_dict(theirs.backbone[2].state_dict())
+    body = nn.Sequential(theirs.backbone[0], Padded(), convolution, norm, nn.ReLU6(), *theirs.backbone[3:])
+    ours = Network(body, name="ours", num_classes=4, mean=theirs.mean, std=theirs.std, input_size=8).double().eval()
+    torch.testing.assert_close(ours(x), theirs(x))
+    expected = method.explain(ours, x, y)
+    assert expected.abs().max() > 1e-3
+    torch.testing.assert_close(method.explain(theirs, x, y), expected, atol=1e-10, rtol=1e-8)
+
+
+def test_an_activation_of_timm_without_a_rule_is_named():
+    network = wrap(nn.Sequential(nn.Conv2d(3, 4, 8), BatchNormAct2d(4, act_layer=nn.SiLU), nn.Flatten()))
+    with pytest.raises(ValueError, match=r"no rule for layer 1 \(BatchNormAct2d with SiLU\)"):
+        DeepLift().explain(network, *batch())
+
+
+@pytest.mark.parametrize("method", [LRP(), DeepLift()])
+def test_a_transformer_is_refused_in_its_users_words(method):
+    network = create_network("timm/vit_tiny_patch16_224", input_size=32, depth=1, embed_dim=24, num_heads=2).eval()
+    named = (
+        rf"^{method.name} has no rule for layer blocks\.0\.norm1 \(LayerNorm\), the attention of layer "
+        r"blocks\.0\.attn, layer blocks\.0\.mlp\.act \(GELU\)\. .* take attnlrp"
+    )
+    with pytest.raises(ValueError, match=named):
+        method.explain(network, torch.rand(1, 3, 32, 32), torch.tensor([1]))
 
 
 FAMILIES = {"alexnet": 64, "vgg16": 32, "vgg16_bn": 32, "resnet18": 64, "resnet50": 64, "squeezenet1_0": 64}.items()

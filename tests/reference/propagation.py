@@ -34,9 +34,12 @@ class Trick(fx.Interpreter):
 
     def call_module(self, target, args, kwargs):
         module = self.fetch_attr(target)
+        (a,) = args
+        if isinstance(module, torch.nn.ReLU6):  # relevance passes, also where it is cut off
+            out = module(a)
+            return keep(out, a * (out / a.masked_fill(a == 0, 1)).detach())
         if not is_layer(module):
             return super().call_module(target, args, kwargs)
-        (a,) = args
         w, b = module.weight.detach(), module.bias
         out = linear(module, a, w, b)
         if self.first:
