@@ -1,6 +1,6 @@
 """Class activation maps: CAM and Grad-CAM."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -79,9 +79,9 @@ class CAM(Method):
     """Σ_k W_ck A^k, with A the last feature maps and W the only layer after their global average (Zhou et al. 2016).
 
     A is φ's activation, or, where a function without a module (``F.relu(x)``) stands between φ and the average, what is
-    averaged. Plus the bias, its mean over places is the logit, which is checked. Of networks that end with a 1×1
-    convolution and a global average (SqueezeNet), the map is that convolution's output for the class, biases and relu
-    included. The map is the positive part, divided by its sum.
+    averaged, with channels first or last (Swin). Plus the bias, its mean over places is the logit, which is checked. Of
+    networks that end with a 1×1 convolution and a global average (SqueezeNet), the map is that convolution's output for
+    the class, biases and relu included. The map is the positive part, divided by its sum.
 
     Args:
         interpolation: how it is enlarged, ``bilinear`` or ``bicubic``.
@@ -116,10 +116,8 @@ class CAM(Method):
             candidates, bias = [cam, F.relu(cam)], torch.zeros_like(logit)
         else:
             maps = [activations.get(layer), *averaged.inputs[::-1]]
-            fitting = [part for part in maps if part is not None and part.dim() == 4]
-            fitting = [activation for activation in fitting if activation.shape[1] == module.in_features]
             weight = module.weight[question.target]
-            candidates = [torch.einsum("bc,bchw->bhw", weight, activation) for activation in fitting]
+            candidates = _weighted([part for part in maps if part is not None and part.dim() == 4], weight)
             bias = torch.zeros_like(logit) if module.bias is None else module.bias[question.target]
         for cam in candidates:
             if _same(cam.mean((1, 2)) + bias, logit):
@@ -137,8 +135,16 @@ class CAM(Method):
         )
 
 
+def _weighted(maps: Sequence[Tensor], weight: Tensor) -> list[Tensor]:
+    """Return Σ_k W_ck A^k of the maps that have K channels, first (``[B, K, h, w]``) or last (``[B, h, w, K]``)."""
+    channels = weight.shape[1]
+    first = [torch.einsum("bc,bchw->bhw", weight, activation) for activation in maps if activation.shape[1] == channels]
+    last = [torch.einsum("bc,bhwc->bhw", weight, activation) for activation in maps if activation.shape[3] == channels]
+    return first + last
+
+
 class _Averaged(TorchFunctionMode):
-    """Notes the maps ``[B, K, h, w]`` that are averaged, by whatever function."""
+    """Notes the maps ``[B, K, h, w]`` or ``[B, h, w, K]`` that are averaged, by whatever function."""
 
     def __init__(self) -> None:
         super().__init__()

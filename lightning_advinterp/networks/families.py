@@ -18,7 +18,8 @@
 | MaxViT | last block, ``blocks.3`` | signed |
 | ViT | ``encoder.layers``, timm ``blocks``: tokens ``[B, N, D]``, not maps | signed |
 | Swin (torchvision) | ``permute``: maps with the channels first | signed |
-| other timm networks | the last of ``feature_info`` that is a map with channels first | – |
+| Swin (timm) | last stage, ``layers.3``: maps with the channels last, ``[B, H, W, C]`` | signed |
+| other timm networks | the last of ``feature_info`` that is a map, channels first or last | – |
 | anything else | the last module that returns a map ``[B, C, H, W]`` with more than one place | – |
 """
 
@@ -67,11 +68,11 @@ def default_phi(network: nn.Module, *, channels: int = 3, input_size: int | None
     phi = known_phi(backbone)
     if phi is not None:
         return phi
-    maps = _last_maps(backbone, channels, int(size) if isinstance(size, int) else 224)
+    first, last = _last_maps(backbone, channels, int(size) if isinstance(size, int) else 224)
     declared = declared_features(backbone)
     if declared is not None:
-        return declared if declared in maps else None
-    return next(reversed(maps), None)
+        return declared if declared in {*first, *last} else None
+    return next(reversed(first), None)
 
 
 def known_phi(backbone: nn.Module) -> str | None:
@@ -107,23 +108,26 @@ def declared_features(backbone: nn.Module) -> str | None:
     return str(last["module"]) if isinstance(last, Mapping) and "module" in last else None
 
 
-def _last_maps(backbone: nn.Module, channels: int, size: int) -> dict[str, tuple[int, ...]]:
-    """Return the modules that return maps, as they finish; none where a forward pass fails."""
-    maps: dict[str, tuple[int, ...]] = {}
+def _last_maps(backbone: nn.Module, channels: int, size: int) -> tuple[list[str], list[str]]:
+    """Return the modules that return maps, as they finish, with channels first and with channels last.
+
+    There are none where a forward pass fails.
+    """
+    maps: dict[bool, dict[str, None]] = {False: {}, True: {}}
+    features = getattr(backbone, "num_features", None)
 
     def note(path: str, output: Any) -> None:
-        if isinstance(output, Tensor) and _is_map(tuple(output.shape), getattr(backbone, "num_features", None)):
-            maps.pop(path, None)
-            maps[path] = tuple(output.shape)
+        if not isinstance(output, Tensor) or output.dim() != 4:
+            return
+        shape = tuple(output.shape)
+        channels_last = shape[3] == features != shape[1]
+        height, width = shape[1:3] if channels_last else shape[2:]
+        if height * width > 1:
+            maps[channels_last].pop(path, None)
+            maps[channels_last][path] = None
 
     try:
         dry_forward(backbone, channels, size, note)
     except Exception:  # a network of its own kind of input: its layers can still be named by hand
-        return {}
-    return maps
-
-
-def _is_map(shape: tuple[int, ...], features: Any) -> bool:
-    """Whether a shape is ``[B, C, H, W]`` of more than one place (timm's Swin has ``[B, H, W, C]``)."""
-    channels_last = len(shape) == 4 and shape[3] == features != shape[1]
-    return len(shape) == 4 and shape[2] * shape[3] > 1 and not channels_last
+        return [], []
+    return list(maps[False]), list(maps[True])

@@ -101,7 +101,7 @@ def _named(network: Network, name: str, convolutions: list[ConvTap]) -> Readings
 def _paths(network: Network, word: str, convolutions: list[ConvTap]) -> list[str]:
     """Return the paths that a word or a path stands for."""
     if word == "last":
-        last = network.phi or declared_features(network.backbone)  # timm's Swin has no φ: its channels come last
+        last = network.phi or declared_features(network.backbone)  # φ has places; features of tokens have none
         if last is None:
             raise ValueError(f"layers: {network.name} has no known last feature layer (phi); name the layers instead.")
         return [last]

@@ -126,7 +126,15 @@ def test_gradcam_of_images_that_are_not_square():
         assert_near(GradCAM(layer=layer).explain(network, x, y).sum(1), expected)
 
 
-@pytest.mark.parametrize("name", ["vit", "swin", "convnext"])
+def test_cam_of_channels_last_equals_captum():
+    """Behind the last LayerNorm Swin is an average and a linear layer: Grad-CAM's weights there are W over places."""
+    network, x, y, z = case("swin")
+    cam, between = CAM().explain(network, x, y).sum(1).detach(), Turned()
+    network.backbone.norm = nn.Sequential(network.backbone.norm, between)
+    assert_near(cam, captum_gradcam(network, between.maps, x, y, z) * 4 * 4)
+
+
+@pytest.mark.parametrize("name", ["vit", "convnext"])
 def test_cam_refuses_before_any_work(name):
     network, x, y, _ = case(name)
     with pytest.raises(ValueError, match="cam needs feature maps, their global average, and one linear layer"):

@@ -54,7 +54,7 @@ def test_phi_of_every_known_family(name):
     [
         ("timm/convnext_atto", "stages.3"),
         ("timm/mobilenetv3_small_050", "blocks.5"),
-        ("timm/swin_tiny_patch4_window7_224", None),
+        ("timm/swin_tiny_patch4_window7_224", "layers.3"),
     ],
 )
 def test_phi_that_timm_declares(name, phi):
