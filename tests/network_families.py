@@ -22,7 +22,7 @@ TRANSFORMER = {"img_size": 32, "patch_size": 8, "depth": 2, "embed_dim": 24, "nu
 SWIN = {"img_size": 64, "window_size": 4, "depths": (1, 1), "embed_dim": 12, "num_heads": (1, 2)}
 FAMILIES = {
     "AlexNet": ("alexnet", {}, 64),
-    "VGG": ("vgg11", {}, 32),
+    "VGG": ("timm/vgg11", {"mlp_ratio": 0.02}, 32),
     "ResNet": ("resnet18", {}, 32),
     "Inception v3": ("inception_v3", {}, 75),
     "SqueezeNet": ("squeezenet1_1", {}, 64),
