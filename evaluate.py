@@ -1,6 +1,6 @@
 """Evaluate: ``python evaluate.py --checkpoint runs/quickstart/last.ckpt --analyses accuracy``."""
 
-from lightning_advinterp.cli import evaluate
+from lightning_advinterp.cli.door import run
 
 if __name__ == "__main__":
-    evaluate()
+    run("evaluate", "python evaluate.py")

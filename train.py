@@ -1,6 +1,6 @@
 """Train: ``python train.py --config configs/quickstart.yaml``."""
 
-from lightning_advinterp.cli import train
+from lightning_advinterp.cli.door import run
 
 if __name__ == "__main__":
-    train()
+    run("train", "python train.py")

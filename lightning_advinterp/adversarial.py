@@ -1,6 +1,6 @@
 """``python -m lightning_advinterp.adversarial``: see :mod:`lightning_advinterp.cli.adversarial`."""
 
-from lightning_advinterp.cli.adversarial import main
+from lightning_advinterp.cli.door import run
 
 if __name__ == "__main__":
-    main()
+    run("adversarial", "python -m lightning_advinterp.adversarial")

@@ -1,6 +1,6 @@
 """``python -m lightning_advinterp.bases``: see :mod:`lightning_advinterp.cli.bases`."""
 
-from lightning_advinterp.cli.bases import main
+from lightning_advinterp.cli.door import run
 
 if __name__ == "__main__":
-    main()
+    run("bases", "python -m lightning_advinterp.bases")

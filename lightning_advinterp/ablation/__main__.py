@@ -1,5 +1,5 @@
 """``python -m lightning_advinterp.ablation --config configs/ablation/concept_world.yaml``."""
 
-from lightning_advinterp.ablation.command import main
+from lightning_advinterp.cli.door import run
 
-main()
+run("ablation", "python -m lightning_advinterp.ablation")

@@ -12,6 +12,7 @@ from lightning_advinterp.cli.processes import FLAGS as PROCESS_FLAGS
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.files import write_text
 from lightning_advinterp.core.reading import read_json, read_text
+from lightning_advinterp.core.shipped import configuration
 from lightning_advinterp.core.trust import named_networks
 from lightning_advinterp.core.yaml_files import load_yaml
 
@@ -30,7 +31,7 @@ def training(plan: Plan, arm: str, seed: int) -> dict[str, Any]:
     command = plan.command(arm, seed)
     places = [place for place, flag in enumerate(command) if flag == "--config"]
     hidden = {at for place in (*places, command.index("--output")) for at in (place, place + 1)}
-    configs = [load_yaml(Path(command[place + 1])) for place in places]
+    configs = [load_yaml(Path(configuration(command[place + 1]))) for place in places]
     return {"configs": configs, "flags": [flag for place, flag in enumerate(command) if place not in hidden]}
 
 

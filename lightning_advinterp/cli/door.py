@@ -1,9 +1,12 @@
-"""``advinterp COMMAND``: one door to all commands, for where the package is installed and no checkout is at hand."""
+"""``advinterp COMMAND``: the door to all commands, of ``train.py``, ``evaluate.py`` and ``python -m`` too."""
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import NamedTuple
+
+from lightning_advinterp.cli.first_help import first_help
 
 
 class Command(NamedTuple):
@@ -62,16 +65,46 @@ def main(args: Sequence[str] | None = None) -> None:
         print(__version__)
         return
     if not words or words[0] in ("-h", "--help"):
-        print(_usage())
+        _print(_usage())
         return
-    command = COMMANDS.get(words[0])
-    if command is None:
+    if words[0] not in COMMANDS:
         print(f"error: advinterp has the commands {', '.join(COMMANDS)}, got {words[0]!r}.", file=sys.stderr)
         raise SystemExit(2)
+    run(words[0], f"advinterp {words[0]}", words[1:])
+
+
+def run(name: str, program: str, args: Sequence[str] | None = None) -> None:
+    """Run one command.
+
+    A plain ``--help`` is answered from a text, within a second; ``--help all`` by the command's parser.
+
+    Args:
+        name: of the command, a key of :data:`COMMANDS`.
+        program: what usage lines call it.
+        args: the rest of the command line, ``sys.argv`` if left out.
+    """
+    words = list(sys.argv[1:] if args is None else args)
+    text = first_help(name, program, words)
+    if text is not None:
+        _print(text)
+        return
+    for place, word in enumerate(words[:-1]):
+        if word == "--help" and words[place + 1] == "all":
+            del words[place + 1]  # the parser's --help lists all keys
+            break
     from lightning_advinterp.cli.suggestions import PROGRAM
 
-    PROGRAM.set(f"advinterp {words[0]}")
-    getattr(importlib.import_module(command.module), command.function)(words[1:])
+    PROGRAM.set(program)
+    command = COMMANDS[name]
+    getattr(importlib.import_module(command.module), command.function)(words)
+
+
+def _print(text: str) -> None:
+    """Print; a reader that has seen enough, such as ``head``, is no fault."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else Python complains when it ends
 
 
 def _usage() -> str:

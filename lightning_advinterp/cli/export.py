@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
+from lightning_advinterp.cli.suggestions import PROGRAM
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.names import printable
 from lightning_advinterp.core.trust import trusting
@@ -15,7 +16,7 @@ from lightning_advinterp.networks.trial import try_network
 def parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = argparse.ArgumentParser(
-        prog="python -m lightning_advinterp.export",
+        prog=PROGRAM.get() or "python -m lightning_advinterp.export",
         description=f"Write the bare backbone of a checkpoint as {WEIGHTS_FILE}, with {CONFIG_FILE} beside it, for "
         "torchvision, timm and others. Where a run averaged its weights (ema), the average is written.",
     )

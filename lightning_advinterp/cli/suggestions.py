@@ -92,7 +92,7 @@ class SuggestingParser(ArgumentParser):
                 "a path or name among the settings is no UTF-8, as config.yaml is; give a link of another name."
             )
         print(f"error: {printable(message if suggestion is None else suggestion)}", file=sys.stderr)
-        print("tip: --help lists the keys", file=sys.stderr)
+        print("tip: --help all lists the keys", file=sys.stderr)
         self.exit(2)
 
     def dump(self, namespace: Namespace, *args: Any, **kwargs: Any) -> str:

@@ -16,7 +16,7 @@ def said(capsys, command, flags, tmp_path, text=""):
         command(flags)
     assert stop.value.code == 2
     error, tip = capsys.readouterr().err.strip().rsplit("\n", 1)
-    assert tip == "tip: --help lists the keys"  # and no wall of usage
+    assert tip == "tip: --help all lists the keys"  # and no wall of usage
     return error
 
 

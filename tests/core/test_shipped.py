@@ -44,7 +44,7 @@ def test_the_door_names_its_commands(capsys):
 def test_every_command_says_how_it_is_used(name, capsys, monkeypatch):
     monkeypatch.setattr(sys, "argv", ["advinterp"])
     with pytest.raises(SystemExit) as end:
-        main([name, "--help"])
+        main([name, "--help", "all"])
     assert end.value.code == 0
     assert "usage:" in capsys.readouterr().out
 
