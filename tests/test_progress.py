@@ -45,7 +45,7 @@ def test_a_watch_hears_every_batch():
         [AccuracyAnalysis({"fgsm": attack})]
     )
     batches = [3, "accuracy", ("done", 3), 2, "accuracy", ("done", 5)]
-    assert watch.events == [("sweep 1 of 1, images", (5 * (2 + attack.cost[0]), 5), 5, 0), *batches, "end"]
+    assert watch.events == [("sweep 1, images", (5 * (2 + attack.cost[0]), 5), 5, 0), *batches, "end"]
 
 
 def test_the_bar_counts_the_work_of_every_sweep():

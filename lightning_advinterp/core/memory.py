@@ -1,7 +1,12 @@
-"""Memory that the C library would otherwise hand back and fetch again at every step."""
+"""Memory: what a process holds, and what the C library would hand back and fetch again at every step."""
 
 import ctypes
+import re
 import sys
+from contextlib import suppress
+from pathlib import Path
+
+import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
 
@@ -15,10 +20,60 @@ def keep_freed_memory() -> bool:
     Returns:
         Whether the C library took the advice; elsewhere than on glibc nothing happens.
     """
+    return _advise(threshold=2**30, trim=2**31 - 1)
+
+
+def give_back_freed_memory() -> bool:
+    """Let glibc return the memory of freed tensors at once, so that a process holds what its tensors take and no more.
+
+    Returns:
+        Whether the C library took the advice.
+    """
+    return _advise(threshold=2**20, trim=2**20)
+
+
+def _advise(threshold: int, trim: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # musl has no such function
         return False
-    return bool(mallopt(_MMAP_THRESHOLD, 2**30) and mallopt(_TRIM_THRESHOLD, 2**31 - 1))
+    return bool(mallopt(_MMAP_THRESHOLD, threshold) and mallopt(_TRIM_THRESHOLD, trim))
+
+
+def memory_now(device: torch.device) -> int | None:
+    """Return the bytes that this process holds: on a CUDA device its tensors there, else in main memory.
+
+    Returns:
+        None where the system does not say.
+    """
+    if device.type == "cuda":
+        return torch.cuda.memory_allocated(device)
+    return _of_process("VmRSS")
+
+
+def memory_peak(device: torch.device) -> int | None:
+    """Return the most that :func:`memory_now` was since :func:`forget_peak`; None where the system does not say."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    return _of_process("VmHWM")
+
+
+def forget_peak(device: torch.device) -> None:
+    """Begin anew to look for the most memory; where the system allows it not, the peak stays that of the process."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def _of_process(entry: str) -> int | None:
+    """Return an entry of Linux's account of this process, in bytes."""
+    try:
+        account = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    match = re.search(rf"^{entry}:\s+(\d+) kB$", account, re.MULTILINE)
+    return int(match[1]) * 1024 if match else None

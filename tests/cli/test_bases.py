@@ -224,6 +224,14 @@ def test_masked_units_are_those_of_the_identity(inputs, bases, tmp_path):
 def test_another_network_s_basis_is_said(inputs, bases, tmp_path, capsys):
     (tmp_path / "other").mkdir()
     checkpoint = write_checkpoint(tmp_path / "other" / "last.ckpt", seed=1)
-    more = ["--checkpoint", str(checkpoint), "--layers", f"{LAYER}@{bases}/sae.safetensors", "--dry_run"]
+    more = [
+        "--checkpoint",
+        str(checkpoint),
+        "--layers",
+        f"{LAYER}@{bases}/sae.safetensors",
+        "--dry_run",
+        "--trial_seconds",
+        "0",
+    ]
     run(inputs, tmp_path / "out", "semantics", *more)
     assert "made on other weights than this network's" in printed(capsys)

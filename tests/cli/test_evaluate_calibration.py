@@ -104,7 +104,17 @@ def test_no_weight_is_good_enough(setup, tmp_path, capsys):
 
 
 def test_dry_run_counts_and_does_not_calibrate(setup, tmp_path, capsys):
-    flags = ("--attack", "targeted_optimization", "--limit", "4", "--calibration_images", "8", "--dry_run", "true")
+    flags = (
+        "--attack",
+        "targeted_optimization",
+        "--limit",
+        "4",
+        "--calibration_images",
+        "8",
+        "--dry_run",
+        "--trial_seconds",
+        "0",
+    )
     assert run(setup, tmp_path / "out", *flags) is None
     printed = " ".join(capsys.readouterr().out.split())
     assert "on 8 images that are not reported on: up to 1,680 forward passes, 1,600 backward passes" in printed

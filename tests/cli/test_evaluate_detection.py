@@ -69,7 +69,7 @@ def test_wrong_settings_are_refused_in_a_line(checkpoint, tmp_path, capsys, flag
 
 
 def test_a_dry_run_says_what_it_costs(checkpoint, tmp_path, capsys):
-    evaluate(command(checkpoint, tmp_path / "out", "--dry_run"))
+    evaluate(command(checkpoint, tmp_path / "out", "--dry_run", "--trial_seconds", "0"))
     shown = " ".join(capsys.readouterr().out.split())
     # 80 images of 3 passes; 20 of 3 kinds with 3 passes, of FGSM and of PGD; 3 images times 10 times 3 and 2 passes.
     forwards = 80 * 3 + 20 * 3 * 3 + 20 * (1 + 10) + 3 * 10 * 3

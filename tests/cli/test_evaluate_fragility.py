@@ -137,7 +137,7 @@ def test_influence_beside_fragility(colours, tmp_path):
 
 def test_a_dry_run_counts_the_passes(colours, tmp_path, capsys):
     flags = ["--analyses", "fragility,influence", "--fragility.limit", "5", "--output", str(tmp_path / "out")]
-    run(colours, tmp_path / "out", *flags, "--dry_run")
+    run(colours, tmp_path / "out", *flags, "--dry_run", "--trial_seconds", "0")
     printed = " ".join(capsys.readouterr().out.split())
     assert "fragility: 5 images" in printed
     assert "influence: 16 images" in printed

@@ -112,7 +112,17 @@ def test_a_cell_that_does_not_fit_is_refused(untrained, tmp_path, capsys):
 
 
 def test_a_dry_run_says_what_it_costs(untrained, tmp_path, capsys):
-    run(untrained, tmp_path / "out", "--promotion.cell", "8", "--dry_run", "--data", "concept_world")
+    run(
+        untrained,
+        tmp_path / "out",
+        "--promotion.cell",
+        "8",
+        "--dry_run",
+        "--trial_seconds",
+        "0",
+        "--data",
+        "concept_world",
+    )
     # per image: 1 for the choice of others; per attack the attack's own and 1, 2 · 4 cells, and 3 · (1 + 2) maps
     forwards = 8 * (1 + 1 + (3 + 1 + 8 + 9) + (1 + 1 + 8 + 9))
     assert f"8 images, {forwards:,} forward passes" in capsys.readouterr().out.replace("\n", " ")

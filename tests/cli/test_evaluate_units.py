@@ -183,7 +183,7 @@ def test_panels_of_units_asked_for(inputs, tmp_path):
 
 
 def test_dry_run_counts(inputs, tmp_path, capsys):
-    analyses = ("accuracy,dissection,panels", "--dry_run", "--concepts", str(inputs / "broden"))
+    analyses = ("accuracy,dissection,panels", "--dry_run", "--trial_seconds", "0", "--concepts", str(inputs / "broden"))
     assert not run(inputs, tmp_path / "out", *analyses, config=AIMED)
     assert not (tmp_path / "out").exists()
     printed = " ".join(capsys.readouterr().out.split())
@@ -201,7 +201,7 @@ def test_dry_run_counts(inputs, tmp_path, capsys):
 @pytest.mark.parametrize("concepts", [True, False])
 def test_all_means_those_that_can_be_had(inputs, tmp_path, capsys, concepts):
     flags = ("--concepts", "concept_world") if concepts else ()
-    run(inputs, tmp_path / "out", "all", "--dry_run", *flags)
+    run(inputs, tmp_path / "out", "all", "--dry_run", "--trial_seconds", "0", *flags)
     first = " ".join(capsys.readouterr().out.split()).partition(" on ")[0]
     names = [name for name in QUESTIONS if concepts or name != "dissection"]
     assert first.endswith(f": {', '.join(names)}")

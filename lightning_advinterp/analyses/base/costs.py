@@ -15,12 +15,14 @@ class SweepCost:
     """One run over the data.
 
     Attributes:
+        place: among the runs over the data, from 0.
         images: so many are shown at most.
         forwards: forward passes of all these images together, with those of the attacks.
         backwards: backward passes, likewise.
         own: analysis to the forward and backward passes that it makes itself of all images; not counted above.
     """
 
+    place: int
     images: int
     forwards: float
     backwards: float
@@ -73,5 +75,5 @@ def sweep_costs(
         each_forwards = each + sum(forwards for forwards, _ in attacked)
         each_backwards = sum(backwards for _, backwards in attacked)
         shown_at_all = shown if wants.kinds or wants.chosen is not None else 0
-        costs.append(SweepCost(shown_at_all, shown * each_forwards, shown * each_backwards, own[place]))
-    return costs + [SweepCost(0, 0, 0, passes) for passes in own[len(runs) :]]
+        costs.append(SweepCost(place, shown_at_all, shown * each_forwards, shown * each_backwards, own[place]))
+    return costs + [SweepCost(place, 0, 0, 0, own[place]) for place in range(len(runs), len(own))]

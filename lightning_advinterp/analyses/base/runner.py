@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
@@ -24,6 +24,7 @@ from lightning_advinterp.analyses.base.protocol import (
     Skipping,
     Sweep,
 )
+from lightning_advinterp.analyses.base.room import KindActivations, Room
 from lightning_advinterp.analyses.base.schedule import Due, schedule, unite
 from lightning_advinterp.analyses.base.watch import Watch, WatchedSweep
 from lightning_advinterp.attacks.loop.attack import Attack
@@ -87,6 +88,7 @@ class Runner:
             :class:`~lightning_advinterp.analyses.base.plans.Plans`.
         processes: what ``rank`` and ``world_size`` say, with word of failures; these are not read then.
         watch: hears how the run goes on, in the place of the progress bar.
+        memory: bytes that this process may hold; see :class:`~lightning_advinterp.analyses.base.room.Room`.
     """
 
     def __init__(
@@ -110,6 +112,7 @@ class Runner:
         plans: Plans | None = None,
         processes: Processes | None = None,
         watch: Watch | None = None,
+        memory: int | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -125,6 +128,7 @@ class Runner:
         self.processes = Processes(rank, world_size) if processes is None else processes
         self.num_workers, self.progress = num_workers, progress and self.processes.first
         self._keep, self._watch = keep_journal, watch
+        self._room, self._memory = Room(None, self.device), memory
         self.counts, self._least = AttackCounts(self.attacks), least_success
         self._finite = FiniteOutputs(stop=stop_at_no_numbers)
         self.indices = subset_indices(len(self.images), limit, seed)
@@ -159,7 +163,7 @@ class Runner:
                 results = _results([analysis for analysis in analyses if not isinstance(analysis, Choosing)])
                 places = self._chosen_places(due, results)
             wants = unite([entry.sweep for entry in due])
-            title = f"sweep {number + 1 - skipped} of {len(runs) - skipped}, images"
+            title = f"sweep {number + 1 - skipped}, images"
             watched = WatchedSweep(watch, title, costs[number])
             for done, observation in self._sweep(wants, places, first, watched):
                 if observation is not None:
@@ -168,6 +172,7 @@ class Runner:
                             entry.analysis.update(entry.number, observation)
                         watch.updated(entry.analysis.name)
                 self.processes.look()
+                observation = None  # the next batch needs the memory
                 if wants.resumable:
                     self._journal.save(number, done, [*analyses, self.counts])
             self._conclude(due, bystanders)
@@ -208,11 +213,7 @@ class Runner:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""
         costs = self.costs(analyses)
         forwards, backwards = (sum(cost.passes[kind] for cost in costs) for kind in (0, 1))
-        return {
-            "images": len(self.indices),
-            "forward_passes": round(forwards),
-            "backward_passes": round(backwards),
-        }
+        return {"images": len(self.indices), "forward_passes": round(forwards), "backward_passes": round(backwards)}
 
     def costs(self, analyses: Sequence[Analysis]) -> list[SweepCost]:
         """Return what each run over the data would cost, see :func:`sweep_costs`."""
@@ -235,6 +236,7 @@ class Runner:
             # An own generator: drawing the workers' seeds must not move the training's random state.
             generator=torch.Generator().manual_seed(self.seed),
         )
+        self._room = Room(self._memory, self.device)
         with frozen_eval(self.network), watched.over(len(shard), done) as watch:
             for batch in loader:
                 with batch_of_one_explained(self.network, 0 if batch is None else len(batch.index)):
@@ -242,6 +244,9 @@ class Runner:
                 watch.observed(0 if batch is None else len(batch.index))
                 done = min(done + size, len(shard))
                 yield done, observation
+                if observation is not None:
+                    self._room.closes(observation.activations)
+                del observation
                 watch.reached(done)
 
     def _observe(self, batch: Batch, wants: Sweep) -> Observation:
@@ -253,23 +258,31 @@ class Runner:
         x = batch.image
         keys = sample_keys(batch.index, seed=self.seed)
         images, goals, success, attacked = {REAL: x}, {}, {}, {}
-        logits, activations = {}, {}
-        with torch.no_grad():
-            logits[REAL], activations[REAL] = self.network.forward_features(x, wants.layers)
+        self._room.opens(self.network, x, wants.layers)
+        logits, activations = {}, KindActivations(self.network, wants.layers, images, self._room.most)
+        logits[REAL] = self._see(REAL, images, wants, activations, batch.index)
         for kind in wants.kinds:
             if kind == REAL:
                 continue
             adversarials = self.counts.make(kind, self.network, batch, logits[REAL], keys)
             images[kind], goals[kind], attacked[kind] = adversarials.x_adv, adversarials.target, adversarials.attacked
-            with torch.no_grad():
-                logits[kind], activations[kind] = self.network.forward_features(images[kind], wants.layers)
+            logits[kind] = self._see(kind, images, wants, activations, batch.index)
             success[kind] = self.counts.note(adversarials, batch.index, logits[kind])
-        outputs = {f"pixels of {kind} images": value for kind, value in images.items() if kind != REAL}
-        for kind, layers in activations.items():
-            outputs |= {f"features {layer} of {kind} images": value for layer, value in layers.items()}
-        named_logits = {f"logits of {kind} images": value for kind, value in logits.items()}
-        self._finite.check(outputs, batch.index, named_logits)
         return Observation(batch.index, batch.label, images, logits, activations, goals, success, attacked)
+
+    def _see(
+        self, kind: str, images: Mapping[str, Tensor], wants: Sweep, activations: KindActivations, index: Tensor
+    ) -> Tensor:
+        """Let one kind of images pass, hold the activations as far as there is room, and return the logits."""
+        activations.make_room()
+        with torch.no_grad():
+            logits, layers = self.network.forward_features(images[kind], wants.layers)
+        outputs = {f"features {layer} of {kind} images": value for layer, value in layers.items()}
+        if kind != REAL:
+            outputs = {f"pixels of {kind} images": images[kind]} | outputs
+        self._finite.check(outputs, index, {f"logits of {kind} images": logits})
+        activations.put(kind, layers)
+        return logits
 
 
 def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:

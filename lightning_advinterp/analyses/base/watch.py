@@ -60,5 +60,5 @@ class WatchedSweep:
             self.watch.ends()
 
 
-UNWATCHED = WatchedSweep(Watch(), "", SweepCost(0, 0, 0, {}))
+UNWATCHED = WatchedSweep(Watch(), "", SweepCost(0, 0, 0, 0, {}))
 """A run over the data of which nobody hears."""

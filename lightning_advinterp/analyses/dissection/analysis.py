@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
@@ -101,16 +101,21 @@ class DissectionAnalysis(Summed):
         if (keep and sweep) or self._reader is None:
             return
         views = [view for view in self.views.values() if counting or keep or view.own_thresholds]
-        maps = {view.name: self._reader.maps(view, observation) for view in views}
-        if counting:
-            self._tally(observation, maps, self._state.reach(observation))
+        reader = self._reader
+        if counting:  # one view's maps at a time: they may be most of a process' memory
+            one_by_one = ((view.name, reader.maps(view, observation)) for view in views)
+            self._tally(observation, one_by_one, self._state.reach(observation))
             return
+        maps: dict[str, dict[str, Tensor]] = {}
         for view in views:
-            for layer, values in maps[view.name].items():
+            layer_maps = reader.maps(view, observation)
+            for layer, values in layer_maps.items():
                 if sweep == 1:
                     self._state.refine(view.name, layer, values)
                 elif view.own_thresholds:
                     self._state.quantile(view.name, layer).update(values)
+            if keep:
+                maps[view.name] = layer_maps
         if keep:
             # Images are larger than the maps of a last layer; what a count needs of them is known by now.
             lean = replace(observation, images={}, logits={}, activations={}, goal={})
@@ -119,12 +124,12 @@ class DissectionAnalysis(Summed):
     def _tally(
         self,
         observation: Observation,
-        maps: Mapping[str, Mapping[str, Tensor]],
+        maps: Iterable[tuple[str, Mapping[str, Tensor]]],
         reached: Mapping[str, Mapping[str, float]],
     ) -> None:
         self._state.note(reached)
         labels, partner_labels = self._labels(observation.index)
-        for name, layers in maps.items():
+        for name, layers in maps:
             view = self.views[name]
             group = view.group(observation, self.config.seed)
             compared_labels = partner_labels if view.shuffled and partner_labels is not None else labels
@@ -162,8 +167,8 @@ class DissectionAnalysis(Summed):
             thresholds_known = self._state.settle(1)
         if thresholds_known:
             kept_batches, self._kept = self._kept, []
-            for batch in kept_batches:
-                self._tally(*batch)
+            for observation, maps, reached in kept_batches:
+                self._tally(observation, maps.items(), reached)
 
     def result(self) -> Result:
         """Return the tables, and ratios of all units together as ``{images}/{category}``."""

@@ -1,6 +1,6 @@
 """Which units an attack promotes and suppresses, beside noise of the same size (Xu et al. 2019, network level)."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any
 
@@ -117,17 +117,17 @@ class SensitivityAnalysis:
                 self._changes[kind].update(change, group[moved])
                 self._relate(kind, change, group[moved], classes)
 
-    def _kinds(self, name: str, observation: Observation) -> list[tuple[str, Mapping[str, Tensor]]]:
-        """Return the activations of an attack's images and of noise as large."""
+    def _kinds(self, name: str, observation: Observation) -> Iterator[tuple[str, Mapping[str, Tensor]]]:
+        """Yield the activations of an attack's images and of noise as large."""
         assert self._network is not None
-        kinds: list[tuple[str, Mapping[str, Tensor]]] = [(name, observation.activations[name])]
+        yield name, observation.activations[name]
         keys = sample_keys(observation.index, seed=self.seed)
         taps = tuple(dict.fromkeys(unit.tap for unit in self._units))
         for noise in self._noises:
             x = noisy_images(observation.images[REAL], observation.images[name], keys, noise)
             with torch.no_grad():
-                kinds.append((noise_kind(name, noise), self._network.forward_features(x, taps)[1]))
-        return kinds
+                activations = self._network.forward_features(x, taps)[1]
+            yield noise_kind(name, noise), activations
 
     def _values(self, activations: Mapping[str, Tensor]) -> Tensor:
         """Return ``[B, readings · U]`` in float64, in main memory."""

@@ -13,7 +13,7 @@ from lightning_advinterp.cli.parser import named_class_paths, parsed_settings, r
 from lightning_advinterp.cli.processes import device_of, joined, one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
-from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.memory import give_back_freed_memory, keep_freed_memory
 from lightning_advinterp.core.processes import ALONE
 from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.terminal import terminal
@@ -65,6 +65,8 @@ def evaluate(args: Sequence[str] | None = None) -> None:
     with stops_explained(BadImageError, BrodenError) as command, termination_explained():
         with plain_errors(), one_speaks(command):
             evaluation = read_evaluation(args)
+        if evaluation.memory is not None:
+            give_back_freed_memory()
         command.folder = None if evaluation.dry_run else Path(evaluation.output)
         with ExitStack() as stack:
             processes = ALONE

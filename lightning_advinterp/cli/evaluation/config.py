@@ -68,6 +68,8 @@ class Evaluation(NetworkChoice, ProcessChoice):
         crop: side of the centre crop that the network sees, and is built for unless input_size says otherwise.
         device: auto, cpu, cuda, cuda:1, …
         batch_size: images at a time.
+        memory: GiB that a process may hold, on a CUDA device its tensors there. Activations of many kinds of images are
+            computed again where they do not fit, with the same numbers; a batch that cannot fit is refused.
         num_workers: processes that load images.
         limit: use so many images, a seeded choice, even over the classes.
         calibration_images: attacks whose weight is ``calibrate`` get it on so many images, a seeded choice of those
@@ -80,7 +82,9 @@ class Evaluation(NetworkChoice, ProcessChoice):
         questions: settings of the analyses by name: on the command line --NAME.KEY, in a YAML file NAME: {KEY: ...}.
             layers and seed are those above where they are given.
         output: folder for tables, figures and the page.
-        dry_run: print what would be done and how many passes it takes, and stop.
+        dry_run: print what would be done, how many passes it takes, and after a trial the hours, memory and disk that
+            it takes, and stop.
+        trial_seconds: about how long the trial of a dry run may pass images, for each network; 0: no trial.
         trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
         on_bad_weights: error refuses weights that hold NaN, infinity or negative variances, and outputs that are no
             numbers; use takes them as they are.
@@ -103,6 +107,7 @@ class Evaluation(NetworkChoice, ProcessChoice):
     crop: int | None = None
     device: str = "auto"
     batch_size: int = 64
+    memory: float | None = None
     num_workers: Workers = "auto"
     limit: int | None = None
     calibration_images: int = 64
@@ -113,10 +118,15 @@ class Evaluation(NetworkChoice, ProcessChoice):
     questions: Mapping[str, Any] = field(default_factory=dict)
     output: str = "evaluation"
     dry_run: bool = False
+    trial_seconds: float = 60.0
     trust: bool = False
     on_bad_weights: OnBadWeights = "error"
 
     def __post_init__(self) -> None:
+        if self.memory is not None and not self.memory > 0:
+            raise ValueError(f"memory must be above 0 GiB, got {self.memory}.")
+        if not self.trial_seconds >= 0:
+            raise ValueError(f"trial_seconds must be 0 or more, got {self.trial_seconds}.")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be 1 or more images, got {self.limit}.")
         names = [] if self.asks_for_all else self.asked

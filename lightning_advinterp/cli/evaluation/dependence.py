@@ -19,6 +19,8 @@ _NO_NUMBERS = (
     "compare",
     "output",
     "dry_run",
+    "trial_seconds",
+    "memory",
     "device",
     *PROCESS_FLAGS,
     "num_workers",

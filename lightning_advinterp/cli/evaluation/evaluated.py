@@ -4,6 +4,7 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from lightning_advinterp.analyses.base.trial import Estimate
 from lightning_advinterp.cli.evaluation.place import forget_states, journal_of, note_of
 from lightning_advinterp.core.files import read_sealed, write_sealed
 from lightning_advinterp.core.result import Result
@@ -18,11 +19,13 @@ class Evaluated:
         results: by analysis; none in a dry run.
         folder: where its files are.
         key: names what an interrupted evaluation would go on from.
+        estimate: what a dry run found that it will take.
     """
 
     results: dict[str, Result] = field(default_factory=dict)
     folder: Path | None = None
     key: str = ""
+    estimate: Estimate = Estimate()  # noqa: RUF009  # frozen
 
     def finish(self) -> None:
         """Put the results, which are small, into the place of the journals, which are not."""

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from rich.console import Console
 
 from lightning_advinterp.analyses.base.provenance import digest, provenance
 from lightning_advinterp.analyses.base.question import Data
+from lightning_advinterp.analyses.base.trial import Estimate
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.bases_used import bases_used, basis_lines
 from lightning_advinterp.cli.evaluation.calibration import uncalibrated
@@ -29,7 +30,7 @@ from lightning_advinterp.core.processes import ALONE, Processes
 Checking = Callable[[], AbstractContextManager[None]]
 """Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
 
-_NOT_RECORDED = ("rows", "output", "dry_run", "trust", *PROCESS_FLAGS)
+_NOT_RECORDED = ("rows", "output", "dry_run", "trial_seconds", "memory", "trust", *PROCESS_FLAGS)
 """Flags that stand in no provenance."""
 
 
@@ -51,6 +52,7 @@ class Prepared:
         console: where to print.
         checking: made anew around everything that looks at the input.
         processes: this process among those that share the work.
+        estimates: what a dry run found that the groups of analyses will take.
     """
 
     evaluation: Evaluation
@@ -66,6 +68,7 @@ class Prepared:
     console: Console
     checking: Checking
     processes: Processes = ALONE
+    estimates: list[Estimate] = field(default_factory=list)
 
 
 def prepare(

@@ -11,6 +11,7 @@ from typing import Any
 from rich.console import Console
 
 from lightning_advinterp.analyses.base.question import Question
+from lightning_advinterp.analyses.base.trial import Estimate
 from lightning_advinterp.analyses.dissection.config import CONTROLS
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.evaluated import Evaluated
@@ -19,6 +20,7 @@ from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.cli.evaluation.prepared import Checking
 from lightning_advinterp.cli.evaluation.single import evaluate_network
+from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
 from lightning_advinterp.cli.processes import require_processes
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.locks import held
@@ -114,6 +116,9 @@ def _evaluate_each(
         )
         if finished[-1].results:
             results[name or subject.title] = finished[-1].results
+    if len([each for each in finished if each.estimate.seconds]) > 1:
+        total = sum((each.estimate for each in finished), Estimate())
+        console.print(f"all networks: {describe(total, processes_asked(evaluation))}", soft_wrap=True)
     if not finished:
         console.print("none of the table's networks is here: nothing was evaluated")
     if writes_table and results:

@@ -22,6 +22,7 @@ from lightning_advinterp.cli.evaluation.groups import Group
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
 from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.cli.evaluation.skipped import SkippedImages, report_bad_images
+from lightning_advinterp.cli.evaluation.trial import estimate
 from lightning_advinterp.core.result import Result, described, joined
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images, page_files
@@ -197,6 +198,8 @@ def _run(
     analyses: list[Any] = [*(analysis for several in built.values() for analysis in several), skipped]
     runner = _runner(prepared, scene, journal, analyses, plans, names=list(built), course=course)
     if prepared.evaluation.dry_run:
+        if prepared.evaluation.trial_seconds:
+            prepared.estimates.append(estimate(prepared, scene, built, plans))
         return None
     results = runner.run(analyses)
     for line in runner.counts.told():
@@ -243,6 +246,7 @@ def _runner(
             least_success=evaluation.least_success,
             plans=plans,
             processes=prepared.processes,
+            memory=None if evaluation.memory is None else round(evaluation.memory * 2**30),
         )
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from lightning_advinterp.analyses.base.progress import Course
+from lightning_advinterp.analyses.base.trial import Estimate
 from lightning_advinterp.cli.evaluation.calibration import attacks_on
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.evaluated import Evaluated, finished_before
@@ -20,6 +21,7 @@ from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evalua
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
 from lightning_advinterp.cli.evaluation.running import evaluate_group, scenes_of
 from lightning_advinterp.cli.evaluation.stored import made_for, print_made_for
+from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
 from lightning_advinterp.core.processes import ALONE, Processes
 
 
@@ -59,6 +61,9 @@ def evaluate_network(
             console.print("  done already, before the interruption")
             return replace(evaluated, results=before or {})
     outcomes = run(prepared, folder)
+    evaluated = replace(evaluated, estimate=sum(prepared.estimates, Estimate()))
+    if len(prepared.estimates) > 1:
+        console.print(f"  in all {describe(evaluated.estimate, processes_asked(evaluation))}", soft_wrap=True)
     for outcome in outcomes.values():
         evaluated.results.update(outcome.results)
     if evaluated.results and processes.first:

@@ -1,0 +1,206 @@
+"""What a run over data will take, from a few batches of it."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from lightning_advinterp.analyses.base.costs import SweepCost
+from lightning_advinterp.analyses.base.watch import Watch
+from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.smoothing import smoothed_relu
+
+_BETA = 10.0
+"""Of the softplus by which a network of relu has a second derivative; what it is does not change the time."""
+
+
+@dataclass(frozen=True)
+class PassSeconds:
+    """Seconds that one image takes, beside others in a batch.
+
+    Attributes:
+        forward: one forward pass.
+        backward: and the gradient of the logits by the image.
+        second: and the gradient of that gradient.
+    """
+
+    forward: float
+    backward: float
+    second: float
+
+    def of(self, passes: tuple[float, float]) -> float:
+        """Return what forward and backward passes take."""
+        return passes[0] * self.forward + passes[1] * (self.backward - self.forward)
+
+    def of_own(self, passes: tuple[float, float]) -> float:
+        """Return the same for an analysis' own, of which a gradient of a gradient counts as two backward passes."""
+        return passes[0] * self.forward + passes[1] * (self.second - self.forward) / 3
+
+
+def time_passes(network: Network, x: Tensor) -> PassSeconds:
+    """Time a batch's passes, each the second time that it is made.
+
+    Args:
+        network: on its device.
+        x: float32 ``[B, 3, H, W]`` in [0, 1], on the same device.
+    """
+
+    def forward() -> None:
+        with torch.no_grad():
+            network(x)
+
+    def backward() -> None:
+        image = x.detach().requires_grad_()
+        torch.autograd.grad(network(image).sum(), image)
+
+    def second() -> None:
+        image = x.detach().requires_grad_()
+        (gradient,) = torch.autograd.grad(network(image).square().sum(), image, create_graph=True)
+        torch.autograd.grad(gradient.square().sum(), image)
+
+    with frozen_eval(network):
+        times = [_seconds(forward, x), _seconds(backward, x)]
+        with smoothed_relu(_BETA):
+            times.append(_seconds(second, x))
+    return PassSeconds(*times)
+
+
+def _seconds(call: Callable[[], None], x: Tensor) -> float:
+    call()
+    _wait(x.device)
+    begun = time.perf_counter()
+    call()
+    _wait(x.device)
+    return (time.perf_counter() - begun) / len(x)
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+
+
+@dataclass
+class SweepTimes:
+    """What was timed of one run over the data.
+
+    Attributes:
+        cost: of the trial's images.
+        images: of every batch.
+        observing: seconds of every batch until it was observed.
+        updating: analysis to the seconds that it took for every batch.
+    """
+
+    cost: SweepCost
+    images: list[int] = field(default_factory=list)
+    observing: list[float] = field(default_factory=list)
+    updating: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+
+
+class Stopwatch(Watch):
+    """Times a run over few images, from which :meth:`seconds_of` says what one over many takes.
+
+    Args:
+        device: of the network.
+
+    Attributes:
+        sweeps: by their place.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self.sweeps: dict[int, SweepTimes] = {}
+        self._device, self._current, self._last = device, SweepTimes(SweepCost(0, 0, 0, 0, {})), 0.0
+
+    def begins(self, title: str, cost: SweepCost, images: int, done: int) -> None:
+        """Start."""
+        self._current = self.sweeps[cost.place] = SweepTimes(cost)
+        self._last = time.perf_counter()
+
+    def observed(self, images: int) -> None:
+        """Note a batch."""
+        self._current.images.append(images)
+        self._current.observing.append(self._lap())
+
+    def updated(self, analysis: str) -> None:
+        """Note what an analysis took."""
+        self._current.updating[analysis].append(self._lap())
+
+    def reached(self, done: int) -> None:
+        """Leave out what is done between batches, such as writing a journal."""
+        self._lap()
+
+    @property
+    def total(self) -> float:
+        """Seconds of all sweeps."""
+        return sum(sum(times.observing) + sum(map(sum, times.updating.values())) for times in self.sweeps.values())
+
+    def seconds_of(self, costs: Sequence[SweepCost]) -> float:
+        """Return what the same sweeps over more images take.
+
+        Args:
+            costs: of these; an analysis' own passes are not as many of each image as in the trial.
+        """
+        seconds = 0.0
+        for cost in costs:
+            times = self.sweeps.get(cost.place)
+            if times is None or not times.images:
+                continue
+            seconds += _longer(times.observing, times.images, cost.images)
+            for analysis, updating in times.updating.items():
+                share = _own_share(analysis, times.cost, cost)
+                seconds += _longer(updating, times.images, cost.images * share)
+        return seconds
+
+    def _lap(self) -> float:
+        _wait(self._device)
+        now = time.perf_counter()
+        lap, self._last = now - self._last, now
+        return lap
+
+
+def _longer(seconds: Sequence[float], images: Sequence[int], count: float) -> float:
+    """Return the seconds of so many images; what the first batch takes beyond its like comes once."""
+    if len(images) == 1 or not sum(images[1:]):
+        return seconds[0] / max(1, images[0]) * count
+    rate = sum(seconds[1:]) / sum(images[1:])
+    return rate * count + max(0.0, seconds[0] - rate * images[0])
+
+
+def _own_share(analysis: str, trial: SweepCost, cost: SweepCost) -> float:
+    """Return how many of its own passes an analysis makes of an image, over how many it made in the trial."""
+    before, now = trial.own.get(analysis), cost.own.get(analysis)
+    if not before or not now or not trial.images or not cost.images:
+        return 1.0
+    return sum(now) / cost.images / (sum(before) / trial.images)
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What an evaluation will take; estimates add up.
+
+    Attributes:
+        seconds: of the sweeps, which processes share.
+        alone: seconds of results, figures and files, which one process makes.
+        memory: bytes at most in one process; None where the system does not say.
+        journals: bytes until the end.
+        files: bytes that stay.
+    """
+
+    seconds: float = 0.0
+    alone: float = 0.0
+    memory: int | None = None
+    journals: int = 0
+    files: int = 0
+
+    def __add__(self, other: "Estimate") -> "Estimate":
+        memory = max((each for each in (self.memory, other.memory) if each is not None), default=None)
+        return Estimate(
+            self.seconds + other.seconds,
+            self.alone + other.alone,
+            memory,
+            self.journals + other.journals,
+            self.files + other.files,
+        )

@@ -1,0 +1,93 @@
+"""What a dry run says beside the passes: hours, memory and disk."""
+
+import re
+
+import pytest
+import torch
+from helpers import small_network
+from unit_evaluations import run, write_inputs
+
+from lightning_advinterp.analyses.base.costs import SweepCost
+from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, Stopwatch, time_passes
+from lightning_advinterp.cli.evaluation import trial
+from lightning_advinterp.cli.evaluation.trial import describe
+from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak
+
+CPU = torch.device("cpu")
+
+
+class Clock:
+    """Moves on only when it is told to."""
+
+    def __init__(self, monkeypatch):
+        self.now = 0.0
+        monkeypatch.setattr("lightning_advinterp.analyses.base.trial.time.perf_counter", lambda: self.now)
+
+    def after(self, seconds):
+        self.now += seconds
+
+
+def test_a_stopwatch_extends_batches_to_all_images(monkeypatch):
+    clock, watch = Clock(monkeypatch), Stopwatch(CPU)
+    watch.begins("", SweepCost(1, 12, 12, 0, {"curvature": (24, 0)}), 12, 0)
+    for observing, updating in ((5, 3), (4, 2), (4, 2)):  # the first batch takes a second more of each
+        clock.after(observing)
+        watch.observed(4)
+        clock.after(updating)
+        watch.updated("curvature")
+        clock.after(100)  # a journal
+        watch.reached(0)
+    assert watch.total == 20
+    # 1 s an image to observe; to update half a second, and twice that where it makes twice the passes of an image
+    assert watch.seconds_of([SweepCost(0, 9, 9, 0, {}), SweepCost(1, 100, 100, 0, {"curvature": (400, 0)})]) == (
+        100 + 1 + 100 * 2 * 0.5 + 1
+    )
+
+
+def test_passes_cost_what_their_gradients_do():
+    passes = PassSeconds(forward=1, backward=3, second=10)
+    assert passes.of((2, 5)) == 2 + 5 * 2
+    assert passes.of_own((1, 3)) == 10  # a map and its derivative: a forward pass and three backward passes
+    times = time_passes(small_network(), torch.rand(2, 3, 8, 8))
+    assert 0 < times.forward < times.second
+
+
+def test_estimates_add_up():
+    first, second = Estimate(7200, 60, 3 * 2**30, 2**20, 2**21), Estimate(3600, 0, 2**30, 0, 2**20)
+    assert first + second == Estimate(10800, 60, 3 * 2**30, 2**20, 3 * 2**20)
+    assert describe(first + second, 4) == (
+        "expected: 0:46:00 (h:mm:ss) on 4 processes, each on a device like this one, 3.0 GiB of memory in each "
+        "process; on disk 3.0 MiB of files, 1.0 MiB of journals until the end"
+    )
+    assert "memory" not in describe(Estimate(), 1)
+
+
+@pytest.mark.skipif(memory_now(CPU) is None, reason="only Linux says what memory a process holds")
+def test_the_peak_is_seen_and_forgotten():
+    forget_peak(CPU)
+    before = memory_now(CPU)
+    block = torch.ones(2**24)
+    assert memory_peak(CPU) - before > 0.9 * 2**26
+    del block
+    forget_peak(CPU)
+    assert memory_peak(CPU) <= memory_now(CPU) + 2**26
+
+
+@pytest.mark.slow
+def test_a_dry_run_tries_a_few_images(tmp_path, capsys, monkeypatch):
+    """What is too dear to be tried counts by its passes; nothing is written."""
+    shown = []
+    figures = trial.save_results
+    monkeypatch.setattr(
+        trial, "save_results", lambda folder, *args, **more: shown.append(folder.name) or figures(folder, *args, **more)
+    )
+    inputs = write_inputs(tmp_path)
+    flags = ("--attack", "fgsm", "--batch_size", "4", "--dry_run", "--trial_seconds", "20")
+    assert not run(inputs, tmp_path / "out", "accuracy,semantics,fragility", *flags)
+    assert not (tmp_path / "out").exists()
+    assert shown == ["accuracy", "semantics"]
+    printed = " ".join(capsys.readouterr().out.split())
+    found = re.findall(r"(in all )?expected: (\d+):(\d\d):(\d\d) \(h:mm:ss\), ([\d.]+) GiB of memory", printed)
+    assert [bool(line[0]) for line in found] == [False, False, True]
+    assert printed.count("; fragility by passes alone") == 1
+    assert 0.1 < float(found[0][4]) < 8
