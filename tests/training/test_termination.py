@@ -61,6 +61,16 @@ def test_slurms_end_of_a_job_saves_and_leaves_the_queue_alone(tmp_path, monkeypa
     assert not slurm.exists()
 
 
+def test_two_signals_of_one_moment_queue_again_in_any_order(tmp_path, monkeypatch, slurm):
+    def both():
+        terminate()
+        terminate(signal.SIGUSR1)
+
+    runs = Runs(tmp_path / "runs", monkeypatch).at("training", 5, both)
+    assert runs.start("run") == 128 + signal.SIGUSR1
+    assert slurm.read_text() == "requeue 77\n"
+
+
 def test_a_missing_scontrol_is_said(tmp_path, monkeypatch, slurm, caplog):
     (slurm.parent / "scontrol").unlink()
     runs = Runs(tmp_path / "runs", monkeypatch).at("training", 5, lambda: terminate(signal.SIGUSR1))

@@ -55,7 +55,9 @@ class Termination:
         launcher = self._trainer.strategy.launcher
         if self.received is None and launcher is not None and number != signal.SIGINT:
             launcher.kill(number)  # the processes that this one started; a terminal tells them of Ctrl-C itself
-        self.received = self.received or number
+        queue_again = self.received == signal.SIGTERM and number == _requeue_signal(self._trainer)
+        if self.received is None or queue_again:  # two signals at once arrive in any order; SLURM's asks for more
+            self.received = number
         if self.at_once:
             self.stop("The last checkpoint holds everything")
         if repeated:
