@@ -36,6 +36,9 @@ COMMANDS = {
         "measure a network: tables, figures, a page",
         "--checkpoint runs/quickstart/last.ckpt --analyses all",
     ),
+    "report": Command(
+        f"{_PACKAGE}.report.command", "main", "write the page of stored evaluations", "evaluation other/evaluation"
+    ),
     "adversarial": Command(
         f"{_PACKAGE}.cli.adversarial", "main", "write a set of adversarial images", "--network resnet18 --output set"
     ),

@@ -2,33 +2,30 @@
 
 import csv
 import io
-import json
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import partial
-from importlib import resources
 from numbers import Number
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, BinaryIO
 
-import jinja2
 import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image
 
 from lightning_advinterp.core.columns import NUMBERS, Column
 from lightning_advinterp.core.files import write_atomically, write_text
-from lightning_advinterp.core.names import cell, file_name, from_cell, printable
+from lightning_advinterp.core.names import cell, file_name
 from lightning_advinterp.core.result import Result, Row, is_missing
 from lightning_advinterp.report.load import listed
+from lightning_advinterp.report.page.render import render
+from lightning_advinterp.report.page.stored import StoredEvaluation, network_title
 from lightning_advinterp.report.plain import plain_text
 from lightning_advinterp.report.store import digests, staged, write_record
 
 _LARGE = 1 << 20  # bytes
 _SAMPLED = 120_000  # pixels
-_SHOWN = 200
-"""So many rows of a table stand on the page."""
 
 
 def to_csv(rows: Sequence[Row], declared: Mapping[str, Column] = MappingProxyType({})) -> str:
@@ -125,8 +122,7 @@ def save_results(
     """
     kept_files: Mapping[str, str] = {} if keep is None else keep["files"]
     with staged(folder) as stage:
-        tables: dict[str, Any] = {name: _shown(rows) for name, rows in save_tables(stage, results).items()}
-        tables = {file_name(name): shown for name, shown in tables.items()}
+        save_tables(stage, results)
         for name, figure in figures.items():
             write_atomically(stage / "figures" / f"{file_name(name)}.png", partial(draw, figure))
         for name, array in (
@@ -140,21 +136,24 @@ def save_results(
             write_text(stage / name, page)
         scalars = {name: result.scalars for name, result in results.items()}
         summary = _json({"scalars": {**({} if keep is None else keep["scalars"]), **scalars}, "provenance": provenance})
-        drawn, linked = list(map(file_name, figures)), list(pages)
-        for name in kept_files:
-            path = Path(name)
-            if path.suffix == ".csv" and path.stem not in tables:
-                tables[path.stem] = _read_table(folder / path)
-            if path.parent.name == "figures" and path.stem not in drawn:
-                drawn.append(path.stem)
-            if path.suffix == ".html" and path.parent.name and name not in linked:
-                linked.append(name)
-        write_text(stage / "index.html", _page(tables, drawn, linked, summary["provenance"]))
         stored = {
             **({} if keep is None else keep["results"]),
             **{name: listed(result) for name, result in results.items()},
         }
-        write_record(stage, summary | _json(more) | {"results": stored, "files": {**kept_files, **digests(stage)}})
+        record = summary | _json(more) | {"results": stored, "files": {**kept_files, **digests(stage)}}
+        write_text(stage / "index.html", _page(stage, folder, record))
+        record["files"] = {**kept_files, **digests(stage)}
+        write_record(stage, record)
+
+
+def _page(stage: Path, folder: Path, record: Mapping[str, Any]) -> str:
+    """Return the page of new files, and of those that stay in the folder."""
+
+    def locate(name: str) -> Path:
+        return stage / name if (stage / name).is_file() else folder / name
+
+    shown = {**record, "files": {name: digest for name, digest in record["files"].items() if name != "index.html"}}
+    return render([StoredEvaluation(network_title(record, folder.absolute().name), shown, locate)])
 
 
 def save_table(folder: Path, folders: Sequence[str], printed: Sequence[Row]) -> None:
@@ -186,21 +185,6 @@ def written(results: Mapping[str, Result], figures: Iterable[str], pages: Iterab
     yield from pages
 
 
-def _shown(rows: Sequence[Row]) -> tuple[list[str], list[list[Any]], int]:
-    """Return the columns of a table, its first rows as they are written, and how many there are."""
-    columns = _columns(rows)
-    cells = [[from_cell(_cell(row.get(key))) for key in columns] for row in rows[:_SHOWN]]
-    return [printable(column, keep="") for column in columns], cells, len(rows)
-
-
-def _read_table(path: Path) -> tuple[list[str], list[list[Any]], int]:
-    """Return the same of a table that is on disk."""
-    with path.open(encoding="utf-8", newline="") as file:
-        columns, *rows = list(csv.reader(file)) or [[]]
-    cells = [[from_cell(value) for value in row] for row in rows[:_SHOWN]]
-    return [printable(column, keep="") for column in columns], cells, len(rows)
-
-
 def draw(figure: Figure, file: BinaryIO) -> None:
     """Write a figure as PNG, its texts as they are.
 
@@ -218,15 +202,3 @@ def draw(figure: Figure, file: BinaryIO) -> None:
         drawn = io.BytesIO()
         photographs.quantize(palette=palette, dither=Image.Dither.FLOYDSTEINBERG).save(drawn, "png", optimize=True)
     file.write(drawn.getvalue())
-
-
-def _page(
-    tables: Mapping[str, tuple[list[str], list[list[Any]], int]],
-    figures: Sequence[str],
-    pages: Sequence[str],
-    provenance: Mapping[str, Any],
-) -> str:
-    source = resources.files("lightning_advinterp.report").joinpath("page.html").read_text(encoding="utf-8")
-    # Names of classes and files come from users' folders: everything is escaped.
-    template = jinja2.Environment(autoescape=True, undefined=jinja2.StrictUndefined).from_string(source)
-    return template.render(tables=tables, figures=figures, pages=pages, provenance=json.dumps(provenance, indent=2))

@@ -81,7 +81,7 @@ def test_figures_page_and_provenance(everything, inputs):
     expected |= {"semantics_curve", "semantics_depth", "semantics_scatter"}
     assert {path.stem for path in (folder / "figures").iterdir()} == expected
     page = (folder / "index.html").read_text()
-    assert all(f'src="figures/{name}.png"' in page for name in expected)
+    assert all(f'data-figure="{name}"' in page for name in expected)
     results = json.loads((folder / "results.json").read_text())
     measured = {name for name in TOGETHER.split(",") if name not in ("predictions", "panels")}
     assert measured <= {name for name, value in results["scalars"].items() if value}

@@ -70,7 +70,7 @@ def test_the_wheel_alone_finds_its_configurations(tmp_path):
     shutil.rmtree(source)
     shipped = {path.name for path in (tmp_path / "site" / "lightning_advinterp" / "configs").rglob("*.yaml")}
     assert shipped == {path.name for path in (ROOT / "configs").rglob("*.yaml")}
-    for pattern in ("**/*.csv", "**/*.html", "**/*.txt", "py.typed"):
+    for pattern in ("**/*.css", "**/*.csv", "**/*.html", "**/*.js", "**/*.txt", "py.typed"):
         packed = {path.name for path in (tmp_path / "site" / "lightning_advinterp").glob(pattern)}
         assert packed == {path.name for path in (ROOT / "lightning_advinterp").glob(pattern)}
     place = "import lightning_advinterp.core.shipped as s; print(s.configuration('quickstart'))"

@@ -67,7 +67,8 @@ def test_saved_files(tmp_path):
     page = (tmp_path / "index.html").read_text()
     assert evil not in page
     assert "&lt;script&gt;" in page
-    assert 'src="figures/accuracy.png"' in page
+    assert 'data-figure="accuracy"' in page
+    assert 'src="figures' not in page  # the page needs no other file
     assert (tmp_path / "figures" / "accuracy.png").read_bytes().startswith(b"\x89PNG")
 
 
