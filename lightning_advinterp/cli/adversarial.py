@@ -14,7 +14,7 @@ from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
-from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.config import FLAGS_OF_IMAGES, Evaluation
 from lightning_advinterp.cli.evaluation.inputs import check_subject, load_concepts, load_images, load_subject
 from lightning_advinterp.cli.evaluation.skipped import report_bad_images
 from lightning_advinterp.cli.parser import read_settings, settings_parser
@@ -42,6 +42,8 @@ class SetPlan(NetworkChoice, ProcessChoice):
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         concepts: folder of a set in Broden's format, whose images are attacked instead, or "concept_world".
         split: which split of such a folder; of the concept world it is the test pictures.
+        image_column: of shards and tables, which part of a sample is the image, as in evaluate.py.
+        label_column: likewise the label.
         classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
             each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
         attack: how; null is Eq. 4 of Dong et al. 2022 with λ = 0.1. With the type ensemble, its members, and targets
@@ -72,6 +74,8 @@ class SetPlan(NetworkChoice, ProcessChoice):
     data: str | None = None
     concepts: str | None = None
     split: str = "val"
+    image_column: str | None = None
+    label_column: str | None = None
     classes: str | None = None
     attack: OneAttack | None = None
     targets: Targets = "auto"
@@ -139,7 +143,7 @@ def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors():
         same = [entry.name for entry in fields(NetworkChoice)]
-        same += ["data", "concepts", "split", "classes", "crop", "orientation", "limit", "seed"]
+        same += [*FLAGS_OF_IMAGES, "classes", "limit", "seed"]
         evaluation = Evaluation(analyses="predictions", attack=None, **{name: vars(plan)[name] for name in same})
         subject = load_subject(evaluation)
         for line in subject.network.origin.lines(subject.network.mean, subject.network.std, subject.recipe.input_size):

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.config import FLAGS_OF_IMAGES, Evaluation
 from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.core.trust import OnBadWeights
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
@@ -46,6 +46,8 @@ class BasisPlan(NetworkChoice):
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
         concepts: folder of a set in Broden's format, whose images are read instead, or "concept_world".
         split: which split of such a folder; of the concept world it is the test pictures.
+        image_column: of shards and tables, which part of a sample is the image, as in evaluate.py.
+        label_column: likewise the label.
         classes: what the outputs are called, as in evaluate.py.
         limit: use so many images, a seeded choice, even over the classes.
         crop: side of the images.
@@ -80,6 +82,8 @@ class BasisPlan(NetworkChoice):
     data: str | None = None
     concepts: str | None = None
     split: str = "val"
+    image_column: str | None = None
+    label_column: str | None = None
     classes: str | None = None
     limit: int | None = None
     crop: int | None = None
@@ -160,6 +164,6 @@ class BasisPlan(NetworkChoice):
     def evaluation(self) -> Evaluation:
         """Return the evaluation that loads the same network and the same images."""
         same = [entry.name for entry in fields(NetworkChoice)]
-        same += ["data", "concepts", "split", "classes", "crop", "orientation", "on_bad_image", "limit", "seed"]
+        same += [*FLAGS_OF_IMAGES, "classes", "limit", "seed", "on_bad_image"]
         shared = {name: vars(self)[name] for name in same}
         return Evaluation(analyses="predictions", attack=None, layers=self.layer, **shared)

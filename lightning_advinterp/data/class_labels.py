@@ -14,8 +14,9 @@ from lightning_advinterp.taxonomy.wnid import wnid_in
 
 IMAGENET_OUTPUTS = 1000
 
-Order = Literal["names", "numbers", "sorted"]
-"""By what folders were given their labels: names of the outputs, numbers that folders say, or the sorted order."""
+Order = Literal["names", "numbers", "stated", "sorted"]
+"""By what classes were given their labels: names of the outputs, numbers that their names say, the numbers that the set
+states, or the sorted order of their names."""
 
 
 @dataclass(frozen=True)
@@ -53,9 +54,14 @@ class LabelMap:
         how = {
             "names": "by the names of the outputs",
             "numbers": "by the numbers in the folders' names",
+            "stated": "by the numbers that the set states",
             "sorted": "by the sorted order of the class folders",
         }[self.order]
-        pairs = [f"{folder} = {label}" for folder, label in zip(folders, self.labels, strict=True)]
+        pairs = []
+        for folder, label in zip(folders, self.labels, strict=True):
+            wnid = self.classes[label]
+            shown = f" ({wnid})" if wnid_in(wnid) is not None and wnid not in folder else ""
+            pairs.append(f"{folder} = {label}{shown}")
         return f"labels {how}: {shorten(pairs)}"
 
 
@@ -71,18 +77,25 @@ def cifar10_outputs() -> Outputs:
     return Outputs(list(WNIDS), list(CLASS_NAMES))
 
 
-def map_labels(folders: Sequence[str], num_classes: int | None = None, outputs: Outputs | None = None) -> LabelMap:
+def map_labels(
+    folders: Sequence[str],
+    num_classes: int | None = None,
+    outputs: Outputs | None = None,
+    *,
+    stated: bool = False,
+) -> LabelMap:
     """Choose the labels of class folders.
 
     Where the network's outputs have names, a folder's label is the output of its name, in any spelling, or else the
     output whose number it says. Otherwise the names of ImageNet's classes (with 1,000 outputs) or of CIFAR-10's (ten
     folders for ten outputs) decide, then numbers that the folders say, and at last the folder's position in sorted
-    order.
+    order. A set that numbers its classes itself has these numbers in the place of the last two.
 
     Args:
-        folders: names of the class folders, sorted.
+        folders: names of the class folders, sorted; or of the classes in the order of their numbers.
         num_classes: outputs of the network; None where there is no network yet.
         outputs: the names of its outputs; None where they are unknown.
+        stated: whether the set itself numbers its classes.
 
     Raises:
         ValueError: a folder that no output is named after; some folders are ImageNet wnids and some not (with 1,000
@@ -103,6 +116,9 @@ def map_labels(folders: Sequence[str], num_classes: int | None = None, outputs: 
             f"outputs (labels 0 to {num_classes - 1}) and the data {len(folders)} classes; "
             f"set num_classes={len(folders)}, or remove folders"
         )
+    if stated:
+        rest = [str(place) for place in range(len(folders), count)]
+        return _named(list(range(len(folders))), [*folders, *rest], "stated")
     if (places := said_places(folders, num_classes)) is not None:
         at = dict(zip(places, folders, strict=True))
         return _named(places, [at.get(place, str(place)) for place in range(count)], "numbers")

@@ -10,17 +10,19 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from lightning_advinterp.core.files import stamp_of
 from lightning_advinterp.core.names import readable
 from lightning_advinterp.core.randomness import mixed_seed
+from lightning_advinterp.data.archives import scan_images
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.class_labels import Outputs, map_labels
+from lightning_advinterp.data.columns import ALONE, SampleColumns
 from lightning_advinterp.data.decode import BadImageError, open_image, orientation, upright
 from lightning_advinterp.data.images import ImageSetDefaults
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.sampler import EpochDependent, shared_zeros
-from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, scan_folder, shorten
+from lightning_advinterp.data.scan import ALL, UNLABELLED, Split, shorten
 from lightning_advinterp.data.split_names import split_of
+from lightning_advinterp.data.stores import FolderStore, ImageStore
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform
 
 OnBadImage = Literal["error", "skip"]
@@ -74,7 +76,10 @@ class ImageFolderDataset(EpochDependent, ImageSetDefaults):
         self.root, self.split, self.orientation = Path(root), split, orientation
         self.transform: ImageTransform = EvalTransform() if transform is None else transform
         self.on_bad_image, self.seed = on_bad_image, seed
-        mapping = map_labels(split.classes, num_classes, outputs if split.labelled else None)
+        self.store: ImageStore = FolderStore(self.root, split.paths) if split.store is None else split.store
+        mapping = map_labels(
+            split.classes, num_classes, outputs if split.labelled else None, stated=split.numbered and split.labelled
+        )
         self.mapping = mapping if split.labelled else None
         self.classes, self.class_names = (mapping.classes, mapping.names) if split.labelled else ([], [])
         self.indices = list(range(len(split.paths)) if indices is None else indices)
@@ -98,11 +103,12 @@ class ImageFolderDataset(EpochDependent, ImageSetDefaults):
         orientation: Orientation = "stored",
         limit: int | None = None,
         seed: int = 0,
+        columns: SampleColumns = ALONE,
     ) -> "ImageFolderDataset":
         """Read ``root/<split>`` where the folder has splits, else the whole folder.
 
         Args:
-            root: the folder.
+            root: the folder, tar shards or tables, see :func:`~lightning_advinterp.data.archives.scan_images`.
             split: wanted split; not looked at for a folder without splits.
             transform: resize 256 + centre crop 224 if None.
             num_classes: outputs of the network.
@@ -111,13 +117,14 @@ class ImageFolderDataset(EpochDependent, ImageSetDefaults):
             orientation: ``stored`` or ``exif``.
             limit: use a seeded, class-balanced choice of this many images.
             seed: of the choice.
+            columns: which parts of samples are image and label, in shards and tables.
 
         Raises:
             FileNotFoundError: no folder, no image.
             ValueError: the folder has splits, but not this one.
         """
-        splits = scan_folder(root)
         split = split_of(split) or split
+        splits = scan_images(root, columns, split=split)
         if ALL not in splits and split not in splits:
             raise ValueError(f"split must be one of {sorted(splits)} (found in {str(root)!r}), got {split!r}")
         chosen = splits.get(split) or splits[ALL]
@@ -154,7 +161,7 @@ class ImageFolderDataset(EpochDependent, ImageSetDefaults):
         """
         index = self.indices[item]
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, int(self._epoch), index))
-        with open_image(self.root / self.paths[item]) as image:
+        with self.store.open(index) as image:
             if orientation(image) != 1:
                 self._turned[item] = True
                 pixels = self.transform(upright(image) if self.orientation == "exif" else image, generator)
@@ -241,12 +248,13 @@ class ImageFolderDataset(EpochDependent, ImageSetDefaults):
             digest.update(f"{path}\0{label}\n".encode(errors="surrogateescape"))
         if self.orientation == "exif":
             digest.update(b"exif")
+        digest.update(self.store.digest.encode())
         return digest.hexdigest()[:16]
 
     @property
     def stamp(self) -> str:
         """Short hash that changes whenever one of the images is written again; looks at every file."""
-        return stamp_of(self.root / path for path in self.paths)
+        return self.store.stamp(self.indices)
 
 
 def _flags(paths: Sequence[str]) -> Tensor:

@@ -30,6 +30,7 @@ from lightning_advinterp.data.layout import (
 from lightning_advinterp.data.listing import Listing, count_images
 from lightning_advinterp.data.listing import shorten as shorten  # those who read splits list names too
 from lightning_advinterp.data.split_names import SPLITS
+from lightning_advinterp.data.stores import ImageStore
 
 ALL = "all"
 UNLABELLED = -1
@@ -44,12 +45,16 @@ class Split:
         paths: POSIX paths relative to the scanned folder, by class, then path.
         positions: for each path the position of its class in ``classes``; −1 without labels.
         classes: names of the class folders in sorted order, readable; empty without labels.
+        numbered: whether the order of the classes is one that the set itself states, not that of their names.
+        store: where the images lie; None: in the scanned folder.
     """
 
     name: str
     paths: list[str]
     positions: list[int]
     classes: list[str]
+    numbered: bool = False
+    store: ImageStore | None = None
 
     @property
     def labelled(self) -> bool:

@@ -7,10 +7,12 @@ from typing import Any
 
 from pytorch_lightning.utilities import rank_zero_info
 
+from lightning_advinterp.data.archives import scan_images
 from lightning_advinterp.data.class_labels import LabelMap, map_labels
+from lightning_advinterp.data.columns import SampleColumns
 from lightning_advinterp.data.image_folder import ImageFolderDataset, OnBadImage, Orientation
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
-from lightning_advinterp.data.scan import ALL, Split, scan_folder, shorten
+from lightning_advinterp.data.scan import ALL, Split, shorten
 from lightning_advinterp.data.transforms import EvalTransform, ImageTransform, TrainTransform
 from lightning_advinterp.datamodules.base import ImageDataModule
 
@@ -23,7 +25,9 @@ class ImageFolderDataModule(ImageDataModule):
     Where there is no ``val`` split, a seeded, stratified share of the training images takes its place.
 
     Args:
-        root: folder with ``train``, ``val``, ``test`` or with the class folders themselves.
+        root: folder with ``train``, ``val``, ``test`` or with the class folders themselves; or tar shards of
+            WebDataset, or parquet or arrow files of Hugging Face ``datasets``, see
+            :mod:`~lightning_advinterp.data.archives`.
         batch_size: images per batch and process.
         image_size: side of the square the network sees, in pixels.
         resize: shorter side before the centre crop; None: ``round(image_size * 256 / 224)``.
@@ -38,6 +42,8 @@ class ImageFolderDataModule(ImageDataModule):
         val_share: share of each class set aside for validation where there is no ``val`` split.
         val_from_train: set that share aside even where there is a ``val`` split, which then stays untouched for a
             final test.
+        image_column: of tables and shards, which part of a sample is the image, where several may be meant.
+        label_column: likewise the label: a column, or a file's ending such as ``cls`` or ``json.label``.
         **loading: how images are loaded, as :class:`~lightning_advinterp.datamodules.base.ImageDataModule` says.
 
     Raises:
@@ -60,6 +66,8 @@ class ImageFolderDataModule(ImageDataModule):
         limit_val: int | None = None,
         val_share: float = 0.1,
         val_from_train: bool = False,
+        image_column: str | None = None,
+        label_column: str | None = None,
         **loading: Any,
     ) -> None:
         super().__init__(batch_size=batch_size, augment_on_device=False, **loading)
@@ -68,6 +76,7 @@ class ImageFolderDataModule(ImageDataModule):
         self.orientation = orientation
         self.limit_train, self.limit_val = limit_train, limit_val
         self._outputs = num_classes
+        self.columns = SampleColumns(image_column, label_column)
         self.resize = round(image_size * 256 / 224) if resize is None else resize
         self._eval = EvalTransform(self.resize, image_size)
         self._train = TrainTransform(image_size, (train_scale[0], train_scale[1])) if augment else self._eval
@@ -107,7 +116,7 @@ class ImageFolderDataModule(ImageDataModule):
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
-        return scan_folder(self.root)
+        return scan_images(self.root, self.columns)
 
     @property
     def _folders(self) -> list[str]:
@@ -120,7 +129,8 @@ class ImageFolderDataModule(ImageDataModule):
                 f"root must hold class folders (DIR/<class>/*.jpg or DIR/<split>/<class>/*.jpg), "
                 f"found only images without labels in {str(self.root)!r}"
             )
-        return map_labels(self._folders, self._outputs)
+        numbered = any(split.numbered for split in self._splits.values())
+        return map_labels(self._folders, self._outputs, stated=numbered)
 
     @cached_property
     def _choices(self) -> dict[str, tuple[Split, Sequence[int]]]:

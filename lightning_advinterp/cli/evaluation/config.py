@@ -20,6 +20,9 @@ from lightning_advinterp.data.image_folder import OnBadImage, Orientation
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.networks.choice import NetworkChoice
 
+FLAGS_OF_IMAGES = ("data", "concepts", "split", "image_column", "label_column", "crop", "orientation")
+"""Flags that say which images are looked at, and how they are read, in every command that looks at images."""
+
 
 @dataclass(frozen=True)
 class TableRow(NetworkChoice):
@@ -42,8 +45,11 @@ class Evaluation(NetworkChoice, ProcessChoice):
     """What to measure, of which network, on which images.
 
     Attributes:
-        data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
-        split: which split of such a folder.
+        data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world"; or tar shards of
+            WebDataset, "shards/val-{000..009}.tar", or parquet or arrow files of Hugging Face datasets.
+        split: which split of them.
+        image_column: of shards and tables, which part of a sample is the image, where several may be meant.
+        label_column: likewise the label: a column, or a file's ending such as cls or json.label.
         classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
             each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
         concepts: folder of a set in Broden's format, for analyses that need one, or "concept_world", which needs no
@@ -92,6 +98,8 @@ class Evaluation(NetworkChoice, ProcessChoice):
 
     data: str | None = None
     split: str = "val"
+    image_column: str | None = None
+    label_column: str | None = None
     classes: str | None = None
     concepts: str | None = None
     analyses: str | list[str] = "accuracy"

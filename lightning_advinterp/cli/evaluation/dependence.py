@@ -33,7 +33,7 @@ _NETWORK = (*(entry.name for entry in fields(NetworkChoice)), "resize", "crop")
 """Flags that name the network and its images; what counts is the network itself, by its hash."""
 
 _ATTACK = ("attack", "transfer_from", "eps", "steps", "calibration_images")
-_OF_DATA = ("data", "split", "on_bad_image", "classes")
+_OF_DATA = ("data", "split", "image_column", "label_column", "on_bad_image", "classes")
 
 
 def flags_of(evaluation: Evaluation) -> dict[str, Any]:

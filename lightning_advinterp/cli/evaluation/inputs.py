@@ -11,6 +11,7 @@ from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.outputs import check_labels, name_outputs
 from lightning_advinterp.data.broden import BrodenError, check_concepts, open_concepts
 from lightning_advinterp.data.class_labels import IMAGENET_OUTPUTS, Outputs, imagenet_outputs
+from lightning_advinterp.data.columns import SampleColumns
 from lightning_advinterp.data.concept_world import CLASSES, ConceptWorld
 from lightning_advinterp.data.image_files import ImageFiles
 from lightning_advinterp.data.image_folder import ImageFolderDataset
@@ -165,6 +166,7 @@ def load_images(evaluation: Evaluation, subject: Subject, calibration: int = 0) 
             outputs=subject.outputs,
             on_bad_image=evaluation.on_bad_image,
             orientation=evaluation.orientation,
+            columns=SampleColumns(evaluation.image_column, evaluation.label_column),
         )
     except (ValueError, FileNotFoundError) as error:
         raise type(error)(f"data: {error}") from None

@@ -66,7 +66,8 @@ def check_labels(mapping: LabelMap, folders: list[str], num_classes: int, classe
     Raises:
         ValueError: saying how the names of the outputs can be told.
     """
-    if mapping.order != "sorted" or (classes_flag == FOLDERS and len(folders) == num_classes):
+    stated = mapping.order == "stated" and (len(folders) == num_classes or all(name.isdecimal() for name in folders))
+    if stated or mapping.order not in ("sorted", "stated") or (classes_flag == FOLDERS and len(folders) == num_classes):
         return
     remedy = "or --classes FILE with one name for each output, in order"
     if len(folders) == num_classes:
