@@ -1,12 +1,17 @@
 """How far counts of detectors depend on the images: the bootstrap over groups of images."""
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from lightning_advinterp.metrics.dissection import ConceptCounts
 
-_CHUNK = 1 << 22  # numbers at a time
+_CHUNK = 1 << 20  # numbers at a time
+_UNITS = 256  # units at a time
+_SLACK = 1 - 1e-9  # a product is rounded, a pair at the threshold itself is to be among the possible
 
 
 def group_weights(groups: int, replicates: int, seed: int) -> NDArray[np.int64]:
@@ -29,33 +34,67 @@ def resampled_detectors(counts: ConceptCounts, weights: NDArray[np.int64], thres
     Returns:
         int64 ``[R, C + 1]``.
     """
-    labels = counts.truth[:, :-1].sum(0).nonzero().squeeze(1).cpu()
-    category = torch.from_numpy(counts.vocabulary.category)[labels]
-    labels, category = labels[category.argsort()], category.sort().values
-    draws = torch.from_numpy(weights).double()
-    replicates = len(weights)
     categories = len(counts.vocabulary.categories)
-    truth = draws @ counts.truth[:, labels].cpu().double()
-    detectors = torch.zeros(replicates, categories + 1, dtype=torch.int64)
-    if not len(labels):
-        return detectors.numpy()
-    step = max(1, _CHUNK // (replicates * len(labels)))
-    for start in range(0, counts.area.shape[1], step):
-        part = slice(start, start + step)
-        intersection = counts.intersection[:, part].cpu()[:, :, labels].double()
-        units = intersection.shape[1]
-        inside = (draws @ intersection.flatten(1)).view(replicates, units, -1)
-        area = (draws @ counts.area[:, part].cpu().double().flatten(1)).view(replicates, units, categories)
-        iou = inside / (area[:, :, category] + truth[:, None] - inside).clamp(min=1)
-        best = torch.zeros(replicates, units, categories, dtype=iou.dtype)
-        for number in range(categories):
-            if bool((category == number).any()):
-                best[:, :, number] = iou[:, :, category == number].amax(2)
-        score, place = best.max(2)
-        hit = score >= threshold
-        detectors.scatter_add_(1, place, hit.long())
-        detectors[:, -1] += hit.sum(1)
-    return detectors.numpy()
+    draws = torch.from_numpy(weights).double()
+    detectors = np.zeros((len(weights), categories + 1), dtype=np.int64)
+    for start in range(0, counts.area.shape[1], _UNITS):
+        part = slice(start, start + _UNITS)
+        pairs = _possible_pairs(counts, part, threshold)
+        step = max(1, _CHUNK // max(1, len(pairs.unit)))
+        for first in range(0, len(weights), step):
+            _count_hits(pairs, draws[first : first + step], threshold, detectors[first : first + step])
+    return detectors
+
+
+class _Pairs(NamedTuple):
+    """Pairs of a unit and a label that may reach the threshold, by unit and category.
+
+    Attributes:
+        unit: int64 ``[N]``.
+        category: int64 ``[N]``, the label's.
+        inside: float64 ``[G, N]``.
+        union: float64 ``[G, N]``.
+    """
+
+    unit: Tensor
+    category: Tensor
+    inside: Tensor
+    union: Tensor
+
+
+def _possible_pairs(counts: ConceptCounts, part: slice, threshold: float) -> _Pairs:
+    """Return the pairs with an IoU from the threshold up in some group, of the units of a slice.
+
+    A ratio of sums is at most the largest ratio of its terms, so no draw of groups lifts another pair there.
+    """
+    category = torch.from_numpy(counts.vocabulary.category)
+    truth = counts.truth[:, :-1].cpu()
+    labels = truth.sum(0).nonzero().squeeze(1)
+    labels = labels[category[labels].argsort(stable=True)]
+    category = category[labels]
+    inside = counts.intersection[:, part].cpu()[:, :, labels].double()
+    union = counts.area[:, part].cpu().double()[:, :, category] + truth[:, None, labels] - inside
+    unit, label = (inside >= threshold * union.clamp(min=1) * _SLACK).any(0).nonzero(as_tuple=True)
+    return _Pairs(unit, category[label], inside[:, unit, label], union[:, unit, label])
+
+
+def _count_hits(pairs: _Pairs, draws: Tensor, threshold: float, detectors: NDArray[np.int64]) -> None:
+    """Add the detectors among some units to ``detectors``, int64 ``[R, C + 1]``, in the draws ``[R, G]``."""
+    if not len(pairs.unit):
+        return
+    iou = ((draws @ pairs.inside) / (draws @ pairs.union).clamp_(min=1)).numpy()
+    units = int(pairs.unit[-1]) + 1
+    categories = detectors.shape[1] - 1
+    place = (pairs.unit * categories + pairs.category).numpy()
+    first = np.flatnonzero(np.diff(place, prepend=-1))
+    best = np.zeros((len(draws), units * categories))
+    best[:, place[first]] = np.maximum.reduceat(iou, first, axis=1)
+    best = best.reshape(len(draws), units, categories)
+    hit = best.max(2) >= threshold
+    of_category = best.argmax(2)  # the first of equal ones
+    for number in range(categories):
+        detectors[:, number] += (hit & (of_category == number)).sum(1)
+    detectors[:, -1] += hit.sum(1)
 
 
 def centred_interval(estimate: float, replicates: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:

@@ -14,13 +14,14 @@ with I the pixels that are active and labelled c, G those labelled c, and A the 
 A label belongs to its primary category. A label of the whole image labels all its pixels. Label 0 is none.
 """
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from lightning_advinterp.metrics.label_maps import BatchLabels, Rule, Vocabulary, check_rule
-from lightning_advinterp.metrics.masks import exceeding_pixels
+from lightning_advinterp.metrics.masks import Hits, exceeding_pixels
 
 _LARGEST = 2**31 - 1
 _FEW = 2
@@ -74,7 +75,13 @@ class ConceptCounts:
         self._categories[torch.arange(labels), torch.from_numpy(vocabulary.category)] = 1
 
     def update(
-        self, maps: Tensor, thresholds: Tensor, labels: BatchLabels, size: tuple[int, int], group: Tensor
+        self,
+        maps: Tensor,
+        thresholds: Tensor,
+        labels: BatchLabels,
+        size: tuple[int, int],
+        group: Tensor,
+        beside: Sequence["Tally"] = (),
     ) -> None:
         """Count a batch.
 
@@ -84,33 +91,40 @@ class ConceptCounts:
             labels: of the same images.
             size: height and width of the label maps.
             group: int64 ``[B]``, each image's group.
+            beside: other counts of the same active pixels, against other labels or in other groups.
 
         Raises:
             OverflowError: if a group's label totals no longer fit its counts: take more groups.
         """
-        self._count_labels(labels, group)
-        self._count_units(maps, thresholds, labels, size, group)
+        tallies = (Tally(self, labels, group), *beside)
+        for tally in tallies:
+            tally.counts._count_labels(tally.labels, tally.group)
+        self._count_units(maps, thresholds, size, tallies)
 
-    def _count_units(
-        self, maps: Tensor, thresholds: Tensor, labels: BatchLabels, size: tuple[int, int], group: Tensor
-    ) -> None:
-        units = maps.shape[1]
+    def _count_units(self, maps: Tensor, thresholds: Tensor, size: tuple[int, int], tallies: Sequence["Tally"]) -> None:
         hits = exceeding_pixels(maps, thresholds, size, _MOST)
         # Rows that have hits, numbered through; a row's hits are counted by set of labels, and sets are few.
-        active = torch.zeros(len(maps) * units, dtype=torch.int64, device=maps.device)
+        active = torch.zeros(len(maps) * maps.shape[1], dtype=torch.int64, device=maps.device)
         if hits is not None:
             active[hits.row] = 1
         rows = active.nonzero().squeeze(1)
+        most = max(tally.labels.most for tally in tallies)
         # Bounded memory, by halves: an attack can make units active nearly everywhere, and labels can be noise.
-        if hits is None or (len(maps) > 1 and len(rows) * labels.most > _CELLS):
+        if hits is None or (len(maps) > 1 and len(rows) * most > _CELLS):
             for part in (slice(0, len(maps) // 2), slice(len(maps) // 2, None)):
-                self._count_units(maps[part], thresholds, labels.of(part), size, group[part])
+                parts = [tally._replace(labels=tally.labels.of(part), group=tally.group[part]) for tally in tallies]
+                self._count_units(maps[part], thresholds, size, parts)
             return
-        row, pixel = hits
-        place = active.cumsum(0).sub_(1)
-        image = row.div(units, rounding_mode="floor")
-        signature = labels.signature.flatten()[image * labels.signature.shape[1] + pixel]
-        counts = torch.bincount(place[row] * labels.most + signature, minlength=len(rows) * labels.most)
+        place = active.cumsum(0).sub_(1)[hits.row]
+        for tally in tallies:
+            tally.counts._count_hits(hits, rows, place, tally.labels, tally.group)
+
+    def _count_hits(self, hits: Hits, rows: Tensor, place: Tensor, labels: BatchLabels, group: Tensor) -> None:
+        """Count active pixels, of which ``place`` says in which of the ``rows`` each is."""
+        units = self.area.shape[1]
+        first_pixel = rows.div(units, rounding_mode="floor") * labels.signature.shape[1]
+        signature = labels.signature.flatten()[first_pixel[place] + hits.pixel]
+        counts = torch.bincount(place * labels.most + signature, minlength=len(rows) * labels.most)
         entry = counts.nonzero().squeeze(1)
         count, which = counts[entry], entry.div(labels.most, rounding_mode="floor")
         image, unit = rows.div(units, rounding_mode="floor"), rows % units
@@ -186,3 +200,17 @@ class ConceptCounts:
         category = torch.from_numpy(self.vocabulary.category).to(area.device)
         union = area[:, category] + truth - intersection
         return intersection.double() / union.clamp(min=1)
+
+
+class Tally(NamedTuple):
+    """Counts of active pixels against labels.
+
+    Attributes:
+        counts: what is added to.
+        labels: of a batch of images.
+        group: int64 ``[B]``, each image's group.
+    """
+
+    counts: ConceptCounts
+    labels: BatchLabels
+    group: Tensor

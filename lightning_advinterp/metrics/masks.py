@@ -6,6 +6,7 @@ either, so only the cells of the grid with such a corner are interpolated: a few
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -83,34 +84,42 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], mo
     if height > size[0] or width > size[1]:
         return _shrunk(maps, thresholds, size, most)
     thresholds = thresholds.to(maps.dtype)
-    above = maps > thresholds[:, None, None]
-    row = above.flatten(2).any(-1).flatten().nonzero().squeeze(1)
-    maps, above = maps.flatten(0, 1)[row], above.flatten(0, 1)[row]
     y = enlarged_axis(height, size[0], device=maps.device, dtype=maps.dtype)
     x = enlarged_axis(width, size[1], device=maps.device, dtype=maps.dtype)
-    if height != size[0]:
-        above = torch.cat([above[:, :1], above], 1) | torch.cat([above, above[:, -1:]], 1)
-    if width != size[1]:
-        above = torch.cat([above[:, :, :1], above], 2) | torch.cat([above, above[:, :, -1:]], 2)
-    cell = above.flatten().nonzero().squeeze(1)
+    # Few values exceed, so their cells are marked one by one and not by shifting whole maps.
+    place = true_places((maps > thresholds[:, None, None]).flatten())
+    column, line = place % width, place.div(width, rounding_mode="floor")
+    line += line.div(height, rounding_mode="floor") * (len(y.low) - height)  # its line among those of all cells
+    marked = torch.zeros(images * units * len(y.low) * len(x.low), dtype=torch.bool, device=maps.device)
+    corner = line * len(x.low) + column
+    for down in range(len(y.low) - height + 1):
+        for across in range(len(x.low) - width + 1):
+            marked[corner + (down * len(x.low) + across)] = True
+    cell = true_places(marked)
     if most is not None and images > 1 and len(cell) * y.weight.shape[1] * x.weight.shape[1] > most:
         return None
     cell_x = cell % len(x.low)
     rest = cell.div(len(x.low), rounding_mode="floor")
-    cell_y, which = rest % len(y.low), rest.div(len(y.low), rounding_mode="floor")
-    flat, start = maps.flatten(), which * (height * width)
+    cell_y, row = rest % len(y.low), rest.div(len(y.low), rounding_mode="floor")
+    flat, start = maps.flatten(), row * (height * width)
     top, bottom = start + y.low[cell_y] * width, start + y.high[cell_y] * width
     left, right, along = x.low[cell_x], x.high[cell_x], x.weight[cell_x]
     upper, lower = (
         _between(flat[edge + left, None], flat[edge + right, None], along)[:, None] for edge in (top, bottom)
     )
     values = _between(upper, lower, y.weight[cell_y][:, :, None])  # [cells, pixels down, pixels across]
-    row = row[which]
     exceeds = values > thresholds[row % units][:, None, None]
     pixel = y.pixel[cell_y][:, :, None] * size[1] + x.pixel[cell_x][:, None, :]
     exceeds &= (y.pixel[cell_y] >= 0)[:, :, None] & (x.pixel[cell_x] >= 0)[:, None, :]
-    hit = exceeds.flatten().nonzero().squeeze(1)
+    hit = true_places(exceeds.flatten())
     return Hits(row[hit.div(exceeds[0].numel() if len(exceeds) else 1, rounding_mode="floor")], pixel.flatten()[hit])
+
+
+def true_places(mask: Tensor) -> Tensor:
+    """Return where a mask, bool ``[N]``, is true, int64; numpy is several times as fast on a CPU, where few are."""
+    if mask.device.type == "cpu":
+        return torch.from_numpy(np.flatnonzero(mask.numpy()))
+    return mask.nonzero().squeeze(1)
 
 
 def _between(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:

@@ -17,6 +17,7 @@ from lightning_advinterp.analyses.dissection.tables import DissectionTables
 from lightning_advinterp.analyses.dissection.views import ViewReader, partners, views_of
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL, Result
+from lightning_advinterp.metrics.dissection import Tally
 from lightning_advinterp.metrics.label_maps import BatchLabels, ImageLabels, Vocabulary, batch_labels, image_labels
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.spaces import UnitSpace, unit_space
@@ -131,12 +132,23 @@ class DissectionAnalysis(Summed):
         labels, partner_labels = self._labels(observation.index)
         for name, layers in maps:
             view = self.views[name]
+            if view.shuffled:
+                continue  # the active pixels of real images are counted against both kinds of labels at once
             group = view.group(observation, self.config.seed)
-            compared_labels = partner_labels if view.shuffled and partner_labels is not None else labels
+            shuffled = [other for other in self.views.values() if other.shuffled] if name == REAL else []
             for layer, values in layers.items():
+                beside = [
+                    Tally(
+                        self._state.count(other, layer, values),
+                        partner_labels,
+                        other.group(observation, self.config.seed),
+                    )
+                    for other in shuffled
+                    if partner_labels is not None
+                ]
                 thresholds = self._thresholds(name)[layer].to(values.device)
                 counts = self._state.count(view, layer, values)
-                counts.update(values, thresholds, compared_labels, self.dataset.label_size, group)
+                counts.update(values, thresholds, labels, self.dataset.label_size, group, beside)
 
     def _thresholds(self, view: str) -> dict[str, Tensor]:
         return self._state.thresholds[view if self.views[view].own_thresholds else REAL]
