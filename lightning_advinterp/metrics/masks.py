@@ -6,10 +6,11 @@ either, so only the cells of the grid with such a corner are interpolated: a few
 
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+from lightning_advinterp.metrics.places import true_places
 
 
 class Hits(NamedTuple):
@@ -113,13 +114,6 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], mo
     exceeds &= (y.pixel[cell_y] >= 0)[:, :, None] & (x.pixel[cell_x] >= 0)[:, None, :]
     hit = true_places(exceeds.flatten())
     return Hits(row[hit.div(exceeds[0].numel() if len(exceeds) else 1, rounding_mode="floor")], pixel.flatten()[hit])
-
-
-def true_places(mask: Tensor) -> Tensor:
-    """Return where a mask, bool ``[N]``, is true, int64; numpy is several times as fast on a CPU, where few are."""
-    if mask.device.type == "cpu":
-        return torch.from_numpy(np.flatnonzero(mask.numpy()))
-    return mask.nonzero().squeeze(1)
 
 
 def _between(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:

@@ -10,15 +10,18 @@ from torch import Tensor
 
 from lightning_advinterp.metrics.bins import (
     Bins,
+    bin_codes,
     empty_bins,
     fill_bins,
     join_bins,
+    lower_edge,
     unit_blocks,
     value_at,
     value_codes,
     zero_bins,
 )
 from lightning_advinterp.metrics.packed_bins import PackedBins, coarse_bins, count_coarsely, pack_bins, unpack_bins
+from lightning_advinterp.metrics.places import kth_largest, true_places
 from lightning_advinterp.metrics.quantile_ranks import as_quantile, hazen_ranks
 from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
 from lightning_advinterp.metrics.top_bins import REST_SHIFT, SHIFT, keep_highest, prune, ranked
@@ -30,6 +33,8 @@ FINE, FINE_OF_LAYER = 1 << 12, 1 << 19
 units of a narrow layer have more, so many together."""
 _BUFFER = 1 << 18
 _CHUNK = 1 << 20
+_FIRST = 8
+"""So many times the values that can count are looked at at once in the beginning."""
 
 
 class TopQuantile:
@@ -89,13 +94,31 @@ class TopQuantile:
         maps = maps.detach().float().flatten(2)
         self._move(maps.device)
         most = max(1, _CHUNK // (units * self._positions))
-        start = 0
+        start = self._first(maps)
         while start < images:
             rows = min(self._needed() or 0, 4 * (self._most() or 0))
             # As many as were seen already, so that a bound is soon known, and few values pass it.
             chunk = max(1, min(most, max(self._seen, rows // 4) // self._positions))
             self._count(maps[start : start + chunk])
             start += chunk
+
+    def _first(self, maps: Tensor) -> int:
+        """Count the first images at once, if more are there than can count: what does not is then never sorted.
+
+        Returns:
+            How many images were counted.
+        """
+        needed = self._needed()
+        if self._seen or needed is None or len(maps) * self._positions < 2 * needed:
+            return 0
+        first = maps[: math.ceil(_FIRST * needed / self._positions)]
+        if not bool(first.sum().isfinite()):
+            return 0  # among values that are no numbers there is no order
+        # Values below the bin in which the last one needed lies count no more, whatever comes.
+        least = value_codes(0, kth_largest(first.transpose(0, 1).flatten(1), needed))
+        self._bound = lower_edge(bin_codes(least, SHIFT), SHIFT)
+        self._count(first)
+        return len(first)
 
     def _move(self, device: torch.device) -> None:
         """Bring what was counted to a device: a loaded state lies in the main memory."""
@@ -109,15 +132,17 @@ class TopQuantile:
         self.values += len(maps) * self._positions
         passed = maps > (-torch.inf if self._bound is None else self._bound[:, None])
         # Most values are zeros or small: these are counted without being sorted.
-        zero = passed & (maps == 0)
-        self._zeros = zero.sum((0, 2)) + (0 if self._zeros is None else self._zeros)
-        passed &= ~zero
-        if self._cut is not None:
+        if self._bound is None or bool((self._bound < 0).any()):
+            zero = passed & (maps == 0)
+            self._zeros = zero.sum((0, 2)) + (0 if self._zeros is None else self._zeros)
+            passed &= ~zero
+        if self._cut is not None and (self._bound is None or bool((self._bound < self._cut).any())):
             coarse = passed & (maps <= self._cut[:, None])
             self._rest_buffer.append(count_coarsely(maps, coarse, REST_SHIFT))
             passed &= ~coarse
-        _, unit, _ = fine = passed.nonzero(as_tuple=True)
-        self._buffer.append(value_codes(unit, maps[fine]))
+        place = true_places(passed.flatten())
+        unit = place.div(self._positions, rounding_mode="floor").remainder_(self._units)
+        self._buffer.append(value_codes(unit, maps.flatten()[place]))
         waiting = sum(map(len, self._buffer))
         waiting_bins = sum(len(bins.code) for bins in self._rest_buffer)
         count = 0 if self._fine is None else len(self._fine.key)
@@ -140,9 +165,11 @@ class TopQuantile:
     def _settle(self) -> None:
         """Count the buffers in, and drop what the quantile cannot reach."""
         self._looked = self._seen
-        if self._zeros is None:
+        if not self._buffer:
             return
-        fine = join_bins(fill_bins(torch.cat(self._buffer), SHIFT), zero_bins(self._zeros))
+        fine = fill_bins(torch.cat(self._buffer), SHIFT)
+        if self._zeros is not None:
+            fine = join_bins(fine, zero_bins(self._zeros))
         rest = empty_bins(fine.code.device)
         for more in self._rest_buffer:
             rest = join_bins(rest, more)
