@@ -22,6 +22,8 @@ import torch
 from PIL import Image
 from timing import cpu_seconds, in_turn
 
+from lightning_advinterp.analyses import DissectionAnalysis, DissectionConfig, Runner
+from lightning_advinterp.cli.evaluation.running import REMEMBERED
 from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.data.broden import open_concepts
 from lightning_advinterp.metrics.dissection import ConceptCounts
@@ -99,6 +101,12 @@ class Setting:
         """Both sweeps, a forward pass in each."""
         return self.tally(self.features(layers), layers, self.thresholds(self.features(layers), layers))
 
+    def evaluate(self, layers, remember):
+        """The analysis as ``evaluate.py`` runs it, with its three controls, reading of images and labels and tables."""
+        analysis = DissectionAnalysis(self.data, {}, DissectionConfig(layers=layers))
+        runner = Runner(self.network, self.data, batch_size=self.batch, device=self.device, remember=remember)
+        return runner.run([analysis])
+
     def dissect_kept(self, layers):
         """Both sweeps over features that are kept."""
         kept = list(self.features(layers))
@@ -167,6 +175,9 @@ def variants(setting, lite):
         "last layer, features kept": lambda: setting.dissect_kept([last]),
         f"all {len(taps)} conv layers, two sweeps": lambda: setting.dissect(list(dict.fromkeys(taps))),
     }
+    for name, layers in (("last layer", "last"), (f"all {len(taps)} conv layers", "all_conv")):
+        calls[f"{name}, three controls"] = lambda y=layers: setting.evaluate(y, REMEMBERED)
+        calls[f"{name}, three controls, none held"] = lambda y=layers: setting.evaluate(y, 0)
     for name, layer in (("last", last), ("early", early)):
         kept = [{layer: read[layer].clone()} for read in setting.features([layer])]
         known = setting.thresholds(kept, [layer])
@@ -262,10 +273,10 @@ def main():
         f"{arguments.network}, {count} images of {arguments.concepts.rstrip('/').split('/')[-1]}, "
         f"batch {arguments.batch}, {setting.device}, {arguments.threads} threads, torch {torch.__version__}"
     )
-    print(f"{'':38} {'ms/image':>9} {'F':>7}")
+    print(f"{'':44} {'ms/image':>9} {'F':>7}")
     for name, value in least.items():
-        print(f"{name:38} {1000 * value / count:9.2f} {value / base:7.3f}")
-    print(f"{'reading the labels':38} {1000 * setting.reading / count:9.2f} {setting.reading / base:7.3f}")
+        print(f"{name:44} {1000 * value / count:9.2f} {value / base:7.3f}")
+    print(f"{'reading the labels':44} {1000 * setting.reading / count:9.2f} {setting.reading / base:7.3f}")
 
 
 if __name__ == "__main__":

@@ -93,27 +93,33 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], mo
     line += line.div(height, rounding_mode="floor") * (len(y.low) - height)  # its line among those of all cells
     marked = torch.zeros(images * units * len(y.low) * len(x.low), dtype=torch.bool, device=maps.device)
     corner = line * len(x.low) + column
-    for down in range(len(y.low) - height + 1):
-        for across in range(len(x.low) - width + 1):
-            marked[corner + (down * len(x.low) + across)] = True
+    for lower in range(len(y.low) - height + 1):
+        for further in range(len(x.low) - width + 1):
+            marked[corner + (lower * len(x.low) + further)] = True
     cell = true_places(marked)
     if most is not None and images > 1 and len(cell) * y.weight.shape[1] * x.weight.shape[1] > most:
         return None
-    cell_x = cell % len(x.low)
-    rest = cell.div(len(x.low), rounding_mode="floor")
-    cell_y, row = rest % len(y.low), rest.div(len(y.low), rounding_mode="floor")
+    row = cell.div(len(y.low) * len(x.low), rounding_mode="floor")
+    cell -= row * (len(y.low) * len(x.low))  # its place in the grid of cells, in which what follows is looked up
     flat, start = maps.flatten(), row * (height * width)
-    top, bottom = start + y.low[cell_y] * width, start + y.high[cell_y] * width
-    left, right, along = x.low[cell_x], x.high[cell_x], x.weight[cell_x]
-    upper, lower = (
-        _between(flat[edge + left, None], flat[edge + right, None], along)[:, None] for edge in (top, bottom)
-    )
-    values = _between(upper, lower, y.weight[cell_y][:, :, None])  # [cells, pixels down, pixels across]
-    exceeds = values > thresholds[row % units][:, None, None]
-    pixel = y.pixel[cell_y][:, :, None] * size[1] + x.pixel[cell_x][:, None, :]
-    exceeds &= (y.pixel[cell_y] >= 0)[:, :, None] & (x.pixel[cell_x] >= 0)[:, None, :]
+    along = x.weight.repeat(len(y.low), 1)[cell]
+    lines = []
+    for edge in (y.low, y.high):
+        low, high = (flat[start + (edge[:, None] * width + end).flatten()[cell], None] for end in (x.low, x.high))
+        lines.append(_between(low, high, along)[:, None])
+    down = y.weight.repeat_interleave(len(x.low), dim=0)[cell]
+    values = _between(lines[0], lines[1], down[:, :, None])  # [cells, pixels down, pixels across]
+    pixel = _pixels_of_cells(y, x, size[1])[cell]
+    exceeds = (values > thresholds[row % units][:, None, None]).flatten(1) & (pixel >= 0)
     hit = true_places(exceeds.flatten())
-    return Hits(row[hit.div(exceeds[0].numel() if len(exceeds) else 1, rounding_mode="floor")], pixel.flatten()[hit])
+    return Hits(row[hit.div(pixel.shape[1], rounding_mode="floor")], pixel.flatten()[hit])
+
+
+def _pixels_of_cells(y: Axis, x: Axis, width: int) -> Tensor:
+    """Return the pixels of every cell, row by row, int64 ``[C, S]``; −1 where a cell has fewer."""
+    pixel = y.pixel[:, None, :, None] * width + x.pixel[None, :, None, :]
+    absent = (y.pixel < 0)[:, None, :, None] | (x.pixel < 0)[None, :, None, :]
+    return pixel.masked_fill(absent, -1).flatten(2).flatten(0, 1)
 
 
 def _between(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:

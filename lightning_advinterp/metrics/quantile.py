@@ -20,11 +20,11 @@ from lightning_advinterp.metrics.bins import (
     value_codes,
     zero_bins,
 )
-from lightning_advinterp.metrics.packed_bins import PackedBins, coarse_bins, count_coarsely, pack_bins, unpack_bins
+from lightning_advinterp.metrics.packed_bins import PackedBins, count_coarsely, pack_bins, unpack_bins
 from lightning_advinterp.metrics.places import kth_largest, true_places
 from lightning_advinterp.metrics.quantile_ranks import as_quantile, hazen_ranks
 from lightning_advinterp.metrics.refined_quantile import RefinedQuantile
-from lightning_advinterp.metrics.top_bins import REST_SHIFT, SHIFT, keep_highest, prune, ranked
+from lightning_advinterp.metrics.top_bins import REST_SHIFT, SHIFT, keep_highest, loaded_bins, prune, ranked
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +33,7 @@ FINE, FINE_OF_LAYER = 1 << 12, 1 << 19
 units of a narrow layer have more, so many together."""
 _BUFFER = 1 << 18
 _CHUNK = 1 << 20
-_FIRST = 8
-"""So many times the values that can count are looked at at once in the beginning."""
+_FIRST = 8  # times the values that can count are looked at at once in the beginning
 
 
 class TopQuantile:
@@ -103,11 +102,7 @@ class TopQuantile:
             start += chunk
 
     def _first(self, maps: Tensor) -> int:
-        """Count the first images at once, if more are there than can count: what does not is then never sorted.
-
-        Returns:
-            How many images were counted.
-        """
+        """Count the first images, return how many, if they have values that cannot count: these are never sorted."""
         needed = self._needed()
         if self._seen or needed is None or len(maps) * self._positions < 2 * needed:
             return 0
@@ -273,7 +268,7 @@ class TopQuantile:
         self._units, self._positions = state["units"], state["positions"]
         self.values += state["values"]
         device = self._rest.code.device
-        self._add(*(bins.to(device) for bins in _loaded(state["bins"])))
+        self._add(*(bins.to(device) for bins in loaded_bins(state["bins"])))
 
     def state_dict(self) -> dict[str, Any]:
         """Return the counts as plain types and tensors in main memory: equal for equal values, however they came."""
@@ -293,7 +288,7 @@ class TopQuantile:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Replace the counts."""
-        self.restore(*_loaded(state["bins"]), state["units"], state["positions"], state["values"])
+        self.restore(*loaded_bins(state["bins"]), state["units"], state["positions"], state["values"])
 
     def restore(self, fine: Bins, rest: Bins, units: int, positions: int, values: int) -> None:
         """Replace the counts by those of :meth:`bins`, of one or of several parts, merged."""
@@ -303,9 +298,3 @@ class TopQuantile:
         self._seen = self._looked = values
         if units:
             self._add(fine, rest)
-
-
-def _loaded(columns: list[Tensor]) -> tuple[Bins, Bins]:
-    """Return the fine and the wide bins of a state."""
-    fine = unpack_bins(PackedBins(*columns[:5]), SHIFT)
-    return fine, coarse_bins(columns[5], columns[6], REST_SHIFT)

@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.metrics.bins import Bins, counts_above, highest_bins, join_bins, lower_edge
-from lightning_advinterp.metrics.packed_bins import coarse_bins, coarsen_bins
+from lightning_advinterp.metrics.packed_bins import PackedBins, coarse_bins, coarsen_bins, unpack_bins
 
 SHIFT = 12
 """A bin joins 2¹² neighbouring floats: 20 bits of the value stay, a relative width of at most 2⁻¹¹."""
@@ -69,3 +69,9 @@ def ranked(fine: Bins, rest: Bins, units: int) -> tuple[Bins, Tensor, Tensor]:
     wide = torch.zeros_like(above, dtype=torch.bool)
     wide[len(fine.code) :] = rest.low < rest.high
     return Bins(*(torch.cat(columns) for columns in zip(fine, rest, strict=True))), above, wide
+
+
+def loaded_bins(columns: list[Tensor]) -> tuple[Bins, Bins]:
+    """Return the fine and the wide bins of a quantile's state."""
+    fine = unpack_bins(PackedBins(*columns[:5]), SHIFT)
+    return fine, coarse_bins(columns[5], columns[6], REST_SHIFT)

@@ -34,6 +34,8 @@ from lightning_advinterp.report.save import to_csv
 from lightning_advinterp.units.rotation import rotation
 
 LAYERS = ("relu1", "relu2")
+SMALLER_BATCH = 60_000
+"""Bytes; logits and activations of three images take 49,272, of four 65,696."""
 
 
 def run(data, network=None, attacks=(), *, batch_size=4, journal=None, **settings):
@@ -125,6 +127,24 @@ def test_kept_features_give_the_same_counts():
     data, attacks = FakeConcepts(7), [AttackConfig("fgsm", "32/255")]
     twice, remembered = (run(data, attacks=attacks, keep=keep)[0].tables for keep in (False, True))
     assert twice == remembered
+
+
+@pytest.mark.parametrize("room", [SMALLER_BATCH, 1 << 20])
+def test_passes_that_are_held_give_the_same_counts(room):
+    """The smaller one of two batches, or both: of the network and of its copy with random weights."""
+    data, network, config = FakeConcepts(7), small_network().double(), DissectionConfig(layers=LAYERS, quantile=0.9)
+    passes, tables = [], []
+    for remember in (0, room):
+        shown = []
+        handle = network.backbone.register_forward_pre_hook(
+            lambda module, inputs, shown=shown: shown.append(len(inputs[0]))
+        )
+        runner = Runner(network, data, batch_size=4, remember=remember)
+        tables.append(runner.run([DissectionAnalysis(data, {}, config)])["dissection"].tables)
+        handle.remove()
+        passes.append(sum(shown))
+    assert tables[0] == tables[1]
+    assert passes[0] - passes[1] == 2 * (3 if room == SMALLER_BATCH else 7)  # the copy has the hook too
 
 
 def test_only_features_are_kept(monkeypatch):

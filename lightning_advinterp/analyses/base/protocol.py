@@ -160,3 +160,11 @@ class Choosing(Protocol):
 
     def choose(self, results: Mapping[str, Result]) -> Collection[int]:
         """Return the numbers of the images to be shown, from the results of the analyses that do not choose."""
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """An analysis that makes the same forward passes in several sweeps, and can hold some of them in between."""
+
+    def remember(self, most: int) -> None:
+        """Learn how many bytes it may hold, before the first batch."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.analyses.base.costs import SweepCost, sweep_costs
@@ -20,12 +20,15 @@ from lightning_advinterp.analyses.base.protocol import (
     Choosing,
     Expecting,
     Observation,
+    Remembering,
     Settling,
     Skipping,
     Sweep,
 )
+from lightning_advinterp.analyses.base.remembered import RememberedPasses
 from lightning_advinterp.analyses.base.room import KindActivations, Room
-from lightning_advinterp.analyses.base.schedule import Due, schedule, unite
+from lightning_advinterp.analyses.base.schedule import Due, schedule, shows_all, unite
+from lightning_advinterp.analyses.base.shard import Shard, collate_readable
 from lightning_advinterp.analyses.base.watch import Watch, WatchedSweep
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.finite import FiniteOutputs
@@ -33,29 +36,11 @@ from lightning_advinterp.core.processes import Processes
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, without_nan
 from lightning_advinterp.data.batch import Batch, check_range
-from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import subset_indices
-from lightning_advinterp.data.loaders import collate_batch, leave_signals_alone
+from lightning_advinterp.data.loaders import leave_signals_alone
 from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.from_module import as_network
 from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
-
-
-class _Shard(Dataset[Batch]):
-    """One process's part of a data set: unreadable images are missing from a batch, and never replaced by others."""
-
-    def __init__(self, images: ImageSet, places: Sequence[int]) -> None:
-        self.images, self.places = images, places
-
-    def __len__(self) -> int:
-        return len(self.places)
-
-    def __getitems__(self, places: Sequence[int]) -> list[Batch]:
-        return self.images.readable([self.places[place] for place in places])
-
-
-def _collate(samples: Sequence[Batch]) -> Batch | None:
-    return collate_batch(samples) if samples else None
 
 
 class Runner:
@@ -86,6 +71,8 @@ class Runner:
         least_success: attacks with a smaller share of successes are warned of.
         plans: of analyses that are bound to the network already, which are not bound again; see
             :class:`~lightning_advinterp.analyses.base.plans.Plans`.
+        remember: so many bytes of the real images' activations are held from one sweep to the next, and as many by each
+            analysis that makes passes of its own in several sweeps; results do not depend on it.
         processes: what ``rank`` and ``world_size`` say, with word of failures; these are not read then.
         watch: hears how the run goes on, in the place of the progress bar.
         memory: bytes that this process may hold; see :class:`~lightning_advinterp.analyses.base.room.Room`.
@@ -110,6 +97,7 @@ class Runner:
         stop_at_no_numbers: bool = True,
         least_success: float = 0.1,
         plans: Plans | None = None,
+        remember: int = 0,
         processes: Processes | None = None,
         watch: Watch | None = None,
         memory: int | None = None,
@@ -129,6 +117,7 @@ class Runner:
         self.num_workers, self.progress = num_workers, progress and self.processes.first
         self._keep, self._watch = keep_journal, watch
         self._room, self._memory = Room(None, self.device), memory
+        self._remember, self._passes = remember, RememberedPasses(0)
         self.counts, self._least = AttackCounts(self.attacks), least_success
         self._finite = FiniteOutputs(stop=stop_at_no_numbers)
         self.indices = subset_indices(len(self.images), limit, seed)
@@ -141,6 +130,9 @@ class Runner:
         for analysis in analyses:
             if isinstance(analysis, Expecting):
                 analysis.expect(len(self.indices))
+            if isinstance(analysis, Remembering):
+                analysis.remember(self._remember)
+        self._passes = RememberedPasses(self._remember)
         swept = {entry.analysis.name for due in runs for entry in due}
         bystanders = [analysis for analysis in analyses if analysis.name not in swept]
         take_up_together(self._journal, self.processes)
@@ -163,6 +155,8 @@ class Runner:
                 results = _results([analysis for analysis in analyses if not isinstance(analysis, Choosing)])
                 places = self._chosen_places(due, results)
             wants = unite([entry.sweep for entry in due])
+            if not shows_all(runs[number + 1 :]):
+                self._passes.let_go()
             title = f"sweep {number + 1 - skipped}, images"
             watched = WatchedSweep(watch, title, costs[number])
             for done, observation in self._sweep(wants, places, first, watched):
@@ -228,10 +222,10 @@ class Runner:
         shard = places[self.processes.rank :: self.processes.size]
         size = min(self.batch_size, wants.batch or self.batch_size)
         loader = DataLoader(
-            _Shard(self.images, shard[done:]),
+            Shard(self.images, shard[done:]),
             batch_size=size,
             num_workers=self.num_workers,
-            collate_fn=_collate,
+            collate_fn=collate_readable,
             worker_init_fn=leave_signals_alone,
             # An own generator: drawing the workers' seeds must not move the training's random state.
             generator=torch.Generator().manual_seed(self.seed),
@@ -275,8 +269,8 @@ class Runner:
     ) -> Tensor:
         """Let one kind of images pass, hold the activations as far as there is room, and return the logits."""
         activations.make_room()
-        with torch.no_grad():
-            logits, layers = self.network.forward_features(images[kind], wants.layers)
+        passes = self._passes if kind == REAL else RememberedPasses(0)
+        logits, layers = passes.features(self.network, images[kind], wants.layers, index)
         outputs = {f"features {layer} of {kind} images": value for layer, value in layers.items()}
         if kind != REAL:
             outputs = {f"pixels of {kind} images": images[kind]} | outputs

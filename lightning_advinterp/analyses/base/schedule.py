@@ -63,3 +63,8 @@ def unite(sweeps: Sequence[Sweep]) -> Sweep:
         batch=min((sweep.batch for sweep in sweeps if sweep.batch is not None), default=None),
         chosen=sum(numbers) if (numbers := [sweep.chosen for sweep in sweeps if sweep.chosen is not None]) else None,
     )
+
+
+def shows_all(runs: Sequence[Sequence[Due]]) -> bool:
+    """Whether a sweep over all images is among those of the runs."""
+    return any(entry.sweep.kinds and entry.sweep.chosen is None for due in runs for entry in due)

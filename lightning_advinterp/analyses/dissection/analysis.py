@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
+from lightning_advinterp.analyses.base.remembered import RememberedPasses
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.dissection.config import NOISE, DissectionConfig, check_names
 from lightning_advinterp.analyses.dissection.state import DissectionState
@@ -82,6 +83,11 @@ class DissectionAnalysis(Summed):
         first = self._sweep([name for name in views if self.views[name].own_thresholds])
         return Plan((first, replace(first, optional=not self.config.exact), self._sweep(views)))
 
+    def remember(self, most: int) -> None:
+        """Hold so many bytes of what the network with random weights returns, between the sweeps."""
+        if self._reader is not None and not self.config.keep:
+            self._reader.passes = RememberedPasses(most)
+
     def skips(self, sweep: int) -> bool:
         """The second sweep refines thresholds, if any are to be refined."""
         return sweep == 1 and not self.config.keep and not self._state.refined
@@ -101,6 +107,8 @@ class DissectionAnalysis(Summed):
         counting = sweep == 2
         if (keep and sweep) or self._reader is None:
             return
+        if counting:
+            self._reader.passes.let_go()
         views = [view for view in self.views.values() if counting or keep or view.own_thresholds]
         reader = self._reader
         if counting:  # one view's maps at a time: they may be most of a process' memory

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.protocol import Observation
+from lightning_advinterp.analyses.base.remembered import RememberedPasses
 from lightning_advinterp.analyses.dissection.config import NOISE, PAIRED, DissectionConfig
 from lightning_advinterp.core.randomness import mix, mixed_seed, normal, sample_keys
 from lightning_advinterp.core.result import REAL
@@ -123,6 +124,8 @@ class ViewReader:
         self.network, self.space, self.seed = network, space, seed
         self._twin: Network | None = None
         self._turns: dict[str, Tensor] = {}
+        self.passes = RememberedPasses(0)
+        """Of the network with random weights."""
 
     def maps(self, view: View, observation: Observation) -> dict[str, Tensor]:
         """Return activations by layer, ``[B, U, H, W]``."""
@@ -137,15 +140,13 @@ class ViewReader:
         if view.name == "random":
             if self._twin is None:
                 self._twin = random_twin(self.network, self.seed)
-            return self._forward(self._twin, real)
+            return self.passes.features(self._twin, real, self.space.taps, observation.index)[1]
         if view.name.endswith(NOISE):
             keys = sample_keys(observation.index, seed=self.seed)
-            return self._forward(self.network, sign_noise(real, observation.images[view.kind], keys))
+            noisy = sign_noise(real, observation.images[view.kind], keys)
+            with torch.no_grad():
+                return self.network.forward_features(noisy, self.space.taps)[1]
         return observation.activations[REAL if view.name.endswith(PAIRED) else view.kind]
-
-    def _forward(self, network: Network, x: Tensor) -> dict[str, Tensor]:
-        with torch.no_grad():
-            return network.forward_features(x, self.space.taps)[1]
 
     def _rotated(self, layer: str, maps: Tensor) -> Tensor:
         if layer not in self._turns:

@@ -27,6 +27,9 @@ from lightning_advinterp.core.result import Result, described, joined
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images, page_files
 
+REMEMBERED = 1 << 30
+"""Bytes of activations held between sweeps, of the network and of each analysis that makes passes of its own."""
+
 
 class Asked(NamedTuple):
     """What a group is asked, and what that costs.
@@ -245,6 +248,7 @@ def _runner(
             keep_journal=True,
             least_success=evaluation.least_success,
             plans=plans,
+            remember=REMEMBERED if evaluation.memory is None else 0,
             processes=prepared.processes,
             memory=None if evaluation.memory is None else round(evaluation.memory * 2**30),
         )
