@@ -56,26 +56,57 @@ def test_an_unknown_configuration_is_refused_by_its_name(capsys, tmp_path, monke
     assert "quickstrat" in capsys.readouterr().err
 
 
+def test_a_shipped_ablation_finds_the_configurations_that_it_names(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    main(["ablation", "--config", "ablation/concept_world", "--list"])
+    assert "--arm standard --seed 0" in capsys.readouterr().out
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory):
+    """A folder with the wheel and the source distribution of this checkout, and the copy that they were built from."""
+    folder = tmp_path_factory.mktemp("dist")
+    source = folder / "source"
+    ignored = shutil.ignore_patterns(".git", "runs", "*.egg-info", "__pycache__", "build", ".*_cache", "evaluation*")
+    shutil.copytree(ROOT, source, ignore=ignored)
+    build = "from setuptools import build_meta as b; import sys; to = sys.argv[1]; b.build_wheel(to); b.build_sdist(to)"
+    subprocess.run([sys.executable, "-c", build, str(folder)], cwd=source, check=True, capture_output=True)
+    return folder, source
+
+
+def checked(folder, source, *flags):
+    command = [sys.executable, str(ROOT / ".ci" / "check_package.py"), str(folder), "--root", str(source), *flags]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
 @pytest.mark.slow
-def test_the_wheel_alone_finds_its_configurations(tmp_path):
-    source = tmp_path / "source"
-    shutil.copytree(
-        ROOT, source, ignore=shutil.ignore_patterns(".git", "runs", "*.egg-info", "__pycache__", "tests", "build")
-    )
-    build = "from setuptools import build_meta; import sys; print(build_meta.build_wheel(sys.argv[1]))"
-    subprocess.run([sys.executable, "-c", build, str(tmp_path)], cwd=source, check=True, capture_output=True)
-    (wheel,) = tmp_path.glob("*.whl")
+def test_the_packages_are_complete_and_a_fault_is_named(packages):
+    folder, source = packages
+    done = checked(folder, source)
+    assert done.returncode == 0, done.stderr
+    assert "the tag is v9.9, the version" in checked(folder, source, "--tag", "v9.9").stderr
+    further = source / "configs" / "not_packed.yaml"
+    further.write_text("{}")
+    missing = checked(folder, source)
+    further.unlink()
+    assert missing.returncode == 1
+    assert missing.stderr.count("not_packed.yaml") == 2  # in the wheel and in the source distribution
+
+
+@pytest.mark.slow
+def test_the_wheel_alone_runs_the_quick_start(packages, tmp_path):
+    (wheel,) = packages[0].glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(tmp_path / "site")
-    shutil.rmtree(source)
-    shipped = {path.name for path in (tmp_path / "site" / "lightning_advinterp" / "configs").rglob("*.yaml")}
-    assert shipped == {path.name for path in (ROOT / "configs").rglob("*.yaml")}
-    for pattern in ("**/*.css", "**/*.csv", "**/*.html", "**/*.js", "**/*.txt", "py.typed"):
-        packed = {path.name for path in (tmp_path / "site" / "lightning_advinterp").glob(pattern)}
-        assert packed == {path.name for path in (ROOT / "lightning_advinterp").glob(pattern)}
-    place = "import lightning_advinterp.core.shipped as s; print(s.configuration('quickstart'))"
-    output = subprocess.run(
-        [sys.executable, "-c", place], cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(tmp_path / "site")},
-        check=True, capture_output=True, text=True,
-    ).stdout.strip()  # fmt: skip
-    assert output == str(tmp_path / "site" / "lightning_advinterp" / "configs" / "quickstart.yaml")
+    work = tmp_path / "work"
+    work.mkdir()
+    environment = os.environ | {"PYTHONPATH": str(tmp_path / "site")}
+    script = "import lightning_advinterp.core.shipped as s; print(s.configuration('quickstart')); "
+    script += "from lightning_advinterp.cli.door import main; main()"
+    flags = ["train", "--config", "quickstart", "--trainer.fast_dev_run", "1", "--compare_with_standard", "false"]
+    flags += [f"--data.init_args.{split}_size={size}" for split, size in (("train", 64), ("val", 12), ("test", 12))]
+    command = [sys.executable, "-c", script, *flags]
+    done = subprocess.run(command, cwd=work, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    shipped = tmp_path / "site" / "lightning_advinterp" / "configs" / "quickstart.yaml"
+    assert done.stdout.splitlines()[0] == str(shipped)
