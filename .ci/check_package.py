@@ -16,7 +16,12 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 PACKAGE = "lightning_advinterp"
 DATA = ("**/*.py", "**/*.css", "**/*.csv", "**/*.html", "**/*.js", "**/*.txt", "py.typed")
-LICENSES = ("LICENSE", f"{PACKAGE}/taxonomy/LICENSE.WordNet.txt")
+LICENSES = (
+    "LICENSE",
+    f"{PACKAGE}/taxonomy/LICENSE.WordNet.txt",
+    f"{PACKAGE}/report/page/vendor/LICENSE.Tabulator.txt",
+    f"{PACKAGE}/report/page/vendor/LICENSE.uPlot.txt",
+)
 IN_SOURCE = (
     "CHANGELOG.md",
     "CITATION.cff",
