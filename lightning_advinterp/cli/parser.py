@@ -51,14 +51,27 @@ def read_settings(kind: type[Settings], parser: SuggestingParser, args: Sequence
 
 def parsed_settings(kind: type, parser: SuggestingParser, args: Sequence[str] | None = None) -> dict[str, Any]:
     """Return what a command line says, by the parser's top-level keys; see :func:`read_settings`."""
-    lists = {f"--{name}" for name, hint in get_type_hints(kind).items() if hint == list[str]}
+    hints = get_type_hints(kind)
+    lists = {f"--{name}" for name, hint in hints.items() if hint == list[str]}
+    several = {f"--{name}" for name, hint in hints.items() if _one_or_several(hint)}
     line = with_configurations(sys.argv[1:] if args is None else args)
-    namespace = parser.parse_args(bare_flags(line, parser, lists))
+    namespace = parser.parse_args(bare_flags(line, parser, lists, several))
     _check_kinds(parser, namespace)
     check_numbers(namespace)
     settings = dict(vars(parser.instantiate(namespace)))
     settings.pop("config")
     return settings
+
+
+def _one_or_several(hint: Any) -> bool:
+    """Whether a flag takes a name, or a tuple of names and settings."""
+    kinds = get_args(hint)
+    return str in kinds and any(get_origin(kind) is tuple and str in _kinds_in(kind) for kind in kinds)
+
+
+def _kinds_in(hint: Any) -> list[Any]:
+    """Return the kinds of a tuple's entries."""
+    return [kind for entry in get_args(hint) for kind in (get_args(entry) or (entry,))]
 
 
 def _check_kinds(parser: SuggestingParser, namespace: Namespace) -> None:
@@ -120,8 +133,12 @@ def named_class_paths(args: Sequence[str], key: str) -> list[str]:
     return paths
 
 
-def bare_flags(args: Sequence[str], parser: SuggestingParser, lists: Collection[str] = ()) -> list[str]:
+def bare_flags(
+    args: Sequence[str], parser: SuggestingParser, lists: Collection[str] = (), several: Collection[str] = ()
+) -> list[str]:
     """Let yes-or-no flags stand alone, and lists of names be written one after the other, as shells expand them.
+
+    What may be one name or several stays one where it is one.
 
     >>> parser = SuggestingParser()
     >>> _ = parser.add_argument("--dry_run", type=bool, default=False)
@@ -135,10 +152,10 @@ def bare_flags(args: Sequence[str], parser: SuggestingParser, lists: Collection[
         flag = words.pop(0)
         if flag in switches and (not words or words[0].startswith("-")):
             flag += "=true"
-        elif flag in lists and words and not words[0].startswith(("[", "-")):
+        elif flag in {*lists, *several} and words and not words[0].startswith(("[", "-")):
             names = []
             while words and not words[0].startswith("-"):
                 names.append(words.pop(0))
-            flag += f"={json.dumps(names)}"
+            flag += f"={json.dumps(names) if flag in lists or len(names) > 1 else names[0]}"
         rewritten.append(flag)
     return rewritten

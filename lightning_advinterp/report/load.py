@@ -74,21 +74,31 @@ def load_results(folder: str | Path) -> dict[str, Result]:
             not what was written.
     """
     place = Path(folder)
-    record = read_record(place)
-    if record is None:
-        raise FileNotFoundError(f"{place}: there is no evaluation here ({RECORD} is missing).")
-    if not record:
-        raise DamagedFileError(f"{place / RECORD} is not what was written; {_REMEDY}.")
-    if "results" not in record or "analyses" not in record:
-        raise DamagedFileError(f"{place / RECORD} lists no results: an earlier version wrote it; {_REMEDY}.")
-    changed = differing(place, record)
-    if changed:
-        raise DamagedFileError(f"{place}: {', '.join(changed)} is missing or is not what was written; {_REMEDY}.")
+    record = readable_record(place)
     results = {name: _load(place, name, record) for name in record["results"]}
     return {
         question: joined(question, [results[name] for name in entry["results"] if name in results])
         for question, entry in record["analyses"].items()
     }
+
+
+def readable_record(folder: Path) -> dict[str, Any]:
+    """Return the record of a folder whose results can be read back; errors are those of :func:`load_results`.
+
+    Args:
+        folder: of the evaluation of one network.
+    """
+    record = read_record(folder)
+    if record is None:
+        raise FileNotFoundError(f"{folder}: there is no evaluation here ({RECORD} is missing).")
+    if not record:
+        raise DamagedFileError(f"{folder / RECORD} is not what was written; {_REMEDY}.")
+    if "results" not in record or "analyses" not in record:
+        raise DamagedFileError(f"{folder / RECORD} lists no results: an earlier version wrote it; {_REMEDY}.")
+    changed = differing(folder, record)
+    if changed:
+        raise DamagedFileError(f"{folder}: {', '.join(changed)} is missing or is not what was written; {_REMEDY}.")
+    return record
 
 
 def _load(folder: Path, name: str, record: Mapping[str, Any]) -> Result:

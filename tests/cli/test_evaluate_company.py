@@ -115,7 +115,8 @@ def test_a_second_network_moves_with_the_first(inputs, tmp_path):
     assert "compare/accuracy.csv" in files(tmp_path / "out.old-1")
     config = f"rows:\n- {{name: a, checkpoint: {second}}}\n"
     run(inputs, out, "accuracy", config=config)
-    assert files(out) == [f"a/{name}" for name in OURS if name != "predictions.csv"] + ["results.json"]
+    page_and_record = ["index.html", "results.json"]
+    assert files(out) == [f"a/{name}" for name in OURS if name != "predictions.csv"] + page_and_record
     run(inputs, out, "accuracy")
     assert not (out / "a").exists()
 

@@ -13,6 +13,7 @@ from lightning_advinterp.attacks.prediction.grammar import Attacks
 from lightning_advinterp.attacks.prediction.presets import create_attacks, named_attacks
 from lightning_advinterp.attacks.prediction.sweep import swept_attacks
 from lightning_advinterp.attacks.prediction.transferred import TransferFrom, transferred_attacks
+from lightning_advinterp.cli.evaluation.compared import Compare
 from lightning_advinterp.cli.processes import ProcessChoice
 from lightning_advinterp.core.names import require_inside
 from lightning_advinterp.core.trust import OnBadWeights
@@ -67,7 +68,9 @@ class Evaluation(NetworkChoice, ProcessChoice):
         steps: steps of the attacks (single-step attacks have one whatever is said here).
         layers: all, all_conv, all_mlp, all_heads, all_blocks, last, or layer names, separated by commas; a name may
             have a part, such as blocks.3:class; the analysis' own by default.
-        compare: a second checkpoint, evaluated alike into OUTPUT/compare.
+        compare: a checkpoint, {network: NAME, weights: FILE}, or the folder of another evaluation, which is taken as it
+            is; or several, one after the other. They stand in OUTPUT/compare, OUTPUT/compare-2, …; networks are
+            evaluated alike, with settings of their own where those of the network are meant.
         rows: networks of a paper's table, evaluated alike into OUTPUT/<name>; one that is absent is left out.
         images: image files, for analyses of single images.
         resize: shorter side of an image before the crop; the weights' own recipe by default.
@@ -108,7 +111,7 @@ class Evaluation(NetworkChoice, ProcessChoice):
     eps: Eps | None = None
     steps: int | None = None
     layers: str | list[str] | None = None
-    compare: str | None = None
+    compare: Compare = None
     rows: tuple[TableRow, ...] = ()
     images: list[str] = field(default_factory=list)
     resize: int | None = None

@@ -98,6 +98,19 @@ class Place:
                 recover(self.output / name)
                 self._move(self.output / name, belongings(self.output / name), "a network that is no longer asked for")
 
+    def make_way_for_copy(self, folder: Path, record: Mapping[str, Any]) -> None:
+        """Move aside what is no copy of this record's evaluation.
+
+        Args:
+            folder: below the output, held by this process.
+            record: of what is to be copied there.
+        """
+        recover(folder)
+        unfinished = [path for paths in journals(folder).values() for path in paths]
+        before = read_record(folder)
+        there = belongings(folder) if before is None or before.get("files") != record["files"] else []
+        self._move(folder, [*unfinished, *there], "another evaluation")
+
     def _move(self, folder: Path, names: Sequence[str], what: str) -> None:
         if not names:
             return

@@ -1,24 +1,27 @@
 """One command for every analysis: from an :class:`Evaluation` to files."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
 
-from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.base.trial import Estimate
 from lightning_advinterp.analyses.dissection.config import CONTROLS
+from lightning_advinterp.cli.evaluation.compared import compared
 from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.cli.evaluation.copied import copy_evaluation, print_unlike, require_apart
 from lightning_advinterp.cli.evaluation.evaluated import Evaluated
 from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, check_subject, load_images, load_subject
 from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.cli.evaluation.prepared import Checking
+from lightning_advinterp.cli.evaluation.printed import print_tables
 from lightning_advinterp.cli.evaluation.single import evaluate_network
 from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
 from lightning_advinterp.cli.processes import require_processes
@@ -32,7 +35,7 @@ from lightning_advinterp.data.broden.findings import HELP
 from lightning_advinterp.data.decode import open_image
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.networks.choice import NetworkChoice
-from lightning_advinterp.report import accuracy_table, dissection_table
+from lightning_advinterp.report.command import write_page
 from lightning_advinterp.report.save import save_table
 from lightning_advinterp.report.table import summary_of
 
@@ -66,16 +69,22 @@ def run_evaluation(
     with ExitStack() as stack:
         with checking():
             require_processes(evaluation, processes.size, evaluation.dry_run)
-            subjects = _check(evaluation, console)
+            beside = compared(evaluation.compare)
+            stored = {name: entry for name, entry in beside.items() if isinstance(entry, Path)}
+            networks = {name: entry for name, entry in beside.items() if isinstance(entry, NetworkChoice)}
+            subjects = _check(evaluation, networks, console)
+            for folder in stored.values():
+                require_apart(folder, Path(evaluation.output))
             if processes.first and not evaluation.dry_run:
-                for name in dict.fromkeys(("", *subjects)):
+                for name in dict.fromkeys(("", *subjects, *stored)):
                     stack.enter_context(held(Path(evaluation.output) / name))
-        return _evaluate_each(evaluation, subjects, console, checking, record, memory, processes)
+        return _evaluate_each(evaluation, subjects, stored, console, checking, record, memory, processes)
 
 
 def _evaluate_each(
     evaluation: Evaluation,
     subjects: Mapping[str, Evaluation],
+    stored: Mapping[str, Path],
     console: Console,
     checking: Checking,
     record: Mapping[str, Any],
@@ -86,7 +95,7 @@ def _evaluate_each(
     finished: list[Evaluated] = []
     output = Path(evaluation.output)
     place = Place(output, console)
-    folders = [name for name in subjects if name]
+    folders = [name for name in (*subjects, *stored) if name]
     writes_table = bool(evaluation.rows) and processes.first
     if writes_table and not evaluation.dry_run:
         place.make_way_for_table(folders)
@@ -115,7 +124,8 @@ def _evaluate_each(
             )
         )
         if finished[-1].results:
-            results[name or subject.title] = finished[-1].results
+            label = name if evaluation.rows else _untaken(subject.title, results)
+            results[label] = finished[-1].results
     if len([each for each in finished if each.estimate.seconds]) > 1:
         total = sum((each.estimate for each in finished), Estimate())
         console.print(f"all networks: {describe(total, processes_asked(evaluation))}", soft_wrap=True)
@@ -123,24 +133,48 @@ def _evaluate_each(
         console.print("none of the table's networks is here: nothing was evaluated")
     if writes_table and results:
         save_table(output, folders, measured_beside_printed(evaluation, results))
+    if results and processes.first:
+        results |= _copied(output, stored, place, results, console)
+        if folders:
+            write_page([output])  # the first one's shows it alone
     for each in finished if processes.first else ():  # an interrupted table goes on where it stopped
         each.forget()
     if results and processes.first:
-        _print_tables(evaluation, results, console)
+        print_tables(evaluation, results, console)
         console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
     return results
 
 
-def _check(evaluation: Evaluation, console: Console) -> dict[str, Evaluation]:
+def _untaken(title: str, taken: Collection[str]) -> str:
+    """Return a network's title, with a number where another network has it."""
+    numbered = (title if number == 1 else f"{title} ({number})" for number in count(1))
+    return next(name for name in numbered if name not in taken)
+
+
+def _copied(
+    output: Path, stored: Mapping[str, Path], place: Place, results: Collection[str], console: Console
+) -> dict[str, dict[str, Result]]:
+    """Copy the evaluations that ``--compare`` takes as they are, and return their results by network."""
+    copies: dict[str, dict[str, Result]] = {}
+    for name, source in stored.items():
+        title, found = copy_evaluation(source, output / name, place, console)
+        copies[_untaken(title, {*results, *copies})] = found
+        print_unlike(output, output / name, source, console)
+    return copies
+
+
+def _check(evaluation: Evaluation, networks: Mapping[str, NetworkChoice], console: Console) -> dict[str, Evaluation]:
     """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
     check_numbers(evaluation)
     evaluation.question_names()
     evaluation.attacks()
     choose_device(evaluation.device)
     worker_count(evaluation.num_workers)
+    if evaluation.rows and evaluation.compare:
+        raise ValueError("compare: a table's networks are its rows; add a row, or leave rows out.")
     subjects = {"": evaluation}
-    if evaluation.compare:
-        subjects["compare"] = replace(evaluation, **evaluation.laid_over(NetworkChoice(checkpoint=evaluation.compare)))
+    # Settings of the first network, such as its number of classes, say nothing of another.
+    subjects |= {name: replace(evaluation, **vars(network)) for name, network in networks.items()}
     names = [row.name for row in evaluation.rows]
     if len(set(names)) < len(names):
         raise ValueError(f"rows: every row of the table needs a name of its own, got {', '.join(names)}.")
@@ -230,44 +264,3 @@ def measured_beside_printed(
                     found_here = {"measured": measured[images, key], "printed": value}
                     beside.append(what | found_here | controls.get((images, key), {}))
     return beside
-
-
-def _print_tables(
-    evaluation: Evaluation, results_of_networks: Mapping[str, Mapping[str, Result]], console: Console
-) -> None:
-    """Print what the tables say first, with the papers' values beside the measured ones."""
-    accuracies: dict[str, list[Row]] = {
-        name: results["accuracy"].tables["accuracy"]
-        for name, results in results_of_networks.items()
-        if "accuracy" in results
-    }
-    if accuracies:
-        console.print(accuracy_table(accuracies))
-    printed = {row.name: row.printed for row in evaluation.rows}
-    for name, results in results_of_networks.items():
-        values, measured = printed.get(name, {}), set()
-        for row in accuracies.get(name, []):
-            printed_values = {key: value for key, value in values.get(row["images"], {}).items() if key in row}
-            measured |= {(row["images"], key) for key in printed_values}
-            text = ", ".join(
-                f"{key} {100 * row[key]:.2f} (printed {100 * value:.2f})" for key, value in printed_values.items()
-            )
-            if text:
-                console.print(f"{name}, {row['images']}: {text}")
-        if "dissection" in results:
-            rows = results["dissection"].tables["dissection_summary"]
-            measured |= {(row["images"], row["category"]) for row in rows}
-            console.print(dissection_table(rows, f"{name}: units that detect a concept, %", values))
-        for analysis, result in results.items():
-            question = evaluation.questions.get(analysis)
-            brief = question.brief(result, name) if isinstance(question, Question) else None
-            if brief is not None:
-                console.print(brief)
-        missing = [
-            f"{key} ({kind})"
-            for kind, values_of_kind in values.items()
-            for key in values_of_kind
-            if (kind, key) not in measured
-        ]
-        if missing:
-            console.print(f"{name}: nothing measured beside the printed {', '.join(missing)}")
