@@ -1,7 +1,7 @@
 """One command for every analysis: from an :class:`Evaluation` to files."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
 from itertools import count
@@ -126,9 +126,7 @@ def _evaluate_each(
         if finished[-1].results:
             label = name if evaluation.rows else _untaken(subject.title, results)
             results[label] = finished[-1].results
-    if len([each for each in finished if each.estimate.seconds]) > 1:
-        total = sum((each.estimate for each in finished), Estimate())
-        console.print(f"all networks: {describe(total, processes_asked(evaluation))}", soft_wrap=True)
+    _print_total(evaluation, finished, console)
     if not finished:
         console.print("none of the table's networks is here: nothing was evaluated")
     if writes_table and results:
@@ -143,6 +141,13 @@ def _evaluate_each(
         print_tables(evaluation, results, console)
         console.print(f"written to     {evaluation.output}/ (tables, figures, results.json, index.html)")
     return results
+
+
+def _print_total(evaluation: Evaluation, finished: Sequence[Evaluated], console: Console) -> None:
+    """Print what all networks of a dry run would cost together."""
+    if len([each for each in finished if each.estimate.seconds]) > 1:
+        total = sum((each.estimate for each in finished), Estimate())
+        console.print(f"all networks: {describe(total, processes_asked(evaluation))}", soft_wrap=True)
 
 
 def _untaken(title: str, taken: Collection[str]) -> str:
