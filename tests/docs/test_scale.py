@@ -24,7 +24,7 @@ def test_evaluations_parse(line, monkeypatch):
     monkeypatch.chdir(REPOSITORY)
     words = shlex.split(line)
     evaluation = read_evaluation(words[words.index("evaluate.py") + 1 :])
-    assert evaluation.devices == ("auto" if words[0] in ("torchrun", "srun") else int(evaluation.devices))
+    assert evaluation.devices == (int(words[words.index("--devices") + 1]) if "--devices" in words else "auto")
 
 
 def test_sets_and_runs_parse(monkeypatch):

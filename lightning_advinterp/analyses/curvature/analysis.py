@@ -10,6 +10,14 @@ from torch.nn import functional as F
 from lightning_advinterp.analyses.base.protocol import Observation, Plan, Sweep
 from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.analyses.curvature.config import CurvatureConfig
+from lightning_advinterp.analyses.curvature.smoothing import (
+    Manipulation,
+    beta_rows,
+    beta_summary,
+    manipulation_passes,
+    smoothgrad_rows,
+    smoothgrad_summary,
+)
 from lightning_advinterp.analyses.curvature.walks import walk_passes, walk_rows, walk_summary
 from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, ending_with, named, summarised
 from lightning_advinterp.core.randomness import normal, sample_keys
@@ -53,18 +61,25 @@ class CurvatureAnalysis(Summed):
     turned along the level set, beside what curvature and distance allow it
     (:mod:`~lightning_advinterp.metrics.level_set`).
 
+    With ``betas`` the tables ``curvature_beta``, ``curvature_smoothgrad`` and their summaries say what softplus of
+    every β does to maps, classes and curvature (:mod:`~lightning_advinterp.analyses.curvature.smoothing`).
+
     Args:
         config: what is measured.
     """
 
     name = "curvature"
-    united = ("_rows", "_walks")
+    united = ("_rows", "_walks", "_betas", "_smoothgrads")
 
     def __init__(self, config: CurvatureConfig | None = None) -> None:
         self.config = config or CurvatureConfig()
         self._network: Network | None = None
         self._rows: dict[int, Row] = {}
         self._walks: dict[int, list[Row]] = {}
+        self._betas: dict[int, list[Row]] = {}
+        self._smoothgrads: dict[int, list[Row]] = {}
+        manipulation = (self.config.manipulation_eps, self.config.manipulation_steps, self.config.lanczos)
+        self._manipulation = Manipulation(*manipulation)
 
     def bind(self, network: Network) -> Plan:
         """One sweep over real images; the products are its own."""
@@ -76,7 +91,12 @@ class CurvatureAnalysis(Summed):
         if self.config.walk:
             walk_forwards, walk_backwards = walk_passes(self.config.walk, self.config.lanczos)
             forwards, backwards = forwards + walk_forwards, backwards + walk_backwards
-        return Plan((Sweep(labels=False, batch=self.config.batch_size),), passes=(forwards, backwards))
+        betas = self.config.betas
+        if betas:
+            sweep_forwards, sweep_backwards = manipulation_passes(betas, self._manipulation)
+            maps = len(betas) + 1 + self.config.samples * len(self.config.sigmas)
+            forwards, backwards = forwards + sweep_forwards + maps, backwards + sweep_backwards + maps
+        return Plan((Sweep(labels=bool(betas), batch=self.config.batch_size),), passes=(forwards, backwards))
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Measure one batch."""
@@ -90,6 +110,8 @@ class CurvatureAnalysis(Summed):
                 self._rows[number] = {key: values[place].item() for key, values in measures.items()}
             if self.config.walk:
                 self._walks |= dict(zip(index.tolist(), self._walk(x, target, keys), strict=True))
+            if self.config.betas:
+                self._sweep(index.tolist(), x, observation.label[part], target, keys)
 
     def _measure(self, x: Tensor, target: Tensor, keys: Tensor) -> dict[str, Tensor]:
         network, config = self._network, self.config
@@ -120,6 +142,14 @@ class CurvatureAnalysis(Summed):
         with attack_mode(network), smoothed_relu(config.beta):
             step = config.walk_step * x[0].numel() ** 0.5
             return walk_rows(_score(network, target), x, keys, step=step, steps=config.walk, lanczos=config.lanczos)
+
+    def _sweep(self, index: Sequence[int], x: Tensor, label: Tensor, target: Tensor, keys: Tensor) -> None:
+        network, config = self._network, self.config
+        assert network is not None
+        rows = beta_rows(network, x, label, target, keys, config.betas, self._manipulation)
+        self._betas |= dict(zip(index, rows, strict=True))
+        rows = smoothgrad_rows(network, x, target, keys, config.betas, config.sigmas, config.samples)
+        self._smoothgrads |= dict(zip(index, rows, strict=True))
 
     def _steps(
         self, network: Network, x: Tensor, target: Tensor, moves: Mapping[str, Tensor]
@@ -180,8 +210,12 @@ class CurvatureAnalysis(Summed):
             self._warn(share, len(rows), flat)
         tables = {"curvature": rows, "curvature_summary": ending_with("missing", summary)}
         if self.config.walk:
-            walked = [{"image": number} | row for number in sorted(self._walks) for row in self._walks[number]]
+            walked = _of_images(self._walks)
             tables |= {"curvature_walk": walked, "curvature_walk_summary": walk_summary(walked)}
+        if self.config.betas:
+            swept, smoothed = _of_images(self._betas), _of_images(self._smoothgrads)
+            tables |= {"curvature_beta": swept, "curvature_beta_summary": beta_summary(swept)}
+            tables |= {"curvature_smoothgrad": smoothed, "curvature_smoothgrad_summary": smoothgrad_summary(smoothed)}
         return Result(self.name, scalars, tables)
 
     def _warn(self, kept_share: float, images: int, flat: Sequence[int]) -> None:
@@ -202,6 +236,11 @@ class CurvatureAnalysis(Summed):
                 100 * kept_share,
                 images,
             )
+
+
+def _of_images(rows: Mapping[int, Sequence[Row]]) -> list[Row]:
+    """Return the rows of all images, in their order, each with its image."""
+    return [{"image": number} | row for number in sorted(rows) for row in rows[number]]
 
 
 def _score(network: Network, target: Tensor) -> Score:

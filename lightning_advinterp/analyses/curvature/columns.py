@@ -11,6 +11,13 @@ def _spread(name: str, meaning: str) -> tuple[Column, ...]:
     return (Column(name, f"median over images of the {meaning}"), *quantiles, *interval_columns(name, ""))
 
 
+def _share(name: str, meaning: str) -> tuple[Column, ...]:
+    return (Column(name, meaning, "share"), *interval_columns(name))
+
+
+_BETA = Column("beta", "β of the softplus that stands for ReLU; empty: the network itself")
+_NEAR = (("pcc", "linear correlation"), ("ssim", "structural similarity"), ("mse", "mean squared difference"))
+
 CURVATURE = (
     TableSpec(
         "curvature",
@@ -85,5 +92,61 @@ CURVATURE = (
             *interval_columns("within"),
         ),
         when="with `walk`",
+    ),
+    TableSpec(
+        "curvature_beta",
+        "an image and a β, the network itself last",
+        (
+            IMAGE,
+            _BETA,
+            Column("correct", "whether the network with softplus of β predicts the label"),
+            Column("class_kept", "whether it predicts the network's own class"),
+            Column("prediction_kept", "whether the network itself still predicts it on the attacked image"),
+            Column("lambda_max", "eigenvalue of the Hessian of z of largest magnitude"),
+            *(Column(f"original_{name}", f"{words} of the map before and after the attack") for name, words in _NEAR),
+            *(Column(f"target_before_{name}", f"{words} of the map before and the target") for name, words in _NEAR),
+            *(Column(f"target_{name}", f"{words} of the map after the attack and the target") for name, words in _NEAR),
+        ),
+        when="with `betas`",
+    ),
+    TableSpec(
+        "curvature_beta_summary",
+        "a β, the network itself last",
+        (
+            _BETA,
+            Column("n", "images", "images"),
+            *_share("correct", "images that the network with softplus of β classifies rightly"),
+            *_share("class_kept", "images of which it keeps the network's own class"),
+            *_share("prediction_kept", "attacked images of which the network itself keeps the class"),
+            *_spread("lambda_max", "magnitude of the Hessian's eigenvalue"),
+            *(column for name, words in _NEAR for column in _spread(f"original_{name}", f"{words} with the original")),
+            *(column for name, words in _NEAR for column in _spread(f"target_before_{name}", f"{words} before it")),
+            *(column for name, words in _NEAR for column in _spread(f"target_{name}", f"{words} with the target")),
+        ),
+        when="with `betas`",
+    ),
+    TableSpec(
+        "curvature_smoothgrad",
+        "an image, a σ and a β",
+        (
+            IMAGE,
+            _BETA,
+            Column("sigma", "σ of SmoothGrad's noise", "share of the pixels' range"),
+            Column("pcc", "linear correlation of the two maps"),
+            Column("spearman", "their rank correlation"),
+        ),
+        when="with `betas`",
+    ),
+    TableSpec(
+        "curvature_smoothgrad_summary",
+        "a β and a σ",
+        (
+            _BETA,
+            Column("sigma", "σ of SmoothGrad's noise", "share of the pixels' range"),
+            Column("n", "images", "images"),
+            *_spread("pcc", "linear correlation of the two maps"),
+            *_spread("spearman", "rank correlation of the two maps"),
+        ),
+        when="with `betas`",
     ),
 )

@@ -1,8 +1,10 @@
-"""The figure of the walks along level sets."""
+"""Figures of the walks along level sets, and of the sweep over β."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_advinterp.core.result import Row
@@ -34,3 +36,69 @@ def walk_figure(summary: Sequence[Row], title: str = "") -> Figure:
     figure.axes[0].set_ylabel("‖n(p) − n(p₀)‖")
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def beta_figure(betas: Sequence[Row], smoothgrads: Sequence[Row], title: str = "") -> Figure:
+    """Draw manipulability, classes and curvature against β, and which σ of SmoothGrad a β resembles.
+
+    Args:
+        betas: the table ``curvature_beta_summary``.
+        smoothgrads: the table ``curvature_smoothgrad_summary``.
+        title: above the figure.
+    """
+    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    near, classes, bend, noise = figure.subplots(1, 4)
+    smooth = [row for row in betas if row["beta"] is not None]
+    relu = [row for row in betas if row["beta"] is None]
+    lines = (
+        ("original_pcc", "with its own map", "#3b6ea5", "o"),
+        ("target_pcc", "with the target", "#d1495b", "s"),
+        ("target_before_pcc", "with the target, before", "#777777", "^"),
+    )
+    for name, label, colour, marker in lines:
+        _against_beta(near, smooth, relu, name, label, colour, marker)
+    near.set(ylabel="correlation of the attacked map")
+    for name, label, colour, marker in (
+        ("correct", "right", "#3b6ea5", "o"),
+        ("class_kept", "class of the network kept", "#d1495b", "s"),
+    ):
+        _against_beta(classes, smooth, relu, name, label, colour, marker)
+    classes.set(ylabel="share of images", ylim=(-0.02, 1.02))
+    _against_beta(bend, smooth, [], "lambda_max", "|λ| of the Hessian, median", "#3b6ea5", "o")
+    bend.set(ylabel="curvature")
+    if any(row["lambda_max"] for row in smooth):
+        bend.set_yscale("log")
+    _smoothgrad_panel(noise, smoothgrads)
+    for axes in (near, classes, bend):
+        axes.set(xlabel="β (dashed: relu itself)", xscale="log")
+    for axes in (near, classes, bend, noise):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, fontsize=7)
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _against_beta(
+    axes: Axes, smooth: Sequence[Row], relu: Sequence[Row], name: str, label: str, colour: str, marker: str
+) -> None:
+    """Draw one measure, and a dashed line at what it is of the network itself."""
+    present = [row for row in smooth if row[name] is not None]
+    axes.plot(
+        *([row[key] for row in present] for key in ("beta", name)), "-", marker=marker, ms=4, color=colour, label=label
+    )
+    for row in relu:
+        if row[name] is not None:
+            axes.axhline(row[name], ls="--", lw=1, color=colour)
+
+
+def _smoothgrad_panel(axes: Axes, rows: Sequence[Row]) -> None:
+    """Draw a line per β: the correlation of its map with SmoothGrad's against σ."""
+    betas = list(dict.fromkeys(row["beta"] for row in rows))
+    shades = colormaps["viridis"](np.linspace(0, 0.9, len(betas)))
+    for number, (beta, shade) in enumerate(zip(betas, shades, strict=True)):
+        line = [row for row in rows if row["beta"] == beta and row["pcc"] is not None]
+        label = "relu" if beta is None else f"β = {beta:g}"
+        marker = "os^vDP"[number % 6]
+        axes.plot([row["sigma"] for row in line], [row["pcc"] for row in line], color=shade, marker=marker, ms=4)
+        axes.lines[-1].set_label(label)
+    axes.set(xlabel="σ of SmoothGrad", ylabel="correlation of the maps", xscale="log")

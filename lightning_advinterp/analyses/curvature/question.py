@@ -11,7 +11,7 @@ from lightning_advinterp.analyses.base.question import Question, Scene
 from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
 from lightning_advinterp.analyses.curvature.columns import CURVATURE
 from lightning_advinterp.analyses.curvature.config import CurvatureConfig
-from lightning_advinterp.analyses.curvature.figures import walk_figure
+from lightning_advinterp.analyses.curvature.figures import beta_figure, walk_figure
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.brief import brief_table
 
@@ -29,9 +29,13 @@ class Curvature(CurvatureConfig, Question):
         return [CurvatureAnalysis(replace(self, seed=scene.seed))]
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
-        """Draw the walks, where there are any."""
-        walks = result.tables.get("curvature_walk_summary")
-        return {"curvature_walk": walk_figure(walks, title)} if walks else {}
+        """Draw the walks and the sweep over β, where there are any."""
+        figures = {}
+        if walks := result.tables.get("curvature_walk_summary"):
+            figures["curvature_walk"] = walk_figure(walks, title)
+        if betas := result.tables.get("curvature_beta_summary"):
+            figures["curvature_beta"] = beta_figure(betas, result.tables["curvature_smoothgrad_summary"], title)
+        return figures
 
     def brief(self, result: Result, title: str) -> Table:
         """Return all measures with their quantiles."""
