@@ -17,7 +17,7 @@ from lightning_advinterp.report.table import summary_of
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 DEFAULT = AttackConfig("targeted_optimization", name="adversarial", weight=0.1, steps=10)
-"""P4's targeted attack; λ = 0.1 reaches 97 % on ResNet-18 (docs/results.md)."""
+"""P4's targeted attack; λ = 0.1 reaches 97 % on ResNet-18 (docs/optimization_attacks.md)."""
 
 
 @final
