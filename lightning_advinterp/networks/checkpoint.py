@@ -5,13 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_advinterp.core.tensor_files import first_line, read_tensor_file
 from lightning_advinterp.networks.factory import create_network
+from lightning_advinterp.networks.from_module import as_network
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.origin import Origin
 from lightning_advinterp.networks.spec import checked_spec
+from lightning_advinterp.networks.trial import RGB
 from lightning_advinterp.networks.weights import load_into
 
 CHECKPOINT_FORMAT = 1
@@ -41,11 +43,15 @@ class LoadedCheckpoint:
     averaged: bool = False
 
 
-def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
+def load_checkpoint(path: str | Path, module: nn.Module | None = None) -> LoadedCheckpoint:
     """Rebuild the network that a training run of this project saved.
 
     Nothing in the file is executed. A class that it names is imported only if it has been already, or if the user
     vouches for it, see :mod:`lightning_advinterp.core.trust`.
+
+    Args:
+        path: the checkpoint.
+        module: takes the weights, a copy of it; None: the network is built as the checkpoint says.
 
     Raises:
         FileNotFoundError: if there is no such file.
@@ -59,9 +65,9 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
             f"{source} was not written by a run of this project; for other files give --network NAME --weights FILE."
         )
     _check_entries(content, meta, source)
-    spec = checked_spec(meta["network"], source)
+    spec = checked_spec(meta["network"], source, builds=module is None)
     try:
-        network = create_network(**spec)
+        network = create_network(**spec) if module is None else _around(module, spec)
     except Exception as error:  # a constructor may raise anything at settings that it was never meant for
         cause = None if isinstance(error, ValueError) else error  # whose traceback a class's author may need
         raise ValueError(f"{source} describes no network that can be built: {first_line(error)}.") from cause
@@ -85,6 +91,13 @@ def load_checkpoint(path: str | Path) -> LoadedCheckpoint:
         meta.get("resize"),
         "averaging_state" in content,
     )
+
+
+def _around(module: nn.Module, spec: Mapping[str, Any]) -> Network:
+    """Return a network around a module, as the checkpoint's was built around one like it."""
+    mean, std = spec["mean"], spec["std"]
+    size: int = spec["input_size"]
+    return as_network(module, lambda: (max(len(mean), RGB), size, size), (tuple(mean), tuple(std)))
 
 
 def _check_entries(content: Mapping[str, Any], meta: Any, source: str) -> None:

@@ -15,6 +15,7 @@ from lightning_advinterp.networks.normalization import Statistics, choose_normal
 from lightning_advinterp.networks.origin import Origin
 from lightning_advinterp.networks.recipes import NONE, Recipe
 from lightning_advinterp.networks.taps import backbone_of
+from lightning_advinterp.networks.trial import RGB
 
 
 def as_network(module: nn.Module, shape: Callable[[], Sequence[int]], statistics: Statistics | None = None) -> Network:
@@ -61,3 +62,22 @@ def as_network(module: nn.Module, shape: Callable[[], Sequence[int]], statistics
     )
     network.origin = Origin(weights="of the module in memory", normalization=normalization.source)
     return network
+
+
+def as_sized_network(module: nn.Module, image_size: int | None, statistics: Statistics | None = None) -> Network:
+    """Return a network around a copy of a module of RGB images, see :func:`as_network`.
+
+    Args:
+        module: from ``[B, 3, S, S]`` to logits.
+        image_size: S, in pixels.
+        statistics: mean and std of pixels in [0, 1].
+
+    Raises:
+        ValueError: if the size is not said; as :func:`as_network`.
+    """
+    if image_size is None:
+        raise ValueError(
+            f"image_size: the module {type(module).__name__} does not say which images it takes; give image_size=SIDE "
+            "in pixels."
+        )
+    return as_network(module, lambda: (RGB, image_size, image_size), statistics)

@@ -49,12 +49,13 @@ _USERS = {name for name in inspect.signature(create_network).parameters if name 
 """What a user says of a network and no checkpoint does: other files to read, and how."""
 
 
-def checked_spec(spec: Any, source: str) -> dict[str, Any]:
+def checked_spec(spec: Any, source: str, *, builds: bool = True) -> dict[str, Any]:
     """Return the arguments for ``create_network`` that a file names, after looking at each.
 
     Args:
         spec: the file's entry; see :meth:`~lightning_advinterp.networks.network.Network.spec`.
         source: the file, for messages.
+        builds: whether the network is built by its name; else no class that the file names is imported.
 
     Raises:
         ValueError: naming the key, and what was expected.
@@ -75,7 +76,7 @@ def checked_spec(spec: Any, source: str) -> dict[str, Any]:
         raise ValueError(f"{source}: its network is {_shown(name)}, which would be downloaded; no checkpoint says so.")
     if name.startswith("timm/") or name in torchvision_names():
         _check_options(name, options, source)
-    elif is_class_path(name):
+    elif builds and is_class_path(name):
         require_trusted_class(name, source)
     return dict(spec)
 

@@ -15,10 +15,11 @@ def module_from_checkpoint(kind: type[Module], path: str | Path, arguments: dict
         kind: the module's class.
         path: the checkpoint.
         arguments: of its constructor, for what a checkpoint does not hold (objective, optimizer, schedule); Lightning's
-            own of the loading are passed over.
+            own of the loading are passed over. A ``network`` is a module that takes the weights, where the
+            checkpoint's was trained around one like it.
     """
-    loaded = load_checkpoint(path)
-    ignored = {"strict", "weights_only"}
+    loaded = load_checkpoint(path, arguments.get("network"))
+    ignored = {"strict", "weights_only", "network"}
     settings = {"seed": loaded.seed} | {key: value for key, value in arguments.items() if key not in ignored}
     create: Any = kind
     module = create(loaded.network, **settings)

@@ -17,7 +17,7 @@ from typing import Any, Literal, Self
 import pytorch_lightning as pl
 import torch
 from pytorch_lightning.utilities import rank_zero_warn
-from torch import Tensor
+from torch import Tensor, nn
 
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch, check_range
@@ -27,8 +27,9 @@ from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
 from lightning_advinterp.networks.choice import with_options, with_outputs
 from lightning_advinterp.networks.compiled import CompiledPasses, check_backend, compile_passes, compiled
+from lightning_advinterp.networks.from_module import as_sized_network
 from lightning_advinterp.networks.modes import batch_of_one_explained
-from lightning_advinterp.networks.normalization import Channels
+from lightning_advinterp.networks.normalization import Channels, said_statistics
 from lightning_advinterp.networks.same_outputs import require_recorded_outputs, require_same_outputs
 from lightning_advinterp.objectives import Objective, Standard
 from lightning_advinterp.training.clean_images import JudgedOnCleanImages
@@ -48,7 +49,8 @@ class RobustClassifier(JudgedOnCleanImages):
 
     Args:
         network: torchvision name (``resnet18``), ``timm/NAME``, ``cifar_resnet20``, or a class path; in Python also a
-            network that is built.
+            network that is built, or a module from images ``[B, 3, H, W]`` in [0, 1] to logits, of which a copy is
+            taken: it needs image_size, and is not normalised unless mean and std say so.
         weights: initial weights: an enum name (``IMAGENET1K_V1``), ``pretrained``, or a file.
         num_classes: number of outputs; a head of another size than the weights' is made anew.
         image_size: side of the input images in pixels, recorded with the network.
@@ -90,7 +92,9 @@ class RobustClassifier(JudgedOnCleanImages):
     ) -> None:
         super().__init__()
         built: Any = network
-        if not isinstance(built, Network):
+        if isinstance(built, nn.Module) and not isinstance(built, Network):
+            built = as_sized_network(built, image_size, said_statistics(mean, std))
+        elif not isinstance(built, Network):
             settings = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "mean": mean, "std": std}
             settings |= {"weights_set": weights_set, "new_head": new_head}
             built = create_network(network, weights, **with_options(settings, network_options))
