@@ -142,3 +142,25 @@ def test_a_killed_process_ends_all_and_a_set_goes_on_with_another_number(inputs,
     alone.communicate(timeout=240)
     assert alone.returncode == 0
     assert contents(tmp_path / "set") == contents(tmp_path / "alone")
+
+
+@pytest.mark.ddp
+@pytest.mark.slow
+def test_a_killed_evaluation_goes_on_to_the_same_files(inputs, tmp_path):
+    """One of two processes is killed after the sweep of thresholds; the same command counts on from there."""
+    attack = ("--attack", "{type: pgd, eps: 8/255, steps: 60}", "--concepts", inputs / "broden")
+    assert evaluate(*evaluation(inputs, tmp_path / "one", "dissection", *attack))[0] == 0
+    flags = evaluation(inputs, tmp_path / "two", "dissection", *attack, "--devices", "2")
+    process = start([str(REPOSITORY / "evaluate.py")], *flags)
+    while not list((tmp_path / "two").rglob("*.merged")) and process.poll() is None:
+        time.sleep(0.02)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True).stdout
+    os.kill(int(children.split()[0]), signal.SIGKILL)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode != 0, err
+    assert not list((tmp_path / "two").glob("*.csv"))
+    status, out, err = evaluate(*flags)
+    assert status == 0, err[-3000:]
+    assert "written to" in out
+    assert "starts anew" not in err
+    assert contents(tmp_path / "two") == contents(tmp_path / "one")
