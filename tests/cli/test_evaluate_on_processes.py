@@ -148,7 +148,7 @@ def test_a_killed_process_ends_all_and_a_set_goes_on_with_another_number(inputs,
 @pytest.mark.slow
 def test_a_killed_evaluation_goes_on_to_the_same_files(inputs, tmp_path):
     """One of two processes is killed after the sweep of thresholds; the same command counts on from there."""
-    attack = ("--attack", "{type: pgd, eps: 8/255, steps: 60}", "--concepts", inputs / "broden")
+    attack = ("--attack", "{type: pgd, eps: 8/255, steps: 30}", "--concepts", inputs / "broden")
     assert evaluate(*evaluation(inputs, tmp_path / "one", "dissection", *attack))[0] == 0
     flags = evaluation(inputs, tmp_path / "two", "dissection", *attack, "--devices", "2")
     process = start([str(REPOSITORY / "evaluate.py")], *flags)
