@@ -2,6 +2,7 @@
 
     python benchmarks/dissection.py --weights FILE --concepts DIR      # as in docs/dissection.md
     python benchmarks/dissection.py                                    # random weights on the concept world
+    python benchmarks/dissection.py --network timm/vit_tiny_patch16_224 --layers all_mlp
     python benchmarks/dissection.py --memory                           # peak memory against the number of images
 
 The unit is F, a bare forward pass over the same images. Times are of the process's CPU (of the clock on a GPU), the
@@ -31,6 +32,7 @@ from lightning_advinterp.metrics.label_maps import Vocabulary, batch_labels, ima
 from lightning_advinterp.metrics.quantile import TopQuantile
 from lightning_advinterp.networks import create_network
 from lightning_advinterp.units.conv_layers import conv_taps
+from lightning_advinterp.units.spaces import unit_space
 
 GROUPS = 20
 
@@ -112,6 +114,16 @@ class Setting:
         kept = list(self.features(layers))
         return self.tally(kept, layers, self.thresholds(kept, layers))
 
+    def dissect_units(self, space):
+        """Both sweeps over the maps of a unit space: those of tokens, or of any layers by their words."""
+        layers = [unit.layer for unit in space]
+
+        def maps():
+            for read in self.features(list(space.taps)):
+                yield {unit.layer: unit.maps(read[unit.tap]) for unit in space}
+
+        return self.tally(maps(), layers, self.thresholds(maps(), layers))
+
 
 class Lite:
     """The loop of NetDissect-Lite on one layer's features."""
@@ -163,6 +175,14 @@ class Lite:
     def dissect(self):
         """Thresholds and tally."""
         return self.tally(self.thresholds())
+
+
+def words_variants(setting, words):
+    """Name to a call: the layers that words stand for, whatever their form."""
+    space = unit_space(setting.network, words)
+    units = sum(unit.width for unit in space)
+    name = f"{words}, {units} units, two sweeps"
+    return {"F, bare forward": setting.forward, name: lambda: setting.dissect_units(space)}
 
 
 def variants(setting, lite):
@@ -239,6 +259,7 @@ def main():
     parser.add_argument("--network", default="resnet18")
     parser.add_argument("--weights", default=None, help="a file; random weights otherwise")
     parser.add_argument("--concepts", default="concept_world", help="folder of a set in Broden's format")
+    parser.add_argument("--layers", default=None, help="measure both sweeps of these layers alone, as --layers all_mlp")
     parser.add_argument("--images", type=int, default=128)
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--rounds", type=int, default=3)
@@ -265,7 +286,8 @@ def main():
         if arguments.announced:
             announced_memory(setting, arguments.announced)
             return
-        calls = variants(setting, not arguments.no_lite)
+        words = arguments.layers
+        calls = words_variants(setting, words) if words else variants(setting, not arguments.no_lite)
         times = in_turn(calls, arguments.rounds, setting.device, cpu_seconds)
     least = {name: min(values) for name, values in times.items()}
     count, base = len(setting.images), least["F, bare forward"]

@@ -18,6 +18,7 @@ from timing import cpu_seconds, in_turn, print_ratios
 from torch.utils.data import DataLoader, Dataset
 
 from lightning_advinterp.analyses import Runner, SemanticsAnalysis
+from lightning_advinterp.analyses.base.watch import UNWATCHED
 from lightning_advinterp.core.memory import keep_freed_memory
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
@@ -110,7 +111,7 @@ def main():
         analysis.expect(len(data))
         for half in analysis._top["real"] if filled else ():
             half.merge(full_list(half.keep, sum(unit.width for unit in analysis._units), analysis))
-        for _, observation in runner._sweep(wants, range(len(data)), 0, "sweep"):
+        for _, observation in runner._sweep(wants, range(len(data)), 0, UNWATCHED):
             analysis.update(0, observation)
         return analysis
 

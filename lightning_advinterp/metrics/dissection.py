@@ -99,7 +99,8 @@ class ConceptCounts:
         tallies = (Tally(self, labels, group), *beside)
         for tally in tallies:
             tally.counts._count_labels(tally.labels, tally.group)
-        self._count_units(maps, thresholds, size, tallies)
+        # Tokens come as views with the units last; each pass over them in that order would cost more than one copy.
+        self._count_units(maps.contiguous(), thresholds, size, tallies)
 
     def _count_units(self, maps: Tensor, thresholds: Tensor, size: tuple[int, int], tallies: Sequence["Tally"]) -> None:
         hits = exceeding_pixels(maps, thresholds, size, _MOST)

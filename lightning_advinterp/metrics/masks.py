@@ -31,14 +31,15 @@ class Axis(NamedTuple):
     Attributes:
         low: int64 ``[C]``, the value at a cell's lower end.
         high: int64 ``[C]``, the value at its upper end; the same at the borders.
-        weight: float ``[C, S]``, how far each of its pixels lies from the lower to the upper end, in [0, 1).
-        pixel: int64 ``[C, S]``, their numbers; −1 where a cell has fewer than S pixels.
+        weight: float ``[C, S]``, how far each of its pixels lies from the lower to the upper end, in [0, 1); NaN where
+            a cell has fewer than S pixels, so that what is interpolated there exceeds nothing.
+        first: int64 ``[C]``, the number of its first pixel; the others follow it.
     """
 
     low: Tensor
     high: Tensor
     weight: Tensor
-    pixel: Tensor
+    first: Tensor
 
 
 def enlarged_axis(size: int, target: int, *, device: torch.device, dtype: torch.dtype) -> Axis:
@@ -49,18 +50,18 @@ def enlarged_axis(size: int, target: int, *, device: torch.device, dtype: torch.
     """
     if size == target:
         each = torch.arange(size, device=device)
-        return Axis(each, each, torch.zeros(size, 1, device=device, dtype=dtype), each[:, None])
+        return Axis(each, each, torch.zeros(size, 1, device=device, dtype=dtype), each)
     pixel = torch.arange(target, device=device)
     place = (2 * pixel + 1) * size - target
     cell = place.div(2 * target, rounding_mode="floor") + 1
     weight = place.remainder(2 * target).to(dtype) / (2 * target)
     count = torch.bincount(cell, minlength=size + 1)
-    slot = pixel - (count.cumsum(0) - count)[cell]
+    first = count.cumsum(0) - count
+    slot = pixel - first[cell]
     shape = (size + 1, int(count.max()))
     ends = torch.arange(-1, size + 1, device=device).clamp(0, size - 1)
-    weights = torch.zeros(shape, device=device, dtype=dtype).index_put_((cell, slot), weight)
-    pixels = torch.full(shape, -1, device=device).index_put_((cell, slot), pixel)
-    return Axis(ends[:-1], ends[1:], weights, pixels)
+    weights = torch.full(shape, torch.nan, device=device, dtype=dtype).index_put_((cell, slot), weight)
+    return Axis(ends[:-1], ends[1:], weights, first)
 
 
 def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], most: int | None = None) -> Hits | None:
@@ -103,23 +104,20 @@ def exceeding_pixels(maps: Tensor, thresholds: Tensor, size: tuple[int, int], mo
     cell -= row * (len(y.low) * len(x.low))  # its place in the grid of cells, in which what follows is looked up
     flat, start = maps.flatten(), row * (height * width)
     along = x.weight.repeat(len(y.low), 1)[cell]
-    lines = []
+    edges = []
     for edge in (y.low, y.high):
         low, high = (flat[start + (edge[:, None] * width + end).flatten()[cell], None] for end in (x.low, x.high))
-        lines.append(_between(low, high, along)[:, None])
+        edges.append(_between(low, high, along)[:, None])
     down = y.weight.repeat_interleave(len(x.low), dim=0)[cell]
-    values = _between(lines[0], lines[1], down[:, :, None])  # [cells, pixels down, pixels across]
-    pixel = _pixels_of_cells(y, x, size[1])[cell]
-    exceeds = (values > thresholds[row % units][:, None, None]).flatten(1) & (pixel >= 0)
-    hit = true_places(exceeds.flatten())
-    return Hits(row[hit.div(pixel.shape[1], rounding_mode="floor")], pixel.flatten()[hit])
-
-
-def _pixels_of_cells(y: Axis, x: Axis, width: int) -> Tensor:
-    """Return the pixels of every cell, row by row, int64 ``[C, S]``; −1 where a cell has fewer."""
-    pixel = y.pixel[:, None, :, None] * width + x.pixel[None, :, None, :]
-    absent = (y.pixel < 0)[:, None, :, None] | (x.pixel < 0)[None, :, None, :]
-    return pixel.masked_fill(absent, -1).flatten(2).flatten(0, 1)
+    values = _between(edges[0], edges[1], down[:, :, None])  # [cells, pixels down, pixels across]
+    hit = true_places((values > thresholds[row % units][:, None, None]).flatten())
+    # Pixels are numbered where they exceed: most do not.
+    each = values.shape[1] * values.shape[2]
+    which = hit.div(each, rounding_mode="floor")
+    first = (y.first[:, None] * size[1] + x.first).flatten()[cell]
+    lines, columns = (torch.arange(count, device=maps.device) for count in values.shape[1:])
+    from_first = (lines[:, None] * size[1] + columns).flatten()
+    return Hits(row[which], first[which] + from_first[hit - which * each])
 
 
 def _between(low: Tensor, high: Tensor, weight: Tensor) -> Tensor:
