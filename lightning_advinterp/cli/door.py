@@ -95,11 +95,21 @@ def run(name: str, program: str, args: Sequence[str] | None = None) -> None:
         if word == "--help" and words[place + 1] == "all":
             del words[place + 1]  # the parser's --help lists all keys
             break
+    _say_that_it_starts(program)
     from lightning_advinterp.cli.suggestions import PROGRAM
 
     PROGRAM.set(program)
     command = COMMANDS[name]
     getattr(importlib.import_module(command.module), command.function)(words)
+
+
+def _say_that_it_starts(program: str) -> None:
+    """Say at once that something happens: torch, torchvision, timm and Lightning take seconds to import.
+
+    On a terminal alone, and of a process that a user started: what reads a command's output sees the same as before.
+    """
+    if sys.stderr.isatty() and "LOCAL_RANK" not in os.environ:
+        print(f"{program}: loading torch, torchvision and Lightning ...", file=sys.stderr, flush=True)
 
 
 def _print(text: str) -> None:

@@ -70,9 +70,9 @@ def _where(directory: RunDirectory) -> list[str]:
     lines.append(f"curves         {shell('tensorboard', '--logdir', directory.path.parent)}")
     if checkpoints:
         flags = ["--analyses", "accuracy", "--attack", "pgd", "--eps", "4/255", "--steps", "20", "--output"]
+        door = ("python", "evaluate.py") if Path("evaluate.py").is_file() else ("advinterp", "evaluate")  # no checkout
         command: tuple[str | Path, ...] = (
-            "python",
-            "evaluate.py",
+            *door,
             "--checkpoint",
             checkpoints[0],
             *flags,

@@ -104,3 +104,14 @@ def test_a_reader_that_has_seen_enough_is_no_fault():
     done = subprocess.run(["bash", "-c", f"set -o pipefail; {command}"], cwd=ROOT, capture_output=True, text=True)
     assert done.stdout.startswith("usage:")
     assert done.stderr == ""
+
+
+def test_a_terminal_sees_at_once_that_a_command_starts(monkeypatch, capsys):
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
+    monkeypatch.setattr(sys, "argv", ["evaluate.py"])
+    for on_terminal in (True, False):
+        monkeypatch.setattr(sys.stderr, "isatty", lambda on_terminal=on_terminal: on_terminal, raising=False)
+        with pytest.raises(SystemExit):
+            run("export", "advinterp export", [])
+        lines = capsys.readouterr().err.splitlines()
+        assert ("loading torch" in lines[0]) is on_terminal
