@@ -348,7 +348,7 @@ class Gated(SmallBackbone):
 def test_methods_that_refuse_a_network(tmp_path):
     torch.manual_seed(0)
     network = Network(Gated(), name="gated", num_classes=5, input_size=12).eval()
-    preset = FragilityAnalysis(FragilityConfig(steps=1))
+    preset = FragilityAnalysis(FragilityConfig("recommended", steps=1))
     preset.bind(network)
     assert set(preset.methods) == {"gradient", "integrated_gradients"}
     assert "relu2" in preset.refused["lrp"]
@@ -391,7 +391,8 @@ def test_presets():
     assert set(six) == {*dombrowski, "pattern_attribution"}
     attack = six["pattern_attribution"].attack
     assert (attack.steps, attack.softplus, attack.step_size) == (1500, (10.0, 100.0), pytest.approx(2e-3 * 0.225))
-    recommended = FragilityConfig().cases()
+    assert len(FragilityConfig().cases()) == 3 * 3 * 2
+    recommended = FragilityConfig("recommended").cases()
     assert len(recommended) == 4 * 4 * 4
     assert {case.attack.steps for case in recommended} == {20}
     for case in recommended:
