@@ -441,7 +441,7 @@ def test_cost_counts_the_passes():
         ({"seconds": 0.0}, "seconds must be above 0"),
         ({"attacks": ()}, "attacks: expected at least one"),
         ({"eps": ("8",)}, "in 0-255 units"),
-        ({"attacks": (ExplanationAttackConfig("topk", of="ig"),)}, "of must name one of the methods gradient, integr"),
+        ({"attacks": (ExplanationAttackConfig("topk", of="ig"),)}, "of must name one of the methods gradient, deep"),
         ({"attacks": (ExplanationAttackConfig("topk"),) * 2}, "needs a name of its own"),
     ],
 )
