@@ -51,7 +51,7 @@ def paired_shares(first: Sequence[bool], second: Sequence[bool]) -> tuple[float,
 
     >>> low, high = paired_shares([True] * 8 + [False] * 2, [True] * 4 + [False] * 6)
     >>> round(low, 3), round(high, 3)
-    (-0.665, -0.001)
+    (-0.646, -0.021)
     """
     before, after = np.asarray(first, bool), np.asarray(second, bool)
     gained, lost = float((~before & after).sum()) + 0.5, float((before & ~after).sum()) + 0.5

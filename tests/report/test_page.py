@@ -1,0 +1,91 @@
+import json
+import re
+
+import numpy as np
+import pytest
+from report.stored_units import EVIL, KINDS, store
+
+from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.report.command import main, write_page
+from lightning_advinterp.report.page.paired import differences, paired_means, paired_shares
+from lightning_advinterp.report.page.stored import read_evaluations
+from lightning_advinterp.report.page.units import driving_images, unit_table
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    parent = tmp_path_factory.mktemp("stored")
+    return [store(parent / name, seed) for seed, name in enumerate("ab")]
+
+
+def test_the_page_is_the_same_from_the_folder_alone(folders):
+    before = (folders[0] / "index.html").read_bytes()
+    main([str(folders[0])])
+    assert (folders[0] / "index.html").read_bytes() == before
+    read_evaluations(folders[0])  # the record still holds
+
+
+def test_nothing_of_a_name_is_markup(folders, tmp_path):
+    page = write_page(folders, tmp_path / "page.html").read_text()
+    assert EVIL not in page
+    assert "<img src=x" not in page
+    assert not re.findall(r'(?:src|href)="https?:', page)
+    data = json.loads(re.search(r'<script type="application/json" id="data">(.*?)</script>', page, re.S)[1])
+    assert data["networks"] == [f"net0{EVIL}", f"net1{EVIL}"]
+    assert len(data["units"]) == 120
+
+
+def test_units_of_all_networks_are_one_table(folders):
+    evaluations = [read_evaluations(folder)[0] for folder in folders]
+    table = unit_table(evaluations)
+    assert len(table.units) == 120
+    for unit, value in zip(table.units, table.columns["IoU, real"]["values"], strict=True):
+        network, layer, number = unit
+        rows = evaluations[network].rows("dissection")
+        (row,) = [row for row in rows if (row["layer"], row["unit"], row["images"]) == (layer, str(number), "real")]
+        assert value == pytest.approx(float(row["iou"]), rel=1e-3)
+    top = evaluations[1].array(f"semantics_top-{KINDS[1]}")
+    assert driving_images(evaluations[1], "semantics")[KINDS[1]]["layer1", 7] == top[7].tolist()
+
+
+def test_differences_are_paired(folders):
+    first, second = (read_evaluations(folder)[0] for folder in folders)
+    rows = {row.measure: row for row in differences(first, second)}
+    real = rows["top-1 accuracy, real"]
+    right = [np.array([row["real"] == "0" for row in each.rows("predictions")]) for each in (first, second)]
+    assert (real.first, real.second, real.pairs) == (right[0].mean(), right[1].mean(), 20)
+    iou = rows["mean iou, real"]
+    values = [
+        np.array([float(row["iou"]) for row in each.rows("dissection") if row["images"] == "real"])
+        for each in (first, second)
+    ]
+    gap = values[1] - values[0]
+    assert iou.difference == pytest.approx(gap.mean())
+    assert iou.high - iou.low == pytest.approx(2 * 2.001 * gap.std(ddof=1) / 60**0.5, rel=1e-3)  # t of 59, tabulated
+
+
+def test_paired_intervals_hold_their_level():
+    """Of pairs whose shares differ by 0.1 about 95 % of the intervals hold it; Wald's own would hold fewer."""
+    draw = np.random.default_rng(0)
+    shares = means = 0
+    for _ in range(400):
+        cells = draw.choice(4, 40, p=[0.4, 0.15, 0.25, 0.2])  # both, first alone, second alone, neither
+        low, high = paired_shares(np.isin(cells, [0, 1]).tolist(), np.isin(cells, [0, 2]).tolist())
+        shares += low <= 0.1 <= high
+        first = draw.normal(size=12)
+        low, high = paired_means(first.tolist(), (first + draw.normal(0.3, 1, 12)).tolist())
+        means += low <= 0.3 <= high
+    assert 370 <= shares <= 396
+    assert 368 <= means <= 394
+
+
+def test_a_changed_folder_is_refused(folders, tmp_path, capsys):
+    folder = store(tmp_path / "c", 2)
+    (folder / "dissection.csv").write_text("layer\n1\n")
+    with pytest.raises(DamagedFileError, match="dissection.csv"):
+        write_page([folder])
+    with pytest.raises(SystemExit):
+        main([str(tmp_path)])
+    assert "there is no evaluation here" in capsys.readouterr().err
+    with pytest.raises(ValueError, match=r"ends in \.html"):
+        write_page([folders[0]], tmp_path / "page.txt")
