@@ -82,7 +82,7 @@ def test_paired_intervals_hold_their_level():
 def test_a_changed_folder_is_refused(folders, tmp_path, capsys):
     folder = store(tmp_path / "c", 2)
     (folder / "dissection.csv").write_text("layer\n1\n")
-    with pytest.raises(DamagedFileError, match="dissection.csv"):
+    with pytest.raises(DamagedFileError, match=r"dissection\.csv"):
         write_page([folder])
     with pytest.raises(SystemExit):
         main([str(tmp_path)])

@@ -83,6 +83,7 @@ def test_sort_filter_brush_open_compare(page):
     shown = int(page.text_content("#status").split()[0])
     assert 0 < shown < 120
     page.click("#clear")
+    page.wait_for_function("document.getElementById('status').textContent.startsWith('120 of 120')")
 
     page.focus(".tabulator-row")
     page.keyboard.press("Enter")

@@ -49,8 +49,9 @@
     column("unit", "unit", true),
     ...data.columns.map((described, number) => column(described.title, `c${number}`, described.number)),
   ];
+  // Tabulator's own resizing draws all rows anew when the table comes into sight, and a row loses the keyboard's focus.
   const table = new Tabulator(at("table"), {
-    data: rows, columns, height: "26rem", layout: "fitDataFill", index: "id", placeholder: "No unit passes the filters.",
+    data: rows, columns, height: "26rem", layout: "fitDataFill", index: "id", autoResize: false, placeholder: "No unit passes the filters.",
     rowFormatter(row) {
       const shown = row.getElement();
       shown.tabIndex = 0;
@@ -161,7 +162,7 @@
   table.on("dataFiltered", () => { if (ready) setTimeout(draw); });
   table.on("tableBuilt", () => { ready = true; draw(); document.body.dataset.ready = "yes"; });
   let wait = null;
-  addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(draw, 150); });
+  addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(() => { table.redraw(); draw(); }, 150); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
 
   // ---- The chosen unit -------------------------------------------------------------------------------------------
