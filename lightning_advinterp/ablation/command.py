@@ -1,7 +1,6 @@
 """The ablation's command line."""
 
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -28,14 +27,15 @@ from lightning_advinterp.cli.parser import parsed_settings, settings_parser
 from lightning_advinterp.cli.processes import one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
-from lightning_advinterp.core.files import remove_unfinished, write_atomically, write_text
+from lightning_advinterp.core.files import remove_unfinished, write_text
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.memory import keep_freed_memory
-from lightning_advinterp.core.names import file_name, shell
+from lightning_advinterp.core.names import shell
 from lightning_advinterp.core.result import REAL
 from lightning_advinterp.core.terminal import terminal
 from lightning_advinterp.core.trust import trusting
-from lightning_advinterp.report.save import draw, to_csv
+from lightning_advinterp.report.save import draw_files, to_csv
+from lightning_advinterp.report.vector import FORMATS
 
 
 def parser() -> SuggestingParser:
@@ -120,7 +120,7 @@ def write_table(plan: Plan, console: Console) -> None:
     write_text(folder / "ablation.md", text)
     for kind in dict.fromkeys(row["images"] for row in rows if row["images"] != REAL):
         figure = frontier(rows, kind, f"{rows[0]['seeds']} seeds, {plan.checkpoints[0]} epoch")
-        write_atomically(folder / "figures" / f"{file_name(f'frontier_{kind}')}.png", partial(draw, figure))
+        draw_files(folder / "figures", f"frontier_{kind}", figure, FORMATS)
     console.print(text, soft_wrap=True)
     console.print(f"written to     {folder}/ (ablation.md, tables as CSV, figures/, one folder per run)")
 

@@ -3,7 +3,6 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +19,7 @@ from lightning_advinterp.core.names import markdown_cell
 from lightning_advinterp.core.reading import read_rows
 from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.metrics.bootstrap import paired_bootstrap
+from lightning_advinterp.report.styles import styles
 
 _REMEDY = "remove its folder to test anew"
 
@@ -175,12 +175,13 @@ def frontier(rows: Sequence[Row], attack: str, title: str = "") -> Figure:
     points = _points(rows, attack)
     figure = Figure(figsize=(7.4, 4.4), layout="constrained")
     axes = figure.subplots()
-    for (arm, (real, attacked)), marker in zip(points.items(), cycle("osD^vP*X"), strict=False):
+    drawn_as = styles(points)
+    for arm, (real, attacked) in points.items():
         x, y = 100 * real["top1"], 100 * attacked["top1"]
         spread_x = [[x - 100 * real["top1_low"]], [100 * real["top1_high"] - x]]
         spread_y = [[y - 100 * attacked["top1_low"]], [100 * attacked["top1_high"] - y]]
         spread = {"xerr": np.clip(spread_x, 0, None), "yerr": np.clip(spread_y, 0, None)}
-        axes.errorbar(x, y, **spread, fmt=marker, capsize=2, label=arm)
+        axes.errorbar(x, y, **spread, fmt=drawn_as[arm].marker, color=drawn_as[arm].colour, capsize=2, label=arm)
     axes.set(xlabel="accuracy on real images (%)", ylabel=f"accuracy under {attack} (%)", title=title)
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside right center", frameon=False, fontsize=8)  # names at the points would cover each other

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_advinterp.core.result import REAL, Row
+from lightning_advinterp.report.styles import BLACK, BLUE, SKY, styles
 from lightning_advinterp.report.table import condition
 
-_COLOURS = {"top1": "#3b6ea5", "top5": "#a9c4de"}
+_BARS = {"top1": (BLUE, ""), "top5": (SKY, "////")}
 
 
 def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
@@ -32,7 +33,10 @@ def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
             100 * shares,
             0.38,
             yerr=100 * spread.clip(0),
-            color=_COLOURS[key],
+            color=_BARS[key][0],
+            hatch=_BARS[key][1],
+            edgecolor="white",
+            ecolor=BLACK,
             capsize=3,
             label=key,
         )
@@ -76,15 +80,14 @@ def robustness_curve(rows: Sequence[Row], title: str = "") -> Figure:
     figure = Figure(figsize=(1 + 4.2 * len(norms), 3.6), layout="constrained")
     for axes, norm in zip(figure.subplots(1, len(norms), squeeze=False)[0], norms, strict=True):
         unit = 1 if norm == "l2" else 255
-        for name, rows_of_attack in curves.items():
-            if rows_of_attack[0].get("norm") != norm:
-                continue
+        of_norm = {name: attacked for name, attacked in curves.items() if attacked[0].get("norm") == norm}
+        for style, (name, rows_of_attack) in zip(styles(of_norm).values(), of_norm.items(), strict=True):
             points = [row | {"eps": row["eps"] or 0.0} for row in (*real, *rows_of_attack)]
             points.sort(key=lambda row: row["eps"])
             radii = [unit * row["eps"] for row in points]
             low, mid, high = ([100 * row[key] for row in points] for key in ("top1_low", "top1", "top1_high"))
-            axes.plot(radii, mid, marker="o", markersize=3, label=name)
-            axes.fill_between(radii, low, high, alpha=0.15)
+            axes.plot(radii, mid, style.line, marker=style.marker, color=style.colour, markersize=4, label=name)
+            axes.fill_between(radii, low, high, color=style.colour, alpha=0.15, lw=0)
         axes.set(xlabel="ε (L2)" if norm == "l2" else "ε (of 255)", ylabel="top-1 accuracy (%)", ylim=(0, 100))
         axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)

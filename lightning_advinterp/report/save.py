@@ -23,6 +23,7 @@ from lightning_advinterp.report.page.render import render
 from lightning_advinterp.report.page.stored import StoredEvaluation, network_title
 from lightning_advinterp.report.plain import plain_text
 from lightning_advinterp.report.store import digests, staged, write_record
+from lightning_advinterp.report.vector import draw_vector
 
 _LARGE = 1 << 20  # bytes
 _SAMPLED = 120_000  # pixels
@@ -106,6 +107,7 @@ def save_results(
     pages: Mapping[str, str] = MappingProxyType({}),
     more: Mapping[str, Any] = MappingProxyType({}),
     keep: Mapping[str, Any] | None = None,
+    formats: Sequence[str] = ("png",),
 ) -> None:
     """Write everything that an evaluation found; its files take the place of the earlier ones together.
 
@@ -119,12 +121,13 @@ def save_results(
         more: what else stands in ``results.json``.
         keep: the part of the folder's record whose files stay (``scalars``, ``results``, ``files``), found by the same
             evaluation before.
+        formats: of the figures, ``png``, ``svg`` and ``pdf``.
     """
     kept_files: Mapping[str, str] = {} if keep is None else keep["files"]
     with staged(folder) as stage:
         save_tables(stage, results)
         for name, figure in figures.items():
-            write_atomically(stage / "figures" / f"{file_name(name)}.png", partial(draw, figure))
+            draw_files(stage / "figures", name, figure, formats)
         for name, array in (
             (file_name(name), array) for result in results.values() for name, array in result.arrays.items()
         ):
@@ -175,13 +178,25 @@ def page_files(name: str, pages: Mapping[str, str]) -> dict[str, str]:
     return {f"{file_name(name)}/{file_name(page)}.html": text for page, text in pages.items()}
 
 
-def written(results: Mapping[str, Result], figures: Iterable[str], pages: Iterable[str] = ()) -> Iterator[str]:
+def draw_files(folder: Path, name: str, figure: Figure, formats: Sequence[str]) -> None:
+    """Write a figure in every format asked for, ``<name>.<format>``."""
+    for kind in formats:
+        drawing = partial(draw, figure) if kind == "png" else partial(draw_vector, figure, kind)
+        write_atomically(folder / f"{file_name(name)}.{kind}", drawing)
+
+
+def written(
+    results: Mapping[str, Result],
+    figures: Iterable[str],
+    pages: Iterable[str] = (),
+    formats: Sequence[str] = ("png",),
+) -> Iterator[str]:
     """Yield the files that :func:`save_results` writes, beside the page of all and the record."""
     for result in results.values():
         yield from (f"{file_name(name)}.csv" for name, rows in result.tables.items() if rows)
         for name, array in result.arrays.items():
             yield f"images/{file_name(name)}.png" if array.dtype == np.uint8 else f"arrays/{file_name(name)}.npz"
-    yield from (f"figures/{file_name(name)}.png" for name in figures)
+    yield from (f"figures/{file_name(name)}.{kind}" for name in figures for kind in formats)
     yield from pages
 
 

@@ -101,6 +101,7 @@ def evaluation(tmp_path_factory):
         "analyses": "accuracy,dissection,semantics,distances,panels,curvature,fragility,influence",
         **{"network": "helpers.SmallBackbone", "num_classes": 12, "crop": 16, "limit": 48, "data": "concept_world"},
         **{"concepts": "concept_world", "layers": "relu1,relu2", "output": str(folder / "out"), "quiet": True},
+        "figures": "pdf",
         "dissection": {"quantile": 0.95, "groups": 4, "replicates": 5, "units": 2},
         "semantics": {"share": 0.2},
         "panels": {"count": 1, "images": 2},
@@ -125,6 +126,9 @@ def test_figures_drawn_from_the_folder_are_those_that_were_stored(evaluation):
             draw(figure, drawn[figure_name])
     stored_names = {path.stem for path in (folder / "figures").iterdir()}
     assert stored_names == set(drawn)
+    printed = {path.stem: path.read_bytes() for path in (folder / "figures").glob("*.pdf")}
+    assert set(printed) == stored_names
+    assert all(b"/FontFile2" in content and b"/Type3" not in content for content in printed.values())
     assert {"accuracy", "dissection", "dissection_units", "semantics_depth", "panels_relu2"} <= stored_names
     for name, file in drawn.items():
         paths = (folder / "figures" / f"{name}.png", file)

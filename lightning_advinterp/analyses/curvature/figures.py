@@ -8,8 +8,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_advinterp.core.result import Row
+from lightning_advinterp.report.styles import BLUE, VERMILLION
 
-_COLOURS = {"principal": "#d1495b", "random": "#3b6ea5"}
+_COLOURS = {"principal": VERMILLION, "random": BLUE}
 
 
 def walk_figure(summary: Sequence[Row], title: str = "") -> Figure:

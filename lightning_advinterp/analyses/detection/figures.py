@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 
 import numpy as np
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_advinterp.core.result import Row
+from lightning_advinterp.report.styles import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY, VERMILLION, Style, styles
 from lightning_advinterp.report.table import condition, radius
 
-_ATTACKS = ("#3b6ea5", "#66a182", "#edae49", "#8d6a9f", "#7f7f7f", "#2a9d8f")
-_ADAPTIVE = "#d1495b"
+_ATTACKS = (BLUE, GREEN, ORANGE, PURPLE, SKY, BLACK)
+_MARKERS = ("o", "s", "^", "v", "P", "X")  # diamonds are adaptive
 _MEASURES = (("auroc", "auroc", "AUROC"), ("tpr_at_5", "tpr", "attacked images that are flagged"))
 
 
@@ -36,12 +36,13 @@ def detectors(rows: Sequence[Row], title: str = "") -> Figure:
             values = np.array([[row[measure], row[f"{short}_low"], row[f"{short}_high"]] for row in chosen])
             values = values.reshape(-1, 3)
             spread = np.abs(values[:, 1:].T - values[:, 0])
-            colour = _ADAPTIVE if adaptive else _ATTACKS[plain.index(name) % len(_ATTACKS)]
+            place = 0 if adaptive else plain.index(name)
+            colour = VERMILLION if adaptive else _ATTACKS[place % len(_ATTACKS)]
             axes.errorbar(
                 values[:, 0],
                 places + offset,
                 xerr=spread,
-                fmt="D" if adaptive else "o",
+                fmt="D" if adaptive else _MARKERS[place % len(_MARKERS)],
                 color=colour,
                 ms=5 if adaptive else 4,
                 elinewidth=0.9,
@@ -79,7 +80,7 @@ def risk_coverage(curves: Sequence[Row], summary: Sequence[Row], title: str = ""
     """
     names = list(dict.fromkeys(row["score"] for row in summary))
     kinds = list(dict.fromkeys(row["images"] for row in summary))
-    colours = dict(zip(names, colormaps["tab10"].colors, strict=False))  # type: ignore[attr-defined]
+    drawn = styles(names)
     figure = Figure(figsize=(1.6 + 2.6 * len(kinds), 5.2), layout="constrained")
     grid = figure.subplots(2, len(kinds), squeeze=False, sharey="row", height_ratios=(3, 2))
     for (upper, lower), kind in zip(grid.T, kinds, strict=True):
@@ -87,11 +88,11 @@ def risk_coverage(curves: Sequence[Row], summary: Sequence[Row], title: str = ""
         for name in names:
             points = [row for row in curves if (row["images"], row["score"]) == (kind, name)]
             x, y = ([row[key] for row in points] for key in ("coverage", "risk"))
-            upper.plot(x, y, color=colours[name], lw=1.1, label=name.replace("_", " "))
+            upper.plot(x, y, drawn[name].line, color=drawn[name].colour, lw=1.1, label=name.replace("_", " "))
         upper.axhline(rows[0]["error_rate"], color="#999999", lw=0.8, ls=":")
         upper.set(title=condition(rows[0]), xlabel="coverage", xlim=(0, 1))
         upper.title.set_fontsize(9)
-        _areas(lower, rows, colours)
+        _areas(lower, rows, drawn)
         for axes in (upper, lower):
             axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel("share of errors")
@@ -102,11 +103,12 @@ def risk_coverage(curves: Sequence[Row], summary: Sequence[Row], title: str = ""
     return figure
 
 
-def _areas(axes: Axes, rows: Sequence[Row], colours: dict[str, tuple[float, float, float]]) -> None:
+def _areas(axes: Axes, rows: Sequence[Row], drawn: dict[str, Style]) -> None:
     """Draw the area under each curve with its interval; dotted where a score knows nothing, dashed the best."""
     for place, row in enumerate(rows):
+        style = drawn[row["score"]]
         spread = [[abs(row["aurc"] - row["aurc_low"])], [abs(row["aurc_high"] - row["aurc"])]]
-        axes.errorbar(row["aurc"], place, xerr=spread, fmt="o", ms=4, color=colours[row["score"]], capsize=2)
+        axes.errorbar(row["aurc"], place, xerr=spread, fmt=style.marker, ms=4, color=style.colour, capsize=2)
     axes.axvline(rows[0]["error_rate"], color="#999999", lw=0.8, ls=":")
     axes.axvline(rows[0]["aurc_best"], color="#999999", lw=0.8, ls="--")
     axes.set(xlabel="area under the curve")

@@ -11,10 +11,10 @@ from matplotlib.figure import Figure
 from lightning_advinterp.analyses.base.unit_pictures import Pictures
 from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.report.panels import PanelRow, unit_panel
+from lightning_advinterp.report.styles import COLOURS, style
 from lightning_advinterp.report.table import SAME_IMAGES, summary_of
 
 _ALL = "all"
-_COLOURS = ("#3b6ea5", "#d1495b", "#edae49", "#66a182", "#8d6a9f")
 _CONTROLS = {"shuffled": "x", "rotated": "+", "random": "."}
 
 
@@ -38,7 +38,16 @@ def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
         heights = np.array([100 * by_category[category]["ratio"] for category in categories])
         spread = [[_bar(by_category[category], side) for category in categories] for side in ("low", "high")]
         axes.bar(
-            places, heights, width * 0.92, yerr=spread, color=colour, capsize=2, label=_kind_label(by_category, kind)
+            places,
+            heights,
+            width * 0.92,
+            yerr=spread,
+            color=colour,
+            hatch=style(number).hatch,
+            edgecolor="white",
+            ecolor="#222222",
+            capsize=2,
+            label=_kind_label(by_category, kind),
         )
     real = {row["category"]: row for row in summary if row["images"] == REAL}
     for control, marker in _CONTROLS.items():
@@ -60,10 +69,10 @@ def category_bars(rows: Sequence[Row], title: str = "") -> Figure:
 def _colours(kinds: Sequence[str]) -> dict[str, str]:
     """Return a colour of its own for every kind of images; of many attacks a scale, in their order."""
     names = list(dict.fromkeys(kinds))
-    if len(names) <= len(_COLOURS):
-        return dict(zip(names, _COLOURS, strict=False))
+    if len(names) <= len(COLOURS):
+        return dict(zip(names, COLOURS, strict=False))
     scale = colormaps["inferno_r"](np.linspace(0.15, 0.85, len(names) - 1))
-    return dict(zip(names, (_COLOURS[0], *map(to_hex, scale)), strict=True))
+    return dict(zip(names, (COLOURS[0], *map(to_hex, scale)), strict=True))
 
 
 def _bar(row: Row, side: str) -> float:
@@ -91,16 +100,18 @@ def depth_profile(rows: Sequence[Row], title: str = "") -> Figure:
     layers = list(dict.fromkeys(row["layer"] for row in all_categories))
     figure = Figure(figsize=(max(6.5, 3.0 + 0.3 * len(layers)), 4.2), layout="constrained")
     axes: Axes = figure.subplots()
-    for kind, colour in _colours([row["images"] for row in all_categories]).items():
+    for number, (kind, colour) in enumerate(_colours([row["images"] for row in all_categories]).items()):
         by_layer = {row["layer"]: row for row in all_categories if row["images"] == kind}
         values = [100 * by_layer[layer]["ratio"] for layer in layers]
-        axes.plot(range(len(layers)), values, "o-", ms=3, color=colour, label=kind)
+        drawn_as = style(number)
+        line, marker = drawn_as.line, drawn_as.marker
+        axes.plot(range(len(layers)), values, line, marker=marker, ms=4, color=colour, label=kind)
     real = {row["layer"]: row for row in all_categories if row["images"] == REAL}
-    for control, marker in _CONTROLS.items():
+    for control, sign in _CONTROLS.items():
         shares = [real[layer].get(control) for layer in layers if layer in real]
         if shares and None not in shares:
             heights = [100 * float(share) for share in shares if share is not None]
-            axes.plot(heights, f"{marker}:", color="#222222", lw=0.7, ms=4, label=f"control: {control}")
+            axes.plot(heights, f"{sign}:", color="#222222", lw=0.7, ms=4, label=f"control: {control}")
     axes.set_xticks(range(len(layers)), layers, rotation=90, fontsize=7)
     axes.set(ylabel="units that detect a concept (%)", title=title, ylim=(0, None))
     axes.set_xlabel(SAME_IMAGES, fontsize=7)

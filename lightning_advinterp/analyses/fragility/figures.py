@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lightning_advinterp.core.result import Result, Row
+from lightning_advinterp.report.styles import style
 from lightning_advinterp.report.table import radius
 
-_COLOURS = ("#444444", "#3b6ea5", "#d1495b", "#edae49", "#66a182", "#8d6a9f")
 _SHOWN = {"topk": "top-k intersection", "spearman": "Spearman's ρ", "center_shift": "centre shift (pixels)"}
 
 
@@ -74,8 +74,10 @@ def fragility_curves(summary: Sequence[Row], title: str = "") -> Figure:
                 offset = 0.1 * (number - (len(attacks) - 1) / 2)
                 x = np.array([radii.index(row["eps"]) + offset for row in rows])
                 low, middle, high = _values(rows, measure)
-                options = {"color": _COLOURS[number % len(_COLOURS)], "capsize": 2, "elinewidth": 0.8, "label": attack}
-                axes.errorbar(x, middle, [middle - low, high - middle], fmt="o-", ms=3, lw=1.0, **options)
+                drawn_as = style(number)
+                options: dict[str, Any] = {"color": drawn_as.colour, "ls": drawn_as.line, "marker": drawn_as.marker}
+                options |= {"ms": 4, "lw": 1.0, "capsize": 2, "elinewidth": 0.8, "label": attack}
+                axes.errorbar(x, middle, [middle - low, high - middle], **options)
             level = rows_of_method[0].get(f"{measure}_other") if rows_of_method else None
             if level is not None:
                 axes.axhline(level, color="#888888", lw=0.9, ls=":", label="another image's map")
@@ -115,10 +117,10 @@ def fragility_convergence(rows: Sequence[Row], title: str = "") -> Figure:
             most = max((abs(row["gain"]) for row in courses), default=0.0)
             if most == 0:
                 continue
-            colour = _COLOURS[number % len(_COLOURS)]
+            colour = style(number).colour
             low, middle, high = (values / most for values in _values(courses, "gain"))
             steps = [row["step"] for row in courses]
-            axes.plot(steps, middle, lw=1.2, color=colour, label=method)
+            axes.plot(steps, middle, style(number).line, lw=1.2, color=colour, label=method)
             axes.fill_between(steps, low, high, color=colour, alpha=0.12, lw=0)
         axes.set(xlabel="step", title=attack, ylim=(-1.1, 2))
         axes.title.set_fontsize(9)

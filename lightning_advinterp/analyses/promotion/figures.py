@@ -13,17 +13,20 @@ from numpy.typing import NDArray
 from lightning_advinterp.analyses.promotion.brief import SHORT, form_rows
 from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.metrics.promotion import EFFECTS, LOGITS, TYPES
+from lightning_advinterp.report.styles import BLUE, ORANGE, SKY, VERMILLION
 from lightning_advinterp.report.table import percent
 
 COLOURS = {
-    "suppression": "#3b6ea5",
+    "suppression": BLUE,
     "balanced": "#cfc6b0",
-    "promotion": "#d1495b",
+    "promotion": VERMILLION,
     "inert": "#8c8c8c",
     "inactive": "#ffffff",
 }
-_LINES = {("real", "true"): "#3b6ea5", ("real", "target"): "#d1495b"}
-_LINES |= {("adversarial", "true"): "#8fb3d9", ("adversarial", "target"): "#eda1aa"}
+_HATCHES = {"suppression": "////", "balanced": "", "promotion": "....", "inert": "xxxx", "inactive": ""}
+_LINES = {("real", "true"): BLUE, ("real", "target"): VERMILLION}
+_LINES |= {("adversarial", "true"): SKY, ("adversarial", "target"): ORANGE}
+_MARKERS = dict(zip(_LINES, ("o", "s", "^", "D"), strict=True))
 
 
 def promotion_figures(result: Result, title: str) -> dict[str, Figure]:
@@ -74,18 +77,24 @@ def share_bars(result: Result, title: str = "") -> Figure:
         axes.set_yticks(range(len(rows)), [row["form"] for row in rows], fontsize=7)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0].invert_yaxis()
-    handles: list[Any] = [Patch(color=COLOURS[name], label=name) for name in TYPES if name != "inactive"]
+    handles: list[Any] = [_patch(name) for name in TYPES if name != "inactive"]
     handles += grid[0].plot([], [], "|", color="black", ms=10, mew=1.5, label="counter-productive")
     figure.legend(handles=handles, loc="outside lower center", ncols=5, frameon=False, fontsize=7)
     figure.suptitle(title, fontsize=10)
     return figure
 
 
+def _patch(name: str) -> Patch:
+    return Patch(facecolor=COLOURS[name], hatch=_HATCHES[name], edgecolor="white", label=name)
+
+
 def _stack(axes: Axes, shares: Sequence[float | None], place: float, height: float) -> None:
     edge = 0.0
     for name, share in zip(TYPES, shares, strict=True):
         if name != "inactive" and share is not None:  # a share of all cells, the others of the active ones
-            axes.barh(place, share, height, left=edge, color=COLOURS[name], lw=0)
+            axes.barh(
+                place, share, height, left=edge, color=COLOURS[name], hatch=_HATCHES[name], edgecolor="white", lw=0
+            )
             edge += share
 
 
@@ -137,7 +146,9 @@ def score_curves(rows: Sequence[Row], title: str = "") -> Figure:
             line = [row for row in curves if (row["of"], row["class"]) == (of, which)]
             x = [row["percentile"] for row in line]
             low, middle, high = (_column(line, f"minus_chance{key}") for key in ("_low", "", "_high"))
-            axes.plot(x, middle, color=colour, marker="o", ms=2.5, lw=1.2, label=f"{of} image, {which} class")
+            axes.plot(
+                x, middle, color=colour, marker=_MARKERS[of, which], ms=3, lw=1.2, label=f"{of} image, {which} class"
+            )
             axes.fill_between(x, low, high, color=colour, alpha=0.15, lw=0)
         x = list(dict.fromkeys(row["percentile"] for row in curves))
         for control, style, words in (("rolled", ":", "the maps rolled"), ("other", "-.", "another image's maps")):

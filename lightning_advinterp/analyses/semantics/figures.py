@@ -8,10 +8,12 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from lightning_advinterp.core.result import REAL, Row
+from lightning_advinterp.report.styles import BLACK, BLUE, COLOURS, VERMILLION
 
-_CS1, _CS2, _LC = "#3b6ea5", "#d1495b", "#444444"
-_COLOURS = (_CS1, _CS2, _LC, "#66a182", "#edae49", "#8d6a9f", "#4bb3c8")
-_STYLES = tuple(product(("-", "--", ":"), _COLOURS))
+_CS1, _CS2, _LC = BLUE, VERMILLION, BLACK
+_MARKERS = {"cs1": "o", "cs2": "s", "lc": "^"}
+_SMOOTH = {"cs1": "-", "cs2": "--"}
+_STYLES = tuple(product(("-", "--", ":"), COLOURS))
 _ACROSS = 3
 """Panels beside each other: more would be too small to read on a page."""
 
@@ -79,14 +81,14 @@ def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figu
     for axes, kind in zip(panels, kinds, strict=False):
         bins = [row for row in binned if row["images"] == kind and row["cs1"] == row["cs1"] and row["cs1"] is not None]
         line = [row for row in smooth if row["images"] == kind and row["cs1"] is not None]
-        for name, colour in (("cs1", _CS1), ("cs2", _CS2)):
+        for name, colour, marker in (("cs1", _CS1, "o"), ("cs2", _CS2, "s")):
             if line:
-                axes.plot([row["lc"] for row in line], [row[name] for row in line], color=colour, lw=1.5)
+                axes.plot([row["lc"] for row in line], [row[name] for row in line], _SMOOTH[name], color=colour, lw=1.5)
             centres = [(row["lc_low"] + row["lc_high"]) / 2 for row in bins]
             means = np.array([row[name] for row in bins])
             bounds = [[row[name] - row[f"{name}_low"], row[f"{name}_high"] - row[name]] for row in bins]
             spread = np.array(bounds).T.clip(0) if bins else None
-            axes.errorbar(centres, means, spread, fmt="o", ms=3, color=colour, capsize=2, label=name.upper())
+            axes.errorbar(centres, means, spread, fmt=marker, ms=4, color=colour, capsize=2, label=name.upper())
         levels = next(row for row in binned if row["images"] == kind)
         _chance(axes, levels, ("cs1", "cs2"))
         axes.axvline(levels["floor"], color=_LC, lw=0.8, ls="--", label="floor of LC")
@@ -122,13 +124,13 @@ def depth(rows: Sequence[Row], title: str = "") -> Figure:
     return _complete(figure, panels, "mean over units", title)
 
 
-def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str, style: str = "o-", label: str | None = None) -> None:
+def _line(axes: Axes, rows: Sequence[Row], name: str, colour: str, line: str = "-", label: str | None = None) -> None:
     places = range(len(rows))
     means = [np.nan if row[name] is None else row[name] for row in rows]
     low, high = (
         [np.nan if row[f"{name}_{side}"] is None else row[f"{name}_{side}"] for row in rows] for side in ("low", "high")
     )
-    axes.plot(places, means, style, ms=3, color=colour, label=label or name.upper())
+    axes.plot(places, means, line, marker=_MARKERS[name], ms=4, color=colour, label=label or name.upper())
     axes.fill_between(places, low, high, color=colour, alpha=0.2, lw=0)
 
 
@@ -144,7 +146,7 @@ def by_success(rows: Sequence[Row], title: str = "") -> Figure:
     figure, panels = _panels(len(kinds), max(3.4, 1.2 + 0.17 * len(layers)), 4.4)
     for axes, kind in zip(panels, kinds, strict=False):
         lines = []
-        for change, style in (("success", "o-"), ("failure", "s--")):
+        for change, style in (("success", "-"), ("failure", "--")):
             by_layer = {row["layer"]: row for row in rows if (row["images"], row["change"]) == (kind, change)}
             if not by_layer:
                 continue

@@ -1,6 +1,6 @@
 """Figures of sensitivity: what moves, whether detectors move more, and what masking units does."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,9 +9,11 @@ from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses.sensitivity.tables import ALL
 from lightning_advinterp.core.result import Row
+from lightning_advinterp.report.styles import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, styles
 from lightning_advinterp.report.table import condition
 
-_COLOURS = ("#d1495b", "#3b6ea5", "#66a182", "#edae49", "#8d6a9f", "#555555")
+_COLOURS = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK)
+_MARKERS = ("o", "s", "^", "D", "v", "P")
 _GREY = "#9a9a9a"
 
 
@@ -20,6 +22,11 @@ def _kinds(rows: Sequence[Row]) -> dict[str, str]:
     kinds = list(dict.fromkeys(row["images"] for row in rows))
     attacks = list(dict.fromkeys(kind.partition("~")[0] for kind in kinds))
     return {kind: _COLOURS[attacks.index(kind.partition("~")[0]) % len(_COLOURS)] for kind in kinds}
+
+
+def _markers(colours: Mapping[str, str]) -> dict[str, str]:
+    """Return every kind's marker: attacks differ in grey print too."""
+    return {kind: _MARKERS[_COLOURS.index(colour)] for kind, colour in colours.items()}
 
 
 def _style(kind: str) -> str:
@@ -73,10 +80,12 @@ def change_figure(rows: Sequence[Row], layers: Sequence[Row], title: str = "") -
 def _depth(axes: Axes, layers: Sequence[Row]) -> None:
     """Draw the mean magnitude of changes of every layer."""
     names = list(dict.fromkeys(row["layer"] for row in layers))
-    for kind, colour in _kinds(layers).items():
+    kinds = _kinds(layers)
+    markers = _markers(kinds)
+    for kind, colour in kinds.items():
         means = [row["sensitivity"] for row in layers if row["images"] == kind]
         heights = [np.nan if mean is None else mean for mean in means]
-        axes.plot(range(len(names)), heights, _style(kind), color=colour, marker="o", ms=4, lw=1.4, label=kind)
+        axes.plot(range(len(names)), heights, _style(kind), color=colour, marker=markers[kind], ms=4, label=kind)
     axes.set_xticks(range(len(names)), names, rotation=60 if len(names) > 3 else 0, fontsize=7)
     axes.margins(x=0.15)
     _plain(axes, ylabel="mean |change|, standard deviations", ylim=(0, None))
@@ -114,7 +123,7 @@ def claim_figure(rows: Sequence[Row], tests: Sequence[Row], title: str = "") -> 
 
 def _forest(axes: Axes, rows: Sequence[Row], layers: Sequence[str], kinds: dict[str, str]) -> None:
     """Draw the effect in every layer with its interval, one line for each kind of images."""
-    step = 0.8 / len(kinds)
+    step, markers = 0.8 / len(kinds), _markers(kinds)
     for number, (kind, colour) in enumerate(kinds.items()):
         label = kind
         for place, layer in enumerate(layers):
@@ -123,9 +132,8 @@ def _forest(axes: Axes, rows: Sequence[Row], layers: Sequence[str], kinds: dict[
                 continue
             y = place + (number - (len(kinds) - 1) / 2) * step
             axes.plot([row["effect_low"], row["effect_high"]], [y, y], _style(kind), color=colour, lw=1.4)
-            marker = "o" if _style(kind) == "-" else "s"
             face = colour if (row["p_holm"] or row["p"]) < 0.05 else "white"
-            axes.plot(row["effect"], y, marker, color=colour, ms=5, mfc=face, label=label)
+            axes.plot(row["effect"], y, markers[kind], color=colour, ms=5, mfc=face, label=label)
             label = "_"
     axes.axvline(0, color=_GREY, lw=0.8)
     pairs = {row["layer"]: row["pairs"] for row in rows if row["images"] == next(iter(kinds))}
@@ -147,7 +155,8 @@ def masking_figure(rows: Sequence[Row], title: str = "") -> Figure:
     figure = Figure(figsize=(6, 4), layout="constrained")
     axes: Axes = figure.subplots()
     attacks = list(dict.fromkeys(row["attack"] for row in rows))
-    for attack, colour in zip(attacks, (_COLOURS[1], _COLOURS[0], *_COLOURS[2:]), strict=False):
+    for attack, drawn_as in styles(attacks).items():
+        colour = drawn_as.colour
         attack_rows = [row for row in rows if row["attack"] == attack]
         start = [row for row in attack_rows if row["units"] == 0]
         sensitive = sorted(
@@ -156,7 +165,7 @@ def masking_figure(rows: Sequence[Row], title: str = "") -> Figure:
         name = attack if attack_rows[0]["eps"] is None else condition({"images": attack, "eps": attack_rows[0]["eps"]})
         low, mid, high = ([100 * row[key] for row in sensitive] for key in ("top1_low", "top1", "top1_high"))
         counts = [row["units"] for row in sensitive]
-        axes.plot(counts, mid, "-o", color=colour, ms=4, label=f"{name}, most sensitive")
+        axes.plot(counts, mid, "-", marker=drawn_as.marker, color=colour, ms=4, label=f"{name}, most sensitive")
         axes.fill_between(counts, low, high, color=colour, alpha=0.12, lw=0)
         counts = [row["units"] for row in sensitive if row["units"]]
         drawn = [

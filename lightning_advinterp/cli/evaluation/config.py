@@ -20,6 +20,7 @@ from lightning_advinterp.core.trust import OnBadWeights
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.report.vector import figure_formats
 
 FLAGS_OF_IMAGES = ("data", "concepts", "split", "image_column", "label_column", "crop", "orientation")
 """Flags that say which images are looked at, and how they are read, in every command that looks at images."""
@@ -90,6 +91,8 @@ class Evaluation(NetworkChoice, ProcessChoice):
             orientation.
         questions: settings of the analyses by name: on the command line --NAME.KEY, in a YAML file NAME: {KEY: ...}.
             layers and seed are those above where they are given.
+        figures: formats of the figures, png,svg,pdf; PNG is always written, the page shows it. SVG and PDF have the
+            width of one printed column or of two, and their fonts inside.
         output: folder for tables, figures and the page.
         dry_run: print what would be done, how many passes it takes, and after a trial the hours, memory and disk that
             it takes, and stop.
@@ -127,6 +130,7 @@ class Evaluation(NetworkChoice, ProcessChoice):
     on_bad_image: OnBadImage = "error"
     orientation: Orientation = "stored"
     questions: Mapping[str, Any] = field(default_factory=dict)
+    figures: str | list[str] = "png"
     output: str = "evaluation"
     dry_run: bool = False
     trial_seconds: float = 60.0
@@ -140,6 +144,7 @@ class Evaluation(NetworkChoice, ProcessChoice):
             raise ValueError(f"trial_seconds must be 0 or more, got {self.trial_seconds}.")
         if self.limit is not None and self.limit < 1:
             raise ValueError(f"limit must be 1 or more images, got {self.limit}.")
+        figure_formats(self.figures)
         names = [] if self.asks_for_all else self.asked
         object.__setattr__(self, "questions", complete_settings(self.questions, names))
 

@@ -17,6 +17,7 @@ _NO_NUMBERS = (
     "analyses",
     "rows",
     "compare",
+    "figures",
     "output",
     "dry_run",
     "trial_seconds",

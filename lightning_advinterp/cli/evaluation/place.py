@@ -28,6 +28,7 @@ from lightning_advinterp.report.store import (
     read_record,
     recover,
 )
+from lightning_advinterp.report.vector import figure_formats
 
 _log = logging.getLogger(__name__)
 
@@ -185,17 +186,19 @@ def save_evaluation(
         keep = {"files": files, "scalars": scalars, "results": stored}
         origin = joined_provenance(evaluation, record["provenance"], staying, origin, list(outcomes))
         extra = {**extra, "depends_on": {**record["depends_on"], **extra["depends_on"]}}
+    formats = figure_formats(evaluation.figures)
     analyses = {name: before[name] for name in staying} | {
         name: {
             "results": list(outcome.results),
-            "files": list(written(outcome.results, outcome.figures, outcome.pages)),
+            "files": list(written(outcome.results, outcome.figures, outcome.pages, formats)),
         }
         for name, outcome in outcomes.items()
     }
     results = {name: result for outcome in outcomes.values() for name, result in outcome.results.items()}
     figures = {name: figure for outcome in outcomes.values() for name, figure in outcome.figures.items()}
     pages = {name: page for outcome in outcomes.values() for name, page in outcome.pages.items()}
-    save_results(folder, results, figures, origin, pages=pages, more={**extra, "analyses": analyses}, keep=keep)
+    more = {**extra, "analyses": analyses}
+    save_results(folder, results, figures, origin, pages=pages, more=more, keep=keep, formats=formats)
 
 
 def _started(folder: Path, key: str) -> Any:

@@ -30,7 +30,7 @@ from lightning_advinterp.core.processes import ALONE, Processes
 Checking = Callable[[], AbstractContextManager[None]]
 """Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
 
-_NOT_RECORDED = ("rows", "output", "dry_run", "trial_seconds", "memory", "trust", *PROCESS_FLAGS)
+_NOT_RECORDED = ("rows", "figures", "output", "dry_run", "trial_seconds", "memory", "trust", *PROCESS_FLAGS)
 """Flags that stand in no provenance."""
 
 
