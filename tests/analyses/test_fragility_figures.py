@@ -63,3 +63,16 @@ def test_panels_have_a_row_per_image_and_attack():
     shown = [axis.images[0].get_array() for axis in figures["lrp"].axes]
     assert [int(values.max()) for values in shown] == [0, 9, 1, 10]
     assert "top-k 0.25" in figures["lrp"].axes[3].get_title()
+
+
+def test_panels_have_a_column_of_targets_where_an_attack_has_them():
+    state = FragilityState(pool=2, show=2)
+    cases = [Case("lrp", ExplanationAttackConfig(kind), 8 / 255) for kind in ("topk", "target_map")]
+    image, grey = torch.zeros(6, 6, 3, dtype=torch.uint8), torch.full((6, 6), 9, dtype=torch.uint8)
+    state.pictures[4] = Picture(image, {"lrp": grey}, {0: (image + 1, grey + 1), 1: (image + 2, grey + 2, grey + 3)})
+    state.rows[4] = {number: {"topk": 0.25, "spearman": 0.5, "success": True} for number in range(2)}
+    rows, arrays = pictures_of_state(state, cases)
+    (figure,) = fragility_panels(Result("fragility", tables={"fragility_pictures": rows}, arrays=arrays)).values()
+    shown = [axis.images[0].get_array().max() if axis.images else None for axis in figure.axes]
+    assert shown == [0, 9, 1, 10, None, 0, 9, 2, 11, 12]
+    assert figure.axes[9].get_title() == "target"

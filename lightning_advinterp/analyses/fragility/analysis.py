@@ -196,6 +196,7 @@ class FragilityAnalysis(Summed):
         columns |= _towards(attack.dissimilarity, maps, moved)
         values = {name: column.tolist() for name, column in columns.items()}
         no_map = silent_when(maps, moved)
+        targets = (attack.dissimilarity.reference(maps),) if isinstance(attack.dissimilarity, TargetMap) else ()
         head: Row = {"method": case.method, "attack": case.attack.label_name, "eps": case.eps}
         for place, image in enumerate(numbers):
             row = head | {name: column[place] for name, column in values.items()}
@@ -203,8 +204,8 @@ class FragilityAnalysis(Summed):
             if not isinstance(attack.dissimilarity, Undirected):
                 self.state.courses.setdefault(image, {})[number] = result.trace[:, place].float().cpu().clone()
             if image in self.state.pictures and number in self._drawn:
-                pair = (as_image(result.x_adv[place]), as_grey(moved[place]))
-                self.state.pictures[image].cases[number] = pair
+                drawn = (as_image(result.x_adv[place]), as_grey(moved[place]))
+                self.state.pictures[image].cases[number] = (*drawn, *(as_grey(each[place]) for each in targets))
 
     def _attack_of(self, number: int) -> ExplanationAttack | None:
         """Return a case's attack; None where it aims at other images' maps and there are none."""

@@ -119,6 +119,7 @@ FRAGILITY = (
             Column("map", "name of its stored map"),
             Column("moved", "name of the stored perturbed image"),
             Column("moved_map", "name of its stored map"),
+            Column("target", "name of the stored map that the attack aims at"),
         ),
     ),
 )

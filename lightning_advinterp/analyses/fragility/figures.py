@@ -17,6 +17,8 @@ _SHOWN = {"topk": "top-k intersection", "spearman": "Spearman's ρ", "center_shi
 def fragility_panels(result: Result, title: str = "") -> dict[str, Figure]:
     """Draw image, map, perturbed image and perturbed map, a figure per method and a row per image and attack.
 
+    A fifth column has the map that an attack aims at, where one does.
+
     Args:
         result: with the table ``fragility_pictures`` and its arrays.
         title: above the figures.
@@ -25,16 +27,19 @@ def fragility_panels(result: Result, title: str = "") -> dict[str, Figure]:
     table = result.tables["fragility_pictures"]
     for method in dict.fromkeys(row["method"] for row in table):
         rows = [row for row in table if row["method"] == method]
-        figure = Figure(figsize=(6.6, 0.5 + 1.75 * len(rows)), layout="constrained")
-        grid = figure.subplots(len(rows), 4, squeeze=False)
+        columns = 5 if any(row.get("target") for row in rows) else 4
+        figure = Figure(figsize=(1.65 * columns, 0.5 + 1.75 * len(rows)), layout="constrained")
+        grid = figure.subplots(len(rows), columns, squeeze=False)
         for axes, row in zip(grid, rows, strict=True):
-            texts = ("image", method, f"{row['attack']}, ε = {radius(row['eps'])}", _told(row))
-            for axis, key, text in zip(axes, ("picture", "map", "moved", "moved_map"), texts, strict=True):
+            texts = ("image", method, f"{row['attack']}, ε = {radius(row['eps'])}", _told(row), "target")
+            for axis, key, text in zip(axes, ("picture", "map", "moved", "moved_map", "target"), texts, strict=False):
+                axis.axis("off")
+                if not row.get(key):
+                    continue
                 values = result.arrays[row[key]]
                 options = {"cmap": "magma", "vmin": 0, "vmax": 255} if values.ndim == 2 else {}
                 axis.imshow(values, interpolation="nearest", **options)
                 axis.set_title(text, fontsize=7)
-                axis.axis("off")
         figure.suptitle(f"{title}: {method}", fontsize=10)
         figures[method] = figure
     return figures

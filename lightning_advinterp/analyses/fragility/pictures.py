@@ -18,8 +18,9 @@ def pictures_of_state(state: FragilityState, cases: Sequence[Case]) -> tuple[lis
         cases: what its numbers stand for.
 
     Returns:
-        Rows ``image, method, attack, eps, topk, spearman, success, no_map, picture, map, moved, moved_map``. The last
-        four are keys of arrays: the image uint8 ``[H, W, 3]``, its map uint8 ``[H, W]``, and both under attack.
+        Rows ``image, method, attack, eps, topk, spearman, success, no_map, target, picture, map, moved, moved_map``.
+        The last five are keys of arrays: the map that the attack aims at, uint8 ``[H, W]`` (None where it aims at
+        none), the image uint8 ``[H, W, 3]``, its map uint8 ``[H, W]``, and both under attack.
     """
     rows: list[Row] = []
     arrays: dict[str, NDArray[Any]] = {}
@@ -36,9 +37,11 @@ def pictures_of_state(state: FragilityState, cases: Sequence[Case]) -> tuple[lis
                     "moved": f"fragility-{image}-case{number}",
                     "moved_map": f"fragility-{image}-case{number}-map",
                 }
-                moved, moved_map = picture.cases[number]
-                values = (picture.image, picture.maps[method], moved, moved_map)
+                if len(picture.cases[number]) > 2:
+                    keys["target"] = f"fragility-{image}-case{number}-target"
+                values = (picture.image, picture.maps[method], *picture.cases[number])
                 arrays |= {key: value.numpy() for key, value in zip(keys.values(), values, strict=True)}
                 row: Row = {"image": image, "method": method, "attack": case.attack.label_name, "eps": case.eps}
-                rows.append(row | {key: measured.get(key) for key in ("topk", "spearman", "success", "no_map")} | keys)
+                rows.append(row | {key: measured.get(key) for key in ("topk", "spearman", "success", "no_map")})
+                rows[-1] |= {"target": None} | keys
     return rows, arrays

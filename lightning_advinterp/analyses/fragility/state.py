@@ -18,12 +18,12 @@ class Picture:
     Attributes:
         image: uint8 ``[H, W, 3]``.
         maps: method to its map, uint8 ``[H, W]``.
-        cases: number of a case to the perturbed image and its map.
+        cases: number of a case to the perturbed image and its map, and the map that the attack aims at, if it does.
     """
 
     image: Tensor
     maps: dict[str, Tensor] = field(default_factory=dict)
-    cases: dict[int, tuple[Tensor, Tensor]] = field(default_factory=dict)
+    cases: dict[int, tuple[Tensor, ...]] = field(default_factory=dict)
 
 
 class FragilityState(Summed):
