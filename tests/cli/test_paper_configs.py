@@ -14,9 +14,11 @@ PAPER = ROOT / "configs" / "paper"
 COMMAND = r"python evaluate\.py (--config \S+ --(data|concepts) \S+ --output \S+)"
 SMALL = {"limit": 48, "crop": 16, "data": "concept_world", "network": "helpers.SmallBackbone", "num_classes": 12}
 CHEAP = {
-    "p3_distances": ({}, {"distances"}),
     "p1_types": ({"promotion": {"limit": 4, "show": 1}}, {"promotion", "promotion_pgd"}),
-    "p5_pictures": ({"fragility": {"limit": 48, "preset": "quick", "steps": 1, "show": 1}}, {"fragility_gradient"}),
+    "p5_pictures": (
+        {"fragility": {"limit": 48, "preset": "quick", "steps": 1, "show": 1, "faithfulness": 0}},
+        {"fragility_gradient"},
+    ),
 }
 """Settings that make them small, and figures that they draw."""
 

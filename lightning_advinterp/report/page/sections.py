@@ -102,7 +102,7 @@ def _section(evaluation: StoredEvaluation, name: str, files: list[str], line: st
     figures = [
         (file.removeprefix("figures/").removesuffix(".png"), figure_uri(evaluation.locate(file)))
         for file in files
-        if file.startswith("figures/")
+        if file.startswith("figures/") and file.endswith(".png")
     ]
     tables = [_table(evaluation, file.removesuffix(".csv")) for file in files if file.endswith(".csv")]
     pages = [(file, evaluation.prefix + file) for file in files if file.endswith(".html") and "/" in file]
