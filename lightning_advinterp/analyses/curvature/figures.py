@@ -52,20 +52,20 @@ def beta_figure(betas: Sequence[Row], smoothgrads: Sequence[Row], title: str = "
     smooth = [row for row in betas if row["beta"] is not None]
     relu = [row for row in betas if row["beta"] is None]
     lines = (
-        ("original_pcc", "with its own map", "#3b6ea5", "o"),
-        ("target_pcc", "with the target", "#d1495b", "s"),
+        ("original_pcc", "with its own map", BLUE, "o"),
+        ("target_pcc", "with the target", VERMILLION, "s"),
         ("target_before_pcc", "with the target, before", "#777777", "^"),
     )
     for name, label, colour, marker in lines:
         _against_beta(near, smooth, relu, name, label, colour, marker)
     near.set(ylabel="correlation of the attacked map")
     for name, label, colour, marker in (
-        ("correct", "right", "#3b6ea5", "o"),
-        ("class_kept", "class of the network kept", "#d1495b", "s"),
+        ("correct", "right", BLUE, "o"),
+        ("class_kept", "class of the network kept", VERMILLION, "s"),
     ):
         _against_beta(classes, smooth, relu, name, label, colour, marker)
     classes.set(ylabel="share of images", ylim=(-0.02, 1.02))
-    _against_beta(bend, smooth, [], "lambda_max", "|λ| of the Hessian, median", "#3b6ea5", "o")
+    _against_beta(bend, smooth, [], "lambda_max", "|λ| of the Hessian, median", BLUE, "o")
     bend.set(ylabel="curvature")
     if any(row["lambda_max"] for row in smooth):
         bend.set_yscale("log")
