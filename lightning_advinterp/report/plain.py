@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
-from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter
+from matplotlib.ticker import FixedFormatter, Formatter, FuncFormatter, LogFormatter, NullFormatter
 
 from lightning_advinterp.core.names import printable
 
@@ -26,11 +26,18 @@ def plain_text(figure: Figure) -> Figure:
             formatter = axis.get_major_formatter()
             if isinstance(formatter, FixedFormatter | FuncFormatter):  # what ticks take their texts from at every draw
                 axis.set_major_formatter(partial(_printed, formatter))
+            elif isinstance(formatter, LogFormatter):  # it writes powers of ten as formulas
+                axis.set_major_formatter(_number)
+                axis.set_minor_formatter(NullFormatter())
     for text in figure.findobj(Text):
         assert isinstance(text, Text)
         text.set_parse_math(False)
         text.set_text(printable(text.get_text()))
     return figure
+
+
+def _number(value: float, place: float | None = None) -> str:
+    return f"{value:g}"
 
 
 def _printed(formatter: Formatter, value: float, place: int | None = None) -> str:

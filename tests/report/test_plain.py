@@ -65,6 +65,16 @@ def test_a_figures_texts_are_drawn_as_they_are():
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["$\\frac{$", "caf\\xe9"]
 
 
+def test_powers_of_ten_are_numbers_where_formulas_are_not_parsed():
+    figure = Figure()
+    axes = figure.subplots()
+    axes.loglog([1, 10, 1000], [0.01, 1, 100])
+    plain_text(figure).canvas.draw()
+    labels = [text.get_text() for axis in (axes.xaxis, axes.yaxis) for text in axis.get_ticklabels(which="both")]
+    assert {"1", "1000", "0.01", "100"} <= set(labels)
+    assert not any("$" in label for label in labels)
+
+
 def test_tensorboard_gets_plain_figures_and_tags():
     calls = []
 

@@ -6,6 +6,7 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
 from lightning_advinterp.core.result import Row
 from lightning_advinterp.report.styles import BLUE, VERMILLION
@@ -72,6 +73,7 @@ def beta_figure(betas: Sequence[Row], smoothgrads: Sequence[Row], title: str = "
     _smoothgrad_panel(noise, smoothgrads)
     for axes in (near, classes, bend):
         axes.set(xlabel="β (dashed: relu itself)", xscale="log")
+        _ticks_at(axes, [row["beta"] for row in smooth])
     for axes in (near, classes, bend, noise):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=7)
@@ -103,3 +105,11 @@ def _smoothgrad_panel(axes: Axes, rows: Sequence[Row]) -> None:
         axes.plot([row["sigma"] for row in line], [row["pcc"] for row in line], color=shade, marker=marker, ms=4)
         axes.lines[-1].set_label(label)
     axes.set(xlabel="σ of SmoothGrad", ylabel="correlation of the maps", xscale="log")
+    _ticks_at(axes, list(dict.fromkeys(row["sigma"] for row in rows)))
+
+
+def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
+    """Mark the values that were measured, and no powers of ten."""
+    axes.xaxis.set_major_locator(FixedLocator(values))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))

@@ -99,7 +99,7 @@ def _retention(evaluation: StoredEvaluation) -> list[Sentence]:
         if "noise" in kinds:
             text += f"; under noise as large {share(kinds['noise'], 'same_concept')}"
         if halves is not None:
-            text += f"; on other real images {share(halves, 'same_concept')}, which is the most to be expected"
+            text += f"; from one half of the real images to the other {share(halves, 'same_concept')}"
         sentences.append(Sentence(f"{text}.", "dissection_retention_summary"))
     return sentences
 
