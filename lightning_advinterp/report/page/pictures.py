@@ -8,13 +8,13 @@ from PIL import Image
 
 _LARGE = 150_000
 """Bytes; a larger PNG is a sheet of photographs, which WebP holds in a tenth."""
-_WIDEST = 1400
+_WIDEST = 1200
 _THUMBNAIL = 72
 """Pixels."""
 
 
 def figure_uri(path: Path) -> str:
-    """Return a figure for the page: small PNGs as they are, larger ones as WebP of at most 1,400 pixels' width."""
+    """Return a figure for the page: small PNGs as they are, larger ones as WebP of at most 1,200 pixels' width."""
     content = path.read_bytes()
     if len(content) <= _LARGE:
         return _uri(content, "png")
@@ -22,7 +22,7 @@ def figure_uri(path: Path) -> str:
         picture = image.convert("RGB")
     if picture.width > _WIDEST:
         picture = picture.resize((_WIDEST, round(picture.height * _WIDEST / picture.width)), Image.Resampling.LANCZOS)
-    return _uri(_webp(picture, 72), "webp")
+    return _uri(_webp(picture, 55), "webp")
 
 
 def thumbnail_uri(path: Path) -> str:
