@@ -119,8 +119,8 @@ class Setting:
         layers = [unit.layer for unit in space]
 
         def maps():
-            for read in self.features(list(space.taps)):
-                yield {unit.layer: unit.maps(read[unit.tap]) for unit in space}
+            for features in self.features(list(space.taps)):
+                yield {unit.layer: unit.maps(features[unit.tap]) for unit in space}
 
         return self.tally(maps(), layers, self.thresholds(maps(), layers))
 

@@ -88,8 +88,8 @@ def test_a_batch_that_cannot_fit_is_refused_with_the_number_that_would(monkeypat
 def test_the_tables_are_the_same(tables_of, monkeypatch):
     """No kind but the real one and the one that is read is held."""
     plain, passed = tables_of(0, 1, 12), []
-    read = KindActivations.__getitem__
+    getitem = KindActivations.__getitem__
     monkeypatch.setattr(Room, "most", property(lambda space: 0))
-    monkeypatch.setattr(KindActivations, "__getitem__", lambda held, kind: passed.append(kind) or read(held, kind))
+    monkeypatch.setattr(KindActivations, "__getitem__", lambda kinds, kind: passed.append(kind) or getitem(kinds, kind))
     assert tables_of(0, 1, 12) == plain
     assert len(set(passed)) > 1

@@ -51,10 +51,10 @@ def scan_images(root: str | Path, columns: SampleColumns = ALONE, *, split: str 
         saved = read_saved(root)
         names = {name: split_of(name) or name for name in saved}
         return table_splits(_chosen({names[name]: table for name, table in saved.items()}, split), root, columns)
-    for endings, read in ((SHARDS, _shards), (TABLES, _tables)):
+    for endings, reader in ((SHARDS, _shards), (TABLES, _tables)):
         if files := _archives(root, endings):
             _require("webdataset" if endings is SHARDS else "datasets", root)
-            return read(_chosen(_by_split(files, root), split), _base(root, files), columns)
+            return reader(_chosen(_by_split(files, root), split), _base(root, files), columns)
     return scan_folder(root)
 
 

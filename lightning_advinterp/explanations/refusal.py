@@ -23,12 +23,12 @@ def without_rule(trace: Trace, node: fx.Node) -> str:
     """
     needed = ancestors(output_node(trace.traced))
     layers: dict[str, str] = {}
-    for other in trace.traced.nodes:
-        module = trace.module(other)
-        if other in needed and module is not None and module_operation(module) is None:
-            layers.setdefault(_class_of(module), f"layer {other.target} ({_class_of(module)})")
-        elif other in needed and operation_name(other) in _ATTENTION:
-            layers.setdefault("attention", f"the attention of {_layer_of(trace, other)}")
+    for candidate in trace.traced.nodes:
+        module = trace.module(candidate)
+        if candidate in needed and module is not None and module_operation(module) is None:
+            layers.setdefault(_class_of(module), f"layer {candidate.target} ({_class_of(module)})")
+        elif candidate in needed and operation_name(candidate) in _ATTENTION:
+            layers.setdefault("attention", f"the attention of {_layer_of(trace, candidate)}")
     if layers:
         shown = list(layers.values())
         return ", ".join(shown[:_SHOWN]) + (", …" if len(shown) > _SHOWN else "")

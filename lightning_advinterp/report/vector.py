@@ -37,11 +37,11 @@ def figure_formats(text: str | Sequence[str]) -> tuple[str, ...]:
         ('png', 'pdf')
     """
     names = text.split(",") if isinstance(text, str) else text
-    asked = [name.strip().lower() for name in names if name.strip()]
-    for name in asked:
+    formats = [name.strip().lower() for name in names if name.strip()]
+    for name in formats:
         if name not in FORMATS:
             raise ValueError(f"figures must be of {', '.join(FORMATS)}, separated by commas; got {name!r}.")
-    return tuple(name for name in FORMATS if name == "png" or name in asked)
+    return tuple(name for name in FORMATS if name == "png" or name in formats)
 
 
 def draw_vector(figure: Figure, kind: str, file: BinaryIO) -> None:

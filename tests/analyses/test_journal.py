@@ -25,12 +25,12 @@ def test_writing_takes_a_twentieth_of_the_time_at_most(tmp_path, monkeypatch, se
     """927 MB took 6 s every 30 s."""
     clock = [0.0]
     monkeypatch.setattr(journal.time, "monotonic", lambda: clock[0])
-    kept, states = Journal(tmp_path / "journal"), SlowStates(clock, seconds)
-    kept.save(0, 1, [states], now=True)
+    file, states = Journal(tmp_path / "journal"), SlowStates(clock, seconds)
+    file.save(0, 1, [states], now=True)
     clock[0] += pause - 1
-    kept.save(0, 2, [states])
+    file.save(0, 2, [states])
     assert states.written == 1
     clock[0] += 1
-    kept.save(0, 3, [states])
+    file.save(0, 3, [states])
     assert states.written == 2
     assert seconds / pause <= 0.05

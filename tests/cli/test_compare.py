@@ -93,17 +93,19 @@ def test_a_copy_made_again_stays_and_another_moves_it(earlier, tmp_path):
         assert Path(title).name == "last.ckpt"
         assert results["accuracy"].tables == load_results(earlier)["accuracy"].tables
         assert not out.with_name("out.old-1").exists()
-    other = shutil.copytree(earlier, tmp_path / "other")
-    (other / "accuracy.csv").write_text((other / "accuracy.csv").read_text().replace("real", "plain"))
-    changed = record(other)
+    edited = shutil.copytree(earlier, tmp_path / "other")
+    (edited / "accuracy.csv").write_text((edited / "accuracy.csv").read_text().replace("real", "plain"))
+    changed = record(edited)
     changed["depends_on"]["eps"] = "another"
-    kept = {key: value for key, value in changed.items() if key != "sha256"}
-    store.write_record(other, kept | {"files": changed["files"] | {"accuracy.csv": digest(other / "accuracy.csv")}})
-    copy_evaluation(other, out / "compare", Place(out, console), console)
+    unsigned = {key: value for key, value in changed.items() if key != "sha256"}
+    store.write_record(
+        edited, unsigned | {"files": changed["files"] | {"accuracy.csv": digest(edited / "accuracy.csv")}}
+    )
+    copy_evaluation(edited, out / "compare", Place(out, console), console)
     assert record(out.with_name("out.old-1") / "compare") == record(earlier)
-    assert record(out / "compare") == record(other)
-    print_unlike(out, out / "compare", other, console)
-    assert f"{other} was evaluated with other eps: what differs is not due to" in console.file.getvalue()
+    assert record(out / "compare") == record(edited)
+    print_unlike(out, out / "compare", edited, console)
+    assert f"{edited} was evaluated with other eps: what differs is not due to" in console.file.getvalue()
 
 
 def test_what_the_networks_alone_differ_in_is_not_said():

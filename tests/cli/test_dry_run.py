@@ -89,7 +89,7 @@ def test_a_dry_run_tries_a_few_images(tmp_path, capsys, monkeypatch):
     assert not (tmp_path / "out").exists()
     assert shown == ["accuracy", "semantics"]
     printed = " ".join(capsys.readouterr().out.split())
-    found = re.findall(r"(in all )?expected: (\d+):(\d\d):(\d\d) \(h:mm:ss\), ([\d.]+) GiB of memory", printed)
-    assert [bool(line[0]) for line in found] == [False, False, True]
+    estimates = re.findall(r"(in all )?expected: (\d+):(\d\d):(\d\d) \(h:mm:ss\), ([\d.]+) GiB of memory", printed)
+    assert [bool(line[0]) for line in estimates] == [False, False, True]
     assert printed.count("; fragility by passes alone") == 1
-    assert 0.1 < float(found[0][4]) < 8
+    assert 0.1 < float(estimates[0][4]) < 8

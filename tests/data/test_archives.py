@@ -35,11 +35,11 @@ def forms(tmp_path_factory) -> dict[str, Path]:
                 pixels = generator.integers(0, 256, (20, 24, 3), dtype=np.uint8)
                 Image.fromarray(pixels).save(base / "folder" / split / name / f"{number}.png")
     write_shards(base / "folder", base / "shards")
-    whole = tables(base / "folder")
-    whole.save_to_disk(str(base / "saved"))
+    splits = tables(base / "folder")
+    splits.save_to_disk(str(base / "saved"))
     (base / "parquet" / "data").mkdir(parents=True)
     datasets.config.HF_DATASETS_CACHE = base / "cache"
-    for split, table in whole.items():
+    for split, table in splits.items():
         table.to_parquet(str(base / "parquet" / "data" / f"{split}-00000-of-00001.parquet"))
     return {name: base / name for name in ("folder", *FORMS)}
 

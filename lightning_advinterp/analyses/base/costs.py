@@ -57,14 +57,14 @@ def sweep_costs(
         count: number of images.
     """
     runs = schedule(analyses, plans)
-    own: list[dict[str, tuple[float, float]]] = [{} for _ in runs]
+    run_passes: list[dict[str, tuple[float, float]]] = [{} for _ in runs]
     for analysis in analyses:
         forwards, backwards = plans.of(analysis).passes
         places = [place for place, due in enumerate(runs) if any(entry.analysis is analysis for entry in due)]
         if forwards or backwards:
-            place = places[-1] if places else len(own)
-            own += [{} for _ in range(place + 1 - len(own))]  # of analyses without a sweep
-            own[place][analysis.name] = count * forwards, count * backwards
+            place = places[-1] if places else len(run_passes)
+            run_passes += [{} for _ in range(place + 1 - len(run_passes))]  # of analyses without a sweep
+            run_passes[place][analysis.name] = count * forwards, count * backwards
     costs = []
     for place, due in enumerate(runs):
         due = [entry for entry in due if not entry.sweep.optional]
@@ -75,5 +75,5 @@ def sweep_costs(
         each_forwards = each + sum(forwards for forwards, _ in attacked)
         each_backwards = sum(backwards for _, backwards in attacked)
         shown_at_all = shown if wants.kinds or wants.chosen is not None else 0
-        costs.append(SweepCost(place, shown_at_all, shown * each_forwards, shown * each_backwards, own[place]))
-    return costs + [SweepCost(place, 0, 0, 0, own[place]) for place in range(len(runs), len(own))]
+        costs.append(SweepCost(place, shown_at_all, shown * each_forwards, shown * each_backwards, run_passes[place]))
+    return costs + [SweepCost(place, 0, 0, 0, run_passes[place]) for place in range(len(runs), len(run_passes))]

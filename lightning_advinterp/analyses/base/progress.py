@@ -25,8 +25,8 @@ def clock_time(seconds: float) -> str:
     >>> clock_time(3725.4), clock_time(100 * 3600)
     ('1:02:05', '100:00:00')
     """
-    whole = round(seconds)
-    return f"{whole // 3600}:{whole // 60 % 60:02d}:{whole % 60:02d}"
+    total = round(seconds)
+    return f"{total // 3600}:{total // 60 % 60:02d}:{total % 60:02d}"
 
 
 class Course:
@@ -105,5 +105,5 @@ class SweepBar(Watch):
             self._bar = None
 
     def _left(self) -> str:
-        left = self.course.left
-        return "" if left is None else f"all done in {clock_time(left)}"
+        seconds = self.course.left
+        return "" if seconds is None else f"all done in {clock_time(seconds)}"

@@ -36,12 +36,12 @@ class RememberedPasses:
             index: int64 ``[B]``, the images' numbers, by which a batch is known again.
         """
         batch = tuple(index.tolist())
-        held = self._passes.pop(batch, None) if self._last else self._passes.get(batch)
-        if held is not None and held[1].keys() >= set(layers):
-            return held[0], {layer: held[1][layer] for layer in layers}
+        stored = self._passes.pop(batch, None) if self._last else self._passes.get(batch)
+        if stored is not None and stored[1].keys() >= set(layers):
+            return stored[0], {layer: stored[1][layer] for layer in layers}
         with torch.no_grad():
             logits, activations = network.forward_features(x, tuple(layers))
-        if held is None:
+        if stored is None:
             size = sum(value.numel() * value.element_size() for value in (logits, *activations.values()))
             if size <= self._room:
                 self._room -= size

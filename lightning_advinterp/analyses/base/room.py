@@ -124,8 +124,8 @@ class Room:
             return
         real = activations[REAL].values()
         self._kind = sum(value.numel() * value.element_size() for value in real)
-        held = self._kind * min(self._most, max(0, len(activations) - 2))
-        self._rest = max(self._rest, (memory_peak(self._device) or 0) - self._start - held)
+        size = self._kind * min(self._most, max(0, len(activations) - 2))
+        self._rest = max(self._rest, (memory_peak(self._device) or 0) - self._start - size)
         activations.clear()
 
     def _foretell(self, network: Network, x: Tensor, layers: tuple[str, ...]) -> None:
@@ -134,12 +134,12 @@ class Room:
         start = memory_now(self._device) or 0
         forget_peak(self._device)
         with torch.no_grad():
-            held = network.forward_features(part, layers)[1]
+            activations = network.forward_features(part, layers)[1]
         with torch.enable_grad():
             image = part.detach().clone().requires_grad_()
             torch.autograd.grad(network(image).sum(), image)
         each = ((memory_peak(self._device) or 0) - start) / len(part)
-        each += sum(value.numel() * value.element_size() for value in held.values()) / len(part)
+        each += sum(value.numel() * value.element_size() for value in activations.values()) / len(part)
         assert self._limit is not None
         if start + each * len(x) > self._limit:
             self._refuse(start, each, len(x))

@@ -195,12 +195,12 @@ class Estimate:
     journals: int = 0
     files: int = 0
 
-    def __add__(self, other: "Estimate") -> "Estimate":
-        memory = max((each for each in (self.memory, other.memory) if each is not None), default=None)
+    def __add__(self, addend: "Estimate") -> "Estimate":
+        memory = max((each for each in (self.memory, addend.memory) if each is not None), default=None)
         return Estimate(
-            self.seconds + other.seconds,
-            self.alone + other.alone,
+            self.seconds + addend.seconds,
+            self.alone + addend.alone,
             memory,
-            self.journals + other.journals,
-            self.files + other.files,
+            self.journals + addend.journals,
+            self.files + addend.files,
         )

@@ -97,10 +97,10 @@ def _measured(
     x_adv = attack.run(network, x, target, keys=keys).x_adv
     after, aim = explanation.map(network, x_adv, target), attack.dissimilarity.reference(before)
     with torch.no_grad():
-        kept = network(x_adv).argmax(1) == target
+        same = network(x_adv).argmax(1) == target
         with smoothed_relu(beta):
             predicted = network(x).argmax(1)
-    measures = {"correct": predicted == label, "class_kept": predicted == target, "prediction_kept": kept}
+    measures = {"correct": predicted == label, "class_kept": predicted == target, "prediction_kept": same}
     measures["lambda_max"] = _bend(network, x, target, keys, beta, how.lanczos)
     original = {"pcc": pearson, "ssim": ssim, "mse": mean_squared_error}
     measures |= {f"original_{name}": function(before, after) for name, function in original.items()}

@@ -143,15 +143,15 @@ class DissectionAnalysis(Summed):
             if view.shuffled:
                 continue  # the active pixels of real images are counted against both kinds of labels at once
             group = view.group(observation, self.config.seed)
-            shuffled = [other for other in self.views.values() if other.shuffled] if name == REAL else []
+            shuffled = [control for control in self.views.values() if control.shuffled] if name == REAL else []
             for layer, values in layers.items():
                 beside = [
                     Tally(
-                        self._state.count(other, layer, values),
+                        self._state.count(control, layer, values),
                         partner_labels,
-                        other.group(observation, self.config.seed),
+                        control.group(observation, self.config.seed),
                     )
-                    for other in shuffled
+                    for control in shuffled
                     if partner_labels is not None
                 ]
                 thresholds = self._thresholds(name)[layer].to(values.device)

@@ -25,8 +25,8 @@ def require_apart(source: Path, output: Path) -> None:
     Raises:
         ValueError: saying what to do.
     """
-    here, there = output.resolve(), source.resolve()
-    if there == here or here in there.parents or there in here.parents:
+    target, origin = output.resolve(), source.resolve()
+    if origin == target or target in origin.parents or origin in target.parents:
         raise ValueError(f"compare: {source} and the output {output} lie in one another; choose another output.")
 
 
@@ -58,16 +58,16 @@ def copy_evaluation(source: Path, folder: Path, place: Place, console: Console) 
     return title, load_results(folder)
 
 
-def print_unlike(folder: Path, other: Path, source: Path, console: Console) -> None:
+def print_unlike(folder: Path, copy: Path, source: Path, console: Console) -> None:
     """Print what two evaluations do not share beside their networks: differences between them are not the networks'.
 
     Args:
         folder: of this evaluation.
-        other: of the one held against it.
+        copy: of the one held against it.
         source: what that is called.
         console: where to print.
     """
-    unlike = unlike_settings(read_record(folder) or {}, read_record(other) or {})
+    unlike = unlike_settings(read_record(folder) or {}, read_record(copy) or {})
     if unlike:
         console.print(
             f"{source} was evaluated with other {', '.join(unlike)}: what differs is not due to the networks alone",
@@ -77,12 +77,12 @@ def print_unlike(folder: Path, other: Path, source: Path, console: Console) -> N
         )
 
 
-def unlike_settings(record: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
+def unlike_settings(record: Mapping[str, Any], reference: Mapping[str, Any]) -> list[str]:
     """Return what the numbers of two evaluations depend on and do not share, but for their networks.
 
     Args:
         record: of one folder.
-        other: of another.
+        reference: of another.
     """
     now: Mapping[str, str] = record.get("depends_on") or {}
-    return [name for name in differences(other.get("depends_on"), now) if name not in _OF_NETWORK]
+    return [name for name in differences(reference.get("depends_on"), now) if name not in _OF_NETWORK]

@@ -109,8 +109,8 @@ class Place:
         recover(folder)
         unfinished = [path for paths in journals(folder).values() for path in paths]
         before = read_record(folder)
-        there = belongings(folder) if before is None or before.get("files") != record["files"] else []
-        self._move(folder, [*unfinished, *there], "another evaluation")
+        earlier = belongings(folder) if before is None or before.get("files") != record["files"] else []
+        self._move(folder, [*unfinished, *earlier], "another evaluation")
 
     def _move(self, folder: Path, names: Sequence[str], what: str) -> None:
         if not names:

@@ -150,10 +150,10 @@ def _print_total(evaluation: Evaluation, finished: Sequence[Evaluated], console:
         console.print(f"all networks: {describe(total, processes_asked(evaluation))}", soft_wrap=True)
 
 
-def _untaken(title: str, taken: Collection[str]) -> str:
+def _untaken(title: str, titles: Collection[str]) -> str:
     """Return a network's title, with a number where another network has it."""
     numbered = (title if number == 1 else f"{title} ({number})" for number in count(1))
-    return next(name for name in numbered if name not in taken)
+    return next(name for name in numbered if name not in titles)
 
 
 def _copied(
@@ -162,8 +162,8 @@ def _copied(
     """Copy the evaluations that ``--compare`` takes as they are, and return their results by network."""
     copies: dict[str, dict[str, Result]] = {}
     for name, source in stored.items():
-        title, found = copy_evaluation(source, output / name, place, console)
-        copies[_untaken(title, {*results, *copies})] = found
+        title, results_of_copy = copy_evaluation(source, output / name, place, console)
+        copies[_untaken(title, {*results, *copies})] = results_of_copy
         print_unlike(output, output / name, source, console)
     return copies
 

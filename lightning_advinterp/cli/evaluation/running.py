@@ -72,7 +72,7 @@ def scenes_of(
         ValueError: from the question, where single analyses were asked for.
     """
     scenes: dict[Group, Scene] = {}
-    asked: dict[Group, Asked] = {}
+    questions: dict[Group, Asked] = {}
     for group in groups:
         with prepared.checking(), prepared.left_out.whole(group.names):
             scenes[group] = _scene(prepared, attacks[group.data], group)
@@ -86,8 +86,8 @@ def scenes_of(
                         plans.of(analysis)
                         analyses.append(analysis)
         costs = sweep_costs(analyses, plans, scene.attacks, len(scene.images))
-        asked[group] = Asked(scene, sum(cost.work for cost in costs))
-    return asked
+        questions[group] = Asked(scene, sum(cost.work for cost in costs))
+    return questions
 
 
 def _scene(prepared: Prepared, attacks: Mapping[str, Attack], group: Group) -> Scene:

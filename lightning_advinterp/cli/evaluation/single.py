@@ -95,9 +95,9 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     labels = {data: images.reported.labels for data, images in prepared.opened.items()}
     groups = groups_of(evaluation, attacks, network.num_classes, labels, prepared.names)
     groups_asked = scenes_of(prepared, attacks, groups)
-    course = Course(sum(asked.work for asked in groups_asked.values()))
-    for group, asked in groups_asked.items():
-        ended = evaluate_group(prepared, asked.scene, group, folder, outcomes, course)
+    course = Course(sum(group_asked.work for group_asked in groups_asked.values()))
+    for group, group_asked in groups_asked.items():
+        ended = evaluate_group(prepared, group_asked.scene, group, folder, outcomes, course)
         if ended is None:
             continue
         outcomes |= ended.outcomes

@@ -69,8 +69,8 @@ def estimate(prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Anal
     passes = time_passes(scene.network, x)
     dear = _dear(prepared, scene, costs, count, passes)
     tried = {name: analyses for name, analyses in built.items() if not dear & {each.name for each in analyses}}
-    own = [each for cost in costs for name, each in cost.own.items() if name in dear]
-    by_passes = Estimate(sum(map(passes.of_own, own)), memory=memory_now(prepared.device))
+    dear_passes = [each for cost in costs for name, each in cost.own.items() if name in dear]
+    by_passes = Estimate(sum(map(passes.of_own, dear_passes)), memory=memory_now(prepared.device))
     total = by_passes
     if tried:
         try:

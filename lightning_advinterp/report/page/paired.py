@@ -120,8 +120,8 @@ def _accuracies(first: StoredEvaluation, second: StoredEvaluation) -> list[Diffe
     return rows
 
 
-def _same_label(row: TextRow, other: TextRow | None) -> bool:
-    return other is not None and row["label"] == other["label"]
+def _same_label(row: TextRow, counterpart: TextRow | None) -> bool:
+    return counterpart is not None and row["label"] == counterpart["label"]
 
 
 def _means(

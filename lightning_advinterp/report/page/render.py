@@ -65,7 +65,7 @@ def _plain(value: Any) -> Any:
 
 def _shown(row: Difference) -> dict[str, str]:
     interval = "–" if math.isnan(row.low) else f"[{row.low:+.3g}, {row.high:+.3g}]"
-    told = not math.isnan(row.low) and (row.low > 0 or row.high < 0)
+    told_apart = not math.isnan(row.low) and (row.low > 0 or row.high < 0)
     return {
         "measure": row.measure,
         "first": f"{row.first:.3g}",
@@ -74,7 +74,7 @@ def _shown(row: Difference) -> dict[str, str]:
         "interval": interval,
         "pairs": f"{row.pairs} {row.over}",
         "table": row.table,
-        "told": "yes" if told else "no",
+        "told": "yes" if told_apart else "no",
     }
 
 

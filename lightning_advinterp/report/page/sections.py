@@ -88,14 +88,14 @@ def sections(evaluation: StoredEvaluation) -> list[Section]:
     """Return the sections of an evaluation; files that no analysis lists come last."""
     analyses: Mapping[str, Any] = evaluation.record.get("analyses") or {}
     listed: set[str] = set()
-    made = []
+    parts = []
     for name, entry in analyses.items():
         files = [file for file in entry["files"] if file in evaluation.files]
         listed |= set(files)
-        made.append(_section(evaluation, name, files, command(evaluation, name)))
-    others = [file for file in evaluation.files if file not in listed]
-    rest = _section(evaluation, "", others, "")
-    return [*made, rest] if rest.figures or rest.tables or rest.pages else made
+        parts.append(_section(evaluation, name, files, command(evaluation, name)))
+    unlisted = [file for file in evaluation.files if file not in listed]
+    rest = _section(evaluation, "", unlisted, "")
+    return [*parts, rest] if rest.figures or rest.tables or rest.pages else parts
 
 
 def _section(evaluation: StoredEvaluation, name: str, files: list[str], line: str) -> Section:
