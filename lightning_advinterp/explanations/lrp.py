@@ -1,5 +1,6 @@
 """Layer-wise relevance propagation."""
 
+from collections.abc import Callable
 from typing import Any, Literal
 
 import torch
@@ -17,7 +18,7 @@ from lightning_advinterp.explanations.linear import (
     transpose_of,
 )
 from lightning_advinterp.explanations.operations import Op
-from lightning_advinterp.explanations.program import Step
+from lightning_advinterp.explanations.program import Program, Step
 from lightning_advinterp.explanations.question import Question, pick
 from lightning_advinterp.explanations.verification import verified_program
 
@@ -89,19 +90,31 @@ class LRP(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the pixels' relevance."""
-        program = verified_program(question.body, self.name, question.z)
+
+        def start(logits: Tensor) -> Tensor:
+            value = pick(logits, question.target, "logit")
+            return torch.zeros_like(logits).scatter(1, question.target[:, None], value[:, None])
+
+        return self.relevance(question, verified_program(question.body, self.name, question.z), start)
+
+    def relevance(self, question: Question, program: Program, start: Callable[[Tensor], Tensor]) -> Tensor:
+        """Return the pixels' relevance ``[B, C, H, W]``, from that of what a program computes last.
+
+        Args:
+            question: whose images are explained.
+            program: the network's steps, or the first of them.
+            start: from what the last step computes to relevance of the same shape.
+        """
         with torch.set_grad_enabled(question.create_graph):
             activations = run(program, question.z)
-            logits = activations.values[-1]
-            value = pick(logits, question.target, "logit")
-            start = torch.zeros_like(logits).scatter(1, question.target[:, None], value[:, None])
             low, high = (
                 question.normalise(torch.zeros_like(question.mean)),
                 question.normalise(torch.ones_like(question.mean)),
             )
             if self.bounds == "image":
                 low, high = low.min().expand_as(low), high.max().expand_as(high)
-            return backward(program, start, _Rules(self, activations, program.steps, low, high))
+            rules = _Rules(self, activations, program.steps, low, high)
+            return backward(program, start(activations.values[-1]), rules)
 
 
 class _Rules:

@@ -1,7 +1,7 @@
 """A network as a list of steps, each with the module that it belongs to: what propagation rules are defined on."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -12,8 +12,9 @@ from lightning_advinterp.explanations.operations import Op, function_operation, 
 from lightning_advinterp.explanations.refusal import without_rule
 from lightning_advinterp.explanations.shapes import is_size
 from lightning_advinterp.explanations.timm_layers import activation_of_norm
+from lightning_advinterp.networks.parts import Place
 from lightning_advinterp.networks.sites import Site, SiteTable
-from lightning_advinterp.networks.trace import Trace, operation_name, output_node, trace_network
+from lightning_advinterp.networks.trace import Trace, called_names, operation_name, output_node, trace_network
 
 
 @dataclass(frozen=True)
@@ -48,11 +49,14 @@ class Program:
         steps: the steps.
         modules: every module that the steps use, by path.
         hooks: numbers of the hooks that could change what the network computes.
+        results: number of the step that computes what a module's call returns, by ``path`` or, of a module that is
+            called several times, ``path#call``; with ``:input`` behind it of what the module is called with.
     """
 
     steps: tuple[Step, ...]
     modules: dict[str, nn.Module]
     hooks: frozenset[int]
+    results: Mapping[str, int] = field(default_factory=dict)
 
 
 _PROGRAMS: "WeakKeyDictionary[nn.Module, Program]" = WeakKeyDictionary()
@@ -94,6 +98,30 @@ def program_of(body: nn.Module, method: str) -> Program:
     return program
 
 
+def program_until(program: Program, place: Place, method: str) -> Program:
+    """Return the first steps of a network, of which the last computes what is read at a place.
+
+    Args:
+        program: of the whole network.
+        place: of a module's output or first input.
+        method: the explanation's name, for messages.
+
+    Raises:
+        ValueError: if no step computes it.
+    """
+    calls = called_names(program.results, place)
+    if not calls or not place.whole:
+        raise ValueError(
+            f"{method}: no step of the network computes what is read at {place.path}; name another layer, or take "
+            "gradient."
+        )
+    number = program.results[calls[max(calls)]]
+    *before, last = program.steps[: number + 1]
+    if last.norm is not None and place.side == "output" and last.name == place.path:  # read before the BatchNorm
+        last = replace(last, norm=None)
+    return replace(program, steps=(*before, last))
+
+
 def _hooks(body: nn.Module) -> frozenset[int]:
     """Return the numbers, unique in a process, of all forward hooks but those that only read."""
     return frozenset(
@@ -128,7 +156,17 @@ class _Compiler:
         last = self.number[end]
         if last != len(self.steps) - 1:
             raise ValueError(f"{self.method}: the logits are not what the network computes last ({end}).")
-        return Program(tuple(self.steps), self.modules, hooks)
+        return Program(tuple(self.steps), self.modules, hooks, self._results())
+
+    def _results(self) -> dict[str, int]:
+        results: dict[str, int] = {}
+        for node, names in self.trace.results.items():
+            if node in self.number:
+                results |= dict.fromkeys(names, self.number[node])
+        for name, (node, _) in self.trace.inputs.items():
+            if node in self.number:
+                results[f"{name}:input"] = self.number[node]
+        return results
 
     def _add(self, node: fx.Node) -> None:
         step = self._step(node)

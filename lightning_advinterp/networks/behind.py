@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from lightning_advinterp.networks.taps import taps
 from lightning_advinterp.networks.trace import (
     Trace,
     ancestors,
+    called_names,
     operation_name,
     output_node,
     reads_value,
@@ -228,16 +229,14 @@ def _result(trace: Trace, network: Network, layer: str) -> tuple[str, fx.Node]:
     if layer == "logits":  # they may be computed from what the last layer returns
         raise LookupError("no operation of a trace is called logits")
     reference = network.place(layer)
-    calls: dict[int, tuple[str, fx.Node]] = {}
+    nodes: dict[str, fx.Node] = {}
     for node, names in trace.results.items():
-        for name in names:
-            path, _, call = name.partition("#")
-            if path == reference.path:
-                calls[int(call or 0)] = (name, node)
-    number = max(calls, default=-1) if reference.call is None else reference.call
-    if number not in calls:
+        nodes |= dict.fromkeys(names, node)
+    calls = called_names(nodes, replace(reference, side="output"))
+    if not calls:
         raise LookupError(f"no operation of its trace returns {layer}")
-    return calls[number]
+    name = calls[max(calls)]
+    return name, nodes[name]
 
 
 def _input(trace: Trace, call: str) -> tuple[fx.Node, frozenset[fx.Node]]:

@@ -1,13 +1,14 @@
 """A network's computation as a graph whose nodes know which module calls they are the results of."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
 from torch import fx, nn
 
 from lightning_advinterp.networks.modes import frozen_eval
+from lightning_advinterp.networks.parts import Place
 
 
 class Trace(fx.Tracer):
@@ -97,6 +98,23 @@ def _timm_marks(backbone: nn.Module) -> tuple[tuple[type, ...], tuple[Callable[.
     get_notrace_modules: Callable[[], list[type]] = layers.get_notrace_modules  # type: ignore[attr-defined]
     get_notrace_functions: Callable[[], list[Any]] = layers.get_notrace_functions  # type: ignore[attr-defined]
     return tuple(get_notrace_modules()), tuple(get_notrace_functions())
+
+
+def called_names(names: Iterable[str], place: Place) -> dict[int, str]:
+    """Return the calls of a module that a place may mean, by their numbers.
+
+    Args:
+        names: ``path`` or ``path#call``, with ``:input`` behind it of inputs.
+        place: whose path, call and side are meant; of any call, where it says none.
+    """
+    calls: dict[int, str] = {}
+    for name in names:
+        address, _, part = name.partition(":")
+        path, _, call = address.partition("#")
+        number = int(call or 0)
+        if path == place.path and (part or "output") == place.side and place.call in (None, number):
+            calls[number] = name
+    return calls
 
 
 def ancestors(node: fx.Node, stop: frozenset[fx.Node] = frozenset()) -> set[fx.Node]:

@@ -70,7 +70,7 @@ def test_units_are_checked_before_any_work():
 def test_settings_out_of_range(key):
     with pytest.raises(ValueError, match=f"{key} must be 1 or more, got 0"):
         PanelsConfig(**{key: 0})
-    with pytest.raises(ValueError, match="highlight must be activation or discrepancy, got 'cam'"):
+    with pytest.raises(ValueError, match=r"highlight must be one of activation, .*, lrp, got 'cam'"):
         PanelsConfig(highlight="cam")
 
 

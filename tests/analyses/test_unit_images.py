@@ -9,14 +9,16 @@ from torch.utils.data import Dataset
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.protocol import Plan, Sweep
 from lightning_advinterp.analyses.base.unit_images import UnitImages
-from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest, pictures_of
+from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest, near_mean, pictures_of
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.broden import ConceptWorldConcepts
 from lightning_advinterp.explanations.discrepancy import discrepancy_map
+from lightning_advinterp.explanations.unit_maps import unit_map
 from lightning_advinterp.networks import Network
+from lightning_advinterp.units.spaces import unit_space
 
 PIXELS = 16
 
@@ -248,3 +250,48 @@ def test_the_discrepancy_map_above_half_of_its_maximum(network, data):
     assert not shown.masks[0][11:].any()
     (blind,) = take_pictures(network, data, {}, [UnitRequest("fc", 0, "real", ())], highlight="discrepancy")
     assert not len(blind.masks)
+
+
+@pytest.mark.parametrize("highlight", ["gradient", "gradcam"])
+def test_an_explanation_of_the_unit_is_where_it_looks(network, data, highlight):
+    """Unit 0 is strongest in the red corner, whose 4 x 4 pixels it averages; Grad-CAM's maps are those averages."""
+    request = UnitRequest("relu", 0, "real", (31,), 5.0)
+    (shown,) = take_pictures(network, data, {}, [request], highlight=highlight)
+    assert shown.masks[0][:3, :3].all()
+    assert not shown.masks[0][:, 10:].any()
+    assert not shown.masks[0][8:].any()
+
+
+@pytest.mark.parametrize("highlight", ["gradient", "gradcam", "lrp"])
+def test_an_explanation_of_the_unit_above_half_of_its_maximum(highlight):
+    network, batch = small_network(), small_batch(n=3)
+    with torch.no_grad():
+        network.backbone.bn2.bias.fill_(3.0)
+    data = Memory(batch._replace(index=torch.arange(3)))
+    request = UnitRequest("relu2", 5, "real", (2, 0), 5.0)
+    (shown,) = take_pictures(network, data, {}, [request], highlight=highlight)
+    (layer,) = unit_space(network, "relu2")
+    for mask, number in zip(shown.masks, (2, 0), strict=True):
+        values = unit_map(network, batch.image[number][None], layer, torch.tensor([5]), highlight)[0]
+        assert values.amax() > 0
+        assert torch.equal(torch.from_numpy(mask), values > values.max() / 2)
+
+
+def test_maps_of_pixels_are_averaged_over_squares():
+    values = torch.rand(70, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = torch.zeros_like(values)
+    for row in range(70):
+        for column in range(64):
+            expected[row, column] = values[max(0, row - 2) : row + 3, max(0, column - 2) : column + 3].sum() / 25
+    torch.testing.assert_close(near_mean(values), expected)
+
+
+def test_an_explanation_that_does_not_fit_is_refused_before_any_work(network):
+    analysis = UnitPictures("p", ["relu", "fc"], (), lambda _: [], most=9, highlight="gradcam")
+    with pytest.raises(ValueError, match="gradcam: layer fc:input must return maps"):
+        analysis.bind(network)
+    analysis = UnitPictures("p", ["relu", "fc"], (), lambda _: [], most=9, highlight="lrp")
+    with pytest.raises(ValueError, match=r"alpha_beta is not defined here.* Or take gradient"):
+        analysis.bind(network)
+    analysis = UnitPictures("p", ["relu2", "fc"], (), lambda _: [], most=9, highlight="lrp")
+    assert analysis.bind(small_network()).sweeps[0].forwards == 4

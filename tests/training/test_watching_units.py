@@ -158,7 +158,10 @@ def test_defaults_of_the_callbacks():
         (["--semantics.settings.layers", "relu3"], "relu3"),
         (["--semantics.settings.hierarchy", "no.csv"], "no.csv"),
         (["--semantics.panels.units", "[9]"], "panels.units: layer 'conv2' has units 0 to 7, got [9]"),
-        (["--semantics.panels.highlight", "discrepancy"], "panels.highlight must be activation during training"),
+        (
+            ["--semantics.panels.highlight", "discrepancy"],
+            "panels.highlight must be activation, gradient,",
+        ),
         (["--semantics.every_n_epochs", "0"], "every_n_epochs must be 1 or more, got 0"),
     ],
 )

@@ -15,10 +15,12 @@ from lightning_advinterp.analyses.base.states import Summed
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.explanations.discrepancy import discrepancy_map
+from lightning_advinterp.explanations.unit_maps import UNIT_METHODS, UNIT_PASSES, UnitMethod, unit_map
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.units.spaces import UnitLayer, UnitSpace, unit_space
 
-Highlight = Literal["activation", "discrepancy"]
+Highlight = Literal["activation", "discrepancy"] | UnitMethod
+HIGHLIGHTS: tuple[Highlight, ...] = ("activation", "discrepancy", *UNIT_METHODS)
 _SHARE = 0.5
 """What counts as looked at where there is no threshold: at least so much of a map's maximum."""
 
@@ -75,7 +77,10 @@ class UnitPictures(Summed):
         choose: from the other analyses' results to the units that are wanted.
         most: images that these units have at most.
         highlight: ``activation``: the unit's map, enlarged to the image (bilinear), above its threshold;
-            ``discrepancy``: the discrepancy map (Zhou et al. 2015), thousands of forward passes an image.
+            ``discrepancy``: the discrepancy map (Zhou et al. 2015), thousands of forward passes an image;
+            ``gradient``, ``gradcam``, ``lrp``: that of :func:`~lightning_advinterp.explanations.unit_maps.unit_map`,
+            those of pixels averaged over squares of a sixteenth of the image's side. All but the first above half of
+            their maximum.
         seed: of the discrepancy map.
         describe: from a request's row and the predicted class to further columns of a picture.
     """
@@ -111,7 +116,25 @@ class UnitPictures(Summed):
         self._network = network
         space = unit_space(network, self.layers)
         self._units = {unit.reading: unit for unit in space}
-        return Plan((Sweep(space.taps, self.kinds, labels=False, chosen=self._most),))
+        forwards = 0
+        if self._highlight in UNIT_PASSES:
+            self._try_out(network)
+            forward, backward = UNIT_PASSES[self._highlight]
+            forwards = forward + 2 * backward  # a backward pass takes as long as two forward passes
+        return Plan((Sweep(space.taps, self.kinds, labels=False, chosen=self._most, forwards=forwards),))
+
+    def _try_out(self, network: Network) -> None:
+        """Refuse layers that the explanation does not fit, before any work: a black image passes."""
+        assert self._highlight in UNIT_METHODS
+        parameter = next(network.parameters(), torch.zeros(()))
+        image = torch.zeros(1, len(network.mean), network.input_size, network.input_size, device=parameter.device)
+        for unit in self._units.values():
+            if unit.layout is None:  # the network takes images of another size alone
+                continue
+            try:
+                unit_map(network, image, unit, torch.zeros(1, dtype=torch.int64), self._highlight)
+            except ValueError as error:
+                raise ValueError(f"highlight {self._highlight!r}: {error} Or take gradient.") from None
 
     def choose(self, results: Mapping[str, Result]) -> Collection[int]:
         """Ask for the pictures of units that the results name."""
@@ -140,6 +163,12 @@ class UnitPictures(Summed):
             unit = torch.tensor([request.unit])
             values = discrepancy_map(self._network, image[None], unit_layer.tap, unit, keys, maps=unit_layer.maps)[0]
             return (values > _SHARE * values.max()).cpu()
+        if self._highlight in UNIT_METHODS:
+            assert self._network is not None
+            unit = torch.tensor([request.unit], device=image.device)
+            values = unit_map(self._network, image[None], unit_layer, unit, self._highlight)[0]
+            values = values if self._highlight == "gradcam" else near_mean(values)
+            return (values > _SHARE * values.max()).cpu()
         if not unit_layer.has_places:
             return torch.ones(image.shape[1:], dtype=torch.bool)
         activation = unit_layer.maps(output)[:, request.unit : request.unit + 1]
@@ -166,6 +195,18 @@ class UnitPictures(Summed):
                 place: Row = {"rank": rank, "image": number, "predicted": predicted, "picture": picture, "mask": mask}
                 rows.append(head | place | self._describe(head, predicted))
         return Result(self.name, tables={self.name: rows}, arrays=arrays)
+
+
+def near_mean(values: Tensor) -> Tensor:
+    """Return the mean of a map of single pixels over the square around each, a sixteenth of the image's side.
+
+    Pixels beyond the border count as zero.
+
+    Args:
+        values: ``[H, W]``.
+    """
+    side = 2 * (min(values.shape) // 32) + 1
+    return F.avg_pool2d(values[None], side, 1, side // 2)[0]
 
 
 def pictures_of(result: Result, table: str) -> list[Pictures]:

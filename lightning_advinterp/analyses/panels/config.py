@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from lightning_advinterp.analyses.base.unit_pictures import Highlight
+from lightning_advinterp.analyses.base.unit_pictures import HIGHLIGHTS, Highlight
 from lightning_advinterp.core.settings import require_least
 
 
@@ -16,7 +16,8 @@ class PanelsConfig:
         count: so many of each on a contact sheet.
         images: images per unit and kind.
         highlight: ``activation``: the unit's map enlarged to the image, above half of its maximum; ``discrepancy``: the
-            discrepancy map of Zhou et al. 2015, above half of its maximum: 5,184 forward passes per image at 224 px.
+            discrepancy map of Zhou et al. 2015, above half of its maximum: 5,184 forward passes per image at 224 px;
+            ``gradient``, ``gradcam``, ``lrp``: that explanation of the unit's largest activation in the image.
         layers: at most so many contact sheets, the last ones of the layers asked for.
     """
 
@@ -28,5 +29,5 @@ class PanelsConfig:
 
     def __post_init__(self) -> None:
         require_least(self, {"count": 1, "images": 1, "layers": 1})
-        if self.highlight not in ("activation", "discrepancy"):
-            raise ValueError(f"highlight must be activation or discrepancy, got {self.highlight!r}.")
+        if self.highlight not in HIGHLIGHTS:
+            raise ValueError(f"highlight must be one of {', '.join(HIGHLIGHTS)}, got {self.highlight!r}.")

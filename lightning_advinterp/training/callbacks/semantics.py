@@ -31,7 +31,7 @@ class SemanticsCallback(AnalysisCallback):
     Args:
         attacks: whose images are compared with the real ones; the first one's scalars have the plain names.
         settings: layers, share of top images, classes.
-        panels: which units are drawn, with their activation highlighted; ``null`` for none.
+        panels: which units are drawn; ``null`` for none.
         every_n_epochs: how often.
         limit: number of validation images, a seeded choice; ``null`` takes all.
         batch_size: images at a time.
@@ -52,10 +52,10 @@ class SemanticsCallback(AnalysisCallback):
         seed: int = 0,
         num_workers: Workers | None = None,
     ) -> None:
-        if panels is not None and panels.highlight != "activation":
+        if panels is not None and panels.highlight == "discrepancy":
             raise ValueError(
-                f"panels.highlight must be activation during training, got {panels.highlight!r}: discrepancy maps take "
-                "thousands of passes an image; draw them with evaluate.py."
+                "panels.highlight must be activation, gradient, gradcam or lrp during training, got 'discrepancy': its "
+                "maps take thousands of passes an image; draw them with evaluate.py."
             )
         questions: list[Question] = [as_question(Semantics, settings), Distances()]
         if panels is not None:
