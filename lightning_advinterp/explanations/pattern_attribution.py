@@ -7,9 +7,18 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.explanations.explanation import Method
-from lightning_advinterp.explanations.linear import backward, bend, run, scatter_places, transpose_of
+from lightning_advinterp.explanations.linear import (
+    backward,
+    bend,
+    norm_scale,
+    run,
+    scatter_places,
+    shared,
+    split_channels,
+    transpose_of,
+)
 from lightning_advinterp.explanations.operations import Op
-from lightning_advinterp.explanations.patterns import Patterns, sequential_program
+from lightning_advinterp.explanations.patterns import Patterns, pattern_program
 from lightning_advinterp.explanations.program import Step
 from lightning_advinterp.explanations.question import Question, pick
 from lightning_advinterp.networks.smoothing import active_beta
@@ -18,8 +27,9 @@ from lightning_advinterp.networks.smoothing import active_beta
 class PatternAttribution(Method):
     """The backward pass of the gradient with w ⊙ a for every w (Kindermans et al. 2018), from the logit z_c.
 
-    relu passes on where its input is above 0 (times σ(βz) where softplus stands for it), a max-pool to its winner.
-    Works on sequential networks.
+    relu passes on where its input is above 0 (times σ(βz) where softplus stands for it), a max-pool to its winner. As
+    of a gradient, every branch of a sum gets all of what the sum got, and every part of a concatenation its part. A
+    BatchNorm of its own, whose pattern is 1/w, hands on what it got.
 
     Args:
         patterns: the a, or the file that holds them; see
@@ -33,23 +43,26 @@ class PatternAttribution(Method):
 
     def signed(self, question: Question) -> Tensor:
         """Return the attribution."""
-        program = sequential_program(question.body, question.z)
+        program = pattern_program(question.body, question.z)
         beta = active_beta()
         with torch.set_grad_enabled(question.create_graph):
             activations = run(program, question.z)
 
             def rule(number: int, step: Step, r: Tensor) -> tuple[Tensor, ...]:
-                a, layer, index = (
-                    activations.values[number - 1],
-                    activations.layers[number],
-                    activations.indices[number],
-                )
+                inputs = [activations.values[part] for part in step.inputs]
+                a, layer, index = inputs[0], activations.layers[number], activations.indices[number]
                 if layer is not None:
                     return (layer.transpose(a, r, self._patterns.of(step.name, layer)),)
                 if step.op is Op.RELU:
                     return (r * bend(step.op, a, beta),)
                 if index is not None:
                     return (scatter_places(r, index, a),)
+                if step.op is Op.SUM:
+                    return tuple(shared(r, value) for value in inputs)
+                if step.op is Op.CONCAT:
+                    return split_channels(r, inputs)
+                if step.op is Op.NORM and step.module is not None:
+                    return (r * (norm_scale(step.module)[0] != 0)[:, None, None],)
                 return (transpose_of(step.run, a, r),)
 
             logits = activations.values[-1]

@@ -21,7 +21,7 @@ _METHOD = "pattern_attribution"
 
 @dataclass(frozen=True)
 class Patterns:
-    """One pattern a for every weight vector w of a sequential network, with wᵀa = 1.
+    """One pattern a for every weight vector w of a network, with wᵀa = 1.
 
     Attributes:
         values: by layer path, of the shape of the layer's weights; 0 for units that never fired.
@@ -72,30 +72,51 @@ class Patterns:
         )
 
 
-def sequential_program(body: nn.Module, z: Tensor) -> Program:
-    """Return the steps of a network in which every step reads the one before.
+def pattern_program(body: nn.Module, z: Tensor) -> Program:
+    """Return the steps of a network of relu.
 
     Args:
         body: from normalised images to logits.
         z: normalised images ``[B, C, H, W]``, on which the steps are compared with the network.
 
     Raises:
-        ValueError: naming the first step that joins branches, or that patterns cannot pass, or that computes something
-            else than the network.
+        ValueError: naming the first step that patterns cannot pass, or that computes something else than the network.
     """
     program = verified_program(body, _METHOD, z)
-    for number, step in enumerate(program.steps[1:], 1):
+    for step in program.steps:
         if step.op is Op.RELU6:
             raise ValueError(
                 f"{_METHOD}: patterns are defined for relu, which fires without a bound, and layer {step.name} is a "
                 "ReLU6. Take LRP."
             )
-        if step.inputs != (number - 1,) or step.op is Op.NORM:
-            raise ValueError(
-                f"{_METHOD} works on sequential networks (AlexNet, VGG), and {type(body).__name__} is none: "
-                f"{step.name} {'normalises on its own' if step.op is Op.NORM else 'joins branches'}. Take LRP."
-            )
     return program
+
+
+_HANDED_ON = (Op.SUM, Op.MAX_POOL, Op.AVERAGE, Op.SELECT)
+
+
+def deciding_steps(program: Program) -> dict[int, int | None]:
+    """Return for every layer with weights the step whose sign decides whether what the layer says is passed on.
+
+    That is the layer itself where one relu reads it (also behind a pooling), and the last sum on the way where the
+    layer's output is added to other branches before their one relu. None where no single relu follows, as of the last
+    layer: its units count everywhere.
+    """
+    readers: dict[int, list[int]] = {number: [] for number in range(len(program.steps))}
+    for number, step in enumerate(program.steps):
+        for part in step.inputs:
+            readers[part].append(number)
+    deciding: dict[int, int | None] = {}
+    for number, step in enumerate(program.steps):
+        if step.op is not Op.LINEAR:
+            continue
+        place, decider = number, number
+        while len(readers[place]) == 1 and program.steps[readers[place][0]].op in _HANDED_ON:
+            place = readers[place][0]
+            decider = place if program.steps[place].op is Op.SUM else decider
+        ends = [program.steps[reader].op for reader in readers[place]]
+        deciding[number] = decider if ends == [Op.RELU] else None
+    return deciding
 
 
 class _Sums:
@@ -110,9 +131,9 @@ class _Sums:
         self.x = torch.zeros_like(layer.weight, dtype=torch.float64)
         self.xy = self.x.clone()
 
-    def add(self, layer: Affine, a: Tensor, z: Tensor, last: bool) -> None:
-        """Take the inputs and outputs of one batch in; the last layer has no relu, and counts everywhere."""
-        mask = torch.ones_like(z) if last else (z > 0).to(z.dtype)
+    def add(self, layer: Affine, a: Tensor, z: Tensor, deciding: Tensor | None) -> None:
+        """Take the inputs and outputs of one batch in, and where the relu behind them is open; None: everywhere."""
+        mask = torch.ones_like(z) if deciding is None else (deciding > 0).to(z.dtype)
         places = [0, *range(2, z.dim())]
         self.count += z.numel() // z.shape[1]
         self.y += z.double().sum(places)
@@ -131,17 +152,22 @@ class _Sums:
 
 
 def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
-    """Learn the patterns of a sequential network, in one pass over images.
+    """Learn the patterns of a network of relu, in one pass over images.
 
     a = c / wᵀc with c = E₊[x y] − E₊[x] E[y], x the inputs of a unit, y its response, E₊ over the places and images
     where y > 0, E over all (for the last layer E₊ is E).
 
+    Both papers speak of layers that one relu follows. The same reasoning is extended: where y is added to other
+    branches before their relu (ResNet), E₊ is over the places where that relu is open, since there y is passed on.
+    Where no single relu of the same places follows, E₊ is E. A BatchNorm of its own reads one value for each that it
+    returns, so that its pattern is 1/w and needs no images.
+
     Args:
-        network: AlexNet, VGG or another sequential network; unchanged.
+        network: AlexNet, VGG, ResNet, SqueezeNet, DenseNet, …; unchanged.
         batches: images ``[B, C, H, W]`` in [0, 1].
 
     Raises:
-        ValueError: if the network is not sequential, or there are no images.
+        ValueError: naming what patterns are not defined for, or if there are no images.
 
     Reference:
         Kindermans et al. 2018, Learning how to explain neural networks: PatternNet and PatternAttribution, Eq. 7, with
@@ -153,15 +179,16 @@ def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
     for x in batches:
         nothing = torch.zeros(len(x), dtype=torch.int64, device=x.device)
         with asking(network, x, nothing, nothing, create_graph=False) as question, torch.no_grad():
-            program = sequential_program(question.body, question.z)
+            program = pattern_program(question.body, question.z)
             activations = run(program, question.z)
-            layers = activations.layers
-            last = max(number for number, layer in enumerate(layers) if layer is not None)
-            for number, layer in enumerate(layers):
+            layers, values = activations.layers, activations.values
+            for number, decider in deciding_steps(program).items():
+                layer = layers[number]
                 if layer is not None:
-                    sums.setdefault(number, _Sums(layer)).add(
-                        layer, activations.values[number - 1], activations.values[number], number == last
-                    )
+                    a, z = values[program.steps[number].inputs[0]], values[number]
+                    # of a sum in which the output was pooled or broadcast first, the places are not the layer's
+                    decides = decider is not None and values[decider].shape == z.shape
+                    sums.setdefault(number, _Sums(layer)).add(layer, a, z, values[decider] if decides else None)
     if program is None:
         raise ValueError("batches: patterns are learnt from images, got none.")
     with torch.no_grad():

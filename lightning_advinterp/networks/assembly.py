@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.normalization import Channels, Statistics, choose_normalization, said_statistics
 from lightning_advinterp.networks.recipes import Recipe
 from lightning_advinterp.networks.request import Request, Source
+from lightning_advinterp.networks.softplus_layers import exchange_relu
 from lightning_advinterp.networks.sources import ClassSource, find_source
 from lightning_advinterp.networks.stems import STEM_SIZES, replace_stem
 from lightning_advinterp.networks.weights import SUFFIXES, read_content
@@ -41,6 +42,7 @@ class Order:
     weights_set: str | None = None
     temperature: float | None = None
     new_head: bool = False
+    softplus: float | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -114,8 +116,12 @@ def assemble(order: Order) -> Network:
         stem=order.stem,
         options={**order.source.options, **order.options},
     )
+    beta = loaded.beside.softplus if order.softplus is None else order.softplus
+    if beta is not None:
+        exchange_relu(network, beta)
     network.untrained = "everything" if order.weights is None else "head" if fresh else ""
-    network.origin = loaded.origin(str(order.weights or ""), normalization.source, fresh, divisor)
+    origin = loaded.origin(str(order.weights or ""), normalization.source, fresh, divisor)
+    network.origin = replace(origin, softplus=network.softplus)
     return network
 
 

@@ -36,6 +36,7 @@ class Beside:
         classes: of its outputs; empty where the file does not say.
         class_names: the same for people.
         resize: shorter side of an image before its crop.
+        softplus: β of the softplus that the network was trained with in the place of ReLU, as this project records it.
     """
 
     normalizer: Normalizer | None = None
@@ -47,6 +48,7 @@ class Beside:
     classes: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     resize: int | None = None
+    softplus: float | None = None
 
 
 def read_beside(
@@ -88,7 +90,7 @@ def read_beside(
     used = frozenset((*names, *unread, *warm, *scales))
     record = _mapping(content.get("advinterp")) or _mapping(config.get("advinterp"))
     classes, readable = _classes(record or content)
-    resize = record.get("resize")
+    resize, softplus = record.get("resize"), _mapping(record.get("network")).get("softplus")
     return Beside(
         normalizer=normalizer,
         unread=unread,
@@ -99,6 +101,7 @@ def read_beside(
         classes=classes,
         class_names=readable,
         resize=resize if isinstance(resize, int) else None,
+        softplus=softplus if isinstance(softplus, int | float) else None,
     )
 
 

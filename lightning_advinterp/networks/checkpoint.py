@@ -12,6 +12,7 @@ from lightning_advinterp.networks.factory import create_network
 from lightning_advinterp.networks.from_module import as_network
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.origin import Origin
+from lightning_advinterp.networks.softplus_layers import exchange_relu
 from lightning_advinterp.networks.spec import checked_spec
 from lightning_advinterp.networks.trial import RGB
 from lightning_advinterp.networks.weights import load_into
@@ -80,7 +81,12 @@ def load_checkpoint(path: str | Path, module: nn.Module | None = None) -> Loaded
     network.untrained = ""
     classes, names = list(meta["classes"]), list(meta.get("class_names", meta["classes"]))
     network.origin = Origin(
-        str(path), normalization="recorded", classes=tuple(classes), class_names=tuple(names), resize=meta.get("resize")
+        str(path),
+        normalization="recorded",
+        classes=tuple(classes),
+        class_names=tuple(names),
+        resize=meta.get("resize"),
+        softplus=network.softplus,
     )
     return LoadedCheckpoint(
         network,
@@ -97,7 +103,10 @@ def _around(module: nn.Module, spec: Mapping[str, Any]) -> Network:
     """Return a network around a module, as the checkpoint's was built around one like it."""
     mean, std = spec["mean"], spec["std"]
     size: int = spec["input_size"]
-    return as_network(module, lambda: (max(len(mean), RGB), size, size), (tuple(mean), tuple(std)))
+    network = as_network(module, lambda: (max(len(mean), RGB), size, size), (tuple(mean), tuple(std)))
+    if spec.get("softplus") is not None:
+        exchange_relu(network, spec["softplus"])
+    return network
 
 
 def _check_entries(content: Mapping[str, Any], meta: Any, source: str) -> None:

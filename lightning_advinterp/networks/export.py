@@ -90,7 +90,7 @@ def describe(
         resize: see there.
     """
     source = find_source(network.name)
-    library = "lightning_advinterp" if network.stem else _LIBRARIES.get(type(source))
+    library = "lightning_advinterp" if network.stem or network.softplus else _LIBRARIES.get(type(source))
     recipe = preprocessing(network.name).at(network.input_size)
     names = list(class_names) or list(classes)
     entries = [

@@ -25,6 +25,7 @@ def create_network(
     weights_set: str | None = None,
     temperature: float | None = None,
     new_head: bool = False,
+    softplus: float | None = None,
     **options: Any,
 ) -> Network:
     """Build a classifier from [0, 1] pixels to logits.
@@ -51,6 +52,9 @@ def create_network(
         weights_set: which of a file's sets of tensors, by its name or a part of it (``ema``); by default the raw one.
         temperature: what the logits of trained weights are divided by, in the last layer; by default as the file says.
         new_head: start the last layer afresh, although the weights have one for as many classes.
+        softplus: β of the softplus layers that take the place of the ReLU layers, see
+            :func:`~lightning_advinterp.networks.softplus_layers.exchange_relu`; by default as a run's file says, else
+            none.
         **options: further arguments of the architecture's constructor.
 
     Returns:
@@ -60,7 +64,7 @@ def create_network(
         ValueError, FileNotFoundError: as :func:`~lightning_advinterp.networks.assembly.assemble` says.
     """
     order = Order(name, weights, num_classes, mean, std, input_size, stem, phi, weights_set, temperature, new_head)
-    return assemble(replace(order, options=options))
+    return assemble(replace(order, options=options, softplus=softplus))
 
 
 def preprocessing(name: str, weights: str | Path | None = None) -> Recipe:

@@ -67,6 +67,8 @@ class Network(nn.Module):
         passes: None, or the compiled passes that calls take for a while.
         untrained: what still has its random first values after loading: ``everything``, ``head``, or empty.
         origin: where its weights and settings come from.
+        softplus: β of the softplus layers that stand for ReLU, see
+            :func:`~lightning_advinterp.networks.softplus_layers.exchange_relu`; None for ReLU.
     """
 
     backbone: nn.Module
@@ -102,6 +104,7 @@ class Network(nn.Module):
         self.passes: Passes | None = None
         self.untrained = ""
         self.origin = Origin()
+        self.softplus: float | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return logits ``[B, K]`` of float images ``[B, C, H, W]`` in [0, 1].
@@ -221,6 +224,7 @@ class Network(nn.Module):
             "input_size": self.input_size,
             "stem": self.stem,
             "phi": self.phi,
+            **({} if self.softplus is None else {"softplus": self.softplus}),
             **self.options,
         }
 

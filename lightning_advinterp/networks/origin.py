@@ -21,6 +21,7 @@ class Origin:
         classes: names of the outputs as the weights' file records them; empty where unknown.
         class_names: the same for people.
         resize: shorter side of an image before its crop; None where unknown.
+        softplus: β of the softplus layers that stand for ReLU; None for ReLU.
     """
 
     weights: str = ""
@@ -32,6 +33,7 @@ class Origin:
     classes: tuple[str, ...] = ()
     class_names: tuple[str, ...] = ()
     resize: int | None = None
+    softplus: float | None = None
 
     def lines(self, mean: Sequence[float], std: Sequence[float], input_size: int) -> list[str]:
         """Return what is printed of it, with the network's own settings."""
@@ -44,6 +46,8 @@ class Origin:
         lines = [first, f"normalisation  {values} ({self.normalization}); images of {input_size} px"]
         if self.temperature != 1:
             lines.append(f"temperature    {self.temperature:g}: the last layer is divided by it")
+        if self.softplus is not None:
+            lines.append(f"activation     softplus of beta = {self.softplus:g} in the place of ReLU")
         if self.left_out:
             lines.append(f"not used       {len(self.left_out)} further entries of the file: {_some(self.left_out)}")
         return lines

@@ -42,6 +42,7 @@ _KINDS: Mapping[str, tuple[Callable[[Any], bool], str]] = {
     "input_size": (_is_count(_LARGEST_SIDE), f"a whole number from 1 to {_LARGEST_SIDE}"),
     "stem": (lambda value: value in (None, "small", "medium"), "small, medium or null"),
     "phi": (lambda value: value is None or isinstance(value, str), "text or null"),
+    "softplus": (lambda value: value is None or (_are_numbers([value]) and value > 0), "a number above 0 or null"),
 }
 
 

@@ -155,9 +155,12 @@ def weights_hash(network: nn.Module) -> str:
     """Return the SHA-256, in hexadecimal, of a network's weights and buffers.
 
     It covers sorted keys, types, shapes and bytes, not the device; a :class:`Network` and its bare backbone
-    have the same.
+    have the same. Softplus in the place of ReLU is no weight, and counts: the same weights are another network with it.
     """
     digest = hashlib.sha256()
+    betas = {part.beta for part in backbone_of(network).modules() if isinstance(part, nn.Softplus)}
+    if betas:
+        digest.update(f"softplus {sorted(betas)}\n".encode())
     state = backbone_of(network).state_dict()
     for key in sorted(state):
         tensor = state[key].detach().cpu().contiguous()

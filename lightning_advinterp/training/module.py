@@ -31,6 +31,7 @@ from lightning_advinterp.networks.from_module import as_sized_network
 from lightning_advinterp.networks.modes import batch_of_one_explained
 from lightning_advinterp.networks.normalization import Channels, said_statistics
 from lightning_advinterp.networks.same_outputs import require_recorded_outputs, require_same_outputs
+from lightning_advinterp.networks.softplus_layers import exchange_relu
 from lightning_advinterp.objectives import Objective, Standard
 from lightning_advinterp.training.clean_images import JudgedOnCleanImages
 from lightning_advinterp.training.course import check_course, training_length
@@ -62,6 +63,7 @@ class RobustClassifier(JudgedOnCleanImages):
         std: likewise; not needed where mean is a name.
         weights_set: which of several sets of tensors in the weights' file, such as ema; the raw weights by default.
         new_head: start the last layer afresh, although the weights have one of the right size: for other classes.
+        softplus: train with softplus layers of this β in the place of the ReLU layers; the checkpoint records it.
         objective: what a training step minimises.
         optimizer: the optimiser and its settings.
         schedule: the learning rate's course.
@@ -83,6 +85,7 @@ class RobustClassifier(JudgedOnCleanImages):
         std: Channels | None = None,
         weights_set: str | None = None,
         new_head: bool = False,
+        softplus: float | None = None,
         objective: Objective | None = None,
         optimizer: OptimizerConfig = OptimizerConfig(),
         schedule: ScheduleConfig = ScheduleConfig(),
@@ -94,10 +97,17 @@ class RobustClassifier(JudgedOnCleanImages):
         built: Any = network
         if isinstance(built, nn.Module) and not isinstance(built, Network):
             built = as_sized_network(built, image_size, said_statistics(mean, std))
+            if softplus is not None:
+                exchange_relu(built, softplus)
         elif not isinstance(built, Network):
             settings = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "mean": mean, "std": std}
-            settings |= {"weights_set": weights_set, "new_head": new_head}
+            settings |= {"weights_set": weights_set, "new_head": new_head, "softplus": softplus}
             built = create_network(network, weights, **with_options(settings, network_options))
+        elif softplus not in (None, built.softplus):
+            raise ValueError(
+                f"softplus={softplus!r} contradicts the network, which is built with softplus={built.softplus!r}; "
+                "leave it out, or say it to create_network."
+            )
         self.network: Network = built
         self.objective = objective or Standard()
         self.objective.seed = seed

@@ -156,11 +156,99 @@ def test_patterns_are_saved_and_belong_to_their_weights(tmp_path):
         Patterns.load(tmp_path / "bad.safetensors")
 
 
+class Residual(nn.Module):
+    """relu(W₂ h + h) with h = relu(W₁ x), and two logits of it."""
+
+    def __init__(self):
+        super().__init__()
+        weights = ([[1.0, -1.0], [0.0, 1.0]], [[1.0, 1.0], [-2.0, 1.0]], [[1.0, 2.0], [0.0, 1.0]])
+        self.first, self.second, self.last = (nn.Linear(2, 2, bias=False).double() for _ in weights)
+        for layer, weight in zip((self.first, self.second, self.last), weights, strict=True):
+            layer.weight.data = torch.tensor(weight, dtype=torch.float64)
+
+    def forward(self, x):
+        h = torch.relu(self.first(x.flatten(1)))
+        return self.last(torch.relu(self.second(h) + h))
+
+
+def test_attribution_of_a_residual_block_by_hand():
+    """x = (.3, .1): h = (.2, .1), W₂h + h = (.5, −.2), of which relu keeps the first; z₀ = .5.
+
+    w ⊙ a of the three layers: ((2, −1), (0, 1)), ((.5, .5), (2, −1)), ((3, −2), (0, 1)). So z₀ (3, −2) = (1.5, −1) is
+    cut to (1.5, 0); the shortcut hands (1.5, 0) on, the branch 1.5 (.5, .5); together (2.25, .75), and through the
+    first layer (4.5, −1.5).
+    """
+    patterns = {
+        "first": [[2.0, 1.0], [5.0, 1.0]],
+        "second": [[0.5, 0.5], [-1.0, -1.0]],
+        "last": [[3.0, -1.0], [7.0, 1.0]],
+    }
+    method = PatternAttribution(Patterns({name: torch.tensor(values) for name, values in patterns.items()}))
+    x = torch.tensor([[0.3, 0.1]], dtype=torch.float64)[:, :, None, None]
+    signed = method.explain(Residual(), x, torch.zeros(1, dtype=torch.int64)).flatten()
+    torch.testing.assert_close(signed, torch.tensor([4.5, -1.5], dtype=torch.float64))
+
+
+@pytest.fixture(scope="module")
+def branches():
+    network = wrap(Branches())
+    return network, learn_patterns(network, batch(64)[0].split(40))
+
+
+def test_patterns_of_a_branch_are_learnt_where_the_relu_of_its_sum_is_open(branches):
+    network, patterns = branches
+    body, unit = network.backbone, 3
+    with torch.no_grad():
+        h = body.pool(F.relu(body.bn1(body.conv1(network.normalize(batch(64)[0])))))
+        y = body.bn2(body.conv2(h))
+        scale = body.bn2.weight / (body.bn2.running_var + body.bn2.eps).sqrt()
+        weight = (body.conv2.weight[unit] * scale[unit]).flatten()
+        patches = F.unfold(h, 3, padding=1).permute(0, 2, 1).reshape(-1, 45)
+        passed = {number for number, value in enumerate((y + h)[:, unit].flatten().tolist()) if value > 0}
+        responses = y[:, unit].flatten()
+        assert passed != {number for number, value in enumerate(responses.tolist()) if value > 0}
+        chosen = torch.tensor(sorted(passed))
+        covariance = (patches[chosen] * responses[chosen, None]).mean(0) - patches[chosen].mean(0) * responses.mean()
+    torch.testing.assert_close(patterns.values["conv2"][unit].flatten(), covariance / (weight @ covariance))
+    assert list(patterns.values) == ["conv1", "conv2", "left", "right", "fc"]
+
+
+def test_attribution_through_a_sum_and_a_concatenation_is_a_gradient_with_other_weights(branches):
+    network, patterns = branches
+    (x, y), body = batch(4), network.backbone
+    signed = PatternAttribution(patterns).explain(network, x, y)
+    handles = []
+    for name in ("conv1", "conv2", "left", "right", "fc"):
+        layer, norm = body.get_submodule(name), {"conv1": body.bn1, "conv2": body.bn2}.get(name)
+        weight = layer.weight.detach()
+        if norm is not None:
+            weight = weight * (norm.weight / (norm.running_var + norm.eps).sqrt()).detach()[:, None, None, None]
+            handles.append(norm.register_forward_hook(lambda module, inputs, out: reference.keep(out, inputs[0])))
+
+        def backwards(module, inputs, out, weight=weight * patterns.values[name]):
+            return reference.keep(out, reference.linear(module, inputs[0], weight))
+
+        handles.append(layer.register_forward_hook(backwards))
+    z = network.normalize(x).requires_grad_()
+    logit = body(z).gather(1, y[:, None])
+    (slope,) = torch.autograd.grad(logit.sum(), z)
+    for handle in handles:
+        handle.remove()
+    torch.testing.assert_close(signed, slope * logit.detach()[:, :, None, None])
+
+
+def test_a_norm_of_its_own_hands_on_what_it_got():
+    """Its pattern is 1/w, so that w ⊙ a is 1."""
+    body = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 8), nn.Flatten())
+    network, (x, y) = wrap(body), batch(3)
+    patterns = learn_patterns(network, [batch(64)[0]])
+    product = body[1].weight.detach() * patterns.values["1"]
+    logit = network(x).gather(1, y[:, None])[..., None, None].detach()
+    torch.testing.assert_close(PatternAttribution(patterns).explain(network, x, y), product[y] * logit)
+
+
 def test_other_networks_are_refused_by_the_layer_s_name():
-    x = batch()[0]
-    with pytest.raises(ValueError, match="add joins branches"):
-        learn_patterns(wrap(Branches()), [x])
-    with pytest.raises(ValueError, match="0 normalises on its own"):
-        learn_patterns(wrap(nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 8), nn.Flatten())), [x])
+    with pytest.raises(ValueError, match="layer 1 is a ReLU6"):
+        learn_patterns(wrap(nn.Sequential(nn.Conv2d(3, 4, 8), nn.ReLU6(), nn.Flatten())), [batch()[0]])
     with pytest.raises(ValueError, match="learnt from images, got none"):
         learn_patterns(wrap(plain()), [])

@@ -1,0 +1,52 @@
+"""ReLU layers exchanged for softplus for good, so that a network is trained with it and evaluated as it was trained."""
+
+from math import isfinite
+
+from torch import nn
+
+from lightning_advinterp.networks.activations import activation_calls
+from lightning_advinterp.networks.network import Network
+from lightning_advinterp.networks.smoothing import THRESHOLD, smoothed_functions
+
+
+def exchange_relu(network: Network, beta: float) -> None:
+    """Put softplus of β into the place of every ReLU layer of a network, which then has no kink left.
+
+    Unlike :func:`~lightning_advinterp.networks.smoothing.smoothed_relu`, which smooths a network for the length of a
+    block, this changes the network: training, attacks and analyses see softplus, and :meth:`Network.spec` records β.
+    Layers keep their names and weights.
+
+    Args:
+        network: is changed.
+        beta: β > 0 of softplus_β(x) = log(1 + exp(βx)) / β.
+
+    Raises:
+        ValueError: if β is not above 0; if the network has no ReLU layer, calls ReLU or a function like it other than
+            as a layer, or has one that overwrites what is read again.
+
+    Reference:
+        Dombrowski et al. 2019, section 4, smooth explanations of a trained network; here it is the network.
+    """
+    if isinstance(beta, bool) or not isinstance(beta, int | float) or not (beta > 0 and isfinite(beta)):
+        raise ValueError(f"softplus must be a number above 0, the beta of the softplus (null: relu), got {beta!r}.")
+    backbone = network.backbone
+    # a layer may stand under several names, and stays one layer under all of them
+    relus = {path: part for path, part in backbone.named_modules(remove_duplicate=False) if isinstance(part, nn.ReLU)}
+    overwriting = [path for path, part in relus.items() if part.inplace]
+    if overwriting:
+        raise ValueError(
+            f"softplus={beta:g}: {network.name} has ReLU layers that overwrite what is read again "
+            f"({', '.join(overwriting[:3])}), for which no other layer can stand; take a network without such layers."
+        )
+    layers = {part: nn.Softplus(beta, THRESHOLD) for part in relus.values()}
+    for path, part in relus.items():
+        parent, _, name = path.rpartition(".")
+        backbone.get_submodule(parent).add_module(name, layers[part])
+    left = sorted(set(activation_calls(network)) & smoothed_functions())
+    if left or not relus:
+        reason = f"it calls {', '.join(left)} other than as a ReLU layer" if left else "it has no ReLU layer"
+        raise ValueError(
+            f"softplus={beta:g} stands for the ReLU layers of a network, and does not suit {network.name}: {reason}. "
+            "Take a network of nn.ReLU layers, such as resnet18, vgg16 or cifar_resnet20, or leave softplus out."
+        )
+    network.softplus = float(beta)
