@@ -33,8 +33,8 @@ def create_network(
     Args:
         name: a classifier of torchvision (``resnet18``), ``timm/NAME`` (also with the tag of its weights,
             ``timm/resnet18.a1_in1k``), ``hf-hub:ORG/NAME`` (timm's on the Hugging Face hub), ``robustbench:NAME`` (see
-            :func:`~lightning_advinterp.networks.zoo.robustbench.find_entry`), ``cifar_resnet20|32|44|56``, or the path
-            of any ``nn.Module`` class.
+            :func:`~lightning_advinterp.networks.zoo.robustbench.find_entry`), ``cifar_resnet20|32|44|56``,
+            ``cifar_cnn``, or the path of any ``nn.Module`` class.
         weights: None for random ones; a torchvision name (``IMAGENET1K_V1``, ``DEFAULT``); ``pretrained`` for
             the default of torchvision or timm; or a file, see
             :func:`~lightning_advinterp.networks.weights.load_state_dict_file`.

@@ -17,18 +17,25 @@ def exchange_relu(network: Network, beta: float) -> None:
     Layers keep their names and weights.
 
     Args:
-        network: is changed.
+        network: is changed, unless it has softplus of this β already.
         beta: β > 0 of softplus_β(x) = log(1 + exp(βx)) / β.
 
     Raises:
-        ValueError: if β is not above 0; if the network has no ReLU layer, calls ReLU or a function like it other than
-            as a layer, or has one that overwrites what is read again.
+        ValueError: if β is not above 0; if the network has softplus of another β; if it has no ReLU layer, calls ReLU
+            or a function like it other than as a layer, or has one that overwrites what is read again.
 
     Reference:
         Dombrowski et al. 2019, section 4, smooth explanations of a trained network; here it is the network.
     """
     if isinstance(beta, bool) or not isinstance(beta, int | float) or not (beta > 0 and isfinite(beta)):
         raise ValueError(f"softplus must be a number above 0, the beta of the softplus (null: relu), got {beta!r}.")
+    if network.softplus is not None:
+        if network.softplus == beta:
+            return
+        raise ValueError(
+            f"softplus={beta:g} contradicts the network, which is built with softplus={network.softplus:g}; leave it "
+            "out, or say it to create_network."
+        )
     backbone = network.backbone
     # a layer may stand under several names, and stays one layer under all of them
     relus = {path: part for path, part in backbone.named_modules(remove_duplicate=False) if isinstance(part, nn.ReLU)}

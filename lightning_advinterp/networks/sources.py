@@ -1,4 +1,4 @@
-"""Where architectures come from: torchvision, timm, this package's CIFAR ResNets, or a class path."""
+"""Where architectures come from: torchvision, timm, this package's networks for CIFAR-10, or a class path."""
 
 import importlib
 import inspect
@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 from torchvision import models
 
+from lightning_advinterp.networks.cifar_cnn import CifarCNN
 from lightning_advinterp.networks.cifar_resnet import DEPTHS, CifarResNet
 from lightning_advinterp.networks.hub import HUB, HubSource
 from lightning_advinterp.networks.names import nearest, plain_options, suggestion
@@ -17,6 +18,9 @@ from lightning_advinterp.networks.recipes import HALF, NONE, Recipe, from_timm, 
 from lightning_advinterp.networks.request import Request, Source
 from lightning_advinterp.networks.zoo.robustbench import ARCHITECTURES, PREFIX, find_entry
 from lightning_advinterp.networks.zoo.source import ZooSource
+
+CNN = "cifar_cnn"
+"""The name of the plain convolutional network for CIFAR-10."""
 
 _WITH_AUXILIARY = ("inception_v3", "googlenet")
 
@@ -55,8 +59,8 @@ def is_class_path(name: str) -> bool:
 
 
 def cifar_names() -> list[str]:
-    """Return the names of the CIFAR ResNets."""
-    return [f"cifar_resnet{depth}" for depth in DEPTHS]
+    """Return the names of this package's networks for CIFAR-10."""
+    return [CNN, *(f"cifar_resnet{depth}" for depth in DEPTHS)]
 
 
 def torchvision_names() -> list[str]:
@@ -202,7 +206,7 @@ class TimmSource:
 
 
 class CifarSource:
-    """A CIFAR ResNet of this package."""
+    """A network for CIFAR-10 of this package; the plain one takes further options."""
 
     options: Mapping[str, Any] = MappingProxyType({})
 
@@ -217,10 +221,16 @@ class CifarSource:
 
     def build(self, request: Request) -> nn.Module:
         """See :class:`Source`."""
+        classes = 10 if request.num_classes is None else request.num_classes
+        if self.name == CNN:
+            try:
+                return CifarCNN(classes, **request.options)
+            except TypeError as error:
+                raise ValueError(f"options of {self.name}: {error}.") from error
         if request.options:
             raise ValueError(f"{self.name} takes no further options, got {sorted(request.options)}.")
         depth = int(self.name.removeprefix("cifar_resnet"))
-        return CifarResNet(depth, 10 if request.num_classes is None else request.num_classes)
+        return CifarResNet(depth, classes)
 
     def download(self, weights: str) -> None:
         """See :class:`Source`; there is nothing to download."""

@@ -37,12 +37,7 @@ from lightning_advinterp.training.clean_images import JudgedOnCleanImages
 from lightning_advinterp.training.course import check_course, training_length
 from lightning_advinterp.training.epoch_means import EpochMeans
 from lightning_advinterp.training.from_checkpoint import module_from_checkpoint
-from lightning_advinterp.training.optimization import (
-    OptimizerConfig,
-    ScheduleConfig,
-    create_optimizer,
-    create_schedule,
-)
+from lightning_advinterp.training.optimization import OptimizerConfig, ScheduleConfig, create_optimizer, create_schedule
 
 
 class RobustClassifier(JudgedOnCleanImages):
@@ -97,17 +92,12 @@ class RobustClassifier(JudgedOnCleanImages):
         built: Any = network
         if isinstance(built, nn.Module) and not isinstance(built, Network):
             built = as_sized_network(built, image_size, said_statistics(mean, std))
-            if softplus is not None:
-                exchange_relu(built, softplus)
         elif not isinstance(built, Network):
-            settings = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "mean": mean, "std": std}
-            settings |= {"weights_set": weights_set, "new_head": new_head, "softplus": softplus}
+            settings = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "weights_set": weights_set}
+            settings |= {"mean": mean, "std": std, "new_head": new_head, "softplus": softplus}
             built = create_network(network, weights, **with_options(settings, network_options))
-        elif softplus not in (None, built.softplus):
-            raise ValueError(
-                f"softplus={softplus!r} contradicts the network, which is built with softplus={built.softplus!r}; "
-                "leave it out, or say it to create_network."
-            )
+        if softplus is not None:
+            exchange_relu(built, softplus)
         self.network: Network = built
         self.objective = objective or Standard()
         self.objective.seed = seed

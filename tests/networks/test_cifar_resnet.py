@@ -27,3 +27,18 @@ def test_option_a_subsamples_and_pads_with_zeros():
 def test_depth_is_checked():
     with pytest.raises(ValueError, match="6n \\+ 2"):
         CifarResNet(21)
+
+
+def test_the_plain_network_has_six_convolutions_and_a_hidden_layer():
+    network = create_network("cifar_cnn")
+    shapes = [tuple(tensor.shape) for name, tensor in network.backbone.named_parameters() if name.endswith("weight")]
+    convolutions = [(96, 3), (96, 96), (96, 96), (192, 96), (192, 192), (192, 192)]
+    assert shapes == [(*pair, 3, 3) for pair in convolutions] + [(1024, 192 * 64), (10, 1024)]
+    assert (network.phi, network.head, network.input_size) == ("features.11", "classifier.2", 32)
+    strides = [part.stride[0] for part in network.backbone.features if isinstance(part, torch.nn.Conv2d)]
+    assert strides == [1, 1, 2, 1, 1, 2]
+    narrow = create_network("cifar_cnn", num_classes=4, channels=4, hidden=5)
+    assert create_network(**narrow.spec())(torch.rand(2, 3, 32, 32)).shape == (2, 4)
+    for option, message in (({"channels": 0}, "channels must be 1 or more"), ({"width": 3}, "options of cifar_cnn")):
+        with pytest.raises(ValueError, match=message):
+            create_network("cifar_cnn", **option)

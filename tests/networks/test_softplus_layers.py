@@ -77,7 +77,7 @@ def test_a_module_in_memory_is_trained_with_it(tmp_path):
     torch.save(checkpoint, tmp_path / "last.ckpt")
     again = RobustClassifier.load_from_checkpoint(tmp_path / "last.ckpt", network=SmallBackbone())
     assert again.network.softplus == 4
-    with pytest.raises(ValueError, match=r"softplus=3 contradicts the network, which is built with softplus=4.0"):
+    with pytest.raises(ValueError, match=r"softplus=3 contradicts the network, which is built with softplus=4"):
         RobustClassifier(module.network, softplus=3)
 
 
