@@ -187,8 +187,8 @@ def learn_patterns(network: nn.Module, batches: Iterable[Tensor]) -> Patterns:
                 if layer is not None:
                     a, z = values[program.steps[number].inputs[0]], values[number]
                     # of a sum in which the output was pooled or broadcast first, the places are not the layer's
-                    decides = decider is not None and values[decider].shape == z.shape
-                    sums.setdefault(number, _Sums(layer)).add(layer, a, z, values[decider] if decides else None)
+                    deciding = None if decider is None or values[decider].shape != z.shape else values[decider]
+                    sums.setdefault(number, _Sums(layer)).add(layer, a, z, deciding)
     if program is None:
         raise ValueError("batches: patterns are learnt from images, got none.")
     with torch.no_grad():

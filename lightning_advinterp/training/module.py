@@ -93,8 +93,8 @@ class RobustClassifier(JudgedOnCleanImages):
         if isinstance(built, nn.Module) and not isinstance(built, Network):
             built = as_sized_network(built, image_size, said_statistics(mean, std))
         elif not isinstance(built, Network):
-            settings = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "weights_set": weights_set}
-            settings |= {"mean": mean, "std": std, "new_head": new_head, "softplus": softplus}
+            settings = {"num_classes": num_classes, "input_size": image_size, "stem": stem, "mean": mean, "std": std}
+            settings |= {"weights_set": weights_set, "new_head": new_head} | {"softplus": softplus}
             built = create_network(network, weights, **with_options(settings, network_options))
         if softplus is not None:
             exchange_relu(built, softplus)
