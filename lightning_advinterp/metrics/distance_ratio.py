@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.core.states import Summed
+from lightning_advinterp.metrics.intervals import mean_interval
 from lightning_advinterp.metrics.sample import ImageSample
 
 RATIOS = ("r_ctr", "r_src", "r_tgt", "r_own", "r_goal")
@@ -165,12 +166,16 @@ class RatioSummary(NamedTuple):
 
     Attributes:
         mean: arithmetic mean.
+        mean_low: lower end of its 95 % interval, Student's over images.
+        mean_high: upper end.
         median: median.
         share_above_one: share of images with a ratio above 1.
         n: number of images.
     """
 
     mean: float
+    mean_low: float
+    mean_high: float
     median: float
     share_above_one: float
     n: int
@@ -179,9 +184,12 @@ class RatioSummary(NamedTuple):
 def summarise(values: Tensor) -> RatioSummary:
     """Summarise ratios, float64 ``[N]``; NaN for none."""
     if not len(values):
-        return RatioSummary(float("nan"), float("nan"), float("nan"), 0)
+        nothing = float("nan")
+        return RatioSummary(nothing, nothing, nothing, nothing, nothing, 0)
     median = float(values.quantile(0.5)) if len(values) < 1 << 24 else float(values.median())
-    return RatioSummary(float(values.mean()), median, float((values > 1).double().mean()), len(values))
+    mean, deviation = float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
+    interval = mean_interval(mean, deviation, len(values))
+    return RatioSummary(mean, *interval, median, float((values > 1).double().mean()), len(values))
 
 
 def histogram(values: Tensor, bins: int = 50, high: float = 2.0) -> list[tuple[float, float, int]]:

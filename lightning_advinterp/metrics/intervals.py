@@ -1,9 +1,10 @@
-"""Confidence intervals of shares and of medians."""
+"""Confidence intervals of shares, of medians and of means."""
 
 import math
 from collections.abc import Sequence
 from fractions import Fraction
 
+from scipy.special import stdtrit
 from scipy.stats import binomtest
 
 
@@ -59,3 +60,25 @@ def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[
         term = term * (n - k + 1) // k
         tail += term
     return (ordered[k - 1], ordered[n - k]) if k else (math.nan, math.nan)
+
+
+def mean_interval(mean: float, deviation: float, n: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Student's interval for the mean of which values are a sample; values are taken to be many or nearly normal.
+
+    Args:
+        mean: of the values.
+        deviation: their standard deviation, with n − 1 in its denominator.
+        n: number of values.
+        confidence: the level.
+
+    Returns:
+        Lower and upper bound; NaN for fewer than two values.
+
+    >>> low, high = mean_interval(5.0, 2.0, 4)
+    >>> round(low, 3), round(high, 3)
+    (1.818, 8.182)
+    """
+    if n < 2:
+        return math.nan, math.nan
+    reach = float(stdtrit(n - 1, (1 + confidence) / 2)) * deviation / math.sqrt(n)
+    return mean - reach, mean + reach

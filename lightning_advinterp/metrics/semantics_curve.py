@@ -1,14 +1,18 @@
 """CS against LC: the curve of Fig. 10 of Dong et al. 2022, and rank correlations that do not mix layers."""
 
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
-Binning = Literal["equal", "quantile"]
-"""Bins of equal width on [0, 1], or of equal numbers of units."""
+Binning = Literal["equal", "quantile", "dong2017"]
+"""Bins of equal width on [0, 1], of equal numbers of units, or along the axis of Dong et al. 2017."""
+BINNINGS: tuple[Binning, ...] = get_args(Binning)
+
+DONG_2017 = (0.018, 0.355)
+"""The ends of the axis of LC in Dong et al. 2017, Fig. 8: .018 to .30, .10 and .355 for AlexNet, VGG-16, ResNet-18."""
 
 
 class CurvePoint(NamedTuple):
@@ -37,10 +41,14 @@ def bin_edges(lc: Values, bins: int = 20, binning: Binning = "equal") -> Values:
     Args:
         lc: ``[U]`` in [0, 1]; NaN is left out.
         bins: their number. Quantiles that coincide make fewer.
-        binning: ``equal`` or ``quantile``.
+        binning: ``equal``; ``quantile``; or ``dong2017``: between the ends of that paper's axis, so that several
+            networks have the same bins, and one more on either side for units beyond. The axis is uneven and its ticks
+            are not in the text at hand: here each bin is wider than the one before by the same factor.
     """
     if binning == "equal":
         return np.arange(bins + 1) / bins
+    if binning == "dong2017":
+        return np.concatenate([[0.0], np.geomspace(*DONG_2017, bins + 1), [1.0]])
     living = lc[~np.isnan(lc)]
     if not len(living):
         return np.array([0.0, 1.0])

@@ -1,18 +1,23 @@
 """Distance ratios against literal loops over all images."""
 
+import io
 import math
 
 import pytest
+import scipy.stats
 import torch
 from analyses.journals import eager_runner
 from analyses.tables import assert_same_tables
 from helpers import Memory, small_batch, small_network
 from reference import semantics as literal
+from rich.console import Console
 
 from lightning_advinterp.analyses import AccuracyAnalysis, DistancesAnalysis, Runner
+from lightning_advinterp.analyses.distances.question import Distances
 from lightning_advinterp.attacks import AttackConfig, sample_keys
 from lightning_advinterp.attacks.prediction.presets import create_attacks
-from lightning_advinterp.metrics.distance_ratio import ClassFeatures, distance_ratios, histogram, summarise
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.metrics.distance_ratio import RATIOS, ClassFeatures, distance_ratios, histogram, summarise
 from lightning_advinterp.metrics.semantics import ClassSpace, whole_space
 from lightning_advinterp.units.bases import Identity, Rotation
 from lightning_advinterp.units.basis_files import BasisOrigin, save_basis
@@ -99,7 +104,8 @@ def test_equals_literal_loops(pool):
             assert row["median"] == pytest.approx(median, rel=1e-5)
             assert row["share_above_one"] == sum(value > 1 for value in values) / len(values)
             assert result.scalars[f"distances/{kind}/{row['ratio']}"] == row["mean"]
-    assert list(result.tables["distances"][0])[:6] == ["images", "ratio", "mean", "median", "share_above_one", "n"]
+    columns = ["images", "ratio", "mean", "mean_low", "mean_high", "median", "share_above_one", "n"]
+    assert list(result.tables["distances"][0])[:8] == columns
 
 
 @pytest.mark.parametrize("batch_size", [1, 19])
@@ -163,6 +169,35 @@ def test_histogram_and_summary():
     assert (summary.median, summary.n) == (1.0, 7)
     assert summary.share_above_one == 3 / 7
     assert math.isnan(summarise(values[:0]).mean)
+    interval = scipy.stats.t.interval(0.95, 6, values.mean(), scipy.stats.sem(values))
+    assert (summary.mean_low, summary.mean_high) == pytest.approx(interval, rel=1e-12)
+    assert math.isnan(summarise(values[:1]).mean_low)
+
+
+def ratio_rows(kind, means):
+    return [
+        {"images": kind, "ratio": ratio, "mean": mean, "mean_low": mean - 0.1, "mean_high": mean + 0.1}
+        for ratio, mean in zip(RATIOS, means, strict=True)
+    ]
+
+
+def test_candidates_stand_beside_the_printed_values():
+    before, after = ratio_rows("fgsm", [1.3, 2, 0.6, 0.75, 0.7]), ratio_rows("fgsm", [0.98, 1, 1.1, 0.9, 0.88])
+    results = {"Before": Result("distances", tables={"distances": before})}
+    results["After"] = Result("distances", tables={"distances": [*after[:4], *ratio_rows("pgd", [math.nan] * 5)]})
+    console = Console(file=io.StringIO(), width=200)
+    console.print(Distances().side_by_side(results, {"Before": {"fgsm": {"r1": 1.34}}}))
+    lines = [line.split() for line in console.file.getvalue().splitlines()]
+    assert ["fgsm", "r_ctr", "r1", "1.30", "[1.20,", "1.40]", "0.98", "[0.88,", "1.08]"] in lines
+    assert ["fgsm", "r_src", "–", "2.00", "[1.90,", "2.10]", "1.00", "[0.90,", "1.10]"] in lines
+    assert ["fgsm", "r_goal", "r2", "0.70", "[0.60,", "0.80]", "–"] in lines
+    assert ["pgd", "r_ctr", "r1", "–", "–"] in lines
+    assert ["fgsm", "printed", "r1", "1.34", "–"] in lines
+    assert "r2 before 0.80 0.73 0.76, after 0.90 0.92 0.87. No" in " ".join(console.file.getvalue().split())
+    beside = Distances().beside_printed(results["Before"], {"fgsm": {"r2": 0.76, "top1": 0.5}, "real": {"r1": 1}})
+    assert [(line["measure"], line["measured"], line["printed"]) for line in beside] == [
+        (f"r2 as {ratio}", mean, 0.76) for ratio, mean in zip(RATIOS, [1.3, 2, 0.6, 0.75, 0.7], strict=True)
+    ]
 
 
 def test_wrong_arguments_are_refused():

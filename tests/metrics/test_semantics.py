@@ -156,6 +156,22 @@ def test_quantile_bins_hold_equal_numbers_of_units():
     assert sum(point.units > 1 for point in binned_curve(lc, cs)) == 1, "equal bins hold them all in one"
 
 
+def test_bins_along_the_axis_of_dong_2017():
+    """Equal for all networks, uneven, and nothing is left out."""
+    lc = np.array([0.0, 0.017, 0.018, 0.02, 0.1, 0.354, 0.355, 1.0, np.nan])
+    edges = bin_edges(lc, 12, "dong2017")
+    assert (edges[0], edges[-1], len(edges)) == (0, 1, 15)
+    assert (edges[1], edges[-2]) == pytest.approx((0.018, 0.355), rel=1e-12)
+    factors = edges[2:-1] / edges[1:-2]
+    assert factors == pytest.approx([(0.355 / 0.018) ** (1 / 12)] * 12)
+    points = binned_curve(lc, lc, edges, least=1)
+    counts = [0] * 14
+    for value in lc[:-1]:
+        counts[sum(value >= edge for edge in [*edges[1:-2], 0.355])] += 1  # the edge itself is a rounding away
+    assert [point.units for point in points] == counts
+    assert (counts[0], counts[1], counts[-1]) == (2, 2, 2)
+
+
 def test_quantiles_that_coincide_make_fewer_bins():
     lc = np.array([0.1] * 9 + [0.3])
     assert [point.units for point in binned_curve(lc, lc, bin_edges(lc, 4, "quantile"), least=1)] == [10]

@@ -11,7 +11,7 @@ from rich.table import Table
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.columns import TableSpec
-from lightning_advinterp.core.result import Result
+from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.data.class_labels import Outputs
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
@@ -141,6 +141,26 @@ class Question(ABC):
     def brief(self, result: Result, title: str) -> Table | None:
         """Return what the terminal shows of the result."""
         return None
+
+    def side_by_side(
+        self, results: Mapping[str, Result], printed: Mapping[str, Mapping[str, Mapping[str, float]]]
+    ) -> Table | None:
+        """Return what the terminal shows of several networks together.
+
+        Args:
+            results: by network.
+            printed: network to kind of images to measure to a paper's value.
+        """
+        return None
+
+    def beside_printed(self, result: Result, printed: Mapping[str, Mapping[str, float]]) -> list[Row]:
+        """Return ``images``, ``measure``, ``measured`` and ``printed`` of a network's values that a paper prints.
+
+        Args:
+            result: of the network.
+            printed: kind of images to measure to the paper's value; what the question does not measure is passed over.
+        """
+        return []
 
     def scalars(self, result: Result) -> dict[str, float]:
         """Return what is logged during training, under its log keys; what has no value is left out."""

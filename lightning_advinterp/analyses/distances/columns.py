@@ -1,7 +1,7 @@
 """The tables of distances."""
 
 from lightning_advinterp.analyses.base.columns import EPS, IMAGES
-from lightning_advinterp.core.columns import Column, TableSpec
+from lightning_advinterp.core.columns import Column, TableSpec, interval_columns
 
 RATIO = Column("ratio", "which ratio of distances in feature space: `r_ctr`, `r_src`, `r_tgt`, `r_own` or `r_goal`")
 _PER_CLASS = "mean number of reference images of a class, to which distances are taken"
@@ -14,6 +14,7 @@ DISTANCES = (
             IMAGES,
             RATIO,
             Column("mean", "mean of the ratio over images"),
+            *interval_columns("mean", ""),
             Column("median", "its median"),
             Column("share_above_one", "images whose ratio is above 1", "share"),
             Column("n", "images that have the ratio", "images"),

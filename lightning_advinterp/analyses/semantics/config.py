@@ -8,7 +8,7 @@ from lightning_advinterp.analyses.base.classes import TargetClasses, semantic_cl
 from lightning_advinterp.analyses.distances.analysis import Pool
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.metrics.semantics import ClassSpace
-from lightning_advinterp.metrics.semantics_curve import Binning
+from lightning_advinterp.metrics.semantics_curve import BINNINGS, Binning
 from lightning_advinterp.taxonomy.wordnet import Tree, UnconfirmedGuess
 from lightning_advinterp.units.maps import Reduce
 
@@ -32,8 +32,9 @@ class SemanticsConfig:
         sample: at most so many images decide whether units follow content or prediction.
         by_success: measure the images on which an attack succeeds apart from those on which it fails too.
         bins: of LC in the curve of CS against LC.
-        binning: ``equal`` widths on [0, 1], or ``quantile``: equal numbers of units, for units that lie close together
-            (Dong et al. 2017 have 10 to 12 such points).
+        binning: ``equal`` widths on [0, 1]; ``quantile``: equal numbers of units, for units that lie close together;
+            ``dong2017``: that paper's uneven axis from LC .018 to .355, with 10 to 12 bins there, the same for all
+            networks, and one bin on either side for the units beyond.
         pool: distances compare φ whole (``none``), or each channel's ``mean`` or ``max`` over all places, which takes
             that much less memory.
     """
@@ -61,6 +62,8 @@ class SemanticsConfig:
             raise ValueError(f"sigma must be above 0, got {self.sigma}.")
         if self.bins < 1:
             raise ValueError(f"bins must be 1 or more, got {self.bins}.")
+        if self.binning not in BINNINGS:
+            raise ValueError(f"binning must be one of {', '.join(BINNINGS)}, got {self.binning!r}.")
         if self.sample < 1:
             raise ValueError(f"sample must be 1 or more images, got {self.sample}.")
 

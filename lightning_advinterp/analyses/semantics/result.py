@@ -44,7 +44,7 @@ class Setting:
         true: int64 ``[K]``, images of each true class.
         images: number of images seen, those of other classes included.
         bins: of LC in the curve.
-        binning: of equal width, or of equal numbers of units.
+        binning: of equal width, of equal numbers of units, or along the axis of Dong et al. 2017.
     """
 
     classes: ClassSpace

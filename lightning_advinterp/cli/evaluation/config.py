@@ -32,7 +32,7 @@ class TableRow(NetworkChoice):
 
     Attributes:
         name: what the table calls it.
-        printed: image kind to measure to the paper's value, a share in [0, 1].
+        printed: image kind to measure to the paper's value: a share in [0, 1], or the ratio r1 or r2 of distances.
     """
 
     name: str = field(kw_only=True)

@@ -56,6 +56,9 @@ def print_tables(
             brief = question.brief(result, name) if isinstance(question, Question) else None
             if brief is not None:
                 console.print(brief)
+            if isinstance(question, Question):
+                beside = question.beside_printed(result, values)
+                measured |= {(line["images"], line["measure"].partition(" as ")[0]) for line in beside}
         missing = [
             f"{key} ({kind})"
             for kind, values_of_kind in values.items()
@@ -64,3 +67,19 @@ def print_tables(
         ]
         if missing:
             console.print(f"{name}: nothing measured beside the printed {', '.join(missing)}")
+    _print_side_by_side(evaluation, results_of_networks, printed, console)
+
+
+def _print_side_by_side(
+    evaluation: Evaluation,
+    results_of_networks: Mapping[str, Mapping[str, Result]],
+    printed: Mapping[str, Mapping[str, Mapping[str, float]]],
+    console: Console,
+) -> None:
+    """Print what questions say of several networks together."""
+    for name, question in evaluation.questions.items():
+        results = {network: by_name[name] for network, by_name in results_of_networks.items() if name in by_name}
+        if len(results) > 1 and isinstance(question, Question):
+            table = question.side_by_side(results, printed)
+            if table is not None:
+                console.print(table)

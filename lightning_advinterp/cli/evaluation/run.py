@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.console import Console
 
+from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.analyses.base.trial import Estimate
 from lightning_advinterp.analyses.dissection.config import CONTROLS
 from lightning_advinterp.cli.evaluation.compared import compared
@@ -268,4 +269,8 @@ def measured_beside_printed(
                     what = {"name": row.name, "images": images, "measure": key}
                     found_here = {"measured": measured[images, key], "printed": value}
                     beside.append(what | found_here | controls.get((images, key), {}))
+        for name, result in results.items():
+            question = evaluation.questions.get(name)
+            if isinstance(question, Question):
+                beside += [{"name": row.name} | line for line in question.beside_printed(result, row.printed)]
     return beside
