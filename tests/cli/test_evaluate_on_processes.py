@@ -12,7 +12,12 @@ import pytest
 from unit_evaluations import tables, write_inputs
 
 REPOSITORY = Path(__file__).parents[2]
-ANALYSES = "accuracy,predictions,dissection,semantics,distances"
+ANALYSES = "accuracy,predictions,dissection,semantics,distances,panels,curvature,fragility,tracing"
+SMALL = """
+fragility: {preset: quick, limit: 2, pool: 2, faithfulness: 0, show: 0, batch_size: 1}
+tracing: {limit: 3, show: 1, units: 3, screen: 3, samples: 2, recalled: 1}
+"""
+"""Beside the settings of ``unit_evaluations``; all analyses on real images: ``tests/equal_on_processes.py``."""
 
 
 @pytest.fixture(scope="module")
@@ -21,13 +26,25 @@ def inputs(tmp_path_factory):
     folder = write_inputs(tmp_path_factory.mktemp("inputs"))
     damaged = sorted((folder / "data").iterdir())[0] / "1b.png"
     damaged.write_bytes(b"broken")
+    (folder / "small.yaml").write_text(SMALL)
     return folder
 
 
 def evaluation(inputs, output, analyses, *flags):
     """The command's flags; images pass one by one, so that no number depends on which ones share a batch."""
     named = ["--checkpoint", str(inputs / "last.ckpt"), "--data", str(inputs / "data")]
-    quick = ["--config", str(inputs / "fast.yaml"), "--num_workers", "0", "--batch_size", "1", "--device", "cpu"]
+    quick = [
+        "--config",
+        str(inputs / "fast.yaml"),
+        "--config",
+        str(inputs / "small.yaml"),
+        "--num_workers",
+        "0",
+        "--batch_size",
+        "1",
+        "--device",
+        "cpu",
+    ]
     return [*quick, *named, "--analyses", analyses, "--output", str(output), *flags]
 
 
