@@ -32,6 +32,21 @@ def give_back_freed_memory() -> bool:
     return _advise(threshold=2**20, trim=2**20)
 
 
+def return_freed_memory() -> bool:
+    """Return to the system, once, what the C library keeps of freed tensors.
+
+    Returns:
+        Whether the C library could; elsewhere than on glibc nothing happens.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        trim = ctypes.CDLL(None).malloc_trim
+    except (AttributeError, OSError):  # musl has no such function
+        return False
+    return bool(trim(ctypes.c_size_t(0)))
+
+
 def _advise(threshold: int, trim: int) -> bool:
     if not sys.platform.startswith("linux"):
         return False

@@ -20,6 +20,7 @@ class SweepCost:
         forwards: forward passes of all these images together, with those of the attacks.
         backwards: backward passes, likewise.
         own: analysis to the forward and backward passes that it makes itself of all images; not counted above.
+        batch: so many images at a time at most; None: the evaluation's.
     """
 
     place: int
@@ -27,6 +28,7 @@ class SweepCost:
     forwards: float
     backwards: float
     own: Mapping[str, tuple[float, float]]
+    batch: int | None = None
 
     @property
     def passes(self) -> tuple[float, float]:
@@ -75,5 +77,6 @@ def sweep_costs(
         each_forwards = each + sum(forwards for forwards, _ in attacked)
         each_backwards = sum(backwards for _, backwards in attacked)
         shown_at_all = shown if wants.kinds or wants.chosen is not None else 0
-        costs.append(SweepCost(place, shown_at_all, shown * each_forwards, shown * each_backwards, run_passes[place]))
+        passes = shown * each_forwards, shown * each_backwards
+        costs.append(SweepCost(place, shown_at_all, *passes, run_passes[place], wants.batch))
     return costs + [SweepCost(place, 0, 0, 0, run_passes[place]) for place in range(len(runs), len(run_passes))]

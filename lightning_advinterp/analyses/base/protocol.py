@@ -168,3 +168,12 @@ class Remembering(Protocol):
 
     def remember(self, most: int) -> None:
         """Learn how many bytes it may hold, before the first batch."""
+
+
+@runtime_checkable
+class Holding(Protocol):
+    """A :class:`Remembering` analysis that says what it held, from which a trial foretells the memory of a run."""
+
+    @property
+    def held(self) -> int:
+        """Bytes that were held at once, at most."""

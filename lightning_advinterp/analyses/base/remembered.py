@@ -7,6 +7,9 @@ from torch import Tensor
 
 from lightning_advinterp.networks.network import Network
 
+REMEMBERED = 1 << 30
+"""Bytes of activations held between sweeps, of the network and of each analysis that makes passes of its own."""
+
 Features = tuple[Tensor, dict[str, Tensor]]
 """Logits, and activations by layer."""
 
@@ -16,10 +19,14 @@ class RememberedPasses:
 
     Args:
         most: so many bytes are held at most; batches after that are computed in every sweep.
+
+    Attributes:
+        held: bytes that were held at once, at most.
     """
 
     def __init__(self, most: int) -> None:
         self._room, self._last = most, False
+        self.held = 0
         self._passes: dict[tuple[int, ...], Features] = {}
 
     def let_go(self) -> None:
@@ -45,5 +52,6 @@ class RememberedPasses:
             size = sum(value.numel() * value.element_size() for value in (logits, *activations.values()))
             if size <= self._room:
                 self._room -= size
+                self.held += size
                 self._passes[batch] = logits, dict(activations)
         return logits, activations

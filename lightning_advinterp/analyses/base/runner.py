@@ -19,6 +19,7 @@ from lightning_advinterp.analyses.base.protocol import (
     Analysis,
     Choosing,
     Expecting,
+    Holding,
     Observation,
     Remembering,
     Settling,
@@ -202,6 +203,10 @@ class Runner:
         # Processes of other machines may round their results differently; what is shown must be one choice.
         chosen, numbers = self.processes.of_first(chosen), self.images.indices
         return [place for place in self.indices.tolist() if numbers[place] in chosen]
+
+    def held(self, analyses: Sequence[Analysis]) -> list[int]:
+        """Return the bytes that were held from one sweep to the next, by the runner and by each analysis that holds."""
+        return [self._passes.held, *(analysis.held for analysis in analyses if isinstance(analysis, Holding))]
 
     def passes(self, analyses: Sequence[Analysis]) -> dict[str, int]:
         """Count what :meth:`run` would cost: images, forward passes and backward passes of an image."""

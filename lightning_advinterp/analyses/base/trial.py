@@ -10,6 +10,7 @@ from torch import Tensor
 
 from lightning_advinterp.analyses.base.costs import SweepCost
 from lightning_advinterp.analyses.base.watch import Watch
+from lightning_advinterp.core.memory import forget_peak, memory_peak, return_freed_memory
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.smoothing import smoothed_relu
@@ -92,12 +93,14 @@ class SweepTimes:
         images: of every batch.
         observing: seconds of every batch until it was observed.
         updating: analysis to the seconds that it took for every batch.
+        peak: the most bytes of memory; None where the system does not say.
     """
 
     cost: SweepCost
     images: list[int] = field(default_factory=list)
     observing: list[float] = field(default_factory=list)
     updating: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
+    peak: int | None = None
 
 
 class Stopwatch(Watch):
@@ -115,7 +118,9 @@ class Stopwatch(Watch):
         self._device, self._current, self._last = device, SweepTimes(SweepCost(0, 0, 0, 0, {})), 0.0
 
     def begins(self, title: str, cost: SweepCost, images: int, done: int) -> None:
-        """Start."""
+        """Start; what the C library keeps of earlier tensors is not what this run takes."""
+        return_freed_memory()
+        forget_peak(self._device)
         self._current = self.sweeps[cost.place] = SweepTimes(cost)
         self._last = time.perf_counter()
 
@@ -131,6 +136,10 @@ class Stopwatch(Watch):
     def reached(self, done: int) -> None:
         """Leave out what is done between batches, such as writing a journal."""
         self._lap()
+
+    def ends(self) -> None:
+        """Note the most memory."""
+        self._current.peak = memory_peak(self._device)
 
     @property
     def total(self) -> float:
@@ -154,11 +163,51 @@ class Stopwatch(Watch):
                 seconds += _longer(updating, times.images, cost.images * share)
         return seconds
 
+    def memory_of(self, costs: Sequence[SweepCost], batch_size: int, trial: "HeldMemory", whole: "HeldMemory") -> int:
+        """Return the bytes that a process holds at most in the same sweeps over more images.
+
+        What stays from batch to batch is stated; the rest of what a sweep of the trial took grows with the batch.
+
+        Args:
+            costs: of these.
+            batch_size: theirs; an analysis may ask for fewer images at a time.
+            trial: what stayed from batch to batch in the trial.
+            whole: what will stay.
+        """
+        most = 0.0
+        for cost in costs:
+            times = self.sweeps.get(cost.place)
+            if times is None or not times.images or times.peak is None:
+                continue
+            batch = min(cost.images, batch_size, batch_size if cost.batch is None else cost.batch)
+            most = max(most, (times.peak - trial.total) * batch / max(times.images))
+        return whole.total + round(most)
+
     def _lap(self) -> float:
         _wait(self._device)
         now = time.perf_counter()
         lap, self._last = now - self._last, now
         return lap
+
+
+@dataclass(frozen=True)
+class HeldMemory:
+    """Bytes that stay from batch to batch.
+
+    Attributes:
+        process: before the first batch.
+        states: of the analyses.
+        remembered: activations that are held from one sweep to the next.
+    """
+
+    process: int
+    states: int
+    remembered: int
+
+    @property
+    def total(self) -> int:
+        """All of them."""
+        return self.process + self.states + self.remembered
 
 
 def _longer(seconds: Sequence[float], images: Sequence[int], count: float) -> float:

@@ -88,6 +88,11 @@ class DissectionAnalysis(Summed):
         if self._reader is not None and not self.config.keep:
             self._reader.passes = RememberedPasses(most)
 
+    @property
+    def held(self) -> int:
+        """Bytes of these that were held at once, at most."""
+        return 0 if self._reader is None else self._reader.passes.held
+
     def skips(self, sweep: int) -> bool:
         """The second sweep refines thresholds, if any are to be refined."""
         return sweep == 1 and not self.config.keep and not self._state.refined

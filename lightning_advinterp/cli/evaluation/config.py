@@ -149,6 +149,11 @@ class Evaluation(NetworkChoice, ProcessChoice):
         object.__setattr__(self, "questions", complete_settings(self.questions, names))
 
     @property
+    def memory_limit(self) -> int | None:
+        """Bytes that a process may hold; None: as many as there are."""
+        return None if self.memory is None else round(self.memory * 2**30)
+
+    @property
     def asked(self) -> list[str]:
         """The analyses as they were named."""
         names = self.analyses.split(",") if isinstance(self.analyses, str) else self.analyses

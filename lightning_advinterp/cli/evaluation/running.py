@@ -17,6 +17,7 @@ from lightning_advinterp.analyses.base.progress import Course, SweepBar
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.provenance import digest
 from lightning_advinterp.analyses.base.question import Data, Scene, declared_tables
+from lightning_advinterp.analyses.base.remembered import REMEMBERED
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.groups import Group
 from lightning_advinterp.cli.evaluation.place import Outcome, journal_of
@@ -26,9 +27,6 @@ from lightning_advinterp.cli.evaluation.trial import estimate
 from lightning_advinterp.core.result import Result, described, joined
 from lightning_advinterp.data.loaders import worker_count
 from lightning_advinterp.report.save import name_images, page_files
-
-REMEMBERED = 1 << 30
-"""Bytes of activations held between sweeps, of the network and of each analysis that makes passes of its own."""
 
 
 class Asked(NamedTuple):
@@ -250,7 +248,7 @@ def _runner(
             plans=plans,
             remember=REMEMBERED if evaluation.memory is None else 0,
             processes=prepared.processes,
-            memory=None if evaluation.memory is None else round(evaluation.memory * 2**30),
+            memory=evaluation.memory_limit,
         )
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())

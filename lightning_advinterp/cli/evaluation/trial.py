@@ -17,11 +17,12 @@ from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.progress import clock_time
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Scene
-from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, Stopwatch, time_passes
+from lightning_advinterp.analyses.base.remembered import REMEMBERED
+from lightning_advinterp.analyses.base.trial import Estimate, HeldMemory, PassSeconds, Stopwatch, time_passes
 from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.cli.processes import ProcessChoice, process_counts
 from lightning_advinterp.core.errors import RunStoppedError
-from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak
+from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak, return_freed_memory
 from lightning_advinterp.core.result import Result, joined
 from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import read_batch, worker_count
@@ -66,11 +67,18 @@ def estimate(prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Anal
     size = prepared.evaluation.batch_size if prepared.device.type == "cuda" else _MOST
     places = subset_indices(count, min(count, size, prepared.evaluation.batch_size), prepared.evaluation.seed)
     x = read_batch(scene.images, places.tolist()).to_float().image.to(prepared.device)
+    forget_peak(prepared.device)
+    before = memory_now(prepared.device)
     passes = time_passes(scene.network, x)
+    image_bytes = max(0, (memory_peak(prepared.device) or 0) - (before or 0)) // len(x)
+    return_freed_memory()
     dear = _dear(prepared, scene, costs, count, passes)
     tried = {name: analyses for name, analyses in built.items() if not dear & {each.name for each in analyses}}
     dear_passes = [each for cost in costs for name, each in cost.own.items() if name in dear]
-    by_passes = Estimate(sum(map(passes.of_own, dear_passes)), memory=memory_now(prepared.device))
+    memory = memory_now(prepared.device)
+    if dear and memory is not None:
+        memory += image_bytes * max(_batch_of(cost, prepared, count) for cost in costs if dear & cost.own.keys())
+    by_passes = Estimate(sum(map(passes.of_own, dear_passes)), memory=memory)
     total = by_passes
     if tried:
         try:
@@ -120,7 +128,7 @@ def _measured(
     count, device = len(scene.images), prepared.device
     costs = _costs(tried, plans, scene, count)
     trial = _trial(prepared, scene, list(tried), _batch_size(prepared, costs, count, passes))
-    shown, watch = len(trial.scene.images), Stopwatch(device)
+    shown, watch, limit = len(trial.scene.images), Stopwatch(device), prepared.evaluation.memory_limit
     with tempfile.TemporaryDirectory() as folder:
         journal = Path(folder) / "journal"
         runner = Runner(
@@ -131,24 +139,41 @@ def _measured(
             device=device,
             seed=prepared.evaluation.seed,
             num_workers=min(1, worker_count(prepared.evaluation.num_workers)),
+            remember=REMEMBERED if prepared.evaluation.memory is None else 0,
             journal=journal,
             keep_journal=True,
             least_success=0,
             plans=trial.plans,
             watch=watch,
         )
-        forget_peak(device)
         before, begun = memory_now(device), time.perf_counter()
-        results = runner.run([analysis for several in trial.tried.values() for analysis in several])
-        peak = memory_peak(device)
+        analyses = [analysis for several in trial.tried.values() for analysis in several]
+        results = runner.run(analyses)
+        held = runner.held(analyses)
         journals = sum(path.stat().st_size for path in Path(folder).iterdir())
+        forget_peak(device)
         files = _files(prepared, trial, results, Path(folder) / "out", count / shown)
+        peak_of_files = memory_peak(device)
         alone = time.perf_counter() - begun - watch.total
+    forgotten = sum(_forgotten(each * count / shown) for each in held)
+    seconds = watch.seconds_of(costs) + forgotten * count * passes.forward
     memory = None
-    if before is not None and peak is not None:
-        batch = min(count, prepared.evaluation.batch_size)
-        memory = before + journals + round(max(0, peak - before - journals) * batch / trial.batch_size)
-    return Estimate(watch.seconds_of(costs), alone, memory, journals, files)
+    if before is not None:
+        remembered = sum(min(REMEMBERED, each * count // shown) for each in held)
+        in_trial, in_all = HeldMemory(before, journals, sum(held)), HeldMemory(before, journals, remembered)
+        memory = max(watch.memory_of(costs, prepared.evaluation.batch_size, in_trial, in_all), peak_of_files or 0)
+        memory = memory if limit is None else min(memory, limit)
+    return Estimate(seconds, alone, memory, journals, files)
+
+
+def _forgotten(size: float) -> float:
+    """Return the part of so many bytes of activations that is not held between sweeps: these images pass again."""
+    return 1 - min(1.0, REMEMBERED / size) if size else 0.0
+
+
+def _batch_of(cost: SweepCost, prepared: Prepared, count: int) -> int:
+    """Return how many images a sweep looks at together."""
+    return min(count, prepared.evaluation.batch_size, cost.batch or count)
 
 
 def _files(prepared: Prepared, trial: _Trial, results: Mapping[str, Result], folder: Path, more: float) -> int:
