@@ -28,6 +28,7 @@ from lightning_advinterp.datamodules import ConceptWorldDataModule
 from lightning_advinterp.datamodules.cifar import CIFAR10DataModule
 from lightning_advinterp.datamodules.image_folder import ImageFolderDataModule
 from lightning_advinterp.networks.overridden import without_foreign_stem
+from lightning_advinterp.report.vector import figure_formats
 from lightning_advinterp.training.callbacks import (
     AccuracyCallback,
     FiniteLossCallback,
@@ -126,8 +127,12 @@ class TrainCLI(LightningCLI):
         if self.config.trainer.sync_batchnorm:
             self.model.objective.check_even_passes()
         self.watched = watchers(self.config.watch)
+        formats = figure_formats(self.config.figures)
         for name in set(SHORTHANDS) & set(self.config.watch or {}):
             self.config_init[name] = None  # what `watch` says of a question counts
+        for callback in (self.config_init.pictures, *self._asking()):
+            if callback is not None:
+                callback.figure_formats = formats
         self.directory = RunDirectory.of(self.config.output, self.config.name)
         self.trainer = self.instantiate_trainer()
 
@@ -141,10 +146,7 @@ class TrainCLI(LightningCLI):
         Averaged weights are taken away at the end of a validation epoch, so what measures them comes before;
         checkpoints come last, so that they see what the others log.
         """
-        watchers = [
-            self.config_init[key] for key in ("accuracy", "dissection", "semantics", "fragility", "guard", "pictures")
-        ]
-        watchers += self.watched
+        watchers = [*self._asking(), self.config_init["guard"], self.config_init["pictures"]]
         watchers += [self.config_init["ema"], self.config_init["export"]]
         attacks = [] if self.accuracy is None else list(self.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
@@ -160,6 +162,11 @@ class TrainCLI(LightningCLI):
             return [watcher for watcher in watchers if watcher is not None]
         watchers += self.directory.checkpoint_callbacks(self.config_init.checkpoint)
         return [watcher for watcher in watchers if watcher is not None]
+
+    def _asking(self) -> list[Any]:
+        """The callbacks that ask questions, wherever they were configured."""
+        callbacks = [*(self.config_init[key] for key in SHORTHANDS), *self.watched]
+        return [callback for callback in callbacks if callback is not None]
 
     @property
     def accuracy(self) -> AccuracyCallback | None:

@@ -44,6 +44,9 @@ def add_keys(parser: LightningArgumentParser) -> None:
         default=False,
         help="Also train the standard objective, with the same budget and seed, and print both side by side.",
     )
+    parser.add_argument(
+        "--figures", type=str, default="png", help="Formats of the figures beside the log: png, svg, pdf."
+    )
     parser.add_argument("--trust", type=bool, default=False, help="Import the classes that checkpoints name, unseen.")
     for key, kind, text in (
         ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by, and checkpoints within an epoch."),

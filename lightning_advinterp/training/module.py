@@ -3,10 +3,10 @@
 Start reading here. ``training_step`` hands the batch to the objective; everything an experiment varies (the
 network, the objective and its attack, the optimiser, the schedule) comes in through the constructor.
 
-Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss are one process's of one batch. At
-the epoch's end monitors see under these keys the mean over all images and processes, which is also logged as
-``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and ``val/acc5``: clean images. Accuracy
-under attack (``val/{attack}_acc``) belongs to
+Log keys: ``train/loss`` and ``train/{part}`` for every part of the objective's loss are one process's of one batch, and
+``train/lr`` is the step's learning rate. At the epoch's end monitors see under these keys the mean over all images and
+processes, which is also logged as ``train/loss_epoch`` and ``train/{part}_epoch``. ``val/loss``, ``val/acc`` and
+``val/acc5``: clean images. Accuracy under attack (``val/{attack}_acc``) belongs to
 :class:`~lightning_advinterp.training.callbacks.accuracy.AccuracyCallback`, so that no checkpoint decides by which
 attack a network is judged.
 """
@@ -203,6 +203,7 @@ class RobustClassifier(JudgedOnCleanImages):
             loss = self.objective(self.network, batch, epoch=self.current_epoch)
         size = len(batch.label)
         self.log("train/loss", loss.total.detach(), prog_bar=True, batch_size=size)
+        self.log("train/lr", self.trainer.optimizers[0].param_groups[0]["lr"], batch_size=size)
         for name, value in loss.parts.items():
             self.log(f"train/{name}", value, prog_bar=name in ("acc", "adv_acc"), batch_size=size)
         self.train_means.add({"loss": loss.total, **loss.parts}, size)

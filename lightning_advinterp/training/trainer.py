@@ -14,6 +14,7 @@ from pytorch_lightning.loggers import TensorBoardLogger
 from lightning_advinterp.datamodules.lightning_internals import copies_this_process
 from lightning_advinterp.training.callbacks.termination import in_an_allocations_shell
 from lightning_advinterp.training.layer_sync import SyncBatchNormPlugin
+from lightning_advinterp.training.logs import RunCSVLogger
 from lightning_advinterp.training.run_directory import RunDirectory
 
 _log = logging.getLogger(__name__)
@@ -37,9 +38,8 @@ def create_trainer(
     if settings.get("default_root_dir") not in (None, directory.path, str(directory.path)):
         _log.warning("trainer.default_root_dir has no effect: the run lies in %s, by output and name.", directory.path)
     if settings["logger"] in (None, True):
-        settings["logger"] = TensorBoardLogger(
-            directory.path.parent, directory.path.name, version="", default_hp_metric=False
-        )
+        curves = TensorBoardLogger(directory.path.parent, directory.path.name, version="", default_hp_metric=False)
+        settings["logger"] = [curves, RunCSVLogger(directory.path)]
     settings["callbacks"] = [*as_list(settings["callbacks"]), *callbacks]
     settings["plugins"] = [*as_list(settings["plugins"]), directory.checkpoint_io]
     if settings["sync_batchnorm"]:

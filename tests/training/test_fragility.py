@@ -64,7 +64,16 @@ def test_scalars_figures_and_an_untouched_training(config, tmp_path):
     assert {"fragility/curves", "fragility/gradient", "fragility/lrp"} <= images
     folder = tmp_path / "runs" / "with" / "fragility" / "epoch_1"
     files = {"fragility", "fragility_summary", "fragility_methods", "fragility_convergence"}
-    assert {path.name for path in folder.iterdir()} == {f"{name}.csv" for name in files}
+    assert {path.name for path in folder.iterdir()} == {"figures", *(f"{name}.csv" for name in files)}
+    assert {path.name for path in (folder / "figures").iterdir()} == {
+        "convergence.png",
+        "curves.png",
+        "gradient.png",
+        "lrp.png",
+    }
+    with (tmp_path / "runs" / "with" / "metrics.csv").open() as file:
+        numbers = [row["fragility/lrp/topk/topk"] for row in csv.DictReader(file)]
+    assert float(next(filter(None, numbers))) == pytest.approx(logged["fragility/lrp/topk/topk"])
     with (folder / "fragility.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == logged["fragility/images"] * 2 * 2 * 2

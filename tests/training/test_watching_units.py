@@ -183,9 +183,11 @@ def test_classes_without_names_are_refused():
 def test_time_is_printed(folder, capsys):
     train(["--config", str(folder / "plain.yaml"), "--output", str(folder), "--name", "printed", *PRINTED])
     lines = capsys.readouterr().out.splitlines()
-    for prefix in ("DissectionCallback: 7 images in ", "SemanticsCallback: 12 images in "):
+    for prefix, measure in (("dissection: 7 images in ", "real/all"), ("semantics: 12 images in ", "all/lc")):
         (line,) = (line for line in lines if line.startswith(prefix))
-        assert float(line.removeprefix(prefix).removesuffix(" s")) >= 0
+        seconds, _, numbers = line.removeprefix(prefix).partition(" s, ")
+        assert float(seconds) >= 0
+        assert 0 <= float(dict(number.split() for number in numbers.split(", "))[measure]) <= 1
 
 
 @pytest.mark.parametrize("shown", [True, False])

@@ -43,3 +43,7 @@ class AccuracyCallback(AnalysisCallback):
         num_workers: Workers | None = None,
     ) -> None:
         super().__init__([Accuracy()], attacks, every_n_epochs, limit, batch_size, seed, num_workers=num_workers)
+
+    def headlines(self) -> list[str]:
+        """Return the accuracy under every attack."""
+        return [f"val/{name}_acc" for name in self.attacks()]

@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatch
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
 
 import pytorch_lightning as pl
 import torch
 from matplotlib.figure import Figure
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.plans import Plans
@@ -29,8 +27,8 @@ from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.loaders import Workers, worker_count
 from lightning_advinterp.datamodules.described import Described, describe
-from lightning_advinterp.report.plain import PlainWriter
 from lightning_advinterp.training.callbacks.asking import Answer, ask
+from lightning_advinterp.training.callbacks.showing import line_of, show
 from lightning_advinterp.training.callbacks.watched import validation_set
 from lightning_advinterp.training.module import RobustClassifier
 
@@ -42,7 +40,8 @@ class AnalysisCallback(pl.Callback):
     out among the processes. The training's weights, modes and random state are never touched. Callbacks that are due
     in one epoch and look at the same images, attacked alike, share one run over them.
 
-    In TensorBoard: ``<question>/<scalar>`` and ``<question>/<figure>``.
+    Logged are ``<question>/<scalar>``, and where the logger takes them ``<question>/<figure>`` and
+    ``<question>/<table>``. Beside the log, ``<question>/epoch_<n>/`` holds figures, and the tables of ``evaluate.py``.
 
     Args:
         questions: the questions.
@@ -59,9 +58,11 @@ class AnalysisCallback(pl.Callback):
     """
 
     announced: ClassVar[bool] = True
-    """Whether the time that it takes is printed every epoch."""
+    """Whether a line is printed, and tables and figures are written, each time."""
     drawn: ClassVar[Sequence[str] | None] = None
     """Patterns of the names of the figures that are drawn in training; None: all."""
+    figure_formats: Sequence[str] = ("png",)
+    """Of the figures beside the log: ``png``, ``svg``, ``pdf``."""
 
     def __init__(
         self,
@@ -228,13 +229,13 @@ class AnalysisCallback(pl.Callback):
         figure_name = question.main_figure if figure == question.name else figure.removeprefix(f"{question.name}_")
         return f"{question.name}/{figure_name}"
 
-    def draw(self, writer: Any, trainer: pl.Trainer, results: Mapping[str, Result]) -> None:
-        """Add figures and texts to TensorBoard; called on the first process."""
-        for tag, figure in self.figures(results, f"epoch {trainer.current_epoch + 1}").items():
-            writer.add_figure(tag, figure, trainer.global_step, close=False)
+    def texts(self, results: Mapping[str, Result]) -> dict[str, str]:
+        """Return texts in Markdown by what TensorBoard calls them."""
+        return {}
 
-    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], images: ImageSet) -> None:
-        """Write files beside the log in ``folder``; called on the first process, where there is a log on disk."""
+    def headlines(self) -> list[str]:
+        """Return the log keys of the few numbers that say most: for the printed line and the table of runs."""
+        return []
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ask, beside the training's progress bar; log on all processes, draw and write on the first."""
@@ -248,16 +249,12 @@ class AnalysisCallback(pl.Callback):
                 ask(callbacks, trainer, pl_module)
         answer, self._answer = self._answer, None
         assert answer is not None
+        scalars = self.scalars(answer.results)
         if trainer.is_global_zero:
-            folder = next((logger.log_dir for logger in trainer.loggers if logger.log_dir), None)
-            if folder is not None:
-                self.write(Path(folder), trainer, answer.results, answer.images)
-            for logger in trainer.loggers:
-                if isinstance(logger, TensorBoardLogger):
-                    self.draw(PlainWriter(logger.experiment), trainer, answer.results)
+            show(self, trainer, answer)
         if self.announced:
-            trainer.print(f"{self.name}: {answer.count} images in {answer.seconds:.1f} s")
-        scalars = self.scalars(answer.results) | {f"time/{self.name}": answer.seconds}
+            trainer.print(line_of(self, answer, scalars))
+        scalars |= {f"time/{self.name}": answer.seconds}
         for key, value in scalars.items():
             shown = key.startswith("val/") and not key.endswith("5")
             # The values agree already; sync_dist keeps Lightning from warning that they might not.

@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, final
 
-import pytorch_lightning as pl
-
 from lightning_advinterp.analyses.dissection.config import CONTROLS, DissectionConfig
 from lightning_advinterp.analyses.dissection.question import Dissection
 from lightning_advinterp.analyses.registry import as_question
@@ -68,11 +66,15 @@ class DissectionCallback(AnalysisCallback):
             [question], attacks, every_n_epochs, limit, batch_size, seed, concepts, num_workers=num_workers
         )
 
-    def draw(self, writer: Any, trainer: pl.Trainer, results: Mapping[str, Result]) -> None:
-        """Draw the bars, the best detectors, and the table."""
-        super().draw(writer, trainer, results)
-        summary = results["dissection"].tables["dissection_summary"]
-        writer.add_text("dissection/table", _as_text(summary_of(summary)), trainer.global_step)
+    def texts(self, results: Mapping[str, Result]) -> dict[str, str]:
+        """Return Table 1 of the epoch."""
+        return {"dissection/table": _as_text(summary_of(results["dissection"].tables["dissection_summary"]))}
+
+    def headlines(self) -> list[str]:
+        """Return the shares of detectors among all units, and how many keep their concept."""
+        kinds = [REAL, *self.attacks()]
+        retention = ["dissection/retention"] if len(kinds) > 1 else []
+        return [*(f"dissection/{kind}/all" for kind in kinds), *retention]
 
 
 def _as_text(rows: Sequence[Mapping[str, Any]]) -> str:

@@ -1,19 +1,13 @@
 """Fragility of explanations during training: a few images per epoch within a time budget."""
 
-from collections.abc import Mapping
+import itertools
 from dataclasses import replace
-from pathlib import Path
-from typing import ClassVar, final
-
-import pytorch_lightning as pl
+from typing import final
 
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.analyses.fragility.question import Fragility
 from lightning_advinterp.analyses.registry import as_question
-from lightning_advinterp.core.result import Result
-from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.loaders import Workers
-from lightning_advinterp.report.save import name_images, save_tables
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 
 DEFAULT = FragilityConfig("quick", eps=("8/255",), faithfulness=0)
@@ -28,7 +22,7 @@ class FragilityCallback(AnalysisCallback):
     similarity of two different images' maps (attack ``other_image``), and how many images were taken
     (``fragility/images``), classified wrongly and so left out (``fragility/skipped``), or left out for lack of time
     (``fragility/left``). In TensorBoard: the curve over ε, and images with their maps before and after. Beside
-    the log, in ``fragility/epoch_<n>/``: the tables of ``evaluate.py``, per image and summarised.
+    the log, in ``fragility/epoch_<n>/``: the tables of ``evaluate.py``, per image and summarised, and the figures.
 
     Paste into a configuration::
 
@@ -50,8 +44,6 @@ class FragilityCallback(AnalysisCallback):
         num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
-    announced: ClassVar[bool] = False
-
     def __init__(
         self,
         settings: FragilityConfig = DEFAULT,
@@ -67,10 +59,9 @@ class FragilityCallback(AnalysisCallback):
             [as_question(Fragility, settings)], (), every_n_epochs, limit, batch_size, seed, num_workers=num_workers
         )
 
-    def write(self, folder: Path, trainer: pl.Trainer, results: Mapping[str, Result], images: ImageSet) -> None:
-        """Write the tables that ``evaluate.py`` writes."""
-        result = results["fragility"]
-        tables = {name: rows for name, rows in result.tables.items() if name != "fragility_pictures"}
-        shown = {"fragility": replace(result, tables=tables)}  # TensorBoard has the pictures
-        name_images(shown, images.path_of)
-        save_tables(folder / "fragility" / f"epoch_{trainer.current_epoch + 1}", shown)
+    def headlines(self) -> list[str]:
+        """Return how much of the most important pixels stays, for every method under every attack."""
+        question = self.questions[0]
+        assert isinstance(question, Fragility)
+        pairs = itertools.product(question.chosen_methods(), question.chosen_attacks())
+        return [f"fragility/{method.label_name}/{attack.label_name}/topk" for method, attack in pairs]

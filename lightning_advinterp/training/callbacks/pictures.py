@@ -1,10 +1,10 @@
-"""Pictures for TensorBoard: real images, adversarial ones, and what was changed."""
+"""Pictures for the loggers: real images, adversarial ones, and what was changed."""
 
+from collections.abc import Sequence
 from typing import final
 
 import pytorch_lightning as pl
 import torch
-from pytorch_lightning.loggers import TensorBoardLogger
 
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
@@ -15,8 +15,10 @@ from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.report.figures import attack_panel
-from lightning_advinterp.report.plain import PlainWriter
+from lightning_advinterp.report.save import draw_files
+from lightning_advinterp.training.callbacks.showing import epoch_folder, log_folder
 from lightning_advinterp.training.callbacks.watched import validation_set
+from lightning_advinterp.training.logs import log_figure
 from lightning_advinterp.training.module import RobustClassifier
 
 
@@ -30,6 +32,9 @@ class PicturesCallback(pl.Callback):
         every_n_epochs: how often.
         seed: draws the images and the attack's random numbers.
     """
+
+    figure_formats: Sequence[str] = ("png",)
+    """Of the figures beside the log, in ``images/epoch_<n>/``: ``png``, ``svg``, ``pdf``."""
 
     def __init__(
         self,
@@ -67,10 +72,11 @@ class PicturesCallback(pl.Callback):
             for y, p, q in zip(batch.label.tolist(), before, after, strict=True)
         ]
         figure = attack_panel(batch.image.cpu(), x_adv.cpu(), captions, title=self.attack.name)
-        for logger in trainer.loggers:
-            if isinstance(logger, TensorBoardLogger):
-                writer = PlainWriter(logger.experiment)
-                writer.add_figure(f"images/{self.attack.name}", figure, trainer.global_step, close=False)
+        log_figure(trainer.loggers, f"images/{self.attack.name}", figure, trainer.global_step)
+        folder = log_folder(trainer)
+        if folder is not None:
+            figures = epoch_folder(folder, "images", trainer)
+            draw_files(figures, self.attack.name, figure, self.figure_formats)
 
 
 def _name(names: list[str], label: int) -> str:

@@ -66,3 +66,7 @@ class SemanticsCallback(AnalysisCallback):
         """Return what TensorBoard calls a figure: all of them stand under ``semantics/``."""
         name = super().tag(question, figure)
         return name if isinstance(question, Semantics) else f"semantics/{name}"
+
+    def headlines(self) -> list[str]:
+        """Return LC, CS1 and CS2 of all layers together."""
+        return [f"semantics/all/{measure}" for measure in ("lc", "cs1", "cs2")]

@@ -1,0 +1,6 @@
+"""Where a run's numbers, figures and tables go: a CSV file, and whichever loggers Lightning has."""
+
+from lightning_advinterp.training.logs.media import log_figure, log_table, log_text
+from lightning_advinterp.training.logs.metrics_file import MetricsFile, RunCSVLogger
+
+__all__ = ["MetricsFile", "RunCSVLogger", "log_figure", "log_table", "log_text"]
