@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_advinterp.analyses.base.question import Question
+    from lightning_advinterp.analyses.results import Results, load_results
     from lightning_advinterp.attacks.prediction.presets import create_attack, fgsm, pgd
     from lightning_advinterp.cli.evaluation.notebook import evaluate
     from lightning_advinterp.core.result import Result
     from lightning_advinterp.explanations.presets import create_explanation
     from lightning_advinterp.networks.factory import create_network
-    from lightning_advinterp.report.load import load_results
     from lightning_advinterp.training.module import RobustClassifier
 
 __version__ = "0.1.0"
@@ -22,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "Question",
     "Result",
+    "Results",
     "RobustClassifier",
     "__version__",
     "create_attack",
@@ -37,13 +38,14 @@ __all__ = [
 _HOMES = {
     "Question": "analyses.base.question",
     "Result": "core.result",
+    "Results": "analyses.results",
     "RobustClassifier": "training.module",
     "create_attack": "attacks.prediction.presets",
     "create_explanation": "explanations.presets",
     "create_network": "networks.factory",
     "evaluate": "cli.evaluation.notebook",
     "fgsm": "attacks.prediction.presets",
-    "load_results": "report.load",
+    "load_results": "analyses.results",
     "pgd": "attacks.prediction.presets",
 }
 

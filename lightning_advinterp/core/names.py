@@ -8,7 +8,8 @@ import hashlib
 import re
 import shlex
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
+from itertools import count
 from pathlib import Path, PurePath, PureWindowsPath
 from typing import Any
 
@@ -165,3 +166,13 @@ def markdown_cell(text: str) -> str:
     ('a\\|b \\<b>', 'robust_adv-0')
     """
     return re.sub(r"([\\`*\[|<$])", r"\\\1", printable(text, keep=""))
+
+
+def untaken(title: str, titles: Container[str]) -> str:
+    """Return a title, with a number where another one has it.
+
+    >>> untaken("ResNet", {"ResNet", "ResNet (2)"})
+    'ResNet (3)'
+    """
+    numbered = (title if number == 1 else f"{title} ({number})" for number in count(1))
+    return next(name for name in numbered if name not in titles)

@@ -1,13 +1,18 @@
 """What an analysis found, as data."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lightning_advinterp.core.columns import Column, TableSpec, columns_of
+from lightning_advinterp.core.frames import html_of, to_frame
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from pandas import DataFrame
 
 REAL = "real"
 """The image kind of unattacked images; every other kind is an attack's name."""
@@ -15,9 +20,11 @@ REAL = "real"
 Row = dict[str, Any]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result:
     """What an analysis found: data that can be saved, merged into a page and redrawn.
+
+    A notebook shows the beginning of its tables.
 
     Attributes:
         name: the analysis.
@@ -26,6 +33,14 @@ class Result:
         arrays: uint8 images or float maps, by name.
         provenance: settings, seed, hashes and versions.
         columns: table to header to what the question declares of it.
+        drawing: draws it; None where nobody said how.
+
+    Example:
+        >>> result = Result("accuracy", tables={"accuracy": [{"images": "real", "top1": 0.75}]})
+        >>> result
+        <Result accuracy: accuracy (1 row, 2 columns)>
+        >>> result.tables["accuracy"][0]["top1"]
+        0.75
     """
 
     name: str
@@ -34,6 +49,47 @@ class Result:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, dict[str, Column]] = field(default_factory=dict)
+    drawing: "Callable[[Result], Mapping[str, Figure]] | None" = field(default=None, compare=False)
+
+    def figures(self) -> "dict[str, Figure]":
+        """Return its figures by name, drawn anew from the tables and arrays.
+
+        Raises:
+            ValueError: if nobody said how it is drawn, as of an analysis that a :class:`Runner` ran by itself.
+        """
+        if self.drawing is None:
+            raise ValueError(
+                f"{self.name}: a result has figures where evaluate() or load_results() returned it; otherwise "
+                "QUESTION.figures(result, title) draws them."
+            )
+        return dict(self.drawing(self))
+
+    def frame(self, table: str | None = None) -> "DataFrame":
+        """Return a table as pandas has them, see :func:`~lightning_advinterp.core.frames.to_frame`.
+
+        Args:
+            table: its name; the first one by default.
+
+        Raises:
+            ValueError: if there is no such table.
+            ImportError: if pandas is not installed.
+        """
+        if not self.tables or (table is not None and table not in self.tables):
+            raise ValueError(f"{self.name}: no table {table!r}; there are {', '.join(self.tables) or 'none'}.")
+        return to_frame(self.tables[next(iter(self.tables)) if table is None else table])
+
+    def __repr__(self) -> str:
+        sizes = ", ".join(f"{name} ({_size(rows)})" for name, rows in self.tables.items())
+        return f"<Result {self.name}: {sizes or 'no tables'}>"
+
+    def _repr_html_(self) -> str:
+        """Return what a notebook shows."""
+        return html_of(self.name, self.tables, self.columns)
+
+
+def _size(rows: Sequence[Row]) -> str:
+    columns = dict.fromkeys(key for row in rows for key in row)
+    return f"{len(rows)} row{'s' * (len(rows) != 1)}, {len(columns)} column{'s' * (len(columns) != 1)}"
 
 
 def joined(name: str, results: Sequence[Result]) -> Result:

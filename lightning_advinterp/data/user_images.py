@@ -9,12 +9,24 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torch.utils.data import ConcatDataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import (
+    BatchSampler,
+    ConcatDataset,
+    DataLoader,
+    IterableDataset,
+    RandomSampler,
+    SequentialSampler,
+    Subset,
+    SubsetRandomSampler,
+    TensorDataset,
+    default_collate,
+)
 
 from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.decode import to_rgb
 from lightning_advinterp.data.images import ImageSet, ImageSetDefaults, missing_members
+from lightning_advinterp.data.sampler import EpochSampler, ShardSampler
 from lightning_advinterp.data.scan import UNLABELLED
 
 _LOOKED_AT = 64
@@ -25,6 +37,7 @@ def as_image_set(dataset: Any) -> ImageSet:
     """Return whatever a user passes as a set of images.
 
     - A set that has all members of :class:`~lightning_advinterp.data.images.ImageSet` is returned as it is.
+    - A ``DataLoader`` stands for the images of its data set that its sampler chooses, whatever their order.
     - A ``Subset`` is a choice of the images of its data set.
     - A ``TensorDataset``, a tensor of images, a list of images or of pairs, and any map-style data set of images,
       pairs (image, label) or triples (image, label, number) is wrapped, see :class:`UserImages`.
@@ -34,6 +47,8 @@ def as_image_set(dataset: Any) -> ImageSet:
     """
     if not missing_members(dataset):
         return cast(ImageSet, dataset)
+    if isinstance(dataset, DataLoader):
+        return _images_of(dataset)
     if isinstance(dataset, Subset):
         return as_image_set(dataset.dataset).only([int(place) for place in dataset.indices])
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
@@ -42,6 +57,34 @@ def as_image_set(dataset: Any) -> ImageSet:
             "list of its items, or a TensorDataset."
         )
     return UserImages(dataset)
+
+
+def _images_of(loader: "DataLoader[Any]") -> ImageSet:
+    """Return the images that a loader shows in an epoch, in the order of its data set."""
+    images = as_image_set(loader.dataset)
+    if loader.batch_sampler is not None and type(loader.batch_sampler) is not BatchSampler:
+        raise TypeError(
+            f"images: the loader's {type(loader.batch_sampler).__name__} chooses its batches; give the data set "
+            "itself, loader.dataset, or a Subset of it."
+        )
+    if missing_members(loader.dataset) and loader.collate_fn is not default_collate:
+        name = getattr(loader.collate_fn, "__qualname__", type(loader.collate_fn).__name__)
+        raise TypeError(
+            f"images: the loader's collate_fn {name} may change its images; give the data set itself, loader.dataset, "
+            "with what it changes in the data set's transform."
+        )
+    sampler = loader.sampler
+    if isinstance(sampler, SubsetRandomSampler):
+        return images.only(sorted(int(place) for place in sampler.indices))
+    every = isinstance(sampler, SequentialSampler | ShardSampler | EpochSampler)
+    if isinstance(sampler, RandomSampler):
+        every = not sampler.replacement and sampler.num_samples == len(images)
+    if not every:
+        raise TypeError(
+            f"images: the loader's {type(sampler).__name__} may choose some images only, or twice; give the data set "
+            "itself, loader.dataset, or a Subset of it."
+        )
+    return images
 
 
 class UserImages(ImageSetDefaults):

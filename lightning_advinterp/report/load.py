@@ -60,7 +60,7 @@ def _kind(value: Any) -> str:
     return "number" if isinstance(value, float | np.floating) else "text"
 
 
-def load_results(folder: str | Path) -> dict[str, Result]:
+def read_results(folder: str | Path) -> dict[str, Result]:
     """Return what an evaluation wrote, by question: tables, scalars and arrays, for figures and further work.
 
     Numbers have the digits of the CSV files: six, where a column declares nothing else. A missing value is None.
@@ -83,7 +83,7 @@ def load_results(folder: str | Path) -> dict[str, Result]:
 
 
 def readable_record(folder: Path) -> dict[str, Any]:
-    """Return the record of a folder whose results can be read back; errors are those of :func:`load_results`.
+    """Return the record of a folder whose results can be read back; errors are those of :func:`read_results`.
 
     Args:
         folder: of the evaluation of one network.

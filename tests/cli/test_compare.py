@@ -20,7 +20,7 @@ from lightning_advinterp.data.concept_world import CLASSES
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.networks.choice import NetworkChoice
 from lightning_advinterp.report import store
-from lightning_advinterp.report.load import load_results
+from lightning_advinterp.report.load import read_results
 
 
 @pytest.fixture(scope="module")
@@ -66,8 +66,8 @@ def test_networks_and_a_stored_evaluation_stand_beside_the_first(beside, earlier
     hashes = [record(beside / name)["provenance"]["weights_sha256"] for name in record(beside)["folders"]]
     assert len(set(hashes)) == 1
     assert record(beside)["provenance"]["weights_sha256"] != hashes[0]
-    rows = [load_results(beside / name)["accuracy"].tables for name in record(beside)["folders"]]
-    assert rows[0] == rows[2] == load_results(earlier)["accuracy"].tables
+    rows = [read_results(beside / name)["accuracy"].tables for name in record(beside)["folders"]]
+    assert rows[0] == rows[2] == read_results(earlier)["accuracy"].tables
     assert [row["top1"] for row in rows[1]["accuracy"]] == [row["top1"] for row in rows[0]["accuracy"]]
 
 
@@ -91,7 +91,7 @@ def test_a_copy_made_again_stays_and_another_moves_it(earlier, tmp_path):
     for _ in range(2):
         title, results = copy_evaluation(earlier, out / "compare", Place(out, console), console)
         assert Path(title).name == "last.ckpt"
-        assert results["accuracy"].tables == load_results(earlier)["accuracy"].tables
+        assert results["accuracy"].tables == read_results(earlier)["accuracy"].tables
         assert not out.with_name("out.old-1").exists()
     edited = shutil.copytree(earlier, tmp_path / "other")
     (edited / "accuracy.csv").write_text((edited / "accuracy.csv").read_text().replace("real", "plain"))

@@ -25,6 +25,11 @@ def test_the_page_runs(tmp_path, monkeypatch):
         expected = names["loaded"].cpu().eval()(names["unlabelled"].dataset)
     torch.testing.assert_close(names["logits"], expected)
     assert [row["n"] for row in names["rows"]] == [16, 16]
+    assert names["bars"].axes
+    assert names["figures"].keys() == {"accuracy"}
+    assert names["stored"]["accuracy"].tables == names["results"]["accuracy"].tables
+    assert list(names["accuracy"]["network"]) == ["trained", "trained", "random", "random"]
+    assert names["meaning"]["semantics"].tables["semantics"]
     assert (names["x_adv"] - names["x"]).abs().max() <= 4 / 255 + 1e-6
 
 

@@ -78,7 +78,8 @@ def class_space(config: SemanticsConfig, scene: Scene) -> ClassSpace:
     if len(classes) != outputs:
         raise ValueError(
             f"semantics: what the network's {outputs} outputs are called is unknown ({len(classes)} names); it needs "
-            "images in folders named by wnids, a data module that names its classes, or a checkpoint that knows."
+            "images in folders named by wnids, a data module that names its classes, a checkpoint that knows, or "
+            "classes, their names in order: [cat, dog] or a file."
         )
     key = repr(config)
     if key not in scene.class_spaces:  # WordNet takes a while

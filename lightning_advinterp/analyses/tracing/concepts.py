@@ -10,7 +10,7 @@ from lightning_advinterp.networks.behind import tap_node
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.trace import trace_network
 from lightning_advinterp.networks.weights import weights_hash
-from lightning_advinterp.report.load import load_results
+from lightning_advinterp.report.load import read_results
 from lightning_advinterp.report.store import read_record
 from lightning_advinterp.units.basis_words import split_word
 from lightning_advinterp.units.spaces import UnitLayer
@@ -68,7 +68,7 @@ def stored_dissection(folder: str, network: Network, key: str) -> Result:
     """
     remedy = "give the output of an evaluation of this network with --analyses dissection"
     try:
-        results = load_results(folder)
+        results = read_results(folder)
     except (OSError, DamagedFileError) as error:
         raise ValueError(f"{key}: {error} Expected an evaluation's folder: {remedy}.") from None
     if "dissection" not in results:

@@ -19,6 +19,11 @@ FOLDER = "compare"
 """The first stands in this folder of the output, the second in ``compare-2``, and so on."""
 
 
+def folder_of(place: int) -> str:
+    """Return the folder, below the output, of the network that stands at a place, which counts from 0."""
+    return FOLDER if place == 0 else f"{FOLDER}-{place + 1}"
+
+
 def compared(compare: Any) -> dict[str, NetworkChoice | Path]:
     """Return networks, and folders of evaluations, by the names of the folders that they stand in.
 
@@ -39,7 +44,7 @@ def compared(compare: Any) -> dict[str, NetworkChoice | Path]:
     for place, entry in enumerate(entries):
         if entry in entries[:place]:
             raise ValueError(f"compare: {_called(entry)} stands twice; name it once.")
-    return {FOLDER if place == 1 else f"{FOLDER}-{place}": entry for place, entry in enumerate(entries, start=1)}
+    return {folder_of(place): entry for place, entry in enumerate(entries)}
 
 
 def _entry(entry: Any) -> NetworkChoice | Path:

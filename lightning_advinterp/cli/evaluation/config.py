@@ -52,8 +52,9 @@ class Evaluation(NetworkChoice, ProcessChoice):
         split: which split of them.
         image_column: of shards and tables, which part of a sample is the image, where several may be meant.
         label_column: likewise the label: a column, or a file's ending such as cls or json.label.
-        classes: what the outputs are called, where neither checkpoint nor weights say: a text file with one name for
-            each output, imagenet, cifar10, or "folders" where the sorted order of the class folders is theirs.
+        classes: what the outputs are called, where neither checkpoint nor weights say: their names in order, [cat,
+            dog], a text file with one name for each output, imagenet, cifar10, or "folders" where the sorted order of
+            the class folders is theirs.
         concepts: folder of a set in Broden's format, for analyses that need one, or "concept_world", which needs no
             download; python -m lightning_advinterp.data.broden --help says how to get Broden, and what to do where its
             server is down.
@@ -106,7 +107,7 @@ class Evaluation(NetworkChoice, ProcessChoice):
     split: str = "val"
     image_column: str | None = None
     label_column: str | None = None
-    classes: str | None = None
+    classes: str | list[str] | None = None
     concepts: str | None = None
     analyses: str | list[str] = "accuracy"
     attack: Attacks = "fgsm"

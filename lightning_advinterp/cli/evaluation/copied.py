@@ -11,7 +11,7 @@ from lightning_advinterp.cli.evaluation.dependence import differences
 from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.core.result import Result
-from lightning_advinterp.report.load import load_results, readable_record
+from lightning_advinterp.report.load import read_results, readable_record
 from lightning_advinterp.report.page.stored import network_title
 from lightning_advinterp.report.store import RECORD, differing, read_record, staged
 
@@ -55,7 +55,7 @@ def copy_evaluation(source: Path, folder: Path, place: Place, console: Console) 
             raise DamagedFileError(f"compare: {source} changed while it was copied ({', '.join(changed)}).")
     title = network_title(record, source.name)
     console.print(f"{title}: from {source}, as it was evaluated", markup=False, highlight=False, soft_wrap=True)
-    return title, load_results(folder)
+    return title, read_results(folder)
 
 
 def print_unlike(folder: Path, copy: Path, source: Path, console: Console) -> None:

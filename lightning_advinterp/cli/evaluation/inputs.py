@@ -225,7 +225,9 @@ def _uses(evaluation: Evaluation, name: str) -> frozenset[str]:
     return question.uses
 
 
-def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0, *, check: bool = True) -> Images:
+def load_concepts(
+    evaluation: Evaluation, subject: Subject, calibration: int = 0, *, check: bool = True, progress: bool = True
+) -> Images:
     """Open the set that ``--concepts`` names; its images are resized whole to the network's input.
 
     What will be looked at is decoded once before: nobody shall learn of a damaged map after hours of work.
@@ -235,6 +237,7 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
         subject: the network.
         calibration: how many further images are wanted.
         check: decode the images; of several processes one does.
+        progress: show a bar.
 
     Raises:
         ValueError: if none is named, or something is wrong with it.
@@ -258,7 +261,7 @@ def load_concepts(evaluation: Evaluation, subject: Subject, calibration: int = 0
         reported, calibrating, taken_count = share_out([0] * len(concept_set), limit, calibration, evaluation.seed)
     if check:
         try:
-            check_concepts(concept_set.only([*reported, *calibrating]), progress=True)
+            check_concepts(concept_set.only([*reported, *calibrating]), progress=progress)
         except BrodenError as error:
             raise ValueError(f"concepts: {error}") from None
     return Images(concept_set.only(reported), concept_set.only(calibrating) if calibrating else None, taken_count)

@@ -1,8 +1,8 @@
 """A network and images that a user has in memory, in the place of those that flags name."""
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 from torch import nn
 
@@ -26,10 +26,20 @@ class InMemory:
     Attributes:
         network: from images to logits.
         images: with labels that are outputs of the network.
+        title: what the network is called; None: by its class.
+        beside: networks that it is compared with, by the folders that these stand in.
     """
 
     network: nn.Module | None = None
     images: ImageSet | None = None
+    title: str | None = None
+    beside: "Mapping[str, InMemory]" = field(default_factory=dict)
+
+    def of(self, folder: str) -> "InMemory":
+        """Return what is in memory of the network in a folder of the output, with the same images."""
+        if not folder:
+            return self
+        return replace(self.beside.get(folder, InMemory()), images=self.images)
 
     def subject(self, evaluation: Evaluation) -> Subject:
         """Return the network under test, prepared for the images.
@@ -44,8 +54,10 @@ class InMemory:
             statistics = said_statistics(evaluation.mean, evaluation.std)
             network = as_network(copy.deepcopy(self.network), lambda: self._shape(evaluation), statistics)
             recipe = Recipe(network.mean, network.std, network.input_size, evaluation.resize or network.input_size)
-            outputs = name_outputs(evaluation, Outputs((), ()), network.num_classes)
-            subject = Subject(network, type(self.network).__name__, outputs, recipe)
+            origin = network.origin
+            recorded = Outputs(list(origin.classes), list(origin.class_names))
+            outputs = name_outputs(evaluation, recorded, network.num_classes)
+            subject = Subject(network, self.title or type(self.network).__name__, outputs, recipe)
         if self.images is None:
             return subject
         return replace(subject, recipe=replace(subject.recipe, input_size=self._shape(evaluation)[-1]))

@@ -2,41 +2,43 @@
 
 from collections.abc import Mapping
 from dataclasses import fields
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from torch import nn
 
 from lightning_advinterp.analyses.registry import QUESTIONS, SETTINGS, question_class
+from lightning_advinterp.analyses.results import Results, results_of
 from lightning_advinterp.cli.evaluation.config import Evaluation
-from lightning_advinterp.cli.evaluation.memory import InMemory
+from lightning_advinterp.cli.evaluation.in_python import as_compared, as_images, as_memory, called, flags_explained
 from lightning_advinterp.cli.evaluation.run import run_evaluation
-from lightning_advinterp.core.result import Result
 from lightning_advinterp.core.terminal import terminal
-from lightning_advinterp.data.user_images import as_image_set
-from lightning_advinterp.report.load import load_results
 
 
 def evaluate(
-    network: str | nn.Module | None = None, data: Any = None, *, quiet: bool = False, **settings: Any
-) -> dict[str, Result]:
-    """Evaluate one network as ``evaluate.py`` does, with its flags as arguments, and return what was found.
+    network: Any = None, data: Any = None, *, title: str | None = None, quiet: bool = False, **settings: Any
+) -> Results:
+    """Evaluate networks as ``evaluate.py`` does, with its flags as arguments, and return what was found.
 
     Tables, figures and the page are written into ``output`` too. Settings of a question are given under its name, as an
-    instance or as a dictionary: ``dissection={"iou": 0.1}``.
+    instance or as a dictionary: ``dissection={"iou": 0.1}``. Networks and data sets stay as they are.
 
     Args:
         network: a name as on the command line, or a module from images in [0, 1] to logits, of which a copy is taken.
             It is not normalised unless ``mean`` and ``std`` say so.
         data: a folder as on the command line, or images of any kind, see
             :func:`~lightning_advinterp.data.user_images.as_image_set`: a torchvision data set, a data set or list of
-            pairs (image, label), a ``TensorDataset``. Labels must be outputs of the network.
+            pairs (image, label), a ``TensorDataset``, a ``DataLoader``; a ``LightningDataModule`` stands for its images
+            of ``split``. Labels must be outputs of the network.
+        title: what a module is called; its class by default.
         quiet: print nothing.
-        **settings: flags, see :class:`~lightning_advinterp.cli.evaluation.config.Evaluation`.
+        **settings: flags, see :class:`~lightning_advinterp.cli.evaluation.config.Evaluation`. ``compare`` takes
+            modules, modules by title (``{"robust": module}``) and earlier results too, or a list of all these;
+            ``classes`` takes the names of the outputs as a list.
 
     Returns:
-        Results by question.
+        Results by question; ``networks`` has those of all networks that were compared.
 
     Raises:
         ValueError: naming the argument, before any work is done.
@@ -45,15 +47,18 @@ def evaluate(
 
     Example::
 
-        results = evaluate(network="resnet18", weights="IMAGENET1K_V1", data="data/imagenet", attack="fgsm", limit=500)
-        results["accuracy"].tables["accuracy"]
-        evaluate(my_module, torchvision.datasets.CIFAR10("data", train=False, transform=ToTensor()), attack="fgsm")
+        results = evaluate(module, CIFAR10("data", train=False, transform=ToTensor()), attack="fgsm", limit=500)
+        results["accuracy"].frame()    # a table, as pandas has it
+        results.figures()              # drawn in a notebook
+        evaluate("resnet18", "data/imagenet", weights="IMAGENET1K_V1", analyses=["accuracy", "dissection"])
+        evaluate(standard, images, title="standard", compare={"robust": robust})
     """
-    memory = InMemory(
-        None if network is None or isinstance(network, str) else network,
-        None if data is None or isinstance(data, str | Path) else as_image_set(data),
-    )
-    settings |= {"network": _called(network), "data": _called(data)}
+    compare, beside = as_compared(settings.pop("compare", None))
+    images = as_images(data, settings.get("split"))
+    memory = as_memory(network, images, title, beside)
+    settings |= {"network": called(network, title), "data": called(data), "compare": compare}
+    if memory.network is not None and settings.get("rows"):
+        raise ValueError("rows: a table's networks are its rows; leave network out, or give compare in rows' place.")
     flags = {field.name for field in fields(Evaluation)}
     questions: dict[str, Any] = dict(settings.pop("questions", {}))
     analyses = settings.get("analyses", "accuracy")
@@ -62,18 +67,12 @@ def evaluate(
     kinds |= {kind.name: kind for kind in (question_class(name.strip()) for name in names if "." in name)}
     for name in [name for name in settings if name not in flags]:
         if name not in kinds:
-            raise TypeError(f"evaluate() has no flag and no question {name!r}.")
+            near = get_close_matches(name, [*flags, *kinds, "title", "quiet"], 1)
+            meant = f" Did you mean {near[0]}?" if near else ""
+            raise TypeError(f"evaluate() has no flag and no question {name!r}.{meant}")
         value = settings.pop(name)
         questions[name] = kinds[name](**value) if isinstance(value, Mapping) else value
-    evaluation = Evaluation(**settings, questions=questions)
-    if evaluation.rows or evaluation.compare:
-        raise ValueError("evaluate() evaluates one network: leave rows and compare out, or call it for each.")
-    run_evaluation(evaluation, Console(quiet=True) if quiet else terminal(), memory=memory)
-    return {} if evaluation.dry_run else load_results(evaluation.output)
-
-
-def _called(value: Any) -> str | None:
-    """Return what the settings call a network or a data set."""
-    if value is None or isinstance(value, str | Path):
-        return None if value is None else str(value)
-    return f"{type(value).__module__}.{type(value).__qualname__}"
+    with flags_explained():
+        evaluation = Evaluation(**settings, questions=questions)
+        run_evaluation(evaluation, Console(quiet=True) if quiet else terminal(), memory=memory)
+    return Results({}) if evaluation.dry_run else results_of(Path(evaluation.output), evaluation.questions)

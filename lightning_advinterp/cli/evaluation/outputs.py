@@ -1,6 +1,6 @@
 """What the outputs of a network under test are called, where its checkpoint does not say."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -40,15 +40,15 @@ def name_outputs(evaluation: Evaluation, recorded: Outputs, num_classes: int) ->
     """
     classes_flag = evaluation.classes
     if classes_flag is not None and classes_flag != FOLDERS:
-        stated = _SETS[classes_flag]() if classes_flag in _SETS else read_outputs(Path(classes_flag))
+        source, stated = _stated(classes_flag)
         if len(stated.classes) != num_classes:
             raise ValueError(
-                f"classes: {classes_flag} names {len(stated.classes)} classes, the network has {num_classes} outputs; "
+                f"classes: {source} names {len(stated.classes)} classes, the network has {num_classes} outputs; "
                 "give one name for every output, in their order."
             )
         if recorded.classes and list(recorded.classes) != list(stated.classes):
             raise ValueError(
-                f"classes: the checkpoint says that its outputs are {shorten(recorded.classes)}, {classes_flag} says "
+                f"classes: the checkpoint says that its outputs are {shorten(recorded.classes)}, {source} says "
                 f"{shorten(stated.classes)}; leave the flag out."
             )
         return stated
@@ -60,7 +60,14 @@ def name_outputs(evaluation: Evaluation, recorded: Outputs, num_classes: int) ->
     return _large_imagenet(num_classes) if num_classes > _LARGE_IMAGENET else recorded
 
 
-def check_labels(mapping: LabelMap, folders: list[str], num_classes: int, classes_flag: str | None) -> None:
+def _stated(classes_flag: str | list[str]) -> tuple[str, Outputs]:
+    """Return what the flag is called in messages, and the names that it says."""
+    if not isinstance(classes_flag, str):
+        return "the list", outputs_of([str(name).strip() for name in classes_flag], "the list")
+    return classes_flag, _SETS[classes_flag]() if classes_flag in _SETS else read_outputs(Path(classes_flag))
+
+
+def check_labels(mapping: LabelMap, folders: list[str], num_classes: int, classes_flag: str | list[str] | None) -> None:
     """Refuse labels that nothing but the folders' order speaks for, unless the user has said so.
 
     Raises:
@@ -98,14 +105,31 @@ def read_outputs(path: Path) -> Outputs:
         raise ValueError(f"classes: {str(path)!r} is not UTF-8 ({error.reason}); save it as UTF-8.") from None
     while lines and not lines[-1]:
         lines.pop()
+    return outputs_of(lines, repr(str(path)))
+
+
+def outputs_of(lines: Sequence[str], source: str) -> Outputs:
+    """Return outputs by their names, each of which may begin with a wnid.
+
+    Args:
+        lines: for each output its name.
+        source: what holds them, for messages.
+
+    Raises:
+        ValueError: if a name is empty or stands twice.
+
+    Example:
+        >>> outputs_of(["n02123045 tabby", "dog"], "the list")
+        Outputs(classes=['n02123045', 'dog'], names=['tabby', 'dog'])
+    """
     if "" in lines:
-        raise ValueError(f"classes: line {lines.index('') + 1} of {str(path)!r} is empty; expected one name a line.")
+        raise ValueError(f"classes: line {list(lines).index('') + 1} of {source} is empty; expected one name a line.")
     classes = [wnid_in(line) or line for line in lines]
     names = [line.partition(wnid_in(line) or "\n")[2].strip(" \t,:;-_") or line for line in lines]
     twice = sorted({name for name in classes if classes.count(name) > 1})
     if twice or not lines:
         fault = f"{shorten(twice)} stand more than once" if twice else "it is empty"
-        raise ValueError(f"classes: {str(path)!r} must have a name of its own for every output, but {fault}.")
+        raise ValueError(f"classes: {source} must have a name of its own for every output, but {fault}.")
     return Outputs(classes, names)
 
 

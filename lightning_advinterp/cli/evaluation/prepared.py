@@ -70,6 +70,11 @@ class Prepared:
     processes: Processes = ALONE
     estimates: list[Estimate] = field(default_factory=list)
 
+    @property
+    def shows_progress(self) -> bool:
+        """Whether this process draws bars."""
+        return self.processes.first and not self.console.quiet
+
 
 def prepare(
     evaluation: Evaluation,
@@ -98,7 +103,7 @@ def prepare(
     left_out = LeftOut(evaluation, console, processes)
     calibration = evaluation.calibration_images if uncalibrated(evaluation.attack_configs()) else 0
     with checking():
-        opened = _open(evaluation, subject, calibration, left_out, memory, check=processes.first)
+        opened = _open(evaluation, subject, calibration, left_out, memory, console, check=processes.first)
         opened = without_missing(evaluation, opened, console)
         stored = stored_attacks(evaluation, opened)
         check_subject(evaluation, subject, channels=memory.channels)
@@ -159,13 +164,15 @@ def _open(
     calibration: int,
     left_out: LeftOut,
     memory: InMemory,
+    console: Console,
     *,
     check: bool,
 ) -> dict[Data, Images]:
     """Open what the analyses look at, with further images for a calibration."""
+    progress = not console.quiet
     load: dict[Data, Callable[[Evaluation, Subject, int], Images]] = {
         "data": memory.load_images,
-        "concepts": partial(load_concepts, check=check),
+        "concepts": partial(load_concepts, check=check, progress=progress),
     }
     opened: dict[Data, Images] = {}
     for data in dict.fromkeys(evaluation.questions[name].data for name in evaluation.question_names()):
@@ -177,7 +184,7 @@ def _open(
     beside = [name for name in evaluation.question_names("data") if "concepts" in evaluation.questions[name].uses]
     if beside and evaluation.concepts is not None and "concepts" not in opened:
         with left_out.whole(beside):
-            opened["concepts"] = load_concepts(evaluation, subject, check=check)
+            opened["concepts"] = load_concepts(evaluation, subject, check=check, progress=progress)
     left_out.refuse_if_all(evaluation.question_names())
     return opened
 

@@ -4,7 +4,6 @@ import os
 from collections.abc import Collection, Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -18,7 +17,7 @@ from lightning_advinterp.cli.evaluation.compared import compared
 from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.copied import copy_evaluation, print_unlike, require_apart
 from lightning_advinterp.cli.evaluation.evaluated import Evaluated
-from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, check_subject, load_images, load_subject
+from lightning_advinterp.cli.evaluation.inputs import CONCEPT_WORLD, check_subject
 from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.cli.evaluation.prepared import Checking
@@ -28,6 +27,7 @@ from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
 from lightning_advinterp.cli.processes import require_processes
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.locks import held
+from lightning_advinterp.core.names import untaken
 from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.core.result import REAL, Result, Row
 from lightning_advinterp.core.settings import check_numbers
@@ -57,7 +57,7 @@ def run_evaluation(
         console: where to print.
         checking: made anew around everything that looks at the input.
         record: what else is to stand in the output's ``results.json``.
-        memory: a network and images in the place of those that are named.
+        memory: networks and images in the place of those that are named.
         processes: this process among those that share the work; the first prints, locks the output and writes.
 
     Returns:
@@ -73,7 +73,7 @@ def run_evaluation(
             beside = compared(evaluation.compare)
             stored = {name: entry for name, entry in beside.items() if isinstance(entry, Path)}
             networks = {name: entry for name, entry in beside.items() if isinstance(entry, NetworkChoice)}
-            subjects = _check(evaluation, networks, console)
+            subjects = _check(evaluation, networks, console, memory)
             for folder in stored.values():
                 require_apart(folder, Path(evaluation.output))
             if processes.first and not evaluation.dry_run:
@@ -104,7 +104,7 @@ def _evaluate_each(
     for name, evaluation_of_row in subjects.items():
         with checking():
             try:
-                subject = memory.subject(evaluation_of_row)
+                subject = memory.of(name).subject(evaluation_of_row)
             except OSError as error:  # no such file, or weights that cannot be downloaded
                 if not evaluation.rows:
                     raise
@@ -120,12 +120,12 @@ def _evaluate_each(
                 checking,
                 place=place,
                 record=row_record,
-                memory=memory,
+                memory=memory.of(name),
                 processes=processes,
             )
         )
         if finished[-1].results:
-            label = name if evaluation.rows else _untaken(subject.title, results)
+            label = name if evaluation.rows else untaken(subject.title, results)
             results[label] = finished[-1].results
     _print_total(evaluation, finished, console)
     if not finished:
@@ -151,12 +151,6 @@ def _print_total(evaluation: Evaluation, finished: Sequence[Evaluated], console:
         console.print(f"all networks: {describe(total, processes_asked(evaluation))}", soft_wrap=True)
 
 
-def _untaken(title: str, titles: Collection[str]) -> str:
-    """Return a network's title, with a number where another network has it."""
-    numbered = (title if number == 1 else f"{title} ({number})" for number in count(1))
-    return next(name for name in numbered if name not in titles)
-
-
 def _copied(
     output: Path, stored: Mapping[str, Path], place: Place, results: Collection[str], console: Console
 ) -> dict[str, dict[str, Result]]:
@@ -164,12 +158,14 @@ def _copied(
     copies: dict[str, dict[str, Result]] = {}
     for name, source in stored.items():
         title, results_of_copy = copy_evaluation(source, output / name, place, console)
-        copies[_untaken(title, {*results, *copies})] = results_of_copy
+        copies[untaken(title, {*results, *copies})] = results_of_copy
         print_unlike(output, output / name, source, console)
     return copies
 
 
-def _check(evaluation: Evaluation, networks: Mapping[str, NetworkChoice], console: Console) -> dict[str, Evaluation]:
+def _check(
+    evaluation: Evaluation, networks: Mapping[str, NetworkChoice], console: Console, memory: InMemory
+) -> dict[str, Evaluation]:
     """Look at all that can be looked at before any work is done; return what is to be evaluated, by its name."""
     check_numbers(evaluation)
     evaluation.question_names()
@@ -187,26 +183,26 @@ def _check(evaluation: Evaluation, networks: Mapping[str, NetworkChoice], consol
     if evaluation.rows:
         subjects = {row.name: replace(evaluation, **evaluation.laid_over(row)) for row in evaluation.rows}
     _check_files(evaluation, Path(evaluation.output), console)
-    for evaluation_of_row in list(subjects.values())[1:]:  # what is wrong with them shows before the first is evaluated
-        _check_other(evaluation_of_row)
+    for name, evaluation_of_row in list(subjects.items())[1:]:  # faults show before the first is evaluated
+        _check_other(evaluation_of_row, memory.of(name))
     return subjects
 
 
-def _check_other(evaluation: Evaluation) -> None:
+def _check_other(evaluation: Evaluation, memory: InMemory) -> None:
     """See that a further network can be evaluated on the same images; a row of a table that is absent is left out.
 
     Raises:
         ValueError, FileNotFoundError: if it cannot.
     """
     try:
-        subject = load_subject(evaluation)
+        subject = memory.subject(evaluation)
     except OSError:
         if not evaluation.rows:
             raise
         return
-    check_subject(evaluation, subject)
+    check_subject(evaluation, subject, channels=memory.channels)
     if evaluation.question_names("data") and not evaluation.asks_for_all:
-        load_images(replace(evaluation, limit=1), subject)  # are its classes those of the folders?
+        memory.load_images(replace(evaluation, limit=1), subject)  # are its classes those of the folders?
 
 
 def _check_files(evaluation: Evaluation, output: Path, console: Console) -> None:
