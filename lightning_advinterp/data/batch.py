@@ -50,9 +50,12 @@ class Batch(NamedTuple):
         fields = [batch] if isinstance(batch, Tensor) else list(batch) if isinstance(batch, tuple | list) else []
         if not (3 if indexed else 1) <= len(fields) <= 3 or not all(isinstance(field, Tensor) for field in fields):
             kind = type(batch).__name__
+            remedy = (
+                "; give a plain DataLoader of pairs, which are numbered, or a UserImagesDataModule" if indexed else ""
+            )
             raise ValueError(
                 "a batch must be images, labels and their indices in the data set"
-                f"{'' if indexed else ' (or fewer of these)'}, got a {kind} of {len(fields)}."
+                f"{'' if indexed else ' (or fewer of these)'}, got a {kind} of {len(fields)}{remedy}."
             )
         unknown = torch.full((len(fields[0]),), -1, device=fields[0].device)
         return cls(*fields, *[unknown] * (3 - len(fields)))

@@ -73,7 +73,8 @@ def _images_of(loader: "DataLoader[Any]") -> ImageSet:
             f"images: the loader's collate_fn {name} may change its images; give the data set itself, loader.dataset, "
             "with what it changes in the data set's transform."
         )
-    sampler = loader.sampler
+    # A loader that is given batches has a sampler of its own that it does not use.
+    sampler = loader.sampler if loader.batch_sampler is None else loader.batch_sampler.sampler
     if isinstance(sampler, SubsetRandomSampler):
         return images.only(sorted(int(place) for place in sampler.indices))
     every = isinstance(sampler, SequentialSampler | ShardSampler | EpochSampler)

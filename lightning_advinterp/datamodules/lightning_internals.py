@@ -5,12 +5,14 @@ suite has passed with; ``pyproject.toml`` pins them.
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple, cast
 
 import pytorch_lightning as pl
 from pytorch_lightning.callbacks import EarlyStopping, ModelCheckpoint, WeightAveraging
 from pytorch_lightning.strategies.launchers.multiprocessing import _MultiProcessingLauncher
+from pytorch_lightning.trainer.connectors.data_connector import _DataLoaderSource
 from torch.optim.swa_utils import AveragedModel
 
 PROVEN = ("2.6.6",)
@@ -36,6 +38,37 @@ def attached_trainer(module: pl.LightningModule) -> pl.Trainer | None:
 def epochs_processed(trainer: pl.Trainer) -> int:
     """Return how many epochs of the training are over, also while Lightning still prepares a resume."""
     return int(cast(Any, trainer.fit_loop.epoch_progress.current).processed)
+
+
+@dataclass
+class _AdaptedSource(_DataLoaderSource):
+    """A source of training loaders, which are adapted for one module.
+
+    Attributes:
+        module: whose training alone is meant.
+        adapt: from a loader to the one that is used.
+    """
+
+    module: pl.LightningModule
+    adapt: Callable[[Any], Any]
+
+    def dataloader(self) -> Any:
+        """Return the loader that is used."""
+        loader = super().dataloader()
+        trainer = attached_trainer(self.module)
+        return self.adapt(loader) if trainer is not None and trainer.lightning_module is self.module else loader
+
+
+def adapt_training_loader(module: pl.LightningModule, adapt: Callable[[Any], Any]) -> None:
+    """Let a module be trained on what a function makes of its training loader, before there is one.
+
+    Args:
+        module: attached to a trainer.
+        adapt: from a loader to the one that is used.
+    """
+    loop = module.trainer.fit_loop
+    source = loop._data_source
+    loop._data_source = _AdaptedSource(source.instance, source.name, module, adapt)
 
 
 def set_up_training_data(trainer: pl.Trainer) -> None:

@@ -21,8 +21,9 @@ from torch import Tensor, nn
 
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.data.batch import Batch, check_range
+from lightning_advinterp.data.numbered import numbered
 from lightning_advinterp.datamodules.described import describe
-from lightning_advinterp.datamodules.lightning_internals import attached_trainer
+from lightning_advinterp.datamodules.lightning_internals import adapt_training_loader, attached_trainer
 from lightning_advinterp.networks import Network, create_network
 from lightning_advinterp.networks.checkpoint import CHECKPOINT_FORMAT
 from lightning_advinterp.networks.choice import with_options, with_outputs
@@ -162,6 +163,8 @@ class RobustClassifier(JudgedOnCleanImages):
             self.take_classes(data)
         description = describe(data)
         self._augmenting = data if description.augments_on_device else None
+        if stage == "fit":
+            adapt_training_loader(self, numbered)
         if stage == "fit" and (advice := self.objective.advice(description.replays)) is not None:
             rank_zero_warn(advice)
 

@@ -9,6 +9,7 @@ import torch
 from helpers import SmallBackbone
 from matplotlib.figure import Figure
 from torch.utils.data import (
+    BatchSampler,
     DataLoader,
     RandomSampler,
     Subset,
@@ -106,6 +107,8 @@ def test_loaders_and_data_modules_stand_for_their_images(networks, tmp_path):
     data = pairs(8)
     chosen = as_image_set(DataLoader(data, batch_size=2, sampler=SubsetRandomSampler([5, 1])))
     assert list(chosen.indices) == list(as_image_set(Subset(data, [1, 5])).indices) == [1, 5]
+    batches = BatchSampler(SubsetRandomSampler([5, 1]), 2, drop_last=False)
+    assert list(as_image_set(DataLoader(data, batch_sampler=batches)).indices) == [1, 5]
     for sampler in (RandomSampler(data, replacement=True), WeightedRandomSampler([1.0] * 8, 8)):
         with pytest.raises(TypeError, match=r"may choose some images only, or twice"):
             as_image_set(DataLoader(data, sampler=sampler))
