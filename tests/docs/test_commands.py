@@ -1,10 +1,9 @@
 """Every command of README and docs is read by its command's own parser, as it stands."""
 
-import re
-import shlex
 from pathlib import Path
 
 import pytest
+from documented.pages import PAGES, ROOT, command_of, lines_of
 from parsers import ParserOnly
 
 from lightning_advinterp.ablation.command import parser as ablation_parser
@@ -19,49 +18,6 @@ from lightning_advinterp.cli.parser import parsed_settings
 from lightning_advinterp.core.shipped import configuration
 from lightning_advinterp.data.broden.command import parser as broden_parser
 from lightning_advinterp.report.command import parser as report_parser
-
-ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
-DOORS = {"train.py": "train", "evaluate.py": "evaluate"}
-MODULES = {
-    "lightning_advinterp.adversarial": "adversarial",
-    "lightning_advinterp.bases": "bases",
-    "lightning_advinterp.export": "export",
-    "lightning_advinterp.ablation": "ablation",
-    "lightning_advinterp.report": "report",
-    "lightning_advinterp.data.broden": "broden",
-}
-
-
-def lines_of(page):
-    """Lines of a page's blocks; one whose quotation goes on over several lines is one."""
-    blocks = re.findall(r"```bash\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
-    lines = []
-    for line in "".join(blocks).replace("\\\n", " ").splitlines():
-        open_quote = lines and not lines[-1].startswith("#") and lines[-1].partition(" #")[0].count("'") % 2
-        if open_quote and not line.startswith("#"):
-            lines[-1] += " " + line
-        else:
-            lines.append(line)
-    return lines
-
-
-def command_of(line):
-    """The name of a command and its flags; None: the line is something else, or holds a placeholder of the shell."""
-    if line.startswith("#") or re.search(r"\$|…|\.\.\.|<|>", line):
-        return None
-    words = shlex.split(line, comments=True)
-    words = words[words.index("&&") + 1 :] if "&&" in words else words
-    words = words[: words.index("&")] if "&" in words else words
-    for place, word in enumerate(words):
-        if word == "advinterp" and len(words) > place + 1 and not words[place + 1].startswith("-"):
-            return words[place + 1], words[place + 2 :]
-        if word in DOORS:
-            return DOORS[word], words[place + 1 :]
-        if word == "-m" and words[place + 1] in MODULES:
-            return MODULES[words[place + 1]], words[place + 2 :]
-    return None
-
 
 COMMANDS = {}
 for _page in PAGES:
