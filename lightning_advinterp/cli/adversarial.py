@@ -7,28 +7,36 @@ from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 
-from lightning_advinterp.analyses.base.adversarial_plan import Targets
+import torch
+
+from lightning_advinterp.analyses.base.adversarial_plan import Targets, plan_set
+from lightning_advinterp.analyses.base.adversarial_trial import estimate_set
 from lightning_advinterp.analyses.base.attack_counts import warn_of_few
 from lightning_advinterp.analyses.base.classes import TargetClasses, aim_within
 from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
+from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.attacks.prediction.config import AttackConfig
 from lightning_advinterp.attacks.prediction.grammar import OneAttack
 from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import FLAGS_OF_IMAGES, Evaluation
 from lightning_advinterp.cli.evaluation.inputs import check_subject, load_concepts, load_images, load_subject
 from lightning_advinterp.cli.evaluation.skipped import report_bad_images
+from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
 from lightning_advinterp.cli.parser import read_settings, settings_parser
 from lightning_advinterp.cli.processes import ProcessChoice, device_of, joined, one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.errors import RunStoppedError, plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.memory import keep_freed_memory
-from lightning_advinterp.core.processes import Processes
+from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.core.terminal import PlainConsole, terminal
 from lightning_advinterp.core.trust import OnBadWeights, trusting, vouch_for
 from lightning_advinterp.data.adversarial_parts import Pixels
+from lightning_advinterp.data.adversarial_set import missing_items
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder import Orientation
+from lightning_advinterp.data.images import ImageSet
+from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.choice import NetworkChoice
 
 _EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
@@ -67,6 +75,8 @@ class SetPlan(NetworkChoice, ProcessChoice):
         process: this process's number, from 0, where several that are started one by one share the work.
         processes: how many these are; devices starts several together.
         output: folder of the set; what is in it already is not made again.
+        dry_run: attack a few images, print the hours, memory and disk that the missing ones take, and stop.
+        trial_seconds: about how long that may take.
         trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
         on_bad_weights: error refuses weights that hold NaN, infinity or negative variances; use takes them as they are.
     """
@@ -92,6 +102,8 @@ class SetPlan(NetworkChoice, ProcessChoice):
     process: int = 0
     processes: int = 1
     output: str = "adversarial_set"
+    dry_run: bool = False
+    trial_seconds: float = 60.0
     trust: bool = False
     on_bad_weights: OnBadWeights = "error"
 
@@ -116,9 +128,11 @@ def main(args: Sequence[str] | None = None) -> None:
             plan = read_settings(SetPlan, parser(), args)
         with ExitStack() as stack:
             with plain_errors():
-                command.folder = Path(plan.output)
+                command.folder = None if plan.dry_run else Path(plan.output)
                 _check(plan)
-                processes = stack.enter_context(joined(plan, device_of(plan, plan.device), command))
+                processes = ALONE
+                if not plan.dry_run:
+                    processes = stack.enter_context(joined(plan, device_of(plan, plan.device), command))
                 if processes.size > 1 and plan.processes > 1:
                     raise ValueError(f"processes={plan.processes}: devices starts the processes; leave processes out.")
             _make(plan, terminal(quiet=not command.first), processes)
@@ -136,6 +150,8 @@ def _check(plan: SetPlan) -> None:
         raise ValueError(f"give either data or concepts, got data={plan.data!r} and concepts={plan.concepts!r}.")
     if not 0 <= plan.least_success <= 1:
         raise ValueError(f"least_success must be a share from 0 to 1, got {plan.least_success}.")
+    if not plan.trial_seconds > 0:
+        raise ValueError(f"trial_seconds must be above 0, got {plan.trial_seconds}.")
 
 
 @trusting()
@@ -158,6 +174,9 @@ def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
         check_subject(evaluation, subject, [attack])
     if (labels := images.labelling) is not None:
         console.print(labels)
+    if plan.dry_run:
+        _print_estimate(plan, subject.network, images, attack, device, console)
+        return
     adversarial_set = make_adversarial_set(
         subject.network.to(device),
         images,
@@ -191,6 +210,33 @@ def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
         f"{plan.output}: {len(rows)} adversarial images, {100 * success:.1f} % reach their goal, checksums right"
     )
     warn_of_few(attack.name, success, len(rows), plan.least_success if rows else 0)
+
+
+def _print_estimate(
+    plan: SetPlan, network: Network, images: ImageSet, attack: Attack, device: torch.device, console: PlainConsole
+) -> None:
+    """Say what is missing of the set, and what that takes; nothing is written."""
+    with plain_errors():
+        settled = plan_set(
+            network.eval(),
+            images,
+            attack,
+            plan.targets,
+            None,
+            plan.batch_size,
+            plan.part,
+            plan.pixels,
+            device,
+            plan.seed,
+        )
+        missing = missing_items(plan.output, settled.manifest)
+    console.print(
+        f"{plan.output}: {missing:,} of {settled.manifest.items:,} adversarial images are missing", soft_wrap=True
+    )
+    if missing:
+        total, tried = estimate_set(settled, missing, plan.trial_seconds)
+        guessed = "" if tried else "; by passes alone"
+        console.print(f"  {describe(total, max(plan.processes, processes_asked(plan)))}{guessed}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -73,6 +73,23 @@ def share_held(folder: str | Path, process: int = 0, processes: int = 1) -> Iter
         yield
 
 
+def missing_items(folder: str | Path, manifest: Manifest) -> int:
+    """Return how many images of a set are not there yet; nothing is written.
+
+    Args:
+        folder: of the set, which need not exist.
+        manifest: of the set.
+
+    Raises:
+        ValueError: if the folder holds another set.
+    """
+    if not (Path(folder) / MANIFEST).exists():
+        return manifest.items
+    _require_same(Path(folder), manifest)
+    there = set(parts_there(Path(folder), manifest))
+    return sum(len(manifest.items_of(part)) for part in range(manifest.parts) if part not in there)
+
+
 class AdversarialSetWriter:
     """Writes the parts of a set; several processes may write different parts into one folder.
 

@@ -5,8 +5,13 @@ import re
 import pytest
 import torch
 
+from lightning_advinterp.analyses.base.adversarial_plan import plan_set
+from lightning_advinterp.analyses.base.adversarial_trial import estimate_set
+from lightning_advinterp.analyses.base.make_adversarial import make_adversarial_set
+from lightning_advinterp.attacks import fgsm
 from lightning_advinterp.cli.adversarial import main
 from lightning_advinterp.data.adversarial_set import AdversarialSet
+from lightning_advinterp.data.concept_world import ConceptWorld
 from lightning_advinterp.networks import create_network
 
 
@@ -39,6 +44,42 @@ def test_it_writes_goes_on_and_verifies(flags, tmp_path, capsys):
     damaged.unlink()
     main([*flags, "--output", single])
     assert AdversarialSet(single).verify() == []
+
+
+def test_a_dry_run_says_what_the_missing_images_take(flags, tmp_path, capsys):
+    """Nothing is written."""
+    folder = tmp_path / "set"
+    main([*flags, "--output", str(folder), "--dry_run"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert f"{folder}: 10 of 10 adversarial images are missing expected: 0:00:0" in printed
+    assert not folder.exists()
+    main([*flags, "--output", str(folder), "--process", "0", "--processes", "2"])
+    parts = sorted(folder.glob("part-*"))
+    capsys.readouterr()
+    main([*flags, "--output", str(folder), "--dry_run"])
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "4 of 10 adversarial images are missing" in printed
+    assert sorted(folder.glob("part-*")) == parts
+    with pytest.raises(SystemExit):
+        main([*flags, "--output", str(folder), "--dry_run", "--targets", "3"])
+    assert "holds another adversarial set" in capsys.readouterr().err
+
+
+def test_the_disk_of_a_set_is_foretold(flags, tmp_path):
+    """A few images stand for all."""
+    source, attack = ConceptWorld("test", 40, size=32), fgsm("8/255")
+    plan = plan_set(
+        create_network("cifar_resnet20", num_classes=12).eval(), source, attack, 1, None, 8, 512, "uint8", "cpu", 0
+    )
+    total, tried = estimate_set(plan, 40, 60)
+    make_adversarial_set(plan.network, source, attack, tmp_path / "set", targets=1, batch_size=8)
+    size = sum(path.stat().st_size for path in (tmp_path / "set").iterdir())
+    assert tried
+    assert total.files == pytest.approx(size, rel=0.15)
+    assert 0 < total.seconds < 60
+    by_passes, tried = estimate_set(plan, 40, 1e-6)
+    assert not tried
+    assert 0 < by_passes.seconds < 60
 
 
 @pytest.mark.slow

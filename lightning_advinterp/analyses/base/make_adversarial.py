@@ -117,7 +117,7 @@ def _make_parts(
             rows: list[AdversarialRow] = []
             for first in range(0, len(items), plan.batch_size):
                 batch_items = items[first : first + plan.batch_size]
-                batch_images, batch_rows = _attack(plan, counts, batch_items)
+                batch_images, batch_rows = attack_items(plan, counts, batch_items)
                 images.append(batch_images)
                 rows += batch_rows
                 bar.advance(task, len(batch_items))
@@ -127,8 +127,14 @@ def _make_parts(
     counts.warn(least_success=0)  # the set's share of successes is of all parts, not of those made here
 
 
-def _attack(plan: SetPlan, counts: AttackCounts, items: Sequence[int]) -> tuple[Tensor, list[AdversarialRow]]:
-    """Return images as they are kept, and what the network makes of them."""
+def attack_items(plan: SetPlan, counts: AttackCounts, items: Sequence[int]) -> tuple[Tensor, list[AdversarialRow]]:
+    """Return images as they are kept, and what the network makes of them.
+
+    Args:
+        plan: of the set.
+        counts: of the attack, which take note.
+        items: numbers of adversarial images, all of one batch.
+    """
     network, attack, targets = plan.network, plan.attack, plan.targets
     batch = Batch(*(field.to(plan.device) for field in plan.batch_of(items))).to_float()
     x, y = batch.image, batch.label

@@ -157,10 +157,10 @@ class Stopwatch(Watch):
             times = self.sweeps.get(cost.place)
             if times is None or not times.images:
                 continue
-            seconds += _longer(times.observing, times.images, cost.images)
+            seconds += extended(times.observing, times.images, cost.images)
             for analysis, updating in times.updating.items():
                 share = _own_share(analysis, times.cost, cost)
-                seconds += _longer(updating, times.images, cost.images * share)
+                seconds += extended(updating, times.images, cost.images * share)
         return seconds
 
     def memory_of(self, costs: Sequence[SweepCost], batch_size: int, trial: "HeldMemory", whole: "HeldMemory") -> int:
@@ -210,8 +210,14 @@ class HeldMemory:
         return self.process + self.states + self.remembered
 
 
-def _longer(seconds: Sequence[float], images: Sequence[int], count: float) -> float:
-    """Return the seconds of so many images; what the first batch takes beyond its like comes once."""
+def extended(seconds: Sequence[float], images: Sequence[int], count: float) -> float:
+    """Return the seconds of so many images; what the first batch takes beyond its like comes once.
+
+    Args:
+        seconds: of every batch.
+        images: of every batch.
+        count: images that are asked for.
+    """
     if len(images) == 1 or not sum(images[1:]):
         return seconds[0] / max(1, images[0]) * count
     rate = sum(seconds[1:]) / sum(images[1:])

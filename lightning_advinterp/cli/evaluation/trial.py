@@ -113,7 +113,8 @@ def describe(total: Estimate, processes: int) -> str:
     seconds = total.seconds / processes + total.alone
     memory = "" if total.memory is None else f", {total.memory / _GIB:.1f} GiB of memory in each process"
     shared = f" on {processes} processes, each on a device like this one" if processes > 1 else ""
-    disk = f"{total.files / 2**20:.1f} MiB of files, {total.journals / 2**20:.1f} MiB of journals until the end"
+    disk = f"{total.files / 2**20:.1f} MiB of files"
+    disk += f", {total.journals / 2**20:.1f} MiB of journals until the end" if total.journals else ""
     return f"expected: {clock_time(seconds)} (h:mm:ss){shared}{memory}; on disk {disk}"
 
 
