@@ -74,11 +74,7 @@ def share_held(folder: str | Path, process: int = 0, processes: int = 1) -> Iter
 
 
 def missing_items(folder: str | Path, manifest: Manifest) -> int:
-    """Return how many images of a set are not there yet; nothing is written.
-
-    Args:
-        folder: of the set, which need not exist.
-        manifest: of the set.
+    """Return how many images are not there yet; nothing is written, and the folder need not exist.
 
     Raises:
         ValueError: if the folder holds another set.
@@ -86,8 +82,7 @@ def missing_items(folder: str | Path, manifest: Manifest) -> int:
     if not (Path(folder) / MANIFEST).exists():
         return manifest.items
     _require_same(Path(folder), manifest)
-    there = set(parts_there(Path(folder), manifest))
-    return sum(len(manifest.items_of(part)) for part in range(manifest.parts) if part not in there)
+    return manifest.items - sum(len(manifest.items_of(part)) for part in parts_there(Path(folder), manifest))
 
 
 class AdversarialSetWriter:
