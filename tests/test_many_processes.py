@@ -35,9 +35,10 @@ from lightning_advinterp.objectives import Consistency, Madry
 OBJECTIVES = (
     *("standard", "madry", "madry, bn: eval", "fast", "kurakin", "consistency", "consistency, bn: eval"),
     *("consistency, bn: frozen", "consistency, pgd", "free", "trades", "ensemble"),
-    *("hessian norm", "hessian norm, bn: eval", "ig norm", "ig norm, bn: eval", "ig sum norm", "mart", "grad align"),
+    *("hessian norm", "hessian norm, bn: eval", "ig norm", "ig norm, bn: eval", "ig sum norm", "mart"),
+    *("consistency, mart", "grad align", "grad align, bn: eval"),
 )
-MOVED = ("awp", "awp, bn: frozen")
+MOVED = ("awp", "awp, consistency", "awp, bn: frozen")
 """Those whose shares depend on each other: the weights move by the gradient of all."""
 
 

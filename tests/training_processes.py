@@ -75,8 +75,11 @@ def objectives(folder):
         ),
         "ig sum norm": IGSumNorm(attack=PGD, path_steps=3, attack_path_steps=2),
         "mart": Mart(PGD),
+        "consistency, mart": Consistency(PGD, mart_beta=5.0),
         "grad align": GradAlign(0.5, Consistency()),
+        "grad align, bn: eval": GradAlign(0.5, Consistency(bn="eval")),
         "awp": AWP(0.05, Madry(PGD)),
+        "awp, consistency": AWP(0.05, Consistency(mart_beta=5.0)),
         "awp, bn: frozen": AWP(0.05, Consistency(bn="frozen")),
     }
 
@@ -280,7 +283,7 @@ def watched_validation(rank, world_size):
 
 SYNCHRONISED = (
     *("standard", "madry", "consistency", "consistency, pgd", "free", "trades"),
-    *("hessian norm, bn: eval", "ig norm, bn: eval", "mart", "awp"),
+    *("hessian norm, bn: eval", "ig norm, bn: eval", "consistency, mart", "grad align, bn: eval", "awp, consistency"),
 )
 COMPILED = ("consistency", "madry")
 

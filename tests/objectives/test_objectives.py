@@ -100,6 +100,27 @@ def test_consistency_knobs(distance, detach_clean, inner):
     assert_same(network, ours, theirs, atol=1e-9)
 
 
+@pytest.mark.parametrize("bn", ["train", "eval"])
+def test_noise_from_another_class(bn):
+    """x* = x − ε sign ∇L(f(x), t): towards a class t that is drawn anew in every epoch, then Eq. 8 and 9 with y."""
+    network, batch = small_network().double().eval(), small_batch(dtype=torch.float64)
+    objective = Consistency(AttackConfig("fgsm", EPS, target="random"), distance="sum", bn=bn)
+    drawn = [
+        objective.attack.run(network, batch.image, batch.label, keys=objective.keys(batch, n)).target for n in (0, 1)
+    ]
+    assert not torch.equal(*drawn)
+    assert all((target != batch.label).all() for target in drawn)
+    theirs = 0
+    for image, label, target in zip(batch.image, batch.label, drawn[1], strict=True):
+        x, y, t = image[None].clone().requires_grad_(), label[None], target[None]
+        (gradient,) = torch.autograd.grad(F.cross_entropy(network(x), t), x)
+        x_adv = (image[None] - EPS * gradient.sign()).clamp(0, 1)
+        (z, clean), (z_adv, adversarial) = (network.forward_features(part, ["relu2"]) for part in (image[None], x_adv))
+        shift = (clean["relu2"] - adversarial["relu2"]).square().sum()
+        theirs = theirs + 0.5 * F.cross_entropy(z, y) + 0.5 * F.cross_entropy(z_adv, y) + shift
+    assert_same(network, objective(network, batch, epoch=1).total, theirs / len(batch.label), atol=1e-6)
+
+
 def test_per_sample_eps_and_labels():
     network, batch = small_network().double().eval(), small_batch(dtype=torch.float64)
     objective = Consistency(AttackConfig("fgsm", ["4/255", "16/255"], label="predicted"), distance="sum")

@@ -129,6 +129,21 @@ def test_what_plausibly_works_is_taken(tmp_path):
     assert (links == [[0, 2, np.inf], [2, 0, np.inf], [np.inf, np.inf, 0]]).all()
 
 
+@pytest.mark.parametrize(
+    ("classes", "tree", "expected"),
+    [
+        (4, "nltk", 6),
+        (4, "contracted", 4),
+        (3, "contracted", 3),
+    ],
+)
+def test_a_persian_cat_and_a_wolfhound(classes, tree, expected):
+    """Fig. 3 of Dong et al. 2017 has 4: the tree of its own classes, where a second hound (Afghan) tells them apart."""
+    tabby, persian, wolfhound, afghan = "n02123045", "n02123394", "n02090475", "n02088094"
+    distances = class_distances([tabby, persian, wolfhound, afghan][:classes], tree)
+    assert (distances[0, 1], distances[1, 2]) == (2, expected)
+
+
 def test_a_deep_hierarchy_is_checked_at_once(tmp_path):
     rows = "".join(f"n{number},n{number + 1}\n" for number in range(50_000))
     (tmp_path / "d.csv").write_text("child,parent\n" + rows)
