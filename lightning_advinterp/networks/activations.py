@@ -37,6 +37,11 @@ def activation_calls(network: Network) -> Counter[str]:
     return counting.calls
 
 
+def bends_in_a_point(network: Network) -> bool:
+    """Whether a network calls a function, such as relu, whose second derivative is 0 or does not exist."""
+    return not (KINKED | smoothed_functions()).isdisjoint(activation_calls(network))
+
+
 def warn_without_surrogate(network: Network, analysis: str) -> None:
     """Say so where a softplus surrogate changes nothing in a network, or not all that bends.
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from helpers import Memory, small_batch, small_network
+from helpers import Memory, SmallBackbone, small_batch, small_network
 from torch import nn
 from torch.nn import functional as F
 
@@ -12,12 +12,15 @@ from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
 from lightning_advinterp.analyses.curvature.config import CurvatureConfig
 from lightning_advinterp.analyses.curvature.figures import beta_figure
 from lightning_advinterp.analyses.curvature.smoothing import smoothgrad_rows
+from lightning_advinterp.analyses.curvature.swept_networks import SweptNetwork, load_beside
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.explanations import Gradient
 from lightning_advinterp.metrics.hessian import smoothgrad_sigma
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.smoothing import smoothed_relu
+from lightning_advinterp.networks.softplus_layers import exchange_relu
+from lightning_advinterp.training.module import RobustClassifier
 
 CONFIG = CurvatureConfig(
     betas=(1.0, 30.0), manipulation_steps=6, sigmas=(0.1, 0.3), samples=3, lanczos=30, probes=2, batch_size=3
@@ -84,6 +87,78 @@ def test_the_summary_has_shares_and_medians(analysed):
     assert list(near.lines[0].get_ydata()) == [summary[beta]["original_pcc"] for beta in (1.0, 30.0)]
     assert list(classes.lines[0].get_ydata()) == [summary[beta]["correct"] for beta in (1.0, 30.0)]
     assert [line.get_label() for line in noise.lines] == ["β = 1", "β = 30", "relu"]
+
+
+@pytest.fixture(scope="module")
+def beside(analysed):
+    """The same sweep with a network trained with softplus of 4, and another of relu, beside it."""
+    network, batch, _ = analysed
+    smooth, relu = small_network(seed=5).double(), small_network(seed=6).double()
+    exchange_relu(smooth, 4.0)
+    swept = [SweptNetwork.of(smooth, "smooth.ckpt"), SweptNetwork.of(relu, "relu.ckpt")]
+    runner = Runner(network, Memory(batch), batch_size=3)
+    return smooth, relu, runner.run([CurvatureAnalysis(CONFIG, swept)])["curvature"]
+
+
+def test_networks_beside_are_measured_as_each_alone(analysed, beside):
+    _, batch, alone = analysed
+    smooth, relu, result = beside
+    rows = result.tables["curvature_beta"]
+    assert [row for row in rows if row["checkpoint"] is None] == alone.tables["curvature_beta"]
+    of_smooth = [row for row in rows if row["checkpoint"] == "smooth.ckpt"]
+    assert [(row["trained"], row["beta"]) for row in of_smooth] == [(4.0, None)] * 3
+    for tested, name in ((smooth, "smooth.ckpt"), (relu, "relu.ckpt")):
+        expected = Runner(tested, Memory(batch), batch_size=3).run([CurvatureAnalysis(CONFIG)])["curvature"]
+        own = [row | {"checkpoint": name} for row in expected.tables["curvature_beta"]]
+        own = [row for row in own if tested is relu or row["beta"] is None]
+        assert [row for row in rows if row["checkpoint"] == name] == own
+    for row in of_smooth:
+        x = batch.image[batch.index.tolist().index(row["image"]), None]
+        place = smooth(x).argmax(1).item()
+
+        def score(flat, place=place, shape=x.shape):
+            return smooth(flat.view(shape))[0, place]
+
+        values = torch.linalg.eigvalsh(torch.autograd.functional.hessian(score, x.flatten()))
+        assert abs(row["lambda_max"]) == pytest.approx(values.abs().max().item(), rel=0.02)
+
+
+def test_a_figure_and_scalars_are_means_over_networks(beside):
+    _, _, result = beside
+    summary = result.tables["curvature_beta_summary"]
+    assert [(row["checkpoint"], row["trained"], row["beta"]) for row in summary] == [
+        *((None, None, beta) for beta in (1.0, 30.0, None)),
+        ("smooth.ckpt", 4.0, None),
+        *(("relu.ckpt", None, beta) for beta in (1.0, 30.0, None)),
+    ]
+    two = [row["target_pcc"] for row in summary if row["beta"] == 1.0]
+    assert len(two) == 2
+    assert result.scalars["curvature/smoothed_1/target_pcc"] == pytest.approx(sum(two) / 2)
+    assert result.scalars["curvature/trained_4/target_pcc"] == summary[3]["target_pcc"]
+    assert "curvature/itself/lambda_max" not in result.scalars
+    near = beta_figure(summary, result.tables["curvature_smoothgrad_summary"]).axes[0]
+    lines = {line.get_label(): line for line in near.lines}
+    assert list(lines["with the target, trained so"].get_xdata()) == [4.0]
+    assert lines["with the target"].get_ydata()[0] == pytest.approx(sum(two) / 2)
+
+
+def test_checkpoints_are_loaded_by_a_pattern_and_the_network_itself_is_left_out(tmp_path):
+    modules = [RobustClassifier(SmallBackbone(), image_size=16, softplus=beta) for beta in (None, 2.0, 8.0)]
+    for number, module in enumerate(modules):
+        module.network.name = "helpers.SmallBackbone"
+        checkpoint = {"state_dict": module.state_dict(), "epoch": 0}
+        module.on_save_checkpoint(checkpoint)
+        torch.save(checkpoint, tmp_path / f"{number}.ckpt")
+    tested = modules[1].network
+    loaded = load_beside([str(tmp_path / "*.ckpt"), str(tmp_path / "2.ckpt")], tested)
+    assert [(swept.network.softplus, swept.smooth) for swept in loaded] == [(None, False), (8.0, True)]
+    assert loaded[1].betas((1.0,)) == ()
+    with pytest.raises(ValueError, match=r"curvature.trained: no file matches .*none"):
+        load_beside([str(tmp_path / "none*.ckpt")], tested)
+    with pytest.raises(ValueError, match="as many classes and channels and images of one size"):
+        load_beside([str(tmp_path / "0.ckpt")], small_network(num_classes=4))
+    with pytest.raises(ValueError, match="trained: the networks stand beside a sweep over betas"):
+        CurvatureConfig(trained="x.ckpt")
 
 
 class OneLayer(nn.Module):

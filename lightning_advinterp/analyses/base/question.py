@@ -172,6 +172,11 @@ class Question(ABC):
         }
 
     @property
+    def files(self) -> Sequence[str]:
+        """Files that its settings name by their paths alone, and that its numbers depend on."""
+        return ()
+
+    @property
     def most_images(self) -> int | None:
         """At how many images it looks at most, where each costs much; None: at all."""
         return None

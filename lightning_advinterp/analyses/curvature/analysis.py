@@ -13,11 +13,13 @@ from lightning_advinterp.analyses.curvature.config import CurvatureConfig
 from lightning_advinterp.analyses.curvature.smoothing import (
     Manipulation,
     beta_rows,
+    beta_scalars,
     beta_summary,
     manipulation_passes,
     smoothgrad_rows,
     smoothgrad_summary,
 )
+from lightning_advinterp.analyses.curvature.swept_networks import SweptNetwork
 from lightning_advinterp.analyses.curvature.walks import walk_passes, walk_rows, walk_summary
 from lightning_advinterp.analyses.fragility.tables import ENOUGH_KEPT, ending_with, named, summarised
 from lightning_advinterp.core.randomness import normal, sample_keys
@@ -66,12 +68,13 @@ class CurvatureAnalysis(Summed):
 
     Args:
         config: what is measured.
+        beside: further networks of the sweep over β.
     """
 
     name = "curvature"
     united = ("_rows", "_walks", "_betas", "_smoothgrads")
 
-    def __init__(self, config: CurvatureConfig | None = None) -> None:
+    def __init__(self, config: CurvatureConfig | None = None, beside: Sequence[SweptNetwork] = ()) -> None:
         self.config = config or CurvatureConfig()
         self._network: Network | None = None
         self._rows: dict[int, Row] = {}
@@ -80,6 +83,7 @@ class CurvatureAnalysis(Summed):
         self._smoothgrads: dict[int, list[Row]] = {}
         manipulation = (self.config.manipulation_eps, self.config.manipulation_steps, self.config.lanczos)
         self._manipulation = Manipulation(*manipulation)
+        self._beside, self._swept = tuple(beside), list[SweptNetwork]()
 
     def bind(self, network: Network) -> Plan:
         """One sweep over real images; the products are its own."""
@@ -93,9 +97,12 @@ class CurvatureAnalysis(Summed):
             forwards, backwards = forwards + walk_forwards, backwards + walk_backwards
         betas = self.config.betas
         if betas:
-            sweep_forwards, sweep_backwards = manipulation_passes(betas, self._manipulation)
+            self._swept = [SweptNetwork.of(network), *self._beside]
             maps = len(betas) + 1 + self.config.samples * len(self.config.sigmas)
-            forwards, backwards = forwards + sweep_forwards + maps, backwards + sweep_backwards + maps
+            forwards, backwards = forwards + maps, backwards + maps
+            for swept in self._swept:
+                passes = manipulation_passes(swept.betas(betas), self._manipulation)
+                forwards, backwards = forwards + 1 + passes[0], backwards + passes[1]
         return Plan((Sweep(labels=bool(betas), batch=self.config.batch_size),), passes=(forwards, backwards))
 
     def update(self, sweep: int, observation: Observation) -> None:
@@ -146,8 +153,12 @@ class CurvatureAnalysis(Summed):
     def _sweep(self, index: Sequence[int], x: Tensor, label: Tensor, target: Tensor, keys: Tensor) -> None:
         network, config = self._network, self.config
         assert network is not None
-        rows = beta_rows(network, x, label, target, keys, config.betas, self._manipulation)
-        self._betas |= dict(zip(index, rows, strict=True))
+        for number in index:
+            self._betas[number] = []
+        for swept in self._swept:
+            rows = beta_rows(swept, x, label, keys, config.betas, self._manipulation)
+            for number, rows_of_image in zip(index, rows, strict=True):
+                self._betas[number] += rows_of_image
         rows = smoothgrad_rows(network, x, target, keys, config.betas, config.sigmas, config.samples)
         self._smoothgrads |= dict(zip(index, rows, strict=True))
 
@@ -214,7 +225,9 @@ class CurvatureAnalysis(Summed):
             tables |= {"curvature_walk": walked, "curvature_walk_summary": walk_summary(walked)}
         if self.config.betas:
             swept, smoothed = _of_images(self._betas), _of_images(self._smoothgrads)
-            tables |= {"curvature_beta": swept, "curvature_beta_summary": beta_summary(swept)}
+            summarised_betas = beta_summary(swept)
+            tables |= {"curvature_beta": swept, "curvature_beta_summary": summarised_betas}
+            scalars |= beta_scalars(summarised_betas)
             tables |= {"curvature_smoothgrad": smoothed, "curvature_smoothgrad_summary": smoothgrad_summary(smoothed)}
         return Result(self.name, scalars, tables)
 

@@ -16,6 +16,10 @@ def _share(name: str, meaning: str) -> tuple[Column, ...]:
 
 
 _BETA = Column("beta", "β of the softplus that stands for ReLU; empty: the network itself")
+_SWEPT = (
+    Column("checkpoint", "file of a network of `trained`; empty: the network under test"),
+    Column("trained", "β of the softplus that the network was trained with; empty: ReLU"),
+)
 _NEAR = (("pcc", "linear correlation"), ("ssim", "structural similarity"), ("mse", "mean squared difference"))
 
 CURVATURE = (
@@ -95,9 +99,10 @@ CURVATURE = (
     ),
     TableSpec(
         "curvature_beta",
-        "an image and a β, the network itself last",
+        "an image, a network and a β, the network itself last",
         (
             IMAGE,
+            *_SWEPT,
             _BETA,
             Column("correct", "whether the network with softplus of β predicts the label"),
             Column("class_kept", "whether it predicts the network's own class"),
@@ -111,8 +116,9 @@ CURVATURE = (
     ),
     TableSpec(
         "curvature_beta_summary",
-        "a β, the network itself last",
+        "a network and a β, the network itself last",
         (
+            *_SWEPT,
             _BETA,
             Column("n", "images", "images"),
             *_share("correct", "images that the network with softplus of β classifies rightly"),

@@ -24,6 +24,9 @@ class CurvatureConfig:
         walk_step: root mean square change of a pixel in one of these steps.
         betas: β of a sweep: how far the gradient map of the network with softplus of each can be led to a target map,
             beside that network's accuracy, its classes and its curvature; empty: no sweep.
+        trained: checkpoints of runs beside the network under test in that sweep, as paths or patterns such as
+            runs/softplus_*/last.ckpt: those trained with softplus (model.softplus) are measured as they are, those of
+            ReLU with every β.
         manipulation_eps: ε in L∞ of that attack.
         manipulation_steps: its steps, of ε/16 each.
         sigmas: σ of SmoothGrad's noise, as shares of the pixels' range, whose maps are compared with those of every β.
@@ -41,6 +44,7 @@ class CurvatureConfig:
     walk: int = 0
     walk_step: float = 0.25 / 255
     betas: tuple[float, ...] = ()
+    trained: tuple[str, ...] | str = ()
     manipulation_eps: float = 8 / 255
     manipulation_steps: int = 50
     sigmas: tuple[float, ...] = (0.02, 0.05, 0.1, 0.2, 0.4)
@@ -52,6 +56,10 @@ class CurvatureConfig:
         if self.probes < 2:
             raise ValueError(f"probes must be 2 or more, for there to be a standard error, got {self.probes}.")
         require_above_zero(self, {"beta": math.inf, "step": 1, "walk_step": 1, "topk": 1, "manipulation_eps": 1})
+        if isinstance(self.trained, str):
+            object.__setattr__(self, "trained", (self.trained,))
+        if self.trained and not self.betas:
+            raise ValueError("trained: the networks stand beside a sweep over betas; give betas, too.")
         for name in ("betas", "sigmas"):
             values = [float(value) for value in getattr(self, name)]
             if len(set(values)) < len(values) or not all(0 < value < math.inf for value in values):

@@ -1,6 +1,6 @@
 """Figures of the walks along level sets, and of the sweep over β."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib import colormaps
@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
 
+from lightning_advinterp.analyses.curvature.smoothing import beta_groups, mean_of
 from lightning_advinterp.core.result import Row
 from lightning_advinterp.report.styles import BLUE, VERMILLION
 
@@ -50,30 +51,30 @@ def beta_figure(betas: Sequence[Row], smoothgrads: Sequence[Row], title: str = "
     """
     figure = Figure(figsize=(13, 3.4), layout="constrained")
     near, classes, bend, noise = figure.subplots(1, 4)
-    smooth = [row for row in betas if row["beta"] is not None]
-    relu = [row for row in betas if row["beta"] is None]
+    groups = beta_groups(betas)
+    measured = sorted({beta for _, beta in groups if beta is not None})
     lines = (
         ("original_pcc", "with its own map", BLUE, "o"),
         ("target_pcc", "with the target", VERMILLION, "s"),
         ("target_before_pcc", "with the target, before", "#777777", "^"),
     )
     for name, label, colour, marker in lines:
-        _against_beta(near, smooth, relu, name, label, colour, marker)
+        _against_beta(near, groups, name, label, colour, marker)
     near.set(ylabel="correlation of the attacked map")
     for name, label, colour, marker in (
         ("correct", "right", BLUE, "o"),
         ("class_kept", "class of the network kept", VERMILLION, "s"),
     ):
-        _against_beta(classes, smooth, relu, name, label, colour, marker)
+        _against_beta(classes, groups, name, label, colour, marker)
     classes.set(ylabel="share of images", ylim=(-0.02, 1.02))
-    _against_beta(bend, smooth, [], "lambda_max", "|λ| of the Hessian, median", BLUE, "o")
+    _against_beta(bend, groups, "lambda_max", "|λ| of the Hessian, median", BLUE, "o")
     bend.set(ylabel="curvature")
-    if any(row["lambda_max"] for row in smooth):
+    if any(row["lambda_max"] for row in betas):
         bend.set_yscale("log")
     _smoothgrad_panel(noise, smoothgrads)
     for axes in (near, classes, bend):
         axes.set(xlabel="β (dashed: relu itself)", xscale="log")
-        _ticks_at(axes, [row["beta"] for row in smooth])
+        _ticks_at(axes, measured)
     for axes in (near, classes, bend, noise):
         axes.spines[["top", "right"]].set_visible(False)
         axes.legend(frameon=False, fontsize=7)
@@ -82,16 +83,35 @@ def beta_figure(betas: Sequence[Row], smoothgrads: Sequence[Row], title: str = "
 
 
 def _against_beta(
-    axes: Axes, smooth: Sequence[Row], relu: Sequence[Row], name: str, label: str, colour: str, marker: str
+    axes: Axes,
+    groups: Mapping[tuple[str, float | None], Sequence[Row]],
+    name: str,
+    label: str,
+    colour: str,
+    marker: str,
 ) -> None:
-    """Draw one measure, and a dashed line at what it is of the network itself."""
-    present = [row for row in smooth if row[name] is not None]
-    axes.plot(
-        *([row[key] for row in present] for key in ("beta", name)), "-", marker=marker, ms=4, color=colour, label=label
-    )
-    for row in relu:
-        if row[name] is not None:
-            axes.axhline(row[name], ls="--", lw=1, color=colour)
+    """Draw one measure of networks smoothed after training, of those trained so, and a dashed line of relu itself.
+
+    Points are means over networks of their medians or shares, bars go from the least network's to the greatest's.
+    """
+    for kind, line, face, ending in (("smoothed", "-", colour, ""), ("trained", ":", "white", ", trained so")):
+        points = {
+            beta: [row[name] for row in rows if row[name] is not None]
+            for (group, beta), rows in groups.items()
+            if group == kind and beta is not None
+        }
+        places = sorted(beta for beta, values in points.items() if values)
+        if kind == "trained" and not places:
+            continue
+        means = [sum(points[beta]) / len(points[beta]) for beta in places]
+        look = {"color": colour, "ls": line, "marker": marker, "ms": 4, "mfc": face}
+        axes.plot(places, means, label=label + ending, **look)
+        for beta in places:
+            if len(points[beta]) > 1:
+                axes.plot([beta, beta], [min(points[beta]), max(points[beta])], color=colour, ls=line, lw=1)
+    itself = mean_of(groups.get(("itself", None), ()), name)
+    if itself is not None:
+        axes.axhline(itself, ls="--", lw=1, color=colour)
 
 
 def _smoothgrad_panel(axes: Axes, rows: Sequence[Row]) -> None:

@@ -12,6 +12,7 @@ from lightning_advinterp.analyses.curvature.analysis import CurvatureAnalysis
 from lightning_advinterp.analyses.curvature.columns import CURVATURE
 from lightning_advinterp.analyses.curvature.config import CurvatureConfig
 from lightning_advinterp.analyses.curvature.figures import beta_figure, walk_figure
+from lightning_advinterp.analyses.curvature.swept_networks import checkpoint_paths, load_beside
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.brief import brief_table
 
@@ -26,7 +27,13 @@ class Curvature(CurvatureConfig, Question):
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis."""
-        return [CurvatureAnalysis(replace(self, seed=scene.seed))]
+        beside = load_beside(self.trained, scene.network)
+        return [CurvatureAnalysis(replace(self, seed=scene.seed), beside)]
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The checkpoints of the sweep."""
+        return tuple(checkpoint_paths(self.trained))
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
         """Draw the walks and the sweep over β, where there are any."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from lightning_advinterp.analyses.curvature.swept_networks import SweptNetwork
 from lightning_advinterp.analyses.fragility.tables import summarised
 from lightning_advinterp.attacks.explanation.builders import climb
 from lightning_advinterp.attacks.explanation.dissimilarity import TargetMap
@@ -44,14 +45,14 @@ class Manipulation:
 
 
 def manipulation_passes(betas: Sequence[float], manipulation: Manipulation) -> tuple[int, int]:
-    """Return forward and backward passes of an image by :func:`beta_rows`, with ReLU itself among them."""
+    """Return forward and backward passes of an image by :func:`beta_rows`, with the network itself among them."""
     products = len(betas) * 2 * (manipulation.lanczos + 1)
     climbing = 3 * (manipulation.steps + 1)
     return (len(betas) + 1) * (3 + climbing), products + (len(betas) + 1) * (2 + climbing)
 
 
 def beta_rows(
-    network: Network, x: Tensor, label: Tensor, target: Tensor, keys: Tensor, betas: Sequence[float], how: Manipulation
+    swept: SweptNetwork, x: Tensor, label: Tensor, keys: Tensor, betas: Sequence[float], how: Manipulation
 ) -> list[list[Row]]:
     """Attack the gradient map of the network with softplus of every β, and of the network itself.
 
@@ -60,30 +61,33 @@ def beta_rows(
     softplus surrogate of β growing from 10 to 100, and judged on relu.
 
     Args:
-        network: eval mode.
+        swept: the network; its own classes are explained.
         x: ``[B, C, H, W]`` in [0, 1], at least 11 × 11.
         label: int64 ``[B]``.
-        target: int64 ``[B]``, the network's own classes, which are explained.
         keys: int64 ``[B]``.
-        betas: every β.
+        betas: every β; see :meth:`SweptNetwork.betas`.
         how: the attack.
 
     Returns:
-        For every image a row per β, the network itself (``beta`` None) last: ``beta, correct, class_kept,
-        prediction_kept`` and :data:`MEASURES`.
+        For every image a row per β, the network itself (``beta`` None) last: ``checkpoint, trained`` (the β that the
+        network was trained with), ``beta, correct, class_kept, prediction_kept`` and :data:`MEASURES`.
     """
     rows: list[list[Row]] = [[] for _ in keys]
-    for beta in (*betas, None):
-        measures = _measured(network, x, label, target, keys, beta, how)
+    head: Row = {"checkpoint": swept.checkpoint, "trained": swept.network.softplus}
+    with torch.no_grad():
+        target = swept.network(x).argmax(1)
+    for beta in (*swept.betas(betas), None):
+        measures = _measured(swept, x, label, target, keys, beta, how)
         for place, image_rows in enumerate(rows):
-            image_rows.append({"beta": beta} | {name: values[place].item() for name, values in measures.items()})
+            row = head | {"beta": beta}
+            image_rows.append(row | {name: values[place].item() for name, values in measures.items()})
     return rows
 
 
 def _measured(
-    network: Network, x: Tensor, label: Tensor, target: Tensor, keys: Tensor, beta: float | None, how: Manipulation
+    swept: SweptNetwork, x: Tensor, label: Tensor, target: Tensor, keys: Tensor, beta: float | None, how: Manipulation
 ) -> Mapping[str, Tensor]:
-    explanation = Gradient(softplus=beta)
+    network, explanation = swept.network, Gradient(softplus=beta)
     attack = climb(
         explanation,
         TargetMap("centre"),
@@ -101,7 +105,7 @@ def _measured(
         with smoothed_relu(beta):
             predicted = network(x).argmax(1)
     measures = {"correct": predicted == label, "class_kept": predicted == target, "prediction_kept": same}
-    measures["lambda_max"] = _bend(network, x, target, keys, beta, how.lanczos)
+    measures["lambda_max"] = _bend(swept, x, target, keys, beta, how.lanczos)
     original = {"pcc": pearson, "ssim": ssim, "mse": mean_squared_error}
     measures |= {f"original_{name}": function(before, after) for name, function in original.items()}
     for stage, maps in (("target_before", before), ("target", after)):
@@ -110,9 +114,10 @@ def _measured(
     return measures
 
 
-def _bend(network: Network, x: Tensor, target: Tensor, keys: Tensor, beta: float | None, lanczos: int) -> Tensor:
-    """Return the Hessian's eigenvalue of largest magnitude; NaN for relu, which has none almost everywhere."""
-    if beta is None:
+def _bend(swept: SweptNetwork, x: Tensor, target: Tensor, keys: Tensor, beta: float | None, lanczos: int) -> Tensor:
+    """Return the Hessian's eigenvalue of largest magnitude; NaN for relu, whose Hessian is 0 almost everywhere."""
+    network = swept.network
+    if beta is None and not swept.smooth:
         return torch.full((len(x),), torch.nan)
 
     def score(images: Tensor) -> Tensor:
@@ -163,14 +168,15 @@ def smoothgrad_rows(
 
 
 def beta_summary(rows: Sequence[Row]) -> list[Row]:
-    """Return a row per β: shares with Wilson's intervals, and medians of :data:`MEASURES` over images.
+    """Return a row per network and β: shares with Wilson's intervals, and medians of :data:`MEASURES` over images.
 
     Args:
         rows: the table ``curvature_beta``.
     """
     summary = []
-    for beta, group in _by(rows, "beta").items():
-        line: Row = {"beta": beta[0], "n": len(group)}
+    names = ("checkpoint", "trained", "beta")
+    for values_of_group, group in _by(rows, *names).items():
+        line: Row = dict(zip(names, values_of_group, strict=True)) | {"n": len(group)}
         for name in SHARES:
             count = sum(bool(row[name]) for row in group)
             low, high = wilson_interval(count, len(group))
@@ -180,6 +186,44 @@ def beta_summary(rows: Sequence[Row]) -> list[Row]:
             line |= summarised(name, [abs(value) for value in values] if name == "lambda_max" else values)
         summary.append(line)
     return summary
+
+
+def beta_groups(summary: Sequence[Row]) -> dict[tuple[str, float | None], list[Row]]:
+    """Return the rows of all networks by what was done with β.
+
+    Args:
+        summary: the table ``curvature_beta_summary``.
+
+    Returns:
+        ``("smoothed", β)``: networks of ReLU that were smoothed after training; ``("trained", β)``: networks that were
+        trained with β, as they are; ``("itself", None)``: networks of ReLU as they are.
+    """
+    groups: dict[tuple[str, float | None], list[Row]] = {}
+    for row in summary:
+        smoothed, trained = row["beta"], row["trained"]
+        if smoothed is not None and trained is not None:
+            continue  # softplus has no relu that further smoothing could replace
+        kind = "trained" if trained is not None else "itself" if smoothed is None else "smoothed"
+        groups.setdefault((kind, smoothed if trained is None else trained), []).append(row)
+    return groups
+
+
+def mean_of(rows: Sequence[Row], name: str) -> float | None:
+    """Return the mean over networks of their medians or shares; None where no network has one."""
+    values = [row[name] for row in rows if row[name] is not None]
+    return sum(values) / len(values) if values else None
+
+
+def beta_scalars(summary: Sequence[Row]) -> dict[str, float]:
+    """Return the means over networks of every measure as ``curvature/KIND_β/MEASURE``, see :func:`beta_groups`."""
+    scalars = {}
+    for (kind, beta), rows in beta_groups(summary).items():
+        head = kind if beta is None else f"{kind}_{beta:g}"
+        for name in (*SHARES, *MEASURES):
+            value = mean_of(rows, name)
+            if value is not None:
+                scalars[f"curvature/{head}/{name}"] = value
+    return scalars
 
 
 def smoothgrad_summary(rows: Sequence[Row]) -> list[Row]:

@@ -52,6 +52,11 @@ class Fragility(FragilityConfig, Question):
         return brief_table(list(largest.values()), columns, f"{title}: maps before and after, medians")
 
     @property
+    def files(self) -> tuple[str, ...]:
+        """The files of patterns."""
+        return tuple(method.patterns for method in self.chosen_methods() if method.patterns is not None)
+
+    @property
     def most_images(self) -> int | None:
         """At most ``limit``."""
         return self.limit

@@ -82,6 +82,7 @@ def depends_on(
     subject: Subject,
     opened: Mapping[Data, Images],
     files: Any,
+    named: Any = (),
 ) -> dict[str, str]:
     """Return a digest of everything that the numbers of analyses depend on, by what it is called.
 
@@ -91,7 +92,8 @@ def depends_on(
         origin: the provenance, with the network's hash and the versions.
         subject: the network.
         opened: the images that are looked at.
-        files: what else decides, such as when files were changed.
+        files: what else decides about attacks, such as when files were changed.
+        named: likewise of files that the analyses' settings name.
     """
     settings = flags_of(evaluation)
     flags = set[str]().union(*(settings_of(evaluation, name) for name in names)) - {"data", "concepts"}
@@ -113,6 +115,8 @@ def depends_on(
         parts[data] = [reported.fingerprint, reported.stamp, len(reported)]
     if any(evaluation.questions[name].attacked for name in names):
         parts["members"] = files
+    if named:
+        parts["files"] = named
     return {key: digest(value) for key, value in parts.items()}
 
 

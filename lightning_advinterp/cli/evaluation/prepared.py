@@ -1,6 +1,6 @@
 """Everything that an evaluation of one network settles before its analyses run."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field, replace
 from functools import partial
@@ -11,7 +11,7 @@ import torch
 from rich.console import Console
 
 from lightning_advinterp.analyses.base.provenance import digest, provenance
-from lightning_advinterp.analyses.base.question import Data
+from lightning_advinterp.analyses.base.question import Data, Question
 from lightning_advinterp.analyses.base.trial import Estimate
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.cli.evaluation.bases_used import bases_used, basis_lines
@@ -118,7 +118,7 @@ def prepare(
             origin["bases"] = bases
     for line in basis_lines(bases, origin["weights_sha256"]):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
-    members = _member_files(evaluation)
+    members, named = _member_files(evaluation), _question_files(evaluation, names)
     prepared = Prepared(
         evaluation,
         subject,
@@ -127,8 +127,8 @@ def prepare(
         names,
         device,
         origin,
-        key=digest(_without_threads(origin), subject.outputs, members, _stamps(opened)),
-        depends=depends_on(evaluation, names, origin, subject, opened, members),
+        key=digest(_without_threads(origin), subject.outputs, members + named, _stamps(opened)),
+        depends=depends_on(evaluation, names, origin, subject, opened, members, named),
         left_out=left_out,
         console=console,
         checking=checking,
@@ -210,6 +210,17 @@ def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:
         stored = config.get("path")
         folders = [stored] if isinstance(stored, str) else list((stored or {}).values())
         paths += [str(path) for folder in folders for path in sorted(Path(folder).rglob("*"))]
+    return _stats(paths)
+
+
+def _question_files(evaluation: Evaluation, names: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return the same of files that questions' settings name, such as other networks and patterns."""
+    questions: list[Question] = [evaluation.questions[name] for name in names]
+    return _stats([path for question in questions for path in question.files])
+
+
+def _stats(paths: Sequence[str]) -> list[tuple[str, int, int]]:
+    """Return size and time of those paths that are files."""
     stats = {path: Path(path).stat() for path in paths if Path(path).is_file()}
     return [(path, stats[path].st_size, stats[path].st_mtime_ns) for path in paths if path in stats]
 
