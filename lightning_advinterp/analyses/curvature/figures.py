@@ -1,6 +1,7 @@
 """Figures of the walks along level sets, and of the sweep over β."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib import colormaps
@@ -104,7 +105,7 @@ def _against_beta(
         if kind == "trained" and not places:
             continue
         means = [sum(points[beta]) / len(points[beta]) for beta in places]
-        look = {"color": colour, "ls": line, "marker": marker, "ms": 4, "mfc": face}
+        look: dict[str, Any] = {"color": colour, "ls": line, "marker": marker, "ms": 4, "mfc": face}
         axes.plot(places, means, label=label + ending, **look)
         for beta in places:
             if len(points[beta]) > 1:
