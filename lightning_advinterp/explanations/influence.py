@@ -99,11 +99,22 @@ class LastLayerInfluence:
             features: φ of the test images, ``[T, F]``.
             labels: int64 ``[T]``, the classes whose loss is asked about.
         """
-        inputs = self._augmented(features.detach().double())
+        return self._influence(self._augmented(features.detach().double()), labels)
+
+    def _influence(self, inputs: Tensor, labels: Tensor) -> Tensor:
         gradients = (self._residual(inputs, labels)[:, :, None] * inputs[:, None]).flatten(1)
         solved = torch.cholesky_solve(gradients.T, self._factor).T.view(len(inputs), *self.theta.shape)
         # ∇L(i) is an outer product: contract its two parts one after the other, never forming [N, K, F].
         return -torch.einsum("tkn,nk->tn", solved @ self._inputs.T, self._residuals)
+
+    def length(self, features: Tensor, labels: Tensor) -> Tensor:
+        """Return ‖I(·, t)‖₂ over all training images, ``[T]``, as part of the features' graph.
+
+        Args:
+            features: φ of the test images, ``[T, F]``.
+            labels: int64 ``[T]``.
+        """
+        return self._influence(self._augmented(features.double()), labels).norm(dim=1).to(features.dtype)
 
     def directions(self, training: Tensor) -> Tensor:
         """Return ``Σ_m H⁻¹ ∇_θ L(i_m)``, float64 ``[T, K, F + 1]`` (F without a bias).

@@ -70,6 +70,37 @@ def test_rows_are_what_a_loop_finds(analysed):
     assert len(analysis.exemplars) == 2
 
 
+def test_a_training_image_of_another_class_is_raised(analysed):
+    network, batch, task, *_ = analysed
+    analysis = InfluenceAnalysis(replace(CONFIG, raised="other_class", steps=8, eps="16/255"), task)
+    result = Runner(network, Memory(batch), batch_size=7).run([analysis])["influence"]
+    rows = [row for row in result.tables["influence"] if row["attack"] == "raise"]
+    assert {row["attack"] for row in result.tables["influence"]} == {"sign", "iterated", "random_sign", "raise"}
+    label = dict(zip(batch.index.tolist(), batch.label.tolist(), strict=True))
+    influence, numbers = analysis.influence(), sorted(task.training)
+    for row in rows:
+        assert label[row["raised"]] != row["class"]
+        place = batch.index.tolist().index(row["image"])
+        with torch.no_grad():
+            features = penultimate(network, batch.image[place][None])
+        values = -influence.influence(features, torch.tensor([int(row["class"] == 4)]))[0]
+        assert row["raised_rank_before"] == values.argsort(descending=True).tolist().index(numbers.index(row["raised"]))
+    (line,) = [row for row in result.tables["influence_summary"] if row["attack"] == "raise"]
+    assert line["raised_rank"] == np.median([row["raised_rank"] for row in rows]) < line["raised_rank_before"]
+    assert line["raised_top"] == np.mean([row["raised_rank"] < CONFIG.overlap for row in rows])
+    assert next(iter(analysis.exemplars.values())).chosen in task.training
+
+
+def test_a_number_of_a_training_image_is_raised_and_no_other(analysed):
+    _, batch, task, *_ = analysed
+    labels, numbers = batch.label.tolist(), batch.index.tolist()
+    make_task(labels, numbers, replace(CONFIG, raised=min(task.training)))
+    with pytest.raises(ValueError, match=r"raised must be the number of a training image \(among them .* got 3"):
+        make_task(labels, numbers, replace(CONFIG, raised=3))
+    with pytest.raises(ValueError, match="raised must be other_class or the number"):
+        InfluenceConfig(raised="any")
+
+
 def test_summary(analysed):
     *_, analysis, result = analysed
     for row in result.tables["influence_summary"]:

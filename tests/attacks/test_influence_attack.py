@@ -5,6 +5,7 @@ import torch
 from helpers import assert_untouched, fingerprint, linear_network, small_batch, small_network
 
 from lightning_advinterp.attacks.explanation.influence import InfluenceAttack
+from lightning_advinterp.attacks.explanation.raised_influence import RaisedInfluenceAttack
 from lightning_advinterp.attacks.loop.budget import Budget
 from lightning_advinterp.attacks.loop.step import RandomSignStep, SignStep
 from lightning_advinterp.attacks.loop.threat import Linf
@@ -76,6 +77,63 @@ def test_more_steps_climb_higher_and_random_signs_do_not(task):
     with torch.no_grad():
         predicted = influence.logits(penultimate(network, results["many"].x_adv)).argmax(1)
     assert torch.equal(results["many"].success, predicted == y)
+
+
+def raising(influence, step=SignStep(1.0, relative=True), **settings):  # noqa: B008
+    return RaisedInfluenceAttack(Linf(Budget(EPS, EPS)), step, influence=influence, **settings)
+
+
+@pytest.mark.parametrize("measure", ["share", "influence"])
+def test_a_chosen_image_is_raised_along_the_gradient_of_finite_differences(task, measure):
+    network, x, y, influence = task
+    x, y, keys = x[:1], y[:1], torch.tensor([7])
+    attack = raising(influence, measure=measure)
+    place = attack.chosen(y, keys).item()
+    assert influence.labels[place] != y
+
+    def raised(images):
+        with torch.no_grad():
+            values = -influence.influence(penultimate(network, images), y)[0]
+        return (values[place] / (values.norm() if measure == "share" else 1)).item()
+
+    gradient, step = torch.zeros(x[0].numel(), dtype=torch.float64), 1e-5
+    for number in range(len(gradient)):
+        move = torch.zeros_like(gradient)
+        move[number] = step
+        gradient[number] = (raised(x + move.view_as(x)) - raised(x - move.view_as(x))) / (2 * step)
+    point = x.clone().requires_grad_()
+    goal = attack.goal(y, None, keys)
+    goal.directions = influence.directions(torch.tensor([[place]]))
+    gain, _ = attack.objective(network, point, x, goal)
+    assert gain.item() == pytest.approx(raised(x), rel=1e-9)
+    (slope,) = torch.autograd.grad(gain.sum(), point)
+    torch.testing.assert_close(slope.flatten(), gradient, rtol=1e-5, atol=1e-6 * float(gradient.abs().max()))
+    expected = (x + EPS * slope.sign()).clamp(0, 1)
+    torch.testing.assert_close(attack(network, x, y, keys=keys), expected, atol=1e-9, rtol=0)
+
+
+def test_the_chosen_image_rises_and_random_signs_leave_it(task):
+    network, x, y, influence = task
+    keys = torch.arange(len(x))
+    many = raising(influence, SignStep(0.25, relative=True), steps=10)
+    chosen, order = many.chosen(y, keys), [2, 0, 1]
+    assert torch.equal(many.chosen(y[order], keys[order]), chosen[order])
+    once = raising(influence, RandomSignStep(1.0, relative=True))
+    runs = [attack.run(network, x, y, keys=keys) for attack in (many, once)]
+    climbed, random = (run.trace[-1] - run.trace[0] for run in runs)
+    assert bool((climbed > random.abs()).all())
+    assert raising(influence, among=5).chosen(y, keys).tolist() == [5, 5, 5]
+
+
+def test_what_cannot_be_raised_is_refused(task):
+    *_, influence = task
+    with pytest.raises(ValueError, match="measure must be share or influence, got 'rank'"):
+        raising(influence, measure="rank")
+    with pytest.raises(ValueError, match="a place among 20 training images, got 20"):
+        raising(influence, among=20)
+    alike = LastLayerInfluence(torch.rand(4, 2), torch.zeros(4, dtype=torch.int64), torch.rand(2, 2))
+    with pytest.raises(ValueError, match="no training image is of another class"):
+        raising(alike).chosen(torch.tensor([0]), torch.tensor([1]))
 
 
 def test_wrong_use_is_refused(task):

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,9 @@ from lightning_advinterp.analyses.fragility.state import as_image
 from lightning_advinterp.analyses.fragility.tables import named
 from lightning_advinterp.analyses.influence.config import InfluenceConfig, Task
 from lightning_advinterp.analyses.influence.exemplars import Exemplars, exemplar_rows
-from lightning_advinterp.analyses.influence.tables import reference_level, summary_of
+from lightning_advinterp.analyses.influence.tables import rank_of, reference_level, summary_of
 from lightning_advinterp.attacks.explanation.influence import InfluenceAttack
+from lightning_advinterp.attacks.explanation.raised_influence import RaisedInfluenceAttack
 from lightning_advinterp.attacks.loop.budget import parse_budget
 from lightning_advinterp.attacks.loop.step import RandomSignStep, SignStep
 from lightning_advinterp.attacks.loop.threat import Linf
@@ -90,7 +91,10 @@ class InfluenceAnalysis(Summed):
         # only test images are attacked, and only training images teach: this is the most that one may take
         steps = self.config.steps + 2
         attacked = Sweep(batch=2 * self.config.batch_size)  # training images among them fall out
-        return Plan((Sweep(layers=("penultimate",)), attacked), passes=(steps + 7, steps))
+        forwards, backwards = steps + 7, steps
+        if self.config.raised is not None:
+            forwards, backwards = forwards + self.config.steps + 2, backwards + self.config.steps
+        return Plan((Sweep(layers=("penultimate",)), attacked), passes=(forwards, backwards))
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Collect features, or attack."""
@@ -147,7 +151,12 @@ class InfluenceAnalysis(Summed):
             self._vectors[number] = (int(y[place]), before[place].float().cpu())
             self.exemplars[number] = Exemplars(as_image(x[place]), self._strongest(before[place]))
         self._trim()
-        for name, attack in self._attacks(influence).items():
+        attacks = self._attacks(influence)
+        raising = attacks.get("raise")
+        chosen = raising.chosen(y, keys) if isinstance(raising, RaisedInfluenceAttack) else None
+        if chosen is not None:
+            self._note_chosen(index, chosen)
+        for name, attack in attacks.items():
             x_adv = attack(network, x, y, keys=keys)
             with torch.no_grad():
                 moved = penultimate(network, x_adv)
@@ -157,7 +166,11 @@ class InfluenceAnalysis(Summed):
             columns |= {key: inputs[key] for key in ("label_kept", "linf", "l2", "delta_p", "delta_output")} | {
                 "class": labels
             }
+            if chosen is not None:
+                columns |= {"raised_rank_before": rank_of(before, chosen), "raised_rank": rank_of(after, chosen)}
             values = {key: column.tolist() for key, column in columns.items()}
+            if chosen is not None:
+                values = {"raised": self._numbers(chosen)} | values
             silent = silent_when(before[:, None], after[:, None])
             head: Row = {"attack": name, "eps": attack.eps}
             for place, number in enumerate(index.tolist()):
@@ -174,7 +187,27 @@ class InfluenceAnalysis(Summed):
             "sign": InfluenceAttack(Linf(budget), SignStep(1.0, relative=True), **settings),
             "iterated": InfluenceAttack(Linf(budget), SignStep(2.5 / steps, relative=True), steps=steps, **settings),
             "random_sign": InfluenceAttack(Linf(budget), RandomSignStep(1.0, relative=True), **settings),
-        }
+        } | ({} if self.config.raised is None else {"raise": self._raising(influence)})
+
+    def _raising(self, influence: LastLayerInfluence) -> RaisedInfluenceAttack:
+        config, numbers = self.config, sorted(self._features)
+        among: int | Literal["other_class"] = "other_class"
+        if isinstance(config.raised, int):
+            among = numbers.index(config.raised)
+        step = SignStep(2.5 / config.steps, relative=True)
+        settings: dict[str, Any] = {"influence": influence, "among": among, "measure": config.raise_by}
+        return RaisedInfluenceAttack(Linf(parse_budget(config.eps)), step, steps=config.steps, **settings)
+
+    def _numbers(self, places: Tensor) -> list[int]:
+        """Return the numbers of training images by their places."""
+        numbers = sorted(self._features)
+        return [numbers[place] for place in places.tolist()]
+
+    def _note_chosen(self, index: Tensor, chosen: Tensor) -> None:
+        """Let the page of exemplars know which training image is raised."""
+        for number, training in zip(index.tolist(), self._numbers(chosen), strict=True):
+            if number in self.exemplars:
+                self.exemplars[number].chosen = training
 
     def _overlap(self, before: Tensor, after: Tensor) -> Tensor:
         """Share of the most influential training images that are the same, ``[T]``; NaN where all count alike."""
@@ -208,18 +241,17 @@ class InfluenceAnalysis(Summed):
             for number, rows_of_image in sorted(self._rows.items())
             for row in rows_of_image.values()
         ]
-        counts = {"training": len(self._features), "skipped": len(self._skipped)}
-        level = reference_level(self._vectors[number] for number in sorted(self._vectors))
+        counts: Row = {"spearman_other": reference_level(self._vectors[number] for number in sorted(self._vectors))}
+        counts |= {"training": len(self._features), "skipped": len(self._skipped)}
         summary = [
-            summary_of([row for row in rows if row["attack"] == name]) | {"spearman_other": level} | counts
+            summary_of([row for row in rows if row["attack"] == name], self.config.overlap) | counts
             for name in dict.fromkeys(row["attack"] for row in rows)
         ]
         scalars = {"influence/images": float(len(self._rows)), "influence/skipped": float(len(self._skipped))}
         for row in summary:
             row["no_influence"] = row.pop("no_influence")  # last
-            logged = {
-                key: row[key] for key in ("spearman", "overlap", "label_kept", "no_influence") if row[key] is not None
-            }
+            names = ("spearman", "overlap", "label_kept", "no_influence", "raised_rank", "raised_top")
+            logged = {key: row[key] for key in names if row.get(key) is not None}
             scalars |= {f"influence/{row['attack']}/{key}": value for key, value in logged.items()}
         self._warn(rows)
         tables = {"influence": rows, "influence_summary": summary}

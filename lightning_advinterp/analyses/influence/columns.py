@@ -3,7 +3,7 @@
 from lightning_advinterp.analyses.base.columns import EPS, IMAGE
 from lightning_advinterp.core.columns import Column, TableSpec, interval_columns, spread_columns
 
-_ATTACK = Column("attack", "`sign` (one step), `iterated`, or `random_sign`, the control")
+_ATTACK = Column("attack", "`sign` (one step), `iterated`, `raise` (with `raised`), or `random_sign`, the control")
 _RADIUS = Column("eps", "radius of the attack in L∞", EPS.unit)
 _PIXELS = EPS.unit
 
@@ -22,6 +22,9 @@ INFLUENCE = (
             Column("l2", "Euclidean distance from the image", _PIXELS),
             Column("delta_p", "change of the class' probability"),
             Column("delta_output", "‖Δp‖₂ over all classes"),
+            Column("raised", "with `raised`: number of the training image that `raise` raises"),
+            Column("raised_rank_before", "its rank among the training images, 0 the most influential"),
+            Column("raised_rank", "its rank after the attack"),
             Column("class", "of the image, the number of an output"),
             Column("no_influence", "`before`, `after` or `both`: when all training images count alike; empty: never"),
         ),
@@ -41,6 +44,10 @@ INFLUENCE = (
             *spread_columns("delta_output", "‖Δp‖₂"),
             *spread_columns("linf", "the largest change of a pixel value", _PIXELS),
             *spread_columns("l2", "the Euclidean distance", _PIXELS),
+            *spread_columns("raised_rank_before", "the rank of the training image that `raise` raises"),
+            *spread_columns("raised_rank", "its rank after the attack"),
+            Column("raised_top", "images on which it is among the `overlap` most influential after it", "share"),
+            *interval_columns("raised_top"),
             Column("label_kept", "images that keep their class", "share"),
             *interval_columns("label_kept"),
             Column("spearman_other", "median rank correlation between two images of one class: the reference"),
@@ -59,6 +66,7 @@ INFLUENCE = (
             Column("training", "number of the training image"),
             Column("training_name", "name of its class"),
             Column("stays", "whether it was among them before the attack"),
+            Column("raised", "whether the attack `raise` is to raise it"),
             Column("picture", "name of the stored test image"),
             Column("training_picture", "name of the stored training image"),
         ),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from lightning_advinterp.attacks.explanation.raised_influence import Measure
 from lightning_advinterp.attacks.loop.budget import Eps, parse_budget
 from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.data.labels import balanced_subset, stratified_share
@@ -24,6 +25,10 @@ class InfluenceConfig:
         overlap: of so many most influential ones the overlap before and after is reported.
         eps: of the attacks, in L∞.
         steps: of the iterated attack, of 2.5 ε/steps each.
+        raised: also raise the influence of one training image on every test image: ``other_class``, one of another
+            class, drawn for each; or the number of a training image. Left out: no such attack.
+        raise_by: what that attack climbs: the image's influence as a ``share`` of the length of all training images'
+            influence, or the ``influence`` itself.
         show: test images on the page of exemplars.
         batch_size: images at a time.
         seed: of the choice of images, and of the random control.
@@ -38,6 +43,8 @@ class InfluenceConfig:
     overlap: int = 5
     eps: Eps = "8/255"
     steps: int = 20
+    raised: int | Literal["other_class"] | None = None
+    raise_by: Measure = "share"
     show: int = 3
     batch_size: int = 16
     seed: int = 0
@@ -47,6 +54,10 @@ class InfluenceConfig:
             raise ValueError(f"layer must be retrained or own, got {self.layer!r}.")
         counts = ("training", "test", "top", "overlap", "steps", "batch_size")
         require_least(self, dict.fromkeys(counts, 1) | {"show": 0})
+        if self.raised is not None and self.raised != "other_class" and not isinstance(self.raised, int):
+            raise ValueError(f"raised must be other_class or the number of a training image, got {self.raised!r}.")
+        if self.raise_by not in ("share", "influence"):
+            raise ValueError(f"raise_by must be share or influence, got {self.raise_by!r}.")
         if not self.damping > 0:
             raise ValueError(f"damping must be above 0, got {self.damping}.")
         if (self.classes if isinstance(self.classes, int) else len(set(self.classes))) < 2:
@@ -114,5 +125,11 @@ def make_task(labels: Sequence[int], numbers: Sequence[int], config: InfluenceCo
             f"influence: {len(labels)} images of {len(set(labels))} classes leave {len(training)} for training, fewer "
             f"than {least}; give more images of these classes, or choose others by influence.classes."
         )
-    parts = (frozenset(numbers[place] for place in part) for part in (training, test))
-    return Task(tuple(sorted(set(labels))), *parts)
+    learnt, asked_about = (frozenset(numbers[place] for place in part) for part in (training, test))
+    if isinstance(config.raised, int) and config.raised not in learnt:
+        some = ", ".join(map(str, sorted(learnt)[:5]))
+        raise ValueError(
+            f"influence.raised must be the number of a training image (among them {some}), or other_class, got "
+            f"{config.raised}."
+        )
+    return Task(tuple(sorted(set(labels))), learnt, asked_about)

@@ -19,11 +19,13 @@ class Exemplars:
     Attributes:
         image: uint8 ``[H, W, 3]``.
         before: numbers of training images, the most influential first.
+        chosen: number of the training image that an attack raises; None without such an attack.
         after: attack to the perturbed image and its most influential training images.
     """
 
     image: Tensor
     before: list[int]
+    chosen: int | None = None
     after: dict[str, tuple[Tensor, list[int]]] = field(default_factory=dict)
 
 
@@ -39,7 +41,8 @@ def exemplar_rows(
 
     Returns:
         Rows ``image, attack`` (``before`` without one), ``rank, training`` (number of the training image),
-        ``training_name, stays`` (whether it was among them before) ``, picture, training_picture``, keys of arrays.
+        ``training_name, stays`` (whether it was among them before) ``, raised`` (whether an attack was to raise it)
+        ``, picture, training_picture``, keys of arrays.
     """
     places = {number: place for place, number in enumerate(images.indices)}
     rows: list[Row] = []
@@ -56,5 +59,6 @@ def exemplar_rows(
                 row: Row = {"image": number, "attack": attack, "rank": rank, "training": training}
                 row["training_name"] = names[label] if label < len(names) else f"class {label}"
                 row["stays"] = attack != "before" and training in exemplar.before
+                row["raised"] = training == exemplar.chosen
                 rows.append(row | {"picture": picture, "training_picture": key})
     return rows, arrays

@@ -23,7 +23,8 @@ def exemplars_page(result: Result, title: str = "") -> Figure:
     for (_, attack), rows in groups.items():
         keys = [rows[0]["picture"], *(row["training_picture"] for row in rows)]
         pictures = np.stack([result.arrays[key] for key in keys])
-        captions = ["test image", *(row["training_name"] for row in rows)]
+        captions = ["test image"]
+        captions += [f"{row['training_name']}{', chosen' if row.get('raised') else ''}" for row in rows]
         framed = (False, *(bool(row["stays"]) for row in rows))
         panels.append(PanelRow(attack, pictures, np.ones(pictures.shape[:3], bool), captions, framed))
     return unit_panel(panels, f"{title}: most influential training images (framed: as before)")

@@ -41,6 +41,8 @@ class Influence(InfluenceConfig, Question):
         """Return how alike the influence of all training images is before and after every attack."""
         rows = result.tables["influence_summary"]
         columns = ["attack", "eps", "n", "label_kept", "spearman", "spearman_kept", "spearman_other", "overlap"]
+        if self.raised is not None:
+            columns += ["raised_rank_before", "raised_rank", "raised_top"]
         columns += ["no_influence"] if any(row.get("no_influence") for row in rows) else []
         return brief_table(rows, columns, f"{title}: influence before and after, medians")
 

@@ -77,16 +77,28 @@ class InfluenceAttack(GradientAttack):
             values = self.influence.influence(features, goal.label)
             if self.top > values.shape[1]:
                 raise ValueError(f"top must be at most the number of training images, {values.shape[1]}.")
-            strongest = values.argsort(dim=1, stable=True)[:, : self.top]
-            goal.directions = self.influence.directions(strongest)
+            goal.directions = self.influence.directions(self.aim(values, goal.label, keys))
         return super().search(network, x, goal, keys, finish=finish)
 
+    def aim(self, values: Tensor, y: Tensor, keys: Tensor) -> Tensor:
+        """Return the places of the training images whose influence is changed, int64 ``[B, M]``.
+
+        Args:
+            values: I(i, t) at the images themselves, ``[B, N]``.
+            y: int64 ``[B]``, classes of the layer.
+            keys: int64 ``[B]``.
+        """
+        return values.argsort(dim=1, stable=True)[:, : self.top]
+
     def objective(self, network: nn.Module, x_adv: Tensor, x: Tensor, goal: Goal) -> tuple[Tensor, Tensor]:
-        """Return the summed influence, ``[B]``, and the layer's logits."""
+        """Return what is climbed, ``[B]``, and the layer's logits."""
         goal, network = _checked(goal, network)
         features = penultimate(network, x_adv)
-        logits = self.influence.logits(features)
-        return self.influence.summed(features, goal.label, goal.directions), logits
+        return self.climbed(features, goal), self.influence.logits(features)
+
+    def climbed(self, features: Tensor, goal: InfluenceGoal) -> Tensor:
+        """Return the summed influence, ``[B]``, of features ``[B, F]``."""
+        return self.influence.summed(features, goal.label, goal.directions)
 
 
 def _checked(goal: Goal, network: nn.Module) -> tuple[InfluenceGoal, Network]:
