@@ -114,7 +114,8 @@ class LastLayerInfluence:
             features: φ of the test images, ``[T, F]``.
             labels: int64 ``[T]``.
         """
-        return self._influence(self._augmented(features.double()), labels).norm(dim=1).to(features.dtype)
+        length: Tensor = self._influence(self._augmented(features.double()), labels).norm(dim=1)
+        return length.to(features.dtype)
 
     def directions(self, training: Tensor) -> Tensor:
         """Return ``Σ_m H⁻¹ ∇_θ L(i_m)``, float64 ``[T, K, F + 1]`` (F without a bias).

@@ -77,10 +77,10 @@ class InfluenceAttack(GradientAttack):
             values = self.influence.influence(features, goal.label)
             if self.top > values.shape[1]:
                 raise ValueError(f"top must be at most the number of training images, {values.shape[1]}.")
-            goal.directions = self.influence.directions(self.aim(values, goal.label, keys))
+            goal.directions = self.influence.directions(self.exemplars(values, goal.label, keys))
         return super().search(network, x, goal, keys, finish=finish)
 
-    def aim(self, values: Tensor, y: Tensor, keys: Tensor) -> Tensor:
+    def exemplars(self, values: Tensor, y: Tensor, keys: Tensor) -> Tensor:
         """Return the places of the training images whose influence is changed, int64 ``[B, M]``.
 
         Args:

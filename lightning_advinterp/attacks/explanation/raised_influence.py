@@ -64,7 +64,7 @@ class RaisedInfluenceAttack(InfluenceAttack):
         drawn = uniform(keys, (others.shape[1],), stream=_CHOICE)
         return drawn.masked_fill(~others, -1).argmax(1)
 
-    def aim(self, values: Tensor, y: Tensor, keys: Tensor) -> Tensor:
+    def exemplars(self, values: Tensor, y: Tensor, keys: Tensor) -> Tensor:
         """Return the chosen training image, ``[B, 1]``."""
         return self.chosen(y, keys)[:, None]
 
