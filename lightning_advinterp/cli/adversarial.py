@@ -36,14 +36,14 @@ from lightning_advinterp.data.adversarial_set import missing_items
 from lightning_advinterp.data.decode import BadImageError
 from lightning_advinterp.data.image_folder import Orientation
 from lightning_advinterp.data.images import ImageSet
-from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.networks.formats import EvaluationNetworks, PassChoice
 
 _EQUATION_4 = AttackConfig("targeted_optimization", weight=0.1)
 
 
 @dataclass(frozen=True)
-class SetPlan(NetworkChoice, ProcessChoice):
+class SetPlan(NetworkChoice, ProcessChoice, PassChoice):
     """What is attacked, how, and where it is written.
 
     Attributes:
@@ -174,11 +174,13 @@ def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
         check_subject(evaluation, subject, [attack])
     if (labels := images.labelling) is not None:
         console.print(labels)
+    formats = EvaluationNetworks(subject.network, plan.pass_format, plan.precision)
+    console.print(f"passes         {formats.line}", markup=False, highlight=False, soft_wrap=True)
     if plan.dry_run:
-        _print_estimate(plan, subject.network, images, attack, device, console)
+        _print_estimate(plan, formats, images, attack, device, console)
         return
     adversarial_set = make_adversarial_set(
-        subject.network.to(device),
+        subject.network,
         images,
         attack,
         plan.output,
@@ -193,6 +195,7 @@ def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
         progress=True,
         checking=plain_errors,
         processes=processes,
+        formats=formats,
     )
     report_bad_images(images, processes)
     share = (plan.process, plan.processes) if processes.size == 1 else (processes.rank, processes.size)
@@ -213,12 +216,17 @@ def _make(plan: SetPlan, console: PlainConsole, processes: Processes) -> None:
 
 
 def _print_estimate(
-    plan: SetPlan, network: Network, images: ImageSet, attack: Attack, device: torch.device, console: PlainConsole
+    plan: SetPlan,
+    formats: EvaluationNetworks,
+    images: ImageSet,
+    attack: Attack,
+    device: torch.device,
+    console: PlainConsole,
 ) -> None:
     """Say what is missing of the set, and what that takes; nothing is written."""
     with plain_errors():
         settled = plan_set(
-            network.eval(),
+            formats.network.eval(),
             images,
             attack,
             plan.targets,
@@ -228,6 +236,7 @@ def _print_estimate(
             plan.pixels,
             device,
             plan.seed,
+            formats,
         )
         missing = missing_items(plan.output, settled.manifest)
     console.print(

@@ -10,7 +10,7 @@ from torch.nn.grad import conv2d_input, conv2d_weight
 
 from lightning_advinterp.explanations.operations import Op
 from lightning_advinterp.explanations.program import Program, Step
-from lightning_advinterp.explanations.timm_layers import is_same_convolution, pad_same, same_padding
+from lightning_advinterp.networks.timm_layers import is_same_convolution, pad_same, same_padding
 
 
 class Affine(NamedTuple):

@@ -10,7 +10,7 @@ from torch import Tensor, fx, nn
 from torch.nn import functional as F
 
 from lightning_advinterp.explanations.shapes import RESHAPING, is_size, reshaping, settled
-from lightning_advinterp.explanations.timm_layers import activation_of_norm, is_same_convolution
+from lightning_advinterp.networks.timm_layers import activation_of_norm, is_same_convolution
 
 
 class Op(Enum):

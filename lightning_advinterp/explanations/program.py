@@ -11,9 +11,9 @@ from torch import fx, nn
 from lightning_advinterp.explanations.operations import Op, function_operation, inputs_of, is_norm, module_operation
 from lightning_advinterp.explanations.refusal import without_rule
 from lightning_advinterp.explanations.shapes import is_size
-from lightning_advinterp.explanations.timm_layers import activation_of_norm
 from lightning_advinterp.networks.parts import Place
 from lightning_advinterp.networks.sites import Site, SiteTable
+from lightning_advinterp.networks.timm_layers import activation_of_norm
 from lightning_advinterp.networks.trace import Trace, called_names, operation_name, output_node, trace_network
 
 

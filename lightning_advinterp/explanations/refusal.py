@@ -3,7 +3,7 @@
 from torch import fx, nn
 
 from lightning_advinterp.explanations.operations import module_operation
-from lightning_advinterp.explanations.timm_layers import activation_of_norm
+from lightning_advinterp.networks.timm_layers import activation_of_norm
 from lightning_advinterp.networks.trace import Trace, ancestors, operation_name, output_node
 
 _ATTENTION = frozenset({"scaled_dot_product_attention", "multi_head_attention_forward"})

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from lightning_advinterp.explanations.linear import run
 from lightning_advinterp.explanations.program import Program, program_of
-from lightning_advinterp.explanations.timm_layers import activation_of_norm
 from lightning_advinterp.networks.logits import logits_of
+from lightning_advinterp.networks.timm_layers import activation_of_norm
 
 _VERIFIED: "WeakKeyDictionary[nn.Module, Program]" = WeakKeyDictionary()
 

@@ -18,7 +18,8 @@ from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import collate_batch
-from lightning_advinterp.networks import Network, weights_hash
+from lightning_advinterp.networks import weights_hash
+from lightning_advinterp.networks.formats import EvaluationNetworks
 
 Targets = int | Literal["auto"] | None
 """How many least likely classes of an image are aimed at; ``auto``: one, unless the attack has a rule of its own, which
@@ -30,7 +31,7 @@ class SetPlan:
     """A set that is to be made.
 
     Attributes:
-        network: the network attacked, in evaluation mode.
+        formats: the network attacked, and how its passes are computed.
         images: the source images.
         attack: for these images.
         targets: how many least likely classes are aimed at; None: the attack's own rule.
@@ -40,7 +41,7 @@ class SetPlan:
         manifest: what the set is.
     """
 
-    network: Network
+    formats: EvaluationNetworks
     images: ImageSet
     attack: Attack
     targets: int | None
@@ -60,7 +61,7 @@ class SetPlan:
 
 
 def plan_set(
-    network: Network,
+    formats: EvaluationNetworks,
     images: ImageSet,
     attack: Attack,
     targets: Targets,
@@ -78,6 +79,7 @@ def plan_set(
     """
     if isinstance(attack, StoredAttack):
         raise ValueError(f"attack: {attack.name} makes no images, it looks up those that are there already.")
+    network = formats.network
     resolved = _resolved(targets, attack, network.num_classes if attack.classes is None else len(attack.classes))
     if batch_size < 1 or part < 1:
         raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")
@@ -89,7 +91,8 @@ def plan_set(
         attack=f"{attack!r}, {'its own classes' if resolved is None else f'{resolved} least likely classes'}",
         seed=seed,
         network={"weights_sha256": weights_hash(network), "spec": network.spec()}
-        | ({"members": attack.sources} if isinstance(attack, TransferAttack) else {}),
+        | ({"members": attack.sources} if isinstance(attack, TransferAttack) else {})
+        | ({} if formats.plain else {"passes": formats.described}),
         data=digest(images.fingerprint, sources.tolist()),
         items=(resolved or 1) * len(sources),
         part=part,
@@ -97,7 +100,7 @@ def plan_set(
         settings=settings_of(attack) | {"eps": attack.eps, "steps": attack.iterations},
         pixels=pixels,
     )
-    return SetPlan(network, images, attack, resolved, sources, batch_size, torch.device(device), manifest)
+    return SetPlan(formats, images, attack, resolved, sources, batch_size, torch.device(device), manifest)
 
 
 def _resolved(targets: Targets, attack: Attack, num_classes: int) -> int | None:

@@ -33,7 +33,7 @@ def estimate_set(plan: SetPlan, missing: int, seconds: float) -> tuple[Estimate,
     if not missing:
         return Estimate(), True
     x = plan.batch_of([0]).to_float().image.to(plan.device)
-    passes = time_passes(plan.network, x.expand(min(MOST, plan.batch_size), -1, -1, -1).clone())
+    passes = time_passes(plan.formats.searching, x.expand(min(MOST, plan.batch_size), -1, -1, -1).clone())
     return_freed_memory()
     each = _seconds_of_passes(plan, passes)
     count = min(plan.manifest.items, BATCHES * plan.batch_size)
@@ -55,7 +55,7 @@ def _extended(plan: SetPlan, missing: int, items: Sequence[int]) -> Estimate:
     before, begun, files = memory_now(plan.device), time.perf_counter(), 0
     forget_peak(plan.device)
     times = []
-    with frozen_eval(plan.network):
+    with frozen_eval(plan.formats.network):
         for batch in batches:
             images, _ = attack_items(plan, counts, batch)
             files += sum(len(pixel_bytes(image.numpy())) + _ROW for image in images)

@@ -25,6 +25,7 @@ from lightning_advinterp.data.adversarial_set import AdversarialRow, Adversarial
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks import Network
+from lightning_advinterp.networks.formats import EvaluationNetworks
 from lightning_advinterp.networks.modes import frozen_eval
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,7 @@ def make_adversarial_set(
     progress: bool = False,
     checking: Callable[[], AbstractContextManager[None]] = nullcontext,
     processes: Processes = ALONE,
+    formats: EvaluationNetworks | None = None,
 ) -> AdversarialSet:
     """Attack every image towards its least likely classes, and write what comes out.
 
@@ -57,7 +59,7 @@ def make_adversarial_set(
     Args:
         network: the network attacked; an attack on an ensemble asks its members for the least likely classes.
         dataset: images of one size, see :func:`~lightning_advinterp.data.user_images.as_image_set`.
-        attack: how.
+        attack: on each of them.
         folder: of the set.
         targets: how many least likely classes are aimed at, one image each; None: the attack's own rule; ``auto``: one,
             or the attack's own rule where it has a target or moves away from the prediction, or takes no targets.
@@ -72,6 +74,7 @@ def make_adversarial_set(
         progress: draw a progress bar, of this process's images.
         checking: around what looks at the arguments, the folder and the disk, before the first image is attacked.
         processes: this process among those that were started together.
+        formats: in which the passes are computed; None: the network as it is.
 
     Returns:
         The set, as far as it is complete.
@@ -83,8 +86,10 @@ def make_adversarial_set(
     with ExitStack() as stack:
         with checking(), processes.first_ahead():  # it writes the manifest
             stack.enter_context(share_held(folder, *share))
-            images = as_image_set(dataset)
-            plan = plan_set(network, images, attack, targets, limit, batch_size, part, pixels, device, seed)
+            shown = formats or EvaluationNetworks(network)
+            plan = plan_set(
+                shown, as_image_set(dataset), attack, targets, limit, batch_size, part, pixels, device, seed
+            )
             writer = AdversarialSetWriter(folder, plan.manifest)
         _make_parts(plan, writer, share, progress, processes)
     return AdversarialSet(folder)
@@ -109,7 +114,7 @@ def _make_parts(
             len(missing),
         )
     counts = AttackCounts({plan.attack.name: plan.attack})
-    with frozen_eval(plan.network), image_progress(progress and rank == 0) as bar:
+    with frozen_eval(plan.formats.network), image_progress(progress and rank == 0) as bar:
         task = bar.add_task("adversarial images", total=sum(len(manifest.items_of(number)) for number in due))
         for number in due:
             items = manifest.items_of(number)
@@ -135,7 +140,7 @@ def attack_items(plan: SetPlan, counts: AttackCounts, items: Sequence[int]) -> t
         counts: of the attack, which take note.
         items: numbers of adversarial images, all of one batch.
     """
-    network, attack, targets = plan.network, plan.attack, plan.targets
+    network, attack, targets = plan.formats.showing(()), plan.attack, plan.targets
     batch = Batch(*(field.to(plan.device) for field in plan.batch_of(items))).to_float()
     x, y = batch.image, batch.label
     number = torch.tensor(items)
@@ -148,7 +153,7 @@ def attack_items(plan: SetPlan, counts: AttackCounts, items: Sequence[int]) -> t
     target = None
     if targets is not None:
         target = _least_likely(attack, x, clean, y, targets).gather(1, turn[:, None]).squeeze(1)
-    adversarials = counts.make(attack.name, network, batch, clean, keys, target)
+    adversarials = counts.make(attack.name, plan.formats.searching, batch, clean, keys, target)
     rounded = plan.manifest.pixels == "uint8"
     stored = adversarials.x_adv.mul(255).round().to(torch.uint8) if rounded else adversarials.x_adv
     shown = stored.float().div(255) if rounded else stored

@@ -40,6 +40,7 @@ from lightning_advinterp.data.batch import Batch, check_range
 from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import leave_signals_alone
 from lightning_advinterp.data.user_images import as_image_set
+from lightning_advinterp.networks.formats import EvaluationNetworks
 from lightning_advinterp.networks.from_module import as_network
 from lightning_advinterp.networks.modes import batch_of_one_explained, frozen_eval, warn_of_batches
 
@@ -77,6 +78,8 @@ class Runner:
         processes: what ``rank`` and ``world_size`` say, with word of failures; these are not read then.
         watch: hears how the run goes on, in the place of the progress bar.
         memory: bytes that this process may hold; see :class:`~lightning_advinterp.analyses.base.room.Room`.
+        formats: how the passes of the run are computed; None: by the network as it is. Passes that analyses make
+            themselves are the network's own.
     """
 
     def __init__(
@@ -102,6 +105,7 @@ class Runner:
         processes: Processes | None = None,
         watch: Watch | None = None,
         memory: int | None = None,
+        formats: EvaluationNetworks | None = None,
     ) -> None:
         if batch_size < 1:
             raise ValueError(f"batch_size must be 1 or more, got {batch_size}.")
@@ -112,7 +116,10 @@ class Runner:
         self.network = as_network(network, lambda: self.images[0].image.shape)
         if plans is not None and plans.network is not self.network:
             raise ValueError("plans must be of the network that is run, got those of another one; leave plans out.")
+        if formats is not None and formats.network is not self.network:
+            raise ValueError("formats must be of the network that is run, got those of another one; leave formats out.")
         self.plans = Plans(self.network) if plans is None else plans
+        self._formats = EvaluationNetworks(self.network) if formats is None else formats
         self.batch_size, self.device, self.seed = batch_size, torch.device(device), seed
         self.processes = Processes(rank, world_size) if processes is None else processes
         self.num_workers, self.progress = num_workers, progress and self.processes.first
@@ -258,12 +265,13 @@ class Runner:
         keys = sample_keys(batch.index, seed=self.seed)
         images, goals, success, attacked = {REAL: x}, {}, {}, {}
         self._room.opens(self.network, x, wants.layers)
-        logits, activations = {}, KindActivations(self.network, wants.layers, images, self._room.most)
+        shown = self._formats.showing(wants.layers)
+        logits, activations = {}, KindActivations(shown, wants.layers, images, self._room.most)
         logits[REAL] = self._see(REAL, images, wants, activations, batch.index)
         for kind in wants.kinds:
             if kind == REAL:
                 continue
-            adversarials = self.counts.make(kind, self.network, batch, logits[REAL], keys)
+            adversarials = self.counts.make(kind, self._formats.searching, batch, logits[REAL], keys)
             images[kind], goals[kind], attacked[kind] = adversarials.x_adv, adversarials.target, adversarials.attacked
             logits[kind] = self._see(kind, images, wants, activations, batch.index)
             success[kind] = self.counts.note(adversarials, batch.index, logits[kind])
@@ -275,7 +283,7 @@ class Runner:
         """Let one kind of images pass, hold the activations as far as there is room, and return the logits."""
         activations.make_room()
         passes = self._passes if kind == REAL else RememberedPasses(0)
-        logits, layers = passes.features(self.network, images[kind], wants.layers, index)
+        logits, layers = passes.features(self._formats.showing(wants.layers), images[kind], wants.layers, index)
         outputs = {f"features {layer} of {kind} images": value for layer, value in layers.items()}
         if kind != REAL:
             outputs = {f"pixels of {kind} images": images[kind]} | outputs

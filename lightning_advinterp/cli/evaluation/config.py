@@ -20,6 +20,7 @@ from lightning_advinterp.core.trust import OnBadWeights
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
 from lightning_advinterp.data.loaders import Workers
 from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.networks.formats import PassChoice
 from lightning_advinterp.report.vector import figure_formats
 
 FLAGS_OF_IMAGES = ("data", "concepts", "split", "image_column", "label_column", "crop", "orientation")
@@ -43,7 +44,7 @@ class TableRow(NetworkChoice):
 
 
 @dataclass(frozen=True)
-class Evaluation(NetworkChoice, ProcessChoice):
+class Evaluation(NetworkChoice, ProcessChoice, PassChoice):
     """What to measure, of which network, on which images.
 
     Attributes:
@@ -139,6 +140,7 @@ class Evaluation(NetworkChoice, ProcessChoice):
     on_bad_weights: OnBadWeights = "error"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         if self.memory is not None and not self.memory > 0:
             raise ValueError(f"memory must be above 0 GiB, got {self.memory}.")
         if not self.trial_seconds >= 0:

@@ -26,6 +26,7 @@ from lightning_advinterp.cli.processes import FLAGS as PROCESS_FLAGS
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.core.processes import ALONE, Processes
+from lightning_advinterp.networks.formats import EvaluationNetworks
 
 Checking = Callable[[], AbstractContextManager[None]]
 """Around what looks at the input; the command line makes plain messages of the errors there, and there alone."""
@@ -53,6 +54,7 @@ class Prepared:
         checking: made anew around everything that looks at the input.
         processes: this process among those that share the work.
         estimates: what a dry run found that the groups of analyses will take.
+        formats: the network in the formats that its passes are computed in; None: as it is.
     """
 
     evaluation: Evaluation
@@ -69,6 +71,7 @@ class Prepared:
     checking: Checking
     processes: Processes = ALONE
     estimates: list[Estimate] = field(default_factory=list)
+    formats: EvaluationNetworks | None = None
 
     @property
     def shows_progress(self) -> bool:
@@ -109,10 +112,9 @@ def prepare(
         check_subject(evaluation, subject, channels=memory.channels)
     names = left_out.remaining(evaluation.question_names())
     console.print(f"{subject.title}: {', '.join(names)} on {device}")
-    _print_sources(subject, opened, console)
-    settings = {flag: value for flag, value in said_flags(evaluation).items() if flag not in _NOT_RECORDED}
-    settings["preparation"] = asdict(subject.recipe)
-    origin = provenance(network, {data: images.reported for data, images in opened.items()}, settings)
+    formats = EvaluationNetworks(network, evaluation.pass_format, evaluation.precision)
+    _print_sources(subject, opened, formats, console)
+    origin = _origin(evaluation, subject, opened, formats)
     with checking():
         if bases := bases_used(evaluation):
             origin["bases"] = bases
@@ -133,9 +135,20 @@ def prepare(
         console=console,
         checking=checking,
         processes=processes,
+        formats=formats,
     )
     _require_same(prepared)
     return prepared
+
+
+def _origin(
+    evaluation: Evaluation, subject: Subject, opened: Mapping[Data, Images], formats: EvaluationNetworks
+) -> dict[str, Any]:
+    """Return the provenance."""
+    settings = {flag: value for flag, value in said_flags(evaluation).items() if flag not in _NOT_RECORDED}
+    settings["preparation"] = asdict(subject.recipe)
+    origin = provenance(subject.network, {data: images.reported for data, images in opened.items()}, settings)
+    return origin | {"passes": formats.described}
 
 
 def _without_threads(origin: Mapping[str, Any]) -> dict[str, Any]:
@@ -189,8 +202,10 @@ def _open(
     return opened
 
 
-def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Console) -> None:
-    """Say which weights, which normalisation and which labels are used."""
+def _print_sources(
+    subject: Subject, opened: Mapping[Data, Images], formats: EvaluationNetworks, console: Console
+) -> None:
+    """Say which weights, which normalisation, which labels and which format of passes are used."""
     network = subject.network
     for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
         console.print(f"  {line}", markup=False, highlight=False, soft_wrap=True)
@@ -199,6 +214,7 @@ def _print_sources(subject: Subject, opened: Mapping[Data, Images], console: Con
     for images in opened.values():
         if (labelling := images.reported.labelling) is not None:
             console.print(f"  {labelling}", markup=False, highlight=False)
+    console.print(f"  passes         {formats.line}", markup=False, highlight=False, soft_wrap=True)
 
 
 def _member_files(evaluation: Evaluation) -> list[tuple[str, int, int]]:

@@ -249,6 +249,7 @@ def _runner(
             remember=REMEMBERED if evaluation.memory is None else 0,
             processes=prepared.processes,
             memory=evaluation.memory_limit,
+            formats=prepared.formats,
         )
         cost = runner.passes(analyses)
     costs = ", ".join(f"{count:,} {what.replace('_', ' ')}" for what, count in cost.items())

@@ -145,6 +145,7 @@ def _measured(
             keep_journal=True,
             least_success=0,
             plans=trial.plans,
+            formats=prepared.formats,
             watch=watch,
         )
         before, begun = memory_now(device), time.perf_counter()

@@ -23,7 +23,7 @@ def limits(evaluation: StoredEvaluation) -> list[Sentence]:
         evaluation: of one network.
     """
     sentences: list[Sentence] = []
-    for say in (_few_images, _weak_attacks, _controls, _unreadable, _left_out):
+    for say in (_few_images, _weak_attacks, _searched_in_half, _controls, _unreadable, _left_out):
         sentences += say(evaluation)
     return sentences
 
@@ -47,6 +47,20 @@ def _weak_attacks(evaluation: StoredEvaluation) -> list[Sentence]:
         )
         for row in evaluation.rows("accuracy", "images", "success", "eps")
         if row["images"] != REAL and (number(row, "success") or 0.0) < 0.5
+    ]
+
+
+def _searched_in_half(evaluation: StoredEvaluation) -> list[Sentence]:
+    passes = (evaluation.record.get("provenance") or {}).get("passes") or {}
+    searched, judged = (passes.get(name) for name in ("attacks_search_in", "images_are_judged_in"))
+    if searched == judged:
+        return []
+    return [
+        Sentence(
+            f"Attacks searched in {searched}, which rounds gradients: they may be weaker than in {judged}. Every "
+            f"number of the images that they made was computed in {judged}.",
+            "",
+        )
     ]
 
 
