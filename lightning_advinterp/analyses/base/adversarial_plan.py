@@ -18,12 +18,12 @@ from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import collate_batch
-from lightning_advinterp.networks import weights_hash
+from lightning_advinterp.networks import Network, weights_hash
 from lightning_advinterp.networks.formats import EvaluationNetworks
 
 Targets = int | Literal["auto"] | None
-"""How many least likely classes of an image are aimed at; ``auto``: one, unless the attack has a rule of its own, which
-None means."""
+"""How many least likely classes of an image are aimed at; ``auto``: one, unless the attack has a rule of its own (a
+target, or away from the prediction) or takes no targets; None: the attack's own rule."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ class SetPlan:
 
 
 def plan_set(
-    formats: EvaluationNetworks,
+    network: Network,
     images: ImageSet,
     attack: Attack,
     targets: Targets,
@@ -71,6 +71,7 @@ def plan_set(
     pixels: Pixels,
     device: torch.device | str,
     seed: int,
+    formats: EvaluationNetworks | None,
 ) -> SetPlan:
     """Return what is to be made; the arguments are those of ``make_adversarial_set``.
 
@@ -79,7 +80,7 @@ def plan_set(
     """
     if isinstance(attack, StoredAttack):
         raise ValueError(f"attack: {attack.name} makes no images, it looks up those that are there already.")
-    network = formats.network
+    formats = EvaluationNetworks(network) if formats is None else formats
     resolved = _resolved(targets, attack, network.num_classes if attack.classes is None else len(attack.classes))
     if batch_size < 1 or part < 1:
         raise ValueError(f"batch_size and part must be 1 or more, got {batch_size} and {part}.")

@@ -59,10 +59,9 @@ def make_adversarial_set(
     Args:
         network: the network attacked; an attack on an ensemble asks its members for the least likely classes.
         dataset: images of one size, see :func:`~lightning_advinterp.data.user_images.as_image_set`.
-        attack: on each of them.
+        attack: how.
         folder: of the set.
-        targets: how many least likely classes are aimed at, one image each; None: the attack's own rule; ``auto``: one,
-            or the attack's own rule where it has a target or moves away from the prediction, or takes no targets.
+        targets: how many least likely classes are aimed at, one image each; None, ``auto``: see :data:`Targets`.
         limit: at most so many source images, a random choice by ``seed``.
         batch_size: images at a time.
         part: adversarial images per file.
@@ -86,10 +85,8 @@ def make_adversarial_set(
     with ExitStack() as stack:
         with checking(), processes.first_ahead():  # it writes the manifest
             stack.enter_context(share_held(folder, *share))
-            shown = formats or EvaluationNetworks(network)
-            plan = plan_set(
-                shown, as_image_set(dataset), attack, targets, limit, batch_size, part, pixels, device, seed
-            )
+            images = as_image_set(dataset)
+            plan = plan_set(network, images, attack, targets, limit, batch_size, part, pixels, device, seed, formats)
             writer = AdversarialSetWriter(folder, plan.manifest)
         _make_parts(plan, writer, share, progress, processes)
     return AdversarialSet(folder)
