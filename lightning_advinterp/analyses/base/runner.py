@@ -23,7 +23,6 @@ from lightning_advinterp.analyses.base.protocol import (
     Observation,
     Remembering,
     Settling,
-    Skipping,
     Sweep,
 )
 from lightning_advinterp.analyses.base.remembered import RememberedPasses
@@ -154,7 +153,7 @@ class Runner:
                 watch.leaves_out(costs[number])
                 continue
             ran, places = True, self.indices.tolist()
-            due = [entry for entry in due if not _skips(entry)]
+            due = [entry for entry in due if not entry.skipped]
             if not due:
                 skipped += 1
                 watch.leaves_out(costs[number])
@@ -298,7 +297,3 @@ def _results(analyses: Sequence[Analysis]) -> dict[str, Result]:
         with naming(analysis):
             results[analysis.name] = without_nan(analysis.result())
     return results
-
-
-def _skips(entry: Due) -> bool:
-    return isinstance(entry.analysis, Skipping) and entry.analysis.skips(entry.number)

@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from lightning_advinterp.analyses.base.plans import Plans
-from lightning_advinterp.analyses.base.protocol import Analysis, Sweep
+from lightning_advinterp.analyses.base.protocol import Analysis, Skipping, Sweep
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,11 @@ class Due:
     analysis: Analysis
     number: int
     sweep: Sweep
+
+    @property
+    def skipped(self) -> bool:
+        """Whether the analysis turns out not to need an optional sweep."""
+        return isinstance(self.analysis, Skipping) and self.analysis.skips(self.number)
 
 
 def schedule(analyses: Sequence[Analysis], plans: Plans) -> list[list[Due]]:
