@@ -14,6 +14,7 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from lightning_advinterp.cli.train_keys import TrainParser, add_keys
+from lightning_advinterp.cli.train_trial import estimate_training, print_estimate
 from lightning_advinterp.core.errors import plain_errors, stops_explained
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.memory import keep_freed_memory
@@ -101,7 +102,7 @@ class TrainCLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         """Parse, and refuse what would break a run later."""
         words = with_configurations(sys.argv[1:] if args is None else list(args))
-        self.config = parser.parse_args(without_foreign_stem(words, "model."))
+        self.config = parser.parse_args(_switched_on(without_foreign_stem(words, "model.")))
         check_numbers(self.config)
         if self.config.trainer.inference_mode:
             parser.error(
@@ -212,6 +213,8 @@ def fit(args: Sequence[str] | None = None) -> TrainCLI:
         with plain_errors(MisconfigurationException):
             cli = TrainCLI.parse(args)
             vouch_for(cli.config, files=cli.config.trust)
+            if cli.config.dry_run:  # a file's would train, or be passed over, unseen
+                raise ValueError("dry_run: give it on the command line of train.py, --dry_run.")
             if cli.trainer.is_global_zero and not cli.config.trainer.fast_dev_run:
                 # Before anything is looked at: another process may be about to change it.
                 stack.enter_context(held(cli.directory.path))
@@ -230,9 +233,32 @@ def train(args: Sequence[str] | None = None) -> None:
     """
     keep_freed_memory()
     with stops_explained(BadImageError, BrodenError) as command:
+        if _say_what_it_takes(args):
+            return
         cli = fit(args)
         command.folder = cli.directory.path
         _compare_and_print(cli)
+
+
+def _say_what_it_takes(args: Sequence[str] | None) -> bool:
+    """Print what a run takes, where its command line asks for that alone; return whether it does."""
+    words = sys.argv[1:] if args is None else list(args)
+    if not any(word.split("=")[0] == "--dry_run" for word in words):
+        return False
+    with plain_errors(MisconfigurationException):
+        cli = TrainCLI.parse(words)
+        vouch_for(cli.config, files=cli.config.trust)
+        if cli.config.dry_run:
+            print_estimate(estimate_training(cli, TrainCLI.parse, words), cli, terminal())
+    return bool(cli.config.dry_run)
+
+
+def _switched_on(words: Sequence[str], flag: str = "--dry_run") -> list[str]:
+    """Let a flag stand alone, as in the other commands."""
+    ends = [*words[1:], "-"]
+    return [
+        f"{flag}=true" if word == flag and end.startswith("-") else word for word, end in zip(words, ends, strict=True)
+    ]
 
 
 def _compare_and_print(cli: TrainCLI) -> None:

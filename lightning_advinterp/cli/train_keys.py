@@ -47,6 +47,7 @@ def add_keys(parser: LightningArgumentParser) -> None:
     parser.add_argument(
         "--figures", type=str, default="png", help="Formats of the figures beside the log: png, svg, pdf."
     )
+    _add_dry_run(parser)
     parser.add_argument("--trust", type=bool, default=False, help="Import the classes that checkpoints name, unseen.")
     for key, kind, text in (
         ("checkpoint", CheckpointConfig, "What best.ckpt is chosen by, and checkpoints within an epoch."),
@@ -78,3 +79,13 @@ def add_keys(parser: LightningArgumentParser) -> None:
     parser.link_arguments("seed_everything", "data.init_args.seed")
     parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
     parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+
+
+def _add_dry_run(parser: LightningArgumentParser) -> None:
+    parser.add_argument(
+        "--dry_run",
+        type=bool,
+        default=False,
+        help="Train on a few batches, print the hours, memory and disk that the run takes, and stop.",
+    )
+    parser.add_argument("--trial_seconds", type=float, default=60.0, help="About how long a dry run may train.")

@@ -95,11 +95,10 @@ def read_shards(files: Mapping[str, Sequence[Path]], base: Path, columns: Sample
     classes = StatedClasses.of(stated, _class_names(files))
     splits = {}
     for split, shards in entries.items():
-        paths = [
-            f"{os.path.relpath(shard, base)}/{image.name}"
-            for shard, images in zip(files[split], shards, strict=True)
-            for image in images
-        ]
+        paths: list[str] = []
+        for shard, images in zip(files[split], shards, strict=True):
+            folder = os.path.relpath(shard, base)  # once for each shard: it takes as long as an image's headers do
+            paths += [f"{folder}/{image.name}" for image in images]
         positions = classes.positions(stated[split], f"{str(base)!r}, split {split!r}")
         labelled = [readable(name) for name in classes.names] if positions[0] != UNLABELLED else []
         store = ShardStore(files[split], shards, paths)
