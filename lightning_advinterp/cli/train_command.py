@@ -14,7 +14,6 @@ from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
 from lightning_advinterp.cli.train_keys import TrainParser, add_keys
-from lightning_advinterp.cli.train_trial import estimate_training, print_estimate
 from lightning_advinterp.core.errors import plain_errors, stops_explained
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.memory import keep_freed_memory
@@ -245,6 +244,9 @@ def _say_what_it_takes(args: Sequence[str] | None) -> bool:
     words = sys.argv[1:] if args is None else list(args)
     if not any(word.split("=")[0] == "--dry_run" for word in words):
         return False
+    # Evaluations are imported with it, which a training does not wait for.
+    from lightning_advinterp.cli.train_trial import estimate_training, print_estimate
+
     with plain_errors(MisconfigurationException):
         cli = TrainCLI.parse(words)
         vouch_for(cli.config, files=cli.config.trust)
