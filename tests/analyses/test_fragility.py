@@ -14,17 +14,47 @@ from torch import nn
 from lightning_advinterp.analyses import Observation, Runner
 from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
+from lightning_advinterp.analyses.fragility.learnt_patterns import learn_missing_patterns
 from lightning_advinterp.analyses.fragility.tables import spread, summarised
 from lightning_advinterp.attacks import ExplanationAttackConfig, create_explanation_attack
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients, learn_patterns
+from lightning_advinterp.explanations import ExplanationConfig, Gradient, IntegratedGradients, Patterns, learn_patterns
 from lightning_advinterp.metrics.faithfulness import deletion_insertion
 from lightning_advinterp.metrics.heatmaps import compare_images, compare_inputs, compare_maps
 from lightning_advinterp.metrics.intervals import wilson_interval
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.networks.smoothing import smoothed_relu
+
+
+class Chosen(Memory):
+    """Images of which some are chosen and read by their places."""
+
+    def choice(self, limit, seed):
+        return torch.randperm(len(self), generator=torch.Generator().manual_seed(seed))[:limit].tolist()
+
+    def readable(self, places):
+        return [self[place] for place in places]
+
+
+def test_a_missing_file_of_patterns_is_learnt_once_from_the_data(tmp_path):
+    network, batch, path = small_network(), small_batch(n=20), tmp_path / "patterns" / "small.safetensors"
+    settings = {"count": 12, "seed": 3, "batch_size": 5}
+    learn_missing_patterns(path, network, Chosen(batch), **settings)
+    chosen = torch.randperm(20, generator=torch.Generator().manual_seed(3))[:12]
+    expected = learn_patterns(network, batch.image[chosen].split(5)).values
+    learnt = Patterns.load(path).values
+    assert learnt.keys() == expected.keys()
+    for name, pattern in learnt.items():
+        torch.testing.assert_close(pattern, expected[name])
+    before = path.stat().st_mtime_ns
+    learn_missing_patterns(path, network, Chosen(batch), **settings)
+    assert path.stat().st_mtime_ns == before
+    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    with pytest.raises(ValueError, match="pattern_images=5 learns a file of patterns; say which, by patterns"):
+        FragilityConfig(pattern_images=5)
+
 
 CONFIG = FragilityConfig(
     methods=(ExplanationConfig("gradient"), ExplanationConfig("integrated_gradients", name="ig", steps=3)),

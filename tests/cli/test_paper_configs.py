@@ -13,8 +13,13 @@ ROOT = Path(__file__).parents[2]
 PAPER = ROOT / "configs" / "paper"
 COMMAND = r"python evaluate\.py (--config \S+ --(data|concepts) \S+ --output \S+)"
 SMALL = {"limit": 48, "crop": 16, "data": "concept_world", "network": "helpers.SmallBackbone", "num_classes": 12}
+SIX = ["gradient", "gradient_times_input", "integrated_gradients", "guided_backprop", "lrp", "pattern_attribution"]
 CHEAP = {
     "p1_types": ({"promotion": {"limit": 4, "show": 1}}, {"promotion", "promotion_pgd"}),
+    "p2_pictures": (
+        {"fragility": {"limit": 30, "steps": 1, "show": 1, "pattern_images": 12, "faithfulness": 0}},
+        {f"fragility_{method}" for method in SIX},
+    ),
     "p5_pictures": (
         {"fragility": {"limit": 48, "preset": "quick", "steps": 1, "show": 1, "faithfulness": 0}},
         {"fragility_gradient"},
@@ -51,6 +56,9 @@ def test_the_cheap_ones_draw_their_figures(tmp_path):
         evaluation = read(PAPER / f"{name}.yaml")
         steps = {"attack": "pgd", "eps": "8/255", "steps": 2}
         output = tmp_path / name
+        if "pattern_images" in settings.get("fragility", {}):
+            patterns = {"preset": "dombrowski2019", "patterns": str(tmp_path / "patterns.safetensors")}
+            settings = {"fragility": settings["fragility"] | patterns}
         evaluate(**SMALL, **steps, **settings, analyses=evaluation.asked, figures="pdf", output=str(output), quiet=True)
         drawn = {path.stem for path in (output / "figures").glob("*.pdf")}
         assert expected <= drawn, (name, drawn)

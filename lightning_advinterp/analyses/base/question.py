@@ -40,6 +40,7 @@ class Scene:
         found: results of the questions that were asked of other images before, by name; and under a question's own name
             those of its :meth:`Question.earlier`.
         concepts: images with labels of concepts, for a question that uses them beside its own; None without any.
+        every_image: all of the data, of which ``images`` may be a choice; None: the same.
     """
 
     network: Network
@@ -54,6 +55,7 @@ class Scene:
     files: ImageSet | None = None
     found: Mapping[str, Result] = field(default_factory=dict, repr=False)
     concepts: ImageSet | None = None
+    every_image: ImageSet | None = None
 
     @property
     def classes(self) -> list[str]:

@@ -64,6 +64,8 @@ def load_beside(patterns: Sequence[str], tested: Network) -> list[SweptNetwork]:
         FileNotFoundError: if a file does not exist.
         ValueError: if a network has other classes, or is meant for images of another size.
     """
+    if not patterns:
+        return []
     device, tested_hash = next(tested.parameters()).device, weights_hash(tested)
     beside = []
     for path in checkpoint_paths(patterns):

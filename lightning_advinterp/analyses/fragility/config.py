@@ -86,7 +86,9 @@ class FragilityConfig:
             epochs of a training; or the settings of the codes of ``ghorbani2019`` or ``dombrowski2019``.
         methods: explanations: names, settings of one, or a list of these.
         patterns: a file written by ``learn_patterns(…).save(FILE)``, which adds ``pattern_attribution`` to the
-            explanations (of sequential networks): the sixth method of ``dombrowski2019``.
+            explanations (of networks of relu): the sixth method of ``dombrowski2019``.
+        pattern_images: where there is no such file, it is learnt from so many images of the data and written; 0: the
+            file must be there.
         attacks: attacks on them, likewise. A ``target_map`` without a target aims at the maps of other images.
         eps: radii; attacks with an ``eps`` of their own in ``attacks`` have that one alone, and ``target_map`` has the
             box alone unless it says otherwise. Left out: the preset's, 2/255 and 8/255 in ``short``, else 1/255,
@@ -107,6 +109,7 @@ class FragilityConfig:
     preset: Preset = "short"
     methods: ExplanationConfig | tuple[ExplanationConfig | str, ...] | str | None = None
     patterns: str | None = None
+    pattern_images: int = 0
     attacks: ExplanationAttackConfig | tuple[ExplanationAttackConfig | str, ...] | str | None = None
     eps: tuple[Eps, ...] | float | str | None = None
     steps: int | None = None
@@ -123,9 +126,12 @@ class FragilityConfig:
         if self.preset not in get_args(Preset):
             raise ValueError(f"preset must be one of {', '.join(get_args(Preset))}, got {self.preset!r}.")
         least = {"limit": 1, "batch_size": 1, "pool": 2, "show": 0, "faithfulness": 0, "steps": 1, "k": 1}
+        least["pattern_images"] = 0
         require_least(self, least)
         if self.seconds is not None and not self.seconds > 0:
             raise ValueError(f"seconds must be above 0, or null for no limit, got {self.seconds}.")
+        if self.pattern_images and self.patterns is None:
+            raise ValueError(f"pattern_images={self.pattern_images} learns a file of patterns; say which, by patterns.")
         kinds = {"methods": ExplanationConfig, "attacks": ExplanationAttackConfig}
         for argument, kind in kinds.items():
             if getattr(self, argument) is not None:

@@ -12,6 +12,7 @@ from lightning_advinterp.analyses.fragility.analysis import FragilityAnalysis
 from lightning_advinterp.analyses.fragility.columns import FRAGILITY
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.analyses.fragility.figures import fragility_convergence, fragility_curves, fragility_panels
+from lightning_advinterp.analyses.fragility.learnt_patterns import learn_missing_patterns
 from lightning_advinterp.core.result import Result, Row
 from lightning_advinterp.report.brief import brief_table
 
@@ -27,6 +28,13 @@ class Fragility(FragilityConfig, Question):
 
     def build(self, scene: Scene) -> list[Analysis]:
         """Return the analysis; its attacks are its own."""
+        if self.patterns is not None and self.pattern_images:
+            images = scene.images if scene.every_image is None else scene.every_image
+            size = {"count": self.pattern_images, "seed": scene.seed, "batch_size": self.batch_size}
+            try:
+                learn_missing_patterns(self.patterns, scene.network, images, **size)
+            except ValueError as error:
+                raise ValueError(f"fragility.patterns: {error}") from None
         return [FragilityAnalysis(replace(self, seed=scene.seed))]
 
     def figures(self, result: Result, title: str) -> dict[str, Figure]:
@@ -53,8 +61,9 @@ class Fragility(FragilityConfig, Question):
 
     @property
     def files(self) -> tuple[str, ...]:
-        """The files of patterns."""
-        return tuple(method.patterns for method in self.chosen_methods() if method.patterns is not None)
+        """The files of patterns but one that is learnt, which follows from network and data."""
+        files = (method.patterns for method in self.chosen_methods() if method.patterns is not None)
+        return tuple(file for file in files if file != self.patterns or not self.pattern_images)
 
     @property
     def most_images(self) -> int | None:

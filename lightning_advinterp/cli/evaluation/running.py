@@ -105,6 +105,7 @@ def _scene(prepared: Prepared, attacks: Mapping[str, Attack], group: Group) -> S
         evaluation.seed,
         files=opened[group.data].files,
         concepts=opened["concepts"].reported if "concepts" in opened else None,
+        every_image=opened[group.data].reported,
     )
 
 
