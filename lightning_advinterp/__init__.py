@@ -4,15 +4,18 @@ The names below are the stable interface: they keep their meaning within a minor
 for one minor version before it does. Everything else is reached by the full path of its module, and may move.
 """
 
+from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lightning_advinterp.analyses.base.question import Question
+    from lightning_advinterp.analyses.base.runner import Runner
     from lightning_advinterp.analyses.results import Results, load_results
     from lightning_advinterp.attacks.prediction.presets import create_attack, fgsm, pgd
     from lightning_advinterp.cli.evaluation.notebook import evaluate
     from lightning_advinterp.core.result import Result
+    from lightning_advinterp.datamodules.user_images import UserImagesDataModule
     from lightning_advinterp.explanations.presets import create_explanation
     from lightning_advinterp.networks.factory import create_network
     from lightning_advinterp.training.module import RobustClassifier
@@ -24,6 +27,8 @@ __all__ = [
     "Result",
     "Results",
     "RobustClassifier",
+    "Runner",
+    "UserImagesDataModule",
     "__version__",
     "create_attack",
     "create_explanation",
@@ -40,6 +45,8 @@ _HOMES = {
     "Result": "core.result",
     "Results": "analyses.results",
     "RobustClassifier": "training.module",
+    "Runner": "analyses.base.runner",
+    "UserImagesDataModule": "datamodules.user_images",
     "create_attack": "attacks.prediction.presets",
     "create_explanation": "explanations.presets",
     "create_network": "networks.factory",
@@ -50,7 +57,13 @@ _HOMES = {
 }
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        near = get_close_matches(name, _HOMES, 1)
+        meant = f"; did you mean {near[0]}?" if near else ""
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{meant}", name=name)
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

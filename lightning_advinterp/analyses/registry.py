@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
+from difflib import get_close_matches
 from typing import Any, TypeVar, cast
 
 from lightning_advinterp.analyses.accuracy.question import Accuracy, Predictions
@@ -47,9 +48,11 @@ def question_class(name: str) -> type[Question]:
     if name in QUESTIONS:
         return QUESTIONS[name]
     if "." not in name:
+        near = get_close_matches(name, QUESTIONS, 1)
+        meant = f" (did you mean {near[0]}?)" if near else ""
         raise ValueError(
             f"analyses must be the class path of a question of your own, such as mine.Ece, among "
-            f"{', '.join(QUESTIONS)}, or all; got {name!r}."
+            f"{', '.join(QUESTIONS)}, or all; got {name!r}{meant}."
         )
     kind: Any = import_class(name, "analyses")
     if not (issubclass(kind, Question) and is_dataclass(kind) and hasattr(kind, "name")):

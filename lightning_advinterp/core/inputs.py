@@ -32,7 +32,8 @@ def looked_at() -> Iterator[None]:
 def as_classes(value: Any, count: int, argument: str = "y", device: torch.device | None = None) -> Tensor:
     """Return one class index per image, int64 ``[B]``.
 
-    Tensors, arrays and lists of any integer type are taken, also as a column ``[B, 1]``.
+    Tensors, arrays and lists of any integer type are taken, also as a column ``[B, 1]``; a single integer is the class
+    of every image.
 
     Args:
         value: the classes.
@@ -50,6 +51,8 @@ def as_classes(value: Any, count: int, argument: str = "y", device: torch.device
             f"{argument} must hold one class, int64, for each of {count} images, got {type(value).__name__}."
         ) from None
     shown = f"got {classes.dtype} of shape {tuple(classes.shape)}"
+    if classes.dim() == 0 and not classes.is_floating_point() and classes.dtype != torch.bool:
+        classes = classes.expand(count)
     if classes.dim() == 2 and classes.shape[1] == 1:
         classes = classes.squeeze(1)
     if classes.dim() == 2 and len(classes) == count:

@@ -39,6 +39,7 @@ def as_image_set(dataset: Any) -> ImageSet:
     - A set that has all members of :class:`~lightning_advinterp.data.images.ImageSet` is returned as it is.
     - A ``DataLoader`` stands for the images of its data set that its sampler chooses, whatever their order.
     - A ``Subset`` is a choice of the images of its data set.
+    - A pair of tensors (images ``[N, C, H, W]``, labels ``[N]``) is a ``TensorDataset``.
     - A ``TensorDataset``, a tensor of images, a list of images or of pairs, and any map-style data set of images,
       pairs (image, label) or triples (image, label, number) is wrapped, see :class:`UserImages`.
 
@@ -49,6 +50,10 @@ def as_image_set(dataset: Any) -> ImageSet:
         return cast(ImageSet, dataset)
     if isinstance(dataset, DataLoader):
         return _images_of(dataset)
+    if isinstance(dataset, tuple | list) and len(dataset) == 2 and all(isinstance(part, Tensor) for part in dataset):
+        images, labels = dataset
+        if images.dim() == 4 and labels.dim() == 1 and len(images) == len(labels):
+            return UserImages(TensorDataset(images, labels))
     if isinstance(dataset, Subset):
         return as_image_set(dataset.dataset).only([int(place) for place in dataset.indices])
     if isinstance(dataset, IterableDataset) or not (hasattr(dataset, "__len__") and hasattr(dataset, "__getitem__")):
@@ -235,7 +240,7 @@ def _image(value: Any, where: str) -> Tensor:
                 f"{where} has values from {low:.4g} to {high:.4g}, and images must lie in [0, 1]: leave Normalize out "
                 "of the transform, since the network normalises by itself, and divide values of 0–255 by 255."
             )
-    return value
+    return value.detach()
 
 
 _SLACK = 1e-3

@@ -75,7 +75,13 @@ class Method(ABC):
         self.name, self.softplus = name, softplus
 
     def explain(
-        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None, create_graph: bool = False
+        self,
+        network: nn.Module,
+        x: Tensor,
+        target: Tensor | int,
+        *,
+        keys: Tensor | None = None,
+        create_graph: bool = False,
     ) -> Tensor:
         """Explain one class of every image.
 
@@ -83,7 +89,7 @@ class Method(ABC):
             network: a :class:`~lightning_advinterp.networks.network.Network`, or any module from images to logits
                 ``[B, K]``, which is then taken as it is, without a normalisation.
             x: ``[B, C, H, W]`` in [0, 1].
-            target: int64 ``[B]``, the class to be explained.
+            target: int64 ``[B]``, the class to be explained; an integer: of every image.
             keys: int64 ``[B]``, from which methods that draw at random draw; left out, a sample's place in the batch.
             create_graph: make the result differentiable with respect to ``x`` and to the parameters that ask for
                 gradients. A network of relu has a useful derivative only if softplus stands for relu.
@@ -102,13 +108,19 @@ class Method(ABC):
         return signed if create_graph else signed.detach()
 
     def map(
-        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None, create_graph: bool = False
+        self,
+        network: nn.Module,
+        x: Tensor,
+        target: Tensor | int,
+        *,
+        keys: Tensor | None = None,
+        create_graph: bool = False,
     ) -> Tensor:
         """Return ``reduce(explain(...))``, ``[B, H, W]``, not negative, with sum 1; arguments as for ``explain``."""
         return self.reduce(self.explain(network, x, target, keys=keys, create_graph=create_graph))
 
     def look(
-        self, network: nn.Module, x: Tensor, target: Tensor, *, keys: Tensor | None = None
+        self, network: nn.Module, x: Tensor, target: Tensor | int, *, keys: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         """Return the network's logits ``[B, K]`` and the maps, both without a graph; arguments as for ``explain``.
 

@@ -1,18 +1,36 @@
 """Explanations from their configurations, and the papers' settings."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from lightning_advinterp.explanations.config import ExplanationConfig
 from lightning_advinterp.explanations.explanation import Method
 
 
-def create_explanation(config: ExplanationConfig) -> Method:
+def create_explanation(config: ExplanationConfig | Mapping[str, Any] | str, **settings: Any) -> Method:
     """Build the explanation that a configuration describes.
+
+    Args:
+        config: its settings, or its type's name.
+        **settings: further settings of its type, which ``evaluate.py --fragility.methods.help TYPE`` prints.
 
     Raises:
         ValueError: naming the argument, the value and what was expected.
         FileNotFoundError: if the file of patterns does not exist.
+
+    Example:
+        >>> import torch
+        >>> method = create_explanation("integrated_gradients", steps=8)
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 5))
+        >>> method.map(network, torch.rand(2, 3, 4, 4), 1).shape
+        torch.Size([2, 4, 4])
     """
+    if isinstance(config, str):
+        config = ExplanationConfig(config, **settings)
+    elif isinstance(config, Mapping):
+        config = ExplanationConfig(**{**config, **settings})
+    elif settings:
+        config = config.changed(**settings)
     return config.create()
 
 

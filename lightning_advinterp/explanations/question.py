@@ -58,6 +58,9 @@ class Question:
         logits = logits_of(self.body(z), type(self.body).__name__)
         logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
         if not self.noted:
+            # A Network's number of outputs was looked at before the pass.
+            if logits.device.type == "cpu" and not isinstance(self.network, Network):
+                check_range(self.target, logits.shape[1], "target")
             self.noted.append(logits)
         return logits
 
@@ -139,7 +142,9 @@ def check_output(output: str) -> Output:
 
 
 @contextmanager
-def asking(network: nn.Module, x: Tensor, target: Tensor, keys: Tensor, *, create_graph: bool) -> Iterator[Question]:
+def asking(
+    network: nn.Module, x: Tensor, target: Tensor | int, keys: Tensor, *, create_graph: bool
+) -> Iterator[Question]:
     """Put the question: eval mode and gradients on, until the block is left.
 
     Without a graph the parameters record none either; with one they keep their ``requires_grad``, so that a training

@@ -63,6 +63,11 @@ def create_network(
     Raises:
         ValueError, FileNotFoundError: as :func:`~lightning_advinterp.networks.assembly.assemble` says.
     """
+    if not isinstance(name, str):
+        raise TypeError(
+            f"name must be the name of an architecture, got {type(name).__name__}; a module is taken by "
+            "RobustClassifier(network=MODULE, image_size=SIDE), evaluate() and the attacks as it is."
+        )
     order = Order(name, weights, num_classes, mean, std, input_size, stem, phi, weights_set, temperature, new_head)
     return assemble(replace(order, options=options, softplus=softplus))
 

@@ -18,7 +18,8 @@ from torch.utils.data import (
     WeightedRandomSampler,
 )
 
-from lightning_advinterp import Results, evaluate, load_results
+import lightning_advinterp
+from lightning_advinterp import Results, create_attack, evaluate, fgsm, load_results
 from lightning_advinterp.data.user_images import as_image_set
 
 QUIET = {"quiet": True, "attack": "fgsm"}
@@ -130,7 +131,45 @@ def test_slips_are_refused_in_words(networks, tmp_path):
         evaluate(networks[0], pairs(), compare=[3], **output)
     with pytest.raises(ValueError, match="outputs of the network, 0 to 2"):
         evaluate(networks[0], pairs(), compare=SmallBackbone(num_classes=3), **output)
+    with pytest.raises(TypeError, match="semantics has no setting 'shaer'; did you mean share"):
+        evaluate(networks[0], pairs(), semantics={"shaer": 0.5}, **output)
+    with pytest.raises(TypeError, match="limit must be int or None, got '5'"):
+        evaluate(networks[0], pairs(), limit="5", **output)
+    with pytest.raises(ValueError, match=r"got 'acuracy' \(did you mean accuracy\?"):
+        evaluate(networks[0], pairs(), analyses="acuracy", **output)
+    with pytest.raises(FileNotFoundError, match="checkpoint: no file"):
+        evaluate(tmp_path / "last.ckpt", pairs(), **output)
     assert not (tmp_path / "out").exists()
+
+
+def test_attacks_may_be_objects(networks, tmp_path):
+    said = {
+        "quiet": True,
+        "output": str(tmp_path / "a"),
+        "attack": [{"type": "pgd", "steps": 2, "name": "two"}, "fgsm"],
+    }
+    built = said | {"attack": {"two": create_attack("pgd", steps=2), "fgsm": fgsm()}, "output": str(tmp_path / "b")}
+    results = [evaluate(networks[0], pairs(), **settings) for settings in (said, built)]
+    assert results[0]["accuracy"].tables == results[1]["accuracy"].tables
+    assert list(results[0].frame("accuracy").images) == ["real", "two", "fgsm"]
+    bare = type(fgsm()).__new__(type(fgsm()))
+    with pytest.raises(TypeError, match="was built without settings"):
+        evaluate(networks[0], pairs(), attack=bare, quiet=True)
+
+
+def test_tensors_are_a_data_set(networks, tmp_path):
+    """Also ones that want gradients, as those that an attack was tried on."""
+    images, labels = pairs(6).tensors
+    direct = evaluate(networks[0], TensorDataset(images, labels), output=str(tmp_path / "a"), **QUIET)
+    pair = evaluate(networks[0], (images.clone().requires_grad_(), labels), output=str(tmp_path / "b"), **QUIET)
+    assert pair["accuracy"].tables == direct["accuracy"].tables
+
+
+def test_the_interface_is_found_by_its_names():
+    assert {"evaluate", "pgd", "RobustClassifier"} <= set(dir(lightning_advinterp))
+    assert all(getattr(lightning_advinterp, name) is not None for name in lightning_advinterp.__all__)
+    with pytest.raises(AttributeError, match="did you mean evaluate"):
+        getattr(lightning_advinterp, "evalute")  # noqa: B009
 
 
 def test_quiet_prints_nothing(networks, tmp_path, capfd):

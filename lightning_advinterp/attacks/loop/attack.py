@@ -30,9 +30,8 @@ class AttackResult(NamedTuple):
         trace: ``[T, B]``, the course of the search: for attacks that climb an objective its value before every step
             and at ``x_adv`` (of the restart kept), ``T = steps + 1``; for those of AutoAttack the margin before and
             after, ``T = 2``.
-        zero_gradient: bool ``[B]``, whether every gradient that the attack took was exactly zero: saturated outputs, a
-            quantised or detached input, or an output that does not depend on the image. Such an image was not attacked
-            in earnest, whatever its prediction.
+        zero_gradient: bool ``[B]``, whether every gradient that the attack took was exactly zero (saturated outputs, a
+            quantised or detached input, or one without effect): such an image was not attacked in earnest.
         nonfinite: bool ``[B]``, whether the objective or a gradient was NaN or infinite on the way.
         attacked: bool ``[B]``, false where the target is the image's true class: such an image comes back unchanged.
     """
@@ -68,6 +67,7 @@ class Attack(PerImage, Masked, ABC):
 
     classes: tuple[int, ...] | None = None
     restarts: int = 1
+    _config: object = None  # the settings that it was built from, see AttackConfig.create
 
     def __init__(
         self,

@@ -115,6 +115,11 @@ class AttackConfig(TypedSettings):
         Raises:
             ValueError: naming the argument, the value and what was expected.
         """
+        attack = self._built(bn)
+        attack._config = self
+        return attack
+
+    def _built(self, bn: BatchNormMode) -> Attack:
         self._require_complete()
         builder, entries = builder_of(self.type), self.given() | (self.options or {})
         common = {"label": self.label, "target": self.target, "bn": bn, "name": self.label_name}
@@ -167,3 +172,8 @@ def _shared() -> dict[str, Setting]:
     texts = documentation(AttackConfig)
     kinds = {field.name: field.type for field in fields(AttackConfig)}
     return {name: Setting(name, kinds[name], None, texts[name]) for name in (*_EVERY, *_RADIUS, *_ON_OTHERS, "options")}
+
+
+def config_of(attack: Attack) -> AttackConfig | None:
+    """Return the settings that an attack was built from; None where it was built without any."""
+    return attack._config if isinstance(attack._config, AttackConfig) else None

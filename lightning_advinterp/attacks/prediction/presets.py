@@ -13,17 +13,24 @@ from lightning_advinterp.attacks.prediction.grammar import Attacks, OneAttack, a
 from lightning_advinterp.networks.modes import BatchNormMode
 
 
-def create_attack(attack: OneAttack | Mapping[str, Any], *, bn: BatchNormMode = "eval") -> Attack:
+def create_attack(attack: OneAttack | Mapping[str, Any], *, bn: BatchNormMode = "eval", **settings: Any) -> Attack:
     """Build the attack that a configuration describes.
 
     Args:
         attack: its settings, or its type's name; see :mod:`~lightning_advinterp.attacks.prediction.grammar`.
         bn: how BatchNorm behaves during the attack.
+        **settings: further settings of its type, which ``evaluate.py --attack.help TYPE`` prints.
 
     Raises:
         ValueError: naming the argument, the value and what was expected.
+
+    Example:
+        >>> attack = create_attack("pgd", eps="8/255", steps=3)
+        >>> attack.name, attack.iterations, round(255 * attack.eps)
+        ('pgd', 3, 8)
     """
-    return one_attack(attack).create(bn)
+    config = one_attack(attack)
+    return (config.changed(**settings) if settings else config).create(bn)
 
 
 def named_attacks(configs: Sequence[AttackConfig]) -> dict[str, AttackConfig]:

@@ -3,14 +3,20 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields, replace
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
+from types import UnionType
+from typing import Any, get_args, get_type_hints
 
 import pytorch_lightning as pl
 from torch import nn
 
 from lightning_advinterp.analyses.results import Results
+from lightning_advinterp.attacks.loop.attack import Attack
+from lightning_advinterp.attacks.prediction.config import config_of
+from lightning_advinterp.attacks.prediction.grammar import one_attack
 from lightning_advinterp.cli.evaluation.compared import folder_of
+from lightning_advinterp.cli.evaluation.config import Evaluation
 from lightning_advinterp.cli.evaluation.memory import InMemory
 from lightning_advinterp.core.names import untaken
 from lightning_advinterp.data.images import ImageSet
@@ -29,6 +35,71 @@ def flags_explained() -> Iterator[None]:
                 "In Python, a flag --NAME VALUE is the argument NAME=VALUE, --NAME.KEY is NAME={'KEY': VALUE}."
             )
         raise
+
+
+def as_attacks(attack: Any) -> Any:
+    """Return ``attack`` as the settings have it: attacks that were built by the settings that they were built from.
+
+    Args:
+        attack: what the command line takes, an attack, attacks by name, or a list of these.
+
+    Raises:
+        TypeError: if an attack was built without settings.
+    """
+    if isinstance(attack, Attack):
+        config = config_of(attack)
+        if config is None:
+            raise TypeError(
+                f"attack: {type(attack).__name__} was built without settings; give its class path and its settings, "
+                "{'type': 'mine.Attack', …}, or build it by create_attack()."
+            )
+        return config
+    if isinstance(attack, Mapping) and any(isinstance(value, Attack) for value in attack.values()):
+        return tuple(one_attack(as_attacks(value)).changed(name=str(name)) for name, value in attack.items())
+    if isinstance(attack, list | tuple):
+        return tuple(as_attacks(entry) for entry in attack)
+    return attack
+
+
+def as_question(name: str, kind: Any, value: Any) -> Any:
+    """Return a question's settings as an instance.
+
+    Args:
+        name: of the question.
+        kind: its class.
+        value: an instance, or its settings by name.
+
+    Raises:
+        TypeError: if it has no such setting; the nearest is named.
+    """
+    if not isinstance(value, Mapping):
+        return value
+    settings = [field.name for field in fields(kind)]
+    for setting in value:
+        if setting not in settings:
+            near = get_close_matches(str(setting), settings, 1)
+            meant = f"did you mean {near[0]}?" if near else f"there are {', '.join(settings) or 'none'}."
+            raise TypeError(f"{name} has no setting {setting!r}; {meant}")
+    return kind(**value)
+
+
+def check_types(settings: Mapping[str, Any]) -> None:
+    """Refuse flags whose type is wrong, which would show deep below.
+
+    Raises:
+        TypeError: naming the flag.
+    """
+    plain = (int, float, bool, str, type(None))
+    for name, hint in get_type_hints(Evaluation).items():
+        kinds = tuple(get_args(hint)) if isinstance(hint, UnionType) else (hint,)
+        if name not in settings or not all(kind in plain for kind in kinds):
+            continue
+        value = settings[name]
+        number = float in kinds and isinstance(value, int) and not isinstance(value, bool)
+        truth = isinstance(value, bool) and bool not in kinds
+        if truth or not (number or isinstance(value, kinds)):
+            expected = " or ".join("None" if kind is type(None) else kind.__name__ for kind in kinds)
+            raise TypeError(f"{name} must be {expected}, got {value!r}.")
 
 
 def as_memory(network: Any, images: ImageSet | None, title: str | None, beside: Mapping[str, InMemory]) -> InMemory:
