@@ -256,10 +256,7 @@ class Runner:
 
     def _observe(self, batch: Batch, wants: Sweep) -> Observation:
         if wants.labels and bool((batch.label < 0).any()):
-            raise ValueError(
-                "The analysis needs labels, but the images lie in no class folders; give folders of classes, or pairs "
-                "(image, label)."
-            )
+            raise ValueError("The analysis needs labels, but the images lie in no class folders, nor in pairs.")
         if wants.labels:
             check_range(batch.label, self.network.num_classes)
         batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()
