@@ -1,5 +1,6 @@
 """The work of a run, sweep by sweep, and the time that the rest of it takes."""
 
+import pytest
 from helpers import Memory, small_batch, small_network
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
@@ -16,6 +17,19 @@ def test_the_time_left_covers_all_announced_work():
     assert course.left == 16  # 5 a second, 80 to go
     course.drop(30)
     assert course.left == 10
+
+
+def test_what_is_left_of_a_run_takes_its_own_pace():
+    """By hand: 20 in 4 s, then a run of 30 that took 6 s for 10; 20 of it are left, and 50 at 3 a second."""
+    now = [0.0]
+    course = Course(100, clock=lambda: now[0])
+    course.begins(20)
+    course.done, now[0] = 20, 4.0
+    course.begins(30)
+    assert course.left == 16
+    course.advance(10)
+    now[0] = 10.0
+    assert course.left == pytest.approx(20 * 0.6 + 50 / 3)
 
 
 class Noted(Watch):
@@ -56,6 +70,6 @@ def test_the_bar_counts_the_work_of_every_sweep():
     course = Course(2 * work)
     bar = SweepBar(course, shown=False)
     Runner(small_network(), data, attacks={"fgsm": attack}, batch_size=3, watch=bar).run(analyses)
-    assert course.done == work
+    assert course.done == pytest.approx(work)
     bar.leaves_out(runner.costs(analyses)[0])
-    assert course.left == 0
+    assert course.left == pytest.approx(0, abs=1e-6)

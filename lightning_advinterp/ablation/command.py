@@ -22,6 +22,7 @@ from lightning_advinterp.ablation.table import (
     measures_of,
     rows_of,
 )
+from lightning_advinterp.ablation.trial import print_hours
 from lightning_advinterp.ablation.validation import validation_markdown, validation_rows
 from lightning_advinterp.cli.parser import parsed_settings, settings_parser
 from lightning_advinterp.cli.processes import one_speaks
@@ -68,6 +69,9 @@ def main(args: Sequence[str] | None = None) -> None:
             return
         if plan.dry_run:
             _print_state(plan, console)
+            if plan.trial_seconds:
+                with plain_errors(), trusting(*vouched, files=plan.trust):
+                    print_hours(plan, console)
             return
         command.folder = Path(plan.output)
         with trusting(*vouched, files=plan.trust):

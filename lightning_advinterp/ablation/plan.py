@@ -35,7 +35,8 @@ class Plan:
         arm: train and test this one alone, from one seed, and write no table: a scheduler starts such runs side by
             side, and the same command without arm and seed collects them.
         seed: of that run.
-        dry_run: say what is complete and what is to be done, and stop.
+        dry_run: say what is complete and what is to be done, and what the missing trainings take, and stop.
+        trial_seconds: about how long a dry run may train each arm for that; 0: it does not.
         trust: import the classes that checkpoints name; without it those alone that the plan's configurations name too.
     """
 
@@ -56,6 +57,7 @@ class Plan:
     arm: str | None = None
     seed: int | None = None
     dry_run: bool = False
+    trial_seconds: float = 20.0
     trust: bool = False
 
     def check(self) -> None:
@@ -80,6 +82,8 @@ class Plan:
                 f"arm and seed must be among {', '.join(self.arms)} and {', '.join(map(str, self.seeds))}, got "
                 f"{self.arm!r} and {self.seed}."
             )
+        if not self.trial_seconds >= 0:
+            raise ValueError(f"trial_seconds must be 0 or more, got {self.trial_seconds}.")
         wrong = sorted(set(self.checkpoints) - {"last", "best"})
         if wrong:
             raise ValueError(f"checkpoints must be last, best, both or none, got {self.checkpoints}.")

@@ -9,8 +9,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from lightning_advinterp.ablation import command as command_module
 from lightning_advinterp.ablation import run as run_module
+from lightning_advinterp.ablation import trial as trial_module
 from lightning_advinterp.ablation.command import main
+from lightning_advinterp.analyses.base.trial import Estimate
 
 BASE = """
 trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false,
@@ -42,9 +45,30 @@ def plan(tmp_path):
     return path
 
 
+def test_a_dry_run_adds_up_the_trainings_that_are_missing(plan, tmp_path, capsys, monkeypatch):
+    """By hand: two standard trainings of an hour each, and one of two that are consistent, of three hours."""
+    (tmp_path / "out" / "consistency-0").mkdir(parents=True)
+    (tmp_path / "out" / "consistency-0" / "complete").write_text("{}")
+    monkeypatch.setattr(command_module, "check_runs", lambda plan: None)
+    hours = {"standard": 1, "consistency": 3}
+    monkeypatch.setattr(
+        trial_module,
+        "estimate_training",
+        lambda cli, parse, words: Estimate(3600 * hours[cli.config.name.split("-")[0]], memory=2**30, files=2**20),
+    )
+    main(["--config", str(plan), "--dry_run"])
+    printed = capsys.readouterr().out
+    assert printed.count("to be trained") == 3
+    assert "standard: each of 2 trainings: expected: 1:00:00" in printed
+    assert "consistency: each of 1 trainings: expected: 3:00:00" in printed
+    assert (
+        "without the tests: expected: 5:00:00 (h:mm:ss), 1.0 GiB of memory in each process; on disk 3.0 MiB" in printed
+    )
+
+
 @pytest.mark.slow
 def test_trains_tests_and_tabulates_only_what_is_missing(plan, tmp_path, monkeypatch, capsys):
-    main(["--config", str(plan), "--dry_run", "true"])
+    main(["--config", str(plan), "--dry_run", "true", "--trial_seconds", "0"])
     assert capsys.readouterr().out.count("to be trained") == 4
     main(["--config", str(plan), "--seeds", "[1]"])
     capsys.readouterr()

@@ -288,13 +288,14 @@ def test_an_interrupted_run_goes_on(analysed, tmp_path):
     assert_same_tables(again.tables, result.tables, 1e-7)
 
 
-def test_a_time_limit_leaves_images_out_and_says_how_many():
+def test_a_time_limit_leaves_images_out_and_says_how_many(caplog):
     network, batch = network_and_batch()
     config = replace(CONFIG, seconds=1e-9, attacks=CONFIG.attacks[:1])
     result = Runner(network, Memory(batch), batch_size=7).run([FragilityAnalysis(config)])["fragility"]
     assert result.scalars["fragility/images"] == 1  # the first image is always taken
     assert result.scalars["fragility/left"] == 4
     assert {row["image"] for row in result.tables["fragility"]} == {40}
+    assert "was up after 1 images; 4 are left out (image 4" in caplog.text
 
 
 def test_a_time_limit_holds_within_the_first_batch(monkeypatch):

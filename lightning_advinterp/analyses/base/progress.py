@@ -32,6 +32,9 @@ def clock_time(seconds: float) -> str:
 class Course:
     """How much of the announced work is done, and how long the rest takes at the pace so far.
 
+    What is left of a run over the data takes that run's own pace, once it has one: analyses differ in what they do
+    beside the passes.
+
     What an earlier start has done, and what turns out not to be needed, is no work; what was not announced takes time
     and is none either, so that the time that is left is then stated too long.
 
@@ -46,6 +49,16 @@ class Course:
     def __init__(self, work: float, clock: Callable[[], float] = time.monotonic) -> None:
         self.work, self.done = work, 0.0
         self._clock, self._begun = clock, clock()
+        self._run_work, self._run_done, self._run_begun = 0.0, 0.0, self._begun
+
+    def begins(self, work: float) -> None:
+        """Begin a run over the data, of which so much work is to be done."""
+        self._run_work, self._run_done, self._run_begun = work, 0.0, self._clock()
+
+    def advance(self, work: float) -> None:
+        """Note work of the run under way."""
+        self.done += work
+        self._run_done += work
 
     def drop(self, work: float) -> None:
         """Leave out a part of the work."""
@@ -56,7 +69,11 @@ class Course:
         """Seconds until all is done; None before anything is."""
         if self.done <= 0:
             return None
-        return (self._clock() - self._begun) * max(0.0, self.work - self.done) / self.done
+        now, rest = self._clock(), max(0.0, self.work - self.done)
+        pace = (now - self._begun) / self.done
+        run_rest = min(rest, max(0.0, self._run_work - self._run_done))
+        run_pace = (now - self._run_begun) / self._run_done if self._run_done > 0 else pace
+        return run_pace * run_rest + pace * (rest - run_rest)
 
 
 class SweepBar(Watch):
@@ -81,6 +98,7 @@ class SweepBar(Watch):
         """Draw a bar of this process's images."""
         self._images, self._work, self._done = max(1, images), cost.work, done
         self.course.drop(cost.work * done / self._images)
+        self.course.begins(cost.work * (self._images - done) / self._images)
         columns = (
             TextColumn("{task.description}"),
             BarColumn(),
@@ -93,7 +111,7 @@ class SweepBar(Watch):
 
     def reached(self, done: int) -> None:
         """Count images, and what they cost."""
-        self.course.done += self._work * (done - self._done) / self._images
+        self.course.advance(self._work * (done - self._done) / self._images)
         self._done = done
         if self._bar is not None:  # inside another bar, nobody else refreshes it
             self._bar.update(self._task, completed=done, left=self._left(), refresh=True)

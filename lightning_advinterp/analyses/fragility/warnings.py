@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def warn(state: FragilityState, methods: Mapping[str, Method], rows: Sequence[Row]) -> None:
-    """Warn of few images, of a softplus that loses the classes, and of images without a map.
+    """Warn of few images or no time for them, of a softplus that loses the classes, and of images without a map.
 
     Args:
         state: complete.
@@ -20,6 +20,14 @@ def warn(state: FragilityState, methods: Mapping[str, Method], rows: Sequence[Ro
         rows: the table ``fragility_methods``.
     """
     _warn_of_few(state)
+    if state.left:
+        logger.warning(
+            "fragility: the time of fragility.seconds was up after %d images; %d are left out (%s). Give more seconds, "
+            "or null for no limit.",
+            len(state.rows),
+            len(state.left),
+            named(sorted(state.left)),
+        )
     for row in rows:
         share = row.get("smooth_kept")
         if share is not None and share < ENOUGH_KEPT:
