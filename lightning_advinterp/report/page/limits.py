@@ -4,8 +4,8 @@ import math
 from collections.abc import Mapping
 
 from lightning_advinterp.core.result import REAL
-from lightning_advinterp.report.page.sentences import Sentence, all_layers, kind_of, share
-from lightning_advinterp.report.page.stored import StoredEvaluation, number
+from lightning_advinterp.report.page.sentences import Sentence, kind_of, real_detectors, share, value
+from lightning_advinterp.report.page.stored import StoredEvaluation, TextRow, number
 
 _FEW = 500
 """Images below which a share's interval is wider than ±4 points where it is widest."""
@@ -34,15 +34,15 @@ def _few_images(evaluation: StoredEvaluation) -> list[Sentence]:
     if n >= _FEW or not n:
         return []
     half = 196 * math.sqrt(0.25 / n)
-    return [Sentence(f"{n} images: a share of one half is known to about ± {half:.0f} points, no better.", "accuracy")]
+    text = f"With {n} images, an accuracy near 50 % is known to about ± {half:.0f} percentage points."
+    return [Sentence(text, "accuracy")]
 
 
 def _weak_attacks(evaluation: StoredEvaluation) -> list[Sentence]:
     return [
         Sentence(
-            f"{kind_of(row)} reaches its goal on {share(row, 'success', interval=False)} of the images only: what "
-            f"changes "
-            "little under it need not be robust.",
+            f"{kind_of(row)} reaches its goal on only {share(row, 'success', interval=False)} of the images: what "
+            "changes little under it need not be robust.",
             "accuracy",
         )
         for row in evaluation.rows("accuracy", "images", "success", "eps")
@@ -65,20 +65,28 @@ def _searched_in_half(evaluation: StoredEvaluation) -> list[Sentence]:
 
 
 def _controls(evaluation: StoredEvaluation) -> list[Sentence]:
-    rows = all_layers(evaluation.rows("dissection_summary", "layer", "images", "category", "ratio"))
     sentences = []
-    for row in rows:
-        if row["images"] != REAL or row["category"] != "all":
+    for row in real_detectors(evaluation):
+        if row["images"] != REAL:
             continue
-        controls = [f"{share(row, name, False)} {words}" for name, words in _CONTROLS.items() if row.get(name)]
+        controls = [f"{words} {share(row, name, False)}" for name, words in _CONTROLS.items() if row.get(name)]
         if controls:
-            text = f"Detectors by chance: beside {share(row, 'ratio')} of the units, {', '.join(controls)}."
+            text = f"Units detect concepts by chance, too: {', '.join(controls)} of them; the network's own "
+            text += f"{share(row, 'ratio')}.{_verdict(row)}"
             sentences.append(Sentence(text, "dissection_summary"))
         else:
-            sentences.append(
-                Sentence("The dissection has no control: how many pass by chance is unknown.", "dissection")
-            )
+            text = "The dissection has no control: how many units would detect a concept by chance is unknown."
+            sentences.append(Sentence(text, "dissection"))
     return sentences
+
+
+def _verdict(row: TextRow) -> str:
+    """Return what follows where a control reaches the interval of the share of detectors."""
+    least = number(row, "ratio_low")
+    reaching = [words for name, words in _CONTROLS.items() if least is not None and (number(row, name) or 0.0) >= least]
+    if not reaching:
+        return ""
+    return f" The network's share is not clearly above that {' or '.join(reaching)}."
 
 
 def _unreadable(evaluation: StoredEvaluation) -> list[Sentence]:
@@ -88,9 +96,8 @@ def _unreadable(evaluation: StoredEvaluation) -> list[Sentence]:
         return []
     return [
         Sentence(
-            f"LC, CS1 and CS2 rest on {row['kept']} top images of a unit, from {row['images_per_class']} images of "
-            f"a class: "
-            f"too few to tell units apart; LC cannot fall below {row['floor']}.",
+            f"LC, CS1 and CS2 rest on {row['kept']} images for each unit, and there are {row['images_per_class']} "
+            f"images of a class. That is too few to tell units apart; LC cannot fall below {value(row, 'floor')}.",
             "semantics_levels",
         )
     ]

@@ -60,27 +60,36 @@ def all_layers(rows: Iterable[TextRow]) -> list[TextRow]:
 
 def layer_words(layer: str) -> str:
     """Return how a sentence names a layer."""
-    return "all layers together" if layer == "all" else f"layer {layer}"
+    return "all layers together" if layer == "all" else layer
+
+
+def images_of(row: TextRow) -> str:
+    """Return how a sentence names the images of a row: real ones, or those under an attack."""
+    kind = kind_of(row)
+    return "real images" if kind == REAL else f"images under {kind}"
+
+
+def real_detectors(evaluation: StoredEvaluation) -> list[TextRow]:
+    """Return the rows of all layers and categories together that say how many units detect a concept."""
+    rows = evaluation.rows("dissection_summary", "layer", "images", "category", "ratio", "units")
+    return [row for row in all_layers(rows) if row["category"] == "all"]
 
 
 def _accuracy(evaluation: StoredEvaluation) -> list[Sentence]:
     return [
-        Sentence(f"It is right on {share(row, 'top1')} of {row['n']} images: {kind_of(row)}.", "accuracy")
+        Sentence(f"The network is right on {share(row, 'top1')} of {row['n']} {images_of(row)}.", "accuracy")
         for row in evaluation.rows("accuracy", "images", "n", "top1", "eps")
     ]
 
 
 def _dissection(evaluation: StoredEvaluation) -> list[Sentence]:
-    rows = evaluation.rows("dissection_summary", "layer", "images", "category", "ratio", "units")
     return [
         Sentence(
-            f"{share(row, 'ratio')} of the {row['units']} units ({layer_words(row['layer'])}) detect a concept on "
-            f"these "
-            f"images: {kind_of(row)}.",
+            f"On {images_of(row)}, {share(row, 'ratio')} of the {row['units']} units of "
+            f"{layer_words(row['layer'])} detect a concept.",
             "dissection_summary",
         )
-        for row in all_layers(rows)
-        if row["category"] == "all"
+        for row in real_detectors(evaluation)
     ]
 
 
@@ -95,12 +104,15 @@ def _retention(evaluation: StoredEvaluation) -> list[Sentence]:
         if "attack" not in kinds:
             continue
         row = kinds["attack"]
-        text = f"Of {row['detectors']} detectors, {share(row, 'same_concept')} keep their concept under {kind_of(row)}"
+        text = f"Of the {row['detectors']} units that detect a concept on real images, {share(row, 'same_concept')}"
+        text += f" detect the same one on the same images under {kind_of(row)}."
         if "noise" in kinds:
-            text += f"; under noise as large {share(kinds['noise'], 'same_concept')}"
+            text += f" Under random noise as large, {share(kinds['noise'], 'same_concept')} do."
         if halves is not None:
-            text += f"; from one half of the real images to the other {share(halves, 'same_concept')}"
-        sentences.append(Sentence(f"{text}.", "dissection_retention_summary"))
+            text += (
+                f" Of the detectors on one half of the real images, {share(halves, 'same_concept')} do on the other."
+            )
+        sentences.append(Sentence(text, "dissection_retention_summary"))
     return sentences
 
 
@@ -108,36 +120,34 @@ def _semantics(evaluation: StoredEvaluation) -> list[Sentence]:
     rows = all_layers(evaluation.rows("semantics_layers", "layer", "images", "lc"))
     sentences = []
     for row in rows:
-        where = layer_words(row["layer"])
+        where = f"the units of {layer_words(row['layer'])}"
         if row["images"] == REAL:
-            text = f"In {where}, one class rules a unit's strongest images to LC = {value(row, 'lc')}"
-            text += f" (a random ranking has {value(row, 'chance_lc')})."
+            text = "How far one class rules the real images that drive a unit most, LC from 0 to 1, is "
+            text += f"{value(row, 'lc')} on average over {where}; by chance it is {value(row, 'chance_lc')}."
         else:
-            text = f"In {where} under {kind_of(row)}, the units' images keep their classes to CS1 = {value(row, 'cs1')}"
-            ceiling = f", halves of the real images {value(row, 'cs_halves')}" if row.get("cs_halves") else ""
-            text += f" (chance {value(row, 'chance_cs1')}{ceiling});"
-            text += f" the targets take over to CS2 = {value(row, 'cs2')} (chance {value(row, 'chance_cs2')})."
+            text = f"Under {kind_of(row)}, the images that drive a unit most are of the same classes as before to "
+            text += f"CS1 = {value(row, 'cs1')} (1: the same; by chance {value(row, 'chance_cs1')}"
+            text += f"; two halves of the real images {value(row, 'cs_halves')}). " if row.get("cs_halves") else "). "
+            text += "The classes that they are aimed at, or else taken for, are those that drove it before to CS2 = "
+            text += f"{value(row, 'cs2')} (by chance {value(row, 'chance_cs2')}). Both are means over {where}."
         sentences.append(Sentence(text, "semantics_layers"))
     return sentences
 
 
-_RATIOS = {
-    "r_src": "above 1, it lies farther from its own source than images of its class do",
-    "r_tgt": "below 1, it lies nearer to the target's class than to its own",
-}
-
-
 def _distances(evaluation: StoredEvaluation) -> list[Sentence]:
-    return [
-        Sentence(
-            f"Under {kind_of(row)}, an image's {row['ratio']} in feature space has a median of "
-            f"{value(row, 'median')} and is "
-            f"above 1 on {share(row, 'share_above_one')} of {row['n']} images ({_RATIOS[row['ratio']]}).",
-            "distances",
-        )
-        for row in evaluation.rows("distances", "images", "ratio", "median", "share_above_one", "n")
-        if row["ratio"] in _RATIOS
-    ]
+    sentences = []
+    for row in evaluation.rows("distances", "images", "ratio", "median", "share_above_one", "n"):
+        beginning = f"In feature space, an image under {kind_of(row)} lies {value(row, 'median')} times as far from"
+        if row["ratio"] == "r_src":
+            text = f"{beginning} its real version as this lies from images of its class (median of {row['n']}); it "
+            text += "lies farther than these for"
+        elif row["ratio"] == "r_tgt":
+            text = f"{beginning} images of its target (or else predicted) class as from those of its true class "
+            text += f"(median of {row['n']}); it lies nearer to the true class for"
+        else:
+            continue
+        sentences.append(Sentence(f"{text} {share(row, 'share_above_one')} ({row['ratio']}).", "distances"))
+    return sentences
 
 
 def _widest(rows: Iterable[TextRow], *keys: str) -> list[TextRow]:
@@ -154,9 +164,9 @@ def _fragility(evaluation: StoredEvaluation) -> list[Sentence]:
     rows = evaluation.rows("fragility_summary", "method", "attack", "eps", "spearman", "n")
     return [
         Sentence(
-            f"{row['method']} maps of {row['n']} images have a rank correlation of {value(row, 'spearman')} with "
-            f"themselves after {kind_of(row)}, which keeps the class; maps of two different images have "
-            f"{value(row, 'spearman_other')}.",
+            f"An attack on explanations, {kind_of(row)}, keeps the class and changes the {row['method']} maps of "
+            f"{row['n']} images: their rank correlation with the maps before is {value(row, 'spearman')} (1: "
+            f"unchanged). That of two different images' maps is {value(row, 'spearman_other')}.",
             "fragility_summary",
         )
         for row in _widest(rows, "method", "attack")
@@ -167,9 +177,8 @@ def _fragility(evaluation: StoredEvaluation) -> list[Sentence]:
 def _influence(evaluation: StoredEvaluation) -> list[Sentence]:
     return [
         Sentence(
-            f"After {kind_of(row)}, {share(row, 'overlap')} of the training images that a prediction rests on most "
-            f"stay "
-            f"so (median of {row['n']} images).",
+            f"Of the training images on which a prediction rests most, {share(row, 'overlap')} are among them still "
+            f"after {kind_of(row)} (median of {row['n']} images).",
             "influence_summary",
         )
         for row in evaluation.rows("influence_summary", "attack", "eps", "overlap", "n")
@@ -178,14 +187,20 @@ def _influence(evaluation: StoredEvaluation) -> list[Sentence]:
 
 def _sensitivity(evaluation: StoredEvaluation) -> list[Sentence]:
     rows = all_layers(evaluation.rows("sensitivity_layers", "layer", "images", "sensitivity", "n"))
-    return [
-        Sentence(
-            f"{row['images'].replace('~', ': ')} moves the {row['units']} units of {layer_words(row['layer'])} by "
-            f"{value(row, 'sensitivity')} standard deviations on average ({row['n']} images).",
-            "sensitivity_layers",
-        )
-        for row in rows
-    ]
+    beside: dict[str, list[str]] = {}
+    for row in rows:
+        attack, _, noise = row["images"].partition("~")
+        if noise:
+            beside.setdefault(attack, []).append(f"{value(row, 'sensitivity')} ({noise})")
+    sentences = []
+    for row in rows:
+        if "~" not in row["images"]:
+            text = f"{kind_of(row)} moves the {row['units']} units of {layer_words(row['layer'])} by "
+            text += f"{value(row, 'sensitivity')} of their standard deviations on average ({row['n']} images)"
+            noise = beside.get(row["images"], [])
+            text += f"; noise as large moves them by {' and '.join(noise)}." if noise else "."
+            sentences.append(Sentence(text, "sensitivity_layers"))
+    return sentences
 
 
 def _detection(evaluation: StoredEvaluation) -> list[Sentence]:
@@ -197,8 +212,8 @@ def _detection(evaluation: StoredEvaluation) -> list[Sentence]:
             best[row["images"]] = max(before, row, key=lambda row: number(row, "auroc") or 0)
     return [
         Sentence(
-            f"The best score against {kind_of(row)} is {row['score']}: AUROC {value(row, 'auroc')}; "
-            f"{share(row, 'evaded')} of the attacks change the class unflagged.",
+            f"The score {row['score']} tells {images_of(row)} from real ones best: AUROC {value(row, 'auroc')} (0.5: "
+            f"guessing). {share(row, 'evaded')} of the attacks change the class and raise no alarm.",
             "detection",
         )
         for row in best.values()
@@ -216,8 +231,9 @@ def _promotion(evaluation: StoredEvaluation) -> list[Sentence]:
             shares.setdefault(row["images"], []).append(f"{row['type']} {share(row, 'share')}")
     return [
         Sentence(
-            f"Cells of the perturbation by {kind_of(first[images])} ({first[images]['effect']}, "
-            f"{first[images]['logits']} logits): {', '.join(parts)}.",
+            f"Of the cells of the perturbation by {kind_of(first[images])}: {', '.join(parts)} (promotion: it raises "
+            "the class aimed at; suppression: it lowers the true class; balanced: both). Effects are those of "
+            f"'{first[images]['effect']}' on {first[images]['logits']} logits; other forms give other shares.",
             "promotion_summary",
         )
         for images, parts in shares.items()
@@ -227,8 +243,7 @@ def _promotion(evaluation: StoredEvaluation) -> list[Sentence]:
 def _tracing(evaluation: StoredEvaluation) -> list[Sentence]:
     return [
         Sentence(
-            f"{share(row, 'near')} of {row['n']} {row['group']} predictions on {kind_of(row)} images rest mostly "
-            f"on units "
+            f"Of {row['n']} {row['group']} predictions on {images_of(row)}, {share(row, 'near')} rest mostly on units "
             "whose meaning is near the predicted class.",
             "tracing_summary",
         )
@@ -240,14 +255,16 @@ def _tracing(evaluation: StoredEvaluation) -> list[Sentence]:
 def _curvature(evaluation: StoredEvaluation) -> list[Sentence]:
     shown: dict[str, Callable[[TextRow], str]] = {
         "lambda_max": lambda row: (
-            f"The class score bends by a largest eigenvalue of {value(row, 'median')} in the median"
+            f"The largest eigenvalue of the class score's Hessian, which says how strongly the score bends, is "
+            f"{value(row, 'median')} (median of {row['n']} images)."
         ),
         "cos2_times_dimension": lambda row: (
-            f"Its direction lies along the gradient {value(row, 'median')} times as much as by chance"
+            f"The direction in which it bends most has {value(row, 'median')} times the squared cosine with the "
+            f"gradient that a random direction has (median of {row['n']} images)."
         ),
     }
     return [
-        Sentence(f"{shown[row['measure']](row)} of {row['n']} images.", "curvature_summary")
+        Sentence(shown[row["measure"]](row), "curvature_summary")
         for row in evaluation.rows("curvature_summary", "measure", "median", "n")
         if row["measure"] in shown
     ]
