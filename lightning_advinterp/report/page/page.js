@@ -191,7 +191,7 @@
       return element("td", number < 0 ? "–" : rows[place][`c${number}`] ?? "–");
     })]));
     const parts = [element("div", "", [element("table", "", [element("thead", "", [head]), element("tbody", "", body)])],
-      { class: "scroll", tabindex: "0", role: "region", "aria-label": "what the analyses say of the unit" })];
+      { class: "scroll", tabindex: "0", role: "region", "aria-label": `what the analyses say of the unit of ${rows[place].network}` })];
     for (const group of data.images[data.units[place][0]]) {
       parts.push(element("h4", group.title));
       for (const kind of group.kinds) parts.push(...strip(kind, place));
@@ -206,7 +206,7 @@
       const caption = kind.captions[image] || `image ${image}`;
       const uri = kind.pictures[image];
       const picture = uri ? element("img", "", [], { src: uri, alt: caption }) : element("span", "not stored", [], { class: "absent" });
-      return element("li", "", [picture, element("span", caption)]);
+      return element("li", "", [picture, element("span", caption, [], uri ? { "aria-hidden": "true" } : {})]);
     });
     const counts = new Map();
     for (const image of images) {

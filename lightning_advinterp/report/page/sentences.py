@@ -197,8 +197,8 @@ def _sensitivity(evaluation: StoredEvaluation) -> list[Sentence]:
         if "~" not in row["images"]:
             text = f"{kind_of(row)} moves the {row['units']} units of {layer_words(row['layer'])} by "
             text += f"{value(row, 'sensitivity')} of their standard deviations on average ({row['n']} images)"
-            noise = beside.get(row["images"], [])
-            text += f"; noise as large moves them by {' and '.join(noise)}." if noise else "."
+            moved = beside.get(row["images"], [])
+            text += f"; noise as large moves them by {' and '.join(moved)}." if moved else "."
             sentences.append(Sentence(text, "sensitivity_layers"))
     return sentences
 
