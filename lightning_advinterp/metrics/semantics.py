@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+_DENSE = 0.1
+"""The share of non-zero entries from which on a dense product is the faster one."""
+
 
 @dataclass(frozen=True)
 class ClassSpace:
@@ -91,9 +94,52 @@ def nearness(p: Tensor, similarity: Tensor) -> Tensor:
     Returns:
         ``[U, K]`` in [0, 1]; NaN for dead units.
     """
-    # k top images are of at most k classes, so most of p is zero
-    product: Tensor = torch.sparse.mm(p.to_sparse(), similarity.to(p))
+    similar = similarity.to(p)
+    # k top images are of at most k classes: where these are few, most of p is zero.
+    dense = int(p.count_nonzero()) > _DENSE * p.numel()
+    product: Tensor = p @ similar if dense else torch.sparse.mm(p.to_sparse(), similar)
     return product
+
+
+@dataclass(frozen=True)
+class Meaning:
+    """Distributions with what every comparison of them needs, for one product with C.
+
+    Attributes:
+        shares: p, float64 ``[U, K]``.
+        near: ``pᵀC``, ``[U, K]``; see :func:`nearness`.
+        level: LC, ``[U]``; see :func:`level_of_consistency`.
+    """
+
+    shares: Tensor
+    near: Tensor
+    level: Tensor
+
+    @classmethod
+    def of(cls, shares: Tensor, near: Tensor) -> "Meaning":
+        """Return the meaning of distributions whose nearness is known."""
+        return cls(shares, near, _rows(near, shares).clamp(max=1))  # rounding must not push it past
+
+    def consistency(self, q: Tensor, level: Tensor) -> Tensor:
+        """Return CS with another distribution, ``[U]``; see :func:`consistency_of_semantics`.
+
+        Args:
+            q: float64 ``[U, K]``.
+            level: LC of q, ``[U]``.
+        """
+        consistency: Tensor = _rows(self.near, q) / (self.level * level).sqrt()
+        return consistency
+
+
+def _rows(first: Tensor, second: Tensor) -> Tensor:
+    """Return the inner products of rows, ``[U, K]`` twice ``-> [U]``."""
+    products: Tensor = torch.einsum("uk,uk->u", first, second)
+    return products
+
+
+def meaning_of(p: Tensor, similarity: Tensor) -> Meaning:
+    """Return the meaning of distributions ``[U, K]`` under C, ``[K, K]``."""
+    return Meaning.of(p, nearness(p, similarity))
 
 
 def level_of_consistency(p: Tensor, similarity: Tensor) -> Tensor:
@@ -106,8 +152,7 @@ def level_of_consistency(p: Tensor, similarity: Tensor) -> Tensor:
     Returns:
         ``[U]`` in (0, 1] (at least 1/k with k images), higher is more consistent; NaN for dead units.
     """
-    level: Tensor = (nearness(p, similarity) * p).sum(dim=1)
-    return level.clamp(max=1)  # rounding must not push it past
+    return meaning_of(p, similarity).level
 
 
 def consistency_of_semantics(p: Tensor, q: Tensor, similarity: Tensor) -> Tensor:
@@ -121,8 +166,7 @@ def consistency_of_semantics(p: Tensor, q: Tensor, similarity: Tensor) -> Tensor
     Returns:
         ``[U]``, at least 0, and at most 1 where C is positive semi-definite; NaN where either is dead.
     """
-    consistency = level_of_consistency(p, similarity) * level_of_consistency(q, similarity)
-    return (nearness(p, similarity) * q).sum(dim=1) / consistency.sqrt()
+    return meaning_of(p, similarity).consistency(q, level_of_consistency(q, similarity))
 
 
 def entropy(p: Tensor) -> Tensor:

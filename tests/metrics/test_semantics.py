@@ -18,6 +18,7 @@ from lightning_advinterp.metrics.semantics import (
     consistency_of_semantics,
     entropy,
     level_of_consistency,
+    nearness,
     whole_space,
 )
 from lightning_advinterp.metrics.semantics_curve import (
@@ -74,6 +75,17 @@ def test_equals_the_literal_equations(seed):
         assert level_of_consistency(p, c)[unit].item() == pytest.approx(literal.lc(a, c_literal), abs=1e-14)
         expected = literal.cs(a, b, c_literal)
         assert consistency_of_semantics(p, q, c)[unit].item() == pytest.approx(expected, abs=1e-14)
+
+
+@pytest.mark.parametrize("images", [1, 8, 200])
+def test_either_product_is_the_literal_sum(images):
+    """Few images of many classes are multiplied as sparse rows, many as dense ones."""
+    generator = torch.Generator().manual_seed(images)
+    c = torch.rand(100, 100, dtype=torch.float64, generator=generator)
+    top = torch.randint(0, 100, (7, images), generator=generator)
+    p = class_shares(top, (torch.arange(7) > 0)[:, None].expand(-1, images), 100)  # the first unit is dead
+    expected = (p[:, :, None] * c).sum(dim=1)
+    torch.testing.assert_close(nearness(p, c), expected, rtol=0, atol=1e-12, equal_nan=True)
 
 
 def test_ranges():

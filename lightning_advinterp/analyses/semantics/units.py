@@ -10,10 +10,12 @@ from torch import Tensor
 
 from lightning_advinterp.metrics.semantics import (
     ClassSpace,
+    Meaning,
     class_shares,
     consistency_of_semantics,
     entropy,
     level_of_consistency,
+    meaning_of,
 )
 from lightning_advinterp.units.top_images import Ranking
 
@@ -105,30 +107,32 @@ def measure_units(
         ones.
     """
     c = classes.similarity.double().cpu()
-    identity = torch.eye(classes.size, dtype=torch.float64)
 
     def shares(top: Ranking, note: int) -> Tensor:
         return class_shares(top.notes[..., note], layers.counted(top), classes.size)
 
     p = shares(real.top, TRUE)
+    meaning, by_identity = meaning_of(p, c), Meaning.of(p, p)
     shown = real if attacked is None else attacked
     dead = p[:, 0].isnan()
     modal = p.nan_to_num().argmax(dim=1).masked_fill(dead, -1)
-    measures = {"lc": level_of_consistency(p, c)}
+    shown_true, predicted = shares(shown.top, TRUE), shares(shown.top, PREDICTED)
+    measures = {"lc": meaning.level}
+    level_true = meaning.level if attacked is None else level_of_consistency(shown_true, c)
+    level_predicted = level_of_consistency(predicted, c)
     if attacked is not None:
-        q, q_target = shares(attacked.top, TRUE), shares(attacked.top, TARGET)
-        measures["cs1"], measures["cs2"] = (
-            consistency_of_semantics(p, distribution, c) for distribution in (q, q_target)
-        )
+        q_target = shares(attacked.top, TARGET)
+        level_target = level_of_consistency(q_target, c)
+        measures["cs1"] = meaning.consistency(shown_true, level_true)
+        measures["cs2"] = meaning.consistency(q_target, level_target)
         measures["cs1_identity"], measures["cs2_identity"] = (
-            consistency_of_semantics(p, distribution, identity) for distribution in (q, q_target)
+            by_identity.consistency(distribution, Meaning.of(distribution, distribution).level)
+            for distribution in (shown_true, q_target)
         )
-        measures["cs2_predicted"] = consistency_of_semantics(p, shares(attacked.top, PREDICTED), c)
-        measures["lc_target"] = level_of_consistency(q_target, c)
-    measures["lc_identity"] = level_of_consistency(p, identity)
-    measures["lc_true"] = level_of_consistency(shares(shown.top, TRUE), c)
-    measures["lc_predicted"] = level_of_consistency(shares(shown.top, PREDICTED), c)
-    measures["entropy"] = entropy(shares(shown.top, TRUE))
+        measures["cs2_predicted"] = meaning.consistency(predicted, level_predicted)
+        measures["lc_target"] = level_target
+    measures["lc_identity"] = by_identity.level
+    measures |= {"lc_true": level_true, "lc_predicted": level_predicted, "entropy": entropy(shown_true)}
     measures |= _halves(real, attacked, shares, c)
     return {name: values.numpy() for name, values in measures.items()}, modal.numpy()
 
@@ -153,8 +157,9 @@ def _halves(
     second_attacked = attacked.halves[1]
     assert second_attacked is not None  # the same images as the real ones
     q, q_target = shares(second_attacked, TRUE), shares(second_attacked, TARGET)
-    measures = [level_of_consistency(p_first, c)]
-    measures += [
-        consistency_of_semantics(p, distribution, c) for p in (p_second, p_first) for distribution in (q, q_target)
-    ]
+    levels = [(distribution, level_of_consistency(distribution, c)) for distribution in (q, q_target)]
+    first_meaning = meaning_of(p_first, c)
+    measures = [first_meaning.level]
+    for meaning in (meaning_of(p_second, c), first_meaning):
+        measures += [meaning.consistency(distribution, level) for distribution, level in levels]
     return dict(zip(HALF_COLUMNS, measures, strict=True))
