@@ -7,17 +7,18 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 import torch.distributed as dist
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch.distributed import TCPStore  # type: ignore[attr-defined]  # re-exported without saying so
 
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.errors import Command, Failure, RunStoppedError
 from lightning_advinterp.core.processes import LONGEST_WAIT, Processes
+
+if TYPE_CHECKING:
+    from lightning_fabric import Fabric
 
 Count = int | Literal["auto"]
 _SHELLS = ("bash", "interactive")
@@ -191,8 +192,12 @@ def joined(choice: ProcessChoice, device: torch.device, command: Command) -> Ite
     dist.destroy_process_group()
 
 
-def _launched(per_machine: int, nodes: int, device: torch.device) -> Fabric:
+def _launched(per_machine: int, nodes: int, device: torch.device) -> "Fabric":
     """Return Fabric with its processes; nothing here needs gradients of several processes, so gloo joins them."""
+    # Fabric loads torchmetrics, and that scipy.signal: a second of processor time that one process alone does not need.
+    from lightning_fabric import Fabric
+    from lightning_fabric.strategies.ddp import DDPStrategy
+
     # Each process would print its number; one that a launcher ends is told of elsewhere.
     logging.getLogger("lightning_fabric.utilities.distributed").setLevel(logging.WARNING)
     strategy = DDPStrategy(process_group_backend="gloo", timeout=LONGEST_WAIT)
@@ -210,7 +215,7 @@ def _launched(per_machine: int, nodes: int, device: torch.device) -> Fabric:
     return fabric
 
 
-def _store(fabric: Fabric) -> Any:
+def _store(fabric: "Fabric") -> Any:
     """Return where failures are announced: with the first process, by a port that this tells the others."""
     first = fabric.global_rank == 0
     environment = fabric.strategy.cluster_environment  # type: ignore[attr-defined]  # strategies of several processes

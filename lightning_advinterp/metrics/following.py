@@ -3,8 +3,8 @@
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 
 Values = NDArray[np.float64]
 Classes = NDArray[np.int64]
@@ -37,7 +37,7 @@ def auc(positive: Values, negative: Values) -> Values:
     p, n = len(positive), len(negative)
     if not p or not n:
         return np.full(positive.shape[1], np.nan)
-    ranks = rankdata(np.concatenate([positive, negative]), axis=0)[:p]
+    ranks = scipy.stats.rankdata(np.concatenate([positive, negative]), axis=0)[:p]
     areas: Values = (ranks.sum(axis=0) - p * (p + 1) / 2) / (p * n)
     return areas
 

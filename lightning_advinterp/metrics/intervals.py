@@ -4,8 +4,7 @@ import math
 from collections.abc import Sequence
 from fractions import Fraction
 
-from scipy.special import stdtrit
-from scipy.stats import binomtest
+from scipy.special import ndtri, stdtrit
 
 
 def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[float, float]:
@@ -28,8 +27,11 @@ def wilson_interval(successes: int, n: int, confidence: float = 0.95) -> tuple[f
     """
     if n == 0:
         return math.nan, math.nan
-    interval = binomtest(successes, n).proportion_ci(confidence, method="wilson")
-    return float(interval.low), float(interval.high)
+    share, z = successes / n, float(ndtri(0.5 + 0.5 * confidence))
+    centre = (2 * n * share + z**2) / (2 * (n + z**2))
+    reach = z / (2 * (n + z**2)) * math.sqrt(4 * n * share * (1 - share) + z**2)
+    # At both ends the bound is exact, which the sums would miss by rounding.
+    return 0.0 if successes == 0 else centre - reach, 1.0 if successes == n else centre + reach
 
 
 def median_interval(values: Sequence[float], confidence: float = 0.95) -> tuple[float, float]:

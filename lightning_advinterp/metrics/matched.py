@@ -4,10 +4,8 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
-from scipy.optimize import linear_sum_assignment
-from scipy.spatial.distance import cdist
 
 Floats = NDArray[np.float64]
 
@@ -33,15 +31,15 @@ def matched_pairs(
     """
     complete_rows = ~np.isnan(features).any(axis=1)
     ranks = np.full_like(features, np.nan)
-    ranks[complete_rows] = stats.rankdata(features[complete_rows], axis=0) / max(1, complete_rows.sum())
+    ranks[complete_rows] = scipy.stats.rankdata(features[complete_rows], axis=0) / max(1, complete_rows.sum())
     first, second = np.flatnonzero(complete_rows & chosen), np.flatnonzero(complete_rows & ~chosen)
     if not len(first) or not len(second):
         return first[:0], second[:0]
-    far = cdist(ranks[first], ranks[second], "chebyshev") > caliper
+    far = scipy.spatial.distance.cdist(ranks[first], ranks[second], "chebyshev") > caliper
     # A pair that is not allowed costs more than all others together, so there are as few of them as can be.
     dear = 1.0 + ranks.shape[1] * len(ranks)
-    costs = np.where(far, dear, cdist(ranks[first], ranks[second], "sqeuclidean"))
-    rows, columns = linear_sum_assignment(costs)
+    costs = np.where(far, dear, scipy.spatial.distance.cdist(ranks[first], ranks[second], "sqeuclidean"))
+    rows, columns = scipy.optimize.linear_sum_assignment(costs)
     near = ~far[rows, columns]
     return first[rows[near]], second[columns[near]]
 
@@ -73,7 +71,7 @@ class Comparison(NamedTuple):
 def cliffs_delta(first: Floats, second: Floats, axis: int = -1) -> Floats:
     """Return Cliff's δ of the values along an axis, from the ranks of both groups together."""
     n, m = first.shape[axis], second.shape[axis]
-    ranks = stats.rankdata(np.concatenate([first, second], axis=axis), axis=axis)
+    ranks = scipy.stats.rankdata(np.concatenate([first, second], axis=axis), axis=axis)
     total = np.take(ranks, np.arange(n), axis=axis).sum(axis=axis)
     delta: Floats = 2 * (total - n * (n + 1) / 2) / (n * m) - 1
     return delta
@@ -93,7 +91,7 @@ def compare_pairs(first: Floats, second: Floats, seed: int = 0) -> Comparison | 
     effect = float(cliffs_delta(first, second))
     drawn = generator.integers(len(first), size=(_RESAMPLES, len(first)))
     low, high = np.percentile(cliffs_delta(first[drawn], second[drawn]), (2.5, 97.5))
-    permuted = stats.permutation_test(
+    permuted = scipy.stats.permutation_test(
         (first, second),
         lambda x, y, axis: np.mean(x - y, axis=axis),
         permutation_type="samples",
@@ -102,7 +100,7 @@ def compare_pairs(first: Floats, second: Floats, seed: int = 0) -> Comparison | 
         alternative="greater",
         random_state=generator,
     )
-    p = float(stats.mannwhitneyu(first, second, alternative="greater").pvalue)
+    p = float(scipy.stats.mannwhitneyu(first, second, alternative="greater").pvalue)
     means = float(first.mean()), float(second.mean())
     return Comparison(len(first), *means, effect, float(low), float(high), p, float(permuted.pvalue))
 

@@ -3,8 +3,10 @@
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
+
+from lightning_advinterp.metrics.heatmaps import average_ranks
 
 Values = NDArray[np.float64]
 Binning = Literal["equal", "quantile", "dong2017"]
@@ -169,7 +171,7 @@ def spearman_within(
     total, count, shuffled = 0.0, 0, np.zeros(permutations)
     for number in np.unique(layer[alive]):
         of_layer = alive & (layer == number)
-        a, b = (rankdata(values[of_layer]) for values in (lc, cs))
+        a, b = average_ranks(torch.from_numpy(np.stack([lc[of_layer], cs[of_layer]]))).numpy()
         a, b = a - a.mean(), b - b.mean()
         size = float(np.sqrt((a**2).sum() * (b**2).sum()))
         if len(a) < 3 or size == 0:

@@ -5,9 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import sparse
-from scipy.sparse.csgraph import shortest_path
 
 Distances = NDArray[np.float64]
 """``[K, K]``, symmetric, 0 on the diagonal, infinite between nodes that have nothing in common."""
@@ -82,9 +81,9 @@ def undirected_distances(taxonomy: Taxonomy, nodes: Sequence[str]) -> Distances:
     edges = [(place[node], place[parent]) for node, parents in taxonomy.parents.items() for parent in parents]
     rows, columns = np.array(edges, dtype=np.int32).reshape(-1, 2).T
     links = np.ones(len(rows)), (rows, columns)
-    graph = sparse.csr_array(links, shape=(len(place), len(place)))  # type: ignore[no-untyped-call]
+    graph = scipy.sparse.csr_array(links, shape=(len(place), len(place)))  # type: ignore[no-untyped-call]
     chosen = [place[node] for node in nodes]
-    distances: Distances = shortest_path(graph, directed=False, unweighted=True, indices=chosen)
+    distances: Distances = scipy.sparse.csgraph.shortest_path(graph, directed=False, unweighted=True, indices=chosen)
     return distances[:, chosen]
 
 

@@ -14,8 +14,8 @@ these images.
 from collections.abc import Iterator, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import NDArray
-from scipy import stats
 
 from lightning_advinterp.analyses.sensitivity.state import HALVES, READINGS
 from lightning_advinterp.analyses.sensitivity.tables import ALL, Floats, Found
@@ -121,11 +121,11 @@ class _Units:
         first, second = self.sensitivity[units[chosen]], self.sensitivity[units[~chosen]]
         if min(len(first), len(second)) < _LEAST:
             return {"effect_unmatched": None, "p_unmatched": None}
-        p = stats.mannwhitneyu(first, second, alternative="greater").pvalue
+        p = scipy.stats.mannwhitneyu(first, second, alternative="greater").pvalue
         return {"effect_unmatched": float(cliffs_delta(first, second)), "p_unmatched": float(p)}
 
     def _imbalance(self, units: NDArray[np.int64], pairs: tuple[NDArray[np.int64], NDArray[np.int64]]) -> float:
-        ranks: Floats = stats.rankdata(self.features[units], axis=0) / len(units)
+        ranks: Floats = scipy.stats.rankdata(self.features[units], axis=0) / len(units)
         place = {unit: number for number, unit in enumerate(units.tolist())}
         first, second = (ranks[[place[unit] for unit in numbers.tolist()]].mean(0) for numbers in pairs)
         return float(np.abs(first - second).max())
@@ -134,7 +134,7 @@ class _Units:
         values, iou = self.sensitivity[units], self.iou[units]
         if len(units) < _LEAST or len(np.unique(values)) < 2 or len(np.unique(iou)) < 2:
             return {"spearman": None, "spearman_p": None}
-        correlation = stats.spearmanr(values, iou, alternative="greater")
+        correlation = scipy.stats.spearmanr(values, iou, alternative="greater")
         return {"spearman": float(correlation.statistic), "spearman_p": float(correlation.pvalue)}
 
 

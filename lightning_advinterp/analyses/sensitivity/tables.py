@@ -20,9 +20,9 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
+import scipy
 import torch
 from numpy.typing import NDArray
-from scipy import stats
 from scipy.special import stdtr, stdtrit
 from torch import Tensor
 
@@ -142,7 +142,7 @@ def directions(findings: Found, kind: str) -> Directions:
     for part in findings.parts.values():
         tested = ~np.isnan(p[part])
         if tested.any():
-            adjusted[part][tested] = stats.false_discovery_control(p[part][tested])
+            adjusted[part][tested] = scipy.stats.false_discovery_control(p[part][tested])
     moved = adjusted <= _FDR  # false for NaN
     return Directions(adjusted, np.where(moved, np.sign(findings.change(kind)), 0).astype(np.int64))
 
