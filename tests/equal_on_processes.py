@@ -133,6 +133,12 @@ def evaluate(flags: list[str], output: Path, processes: int) -> None:
         raise RuntimeError(f"{' '.join(command)} ended with {done.returncode}: {done.stderr[-3000:]}")
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its children, the first process of a command and those that it has started."""
+    children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+    return [pid, *map(int, children)]
+
+
 def files_by_analysis(folder: Path) -> dict[str, dict[str, str]]:
     """Return by analysis the digests of its files, as the record of an evaluation lists them."""
     record = json.loads((folder / "results.json").read_text(encoding="utf-8"))

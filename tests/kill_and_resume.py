@@ -250,7 +250,10 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="a new Python for every start")
     parser.add_argument("--only", default="", help="moments, or single kills such as 'training 4', separated by commas")
     parser.add_argument("--folder", type=Path, default=None, help="for the runs; a temporary one by default")
-    parser.add_argument("--commands", default="", help="evaluate, set, export, ablation, separated by commas, instead")
+    parser.add_argument("--commands", default="", help="evaluate, two, set, export, ablation, separated by commas")
+    parser.add_argument("--weights", type=Path, help="of ResNet-18, for the command two on real images")
+    parser.add_argument("--data", type=Path, help="likewise a folder of images")
+    parser.add_argument("--concepts", type=Path, help="likewise a set in Broden's format")
     parser.add_argument("--kills", type=int, default=40, help="so many kills of these commands, at random moments")
     parser.add_argument("--seed", type=int, default=0, help="of the random moments")
     options = parser.parse_args()
@@ -263,9 +266,13 @@ def main() -> int:
         import lightning_advinterp.cli  # noqa: F401  (so that forks have it)
     started = time.monotonic()
     if options.commands:
+        from killed_commands import RealInput
         from killed_commands import check as check_commands
 
-        wrong, count = check_commands(folder, options.commands.split(","), options.kills, options.seed), options.kills
+        inputs = (options.weights, options.data, options.concepts)
+        real = RealInput(*(path.absolute() for path in inputs)) if all(inputs) else None
+        count = options.kills
+        wrong = check_commands(folder, options.commands.split(","), count, options.seed, real)
         print(f"{count - len(wrong)} of {count} kills ended in equal files, {time.monotonic() - started:.0f} s")
     else:
         wrong = check(options.fresh, folder, kills)

@@ -1,6 +1,8 @@
 """Kills evaluations, sets, exports and ablations at random moments, starts them again, and compares every byte.
 
-``python tests/kill_and_resume.py --commands evaluate,set,export,ablation --kills 40 --seed 0`` runs it. A kill is
+``python tests/kill_and_resume.py --commands evaluate,set,export,ablation --kills 40 --seed 0`` runs it. The command
+``two`` is an evaluation on two processes, of which the first, the second or both are killed; ``--weights``, ``--data``
+and ``--concepts`` have it evaluate ResNet-18 on real images at 96 px. A kill is
 SIGKILL or SIGTERM, after a random time or at a random rename of a file, some twice. What the same command then leaves
 is compared with what one leaves that nobody killed: all files but TensorBoard's, checkpoints by the digest of their
 content; and nothing hidden may be left behind.
@@ -14,13 +16,17 @@ import signal
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 import torch
 from digests import digest
+from equal_on_processes import Case, family, link_concepts, link_images
 from forked import run_and_leave
 
+MEMBERS: tuple[Literal["first", "second", "both"], ...] = ("first", "second", "both")
 LIMIT = 300
 """Seconds that a command may take."""
 
@@ -51,23 +57,58 @@ class Kill:
         number: the signal.
         seconds: after so much time; None for a rename.
         rename: at this one; None for a time.
+        member: of a command on two processes the first, the second, or both.
     """
 
     number: signal.Signals
     seconds: float | None = None
     rename: int | None = None
+    member: Literal["first", "second", "both"] = "first"
 
     def __str__(self) -> str:
         moment = f"at rename {self.rename}" if self.seconds is None else f"after {self.seconds:.2f} s"
-        return f"{self.number.name} {moment}"
+        return f"{self.number.name} {moment}" + ("" if self.member == "first" else f" to {self.member}")
+
+    def send(self, pid: int) -> None:
+        """Send the signal.
+
+        Args:
+            pid: of the command's first process.
+        """
+        members = family(pid)
+        for member in {"first": members[:1], "second": members[1:2] or members[:1], "both": members}[self.member]:
+            with suppress(ProcessLookupError):  # it may just have ended
+                os.kill(member, self.number)
 
 
-def prepare(folder: Path) -> dict[str, Callable[[str], None]]:
+@dataclass(frozen=True)
+class RealInput:
+    """Real images for the evaluation on two processes.
+
+    Attributes:
+        weights: of ResNet-18.
+        data: folder of images.
+        concepts: a set in Broden's format.
+    """
+
+    weights: Path
+    data: Path
+    concepts: Path
+
+    def flags(self, folder: Path) -> list[str]:
+        """Link a few images into a folder, and return the flags that name them."""
+        link_images(self.data, folder / "real-images", Case("", "", classes=3, images=3, concepts=5))
+        link_concepts(self.concepts, folder / "real-concepts", 5)
+        named = {"--data": folder / "real-images", "--concepts": folder / "real-concepts", "--weights": self.weights}
+        flags = ["--network", "resnet18", "--resize", "96", "--crop", "96", "--batch_size", "1"]
+        return flags + [str(part) for pair in named.items() for part in pair]
+
+
+def prepare(folder: Path, real: RealInput | None = None) -> dict[str, Callable[[str], None]]:
     """Write the inputs into a folder and go there; return the commands, which take their output."""
     from unit_evaluations import write_inputs
 
     from lightning_advinterp.ablation import command as ablation
-    from lightning_advinterp.analyses.base.journal import Journal
     from lightning_advinterp.cli import adversarial, export
     from lightning_advinterp.cli.evaluation.command import evaluate
 
@@ -79,19 +120,34 @@ def prepare(folder: Path) -> dict[str, Callable[[str], None]]:
         ("madry", "{class_path: Madry, init_args: {attack: {steps: 1}}}"),
     ):
         (folder / f"{name}.yaml").write_text(f"model: {{objective: {objective}}}\n")
-    save = Journal.save
-    Journal.save = lambda *arguments, now=False: save(*arguments, now=True)  # after every batch
+    _save_every_batch()
     common = ["--checkpoint", "last.ckpt", "--data", "data", "--batch_size", "2"]
     analyses = ["--analyses", "accuracy,predictions,semantics,distances,curvature,dissection", "--concepts", "broden"]
     attack = ["--attack", "{type: fgsm, eps: 16/255}", "--targets", "2", "--part", "4"]
+    quick = ["--config", "fast.yaml", *analyses, "--num_workers", "0"]
+    shared = [*quick, "--devices", "2", "--accelerator", "cpu", *(common if real is None else real.flags(folder))]
     return {
-        "evaluate": lambda out: evaluate(
-            ["--config", "fast.yaml", *common, *analyses, "--num_workers", "0", "--output", out]
-        ),
+        "evaluate": lambda out: evaluate([*quick, *common, "--output", out]),
+        "two": lambda out: _evaluate_on_two([*shared, "--output", out]),
         "set": lambda out: adversarial.main([*common, *attack, "--output", out]),
         "export": lambda out: export.main(["last.ckpt", "--output", out]),
         "ablation": lambda out: ablation.main(["--config", "plan.yaml", "--output", out]),
     }
+
+
+def _save_every_batch() -> None:
+    from lightning_advinterp.analyses.base.journal import Journal
+
+    save = Journal.save
+    Journal.save = lambda *arguments, now=False: save(*arguments, now=True)
+
+
+def _evaluate_on_two(flags: list[str]) -> None:
+    """Evaluate; this process starts the second one by its own command line, which is made that of this file."""
+    from lightning_advinterp.cli.evaluation.command import evaluate
+
+    sys.argv = [str(Path(__file__).absolute()), *flags]
+    evaluate(flags)
 
 
 def start(command: Callable[[str], None], output: Path, kill: Kill | None) -> tuple[int, int, float]:
@@ -110,7 +166,7 @@ def start(command: Callable[[str], None], output: Path, kill: Kill | None) -> tu
         spent, renamed = time.monotonic() - begun, mark.stat().st_size
         due = kill is not None and (spent > kill.seconds if kill.seconds is not None else renamed > kill.rename)
         if due and not sent:
-            os.kill(pid, kill.number)
+            kill.send(pid)
             sent = True
         if spent > LIMIT:
             os.kill(pid, signal.SIGKILL)
@@ -169,14 +225,15 @@ def plan_kills(
         for _ in range(2 if draws.random() < 0.2 else 1):
             kind = draws.choice([signal.SIGKILL, signal.SIGTERM])
             by_time = Kill(kind, seconds=draws.uniform(0, seconds))
-            kills.append(by_time if draws.random() < 0.4 else Kill(kind, rename=draws.randrange(renames)))
+            kill = by_time if draws.random() < 0.4 else Kill(kind, rename=draws.randrange(renames))
+            kills.append(replace(kill, member=draws.choice(MEMBERS)) if name == "two" else kill)
         planned.append((name, kills))
     return planned
 
 
-def check(folder: Path, names: list[str], count: int, seed: int) -> list[str]:
+def check(folder: Path, names: list[str], count: int, seed: int, real: RealInput | None = None) -> list[str]:
     """Run everything; return what went wrong."""
-    commands = prepare(folder)
+    commands = prepare(folder, real)
     expected, uninterrupted, wrong = {}, {}, []
     for name in names:
         status, renames, seconds = start(commands[name], folder / name, None)
@@ -194,6 +251,7 @@ def check(folder: Path, names: list[str], count: int, seed: int) -> list[str]:
             f"{kill} ended with {ended}"
             for kill, ended in zip(kills, statuses, strict=True)
             if ended not in (0, -signal.SIGKILL, 128 + signal.SIGTERM, -signal.SIGTERM)
+            and not (ended == 1 and kill.member == "second")  # the first process is told that the other is gone
         ]
         if digests:
             differ = [key for key in expected[name].keys() & digests.keys() if expected[name][key] != digests[key]]
@@ -208,3 +266,10 @@ def check(folder: Path, names: list[str], count: int, seed: int) -> list[str]:
             shutil.rmtree(folder / name)
             (folder / f"{name}.log").unlink()
     return wrong
+
+
+if __name__ == "__main__":  # the second process of an evaluation
+    from lightning_advinterp.cli.evaluation.command import evaluate
+
+    _save_every_batch()
+    evaluate(sys.argv[1:])

@@ -15,7 +15,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from equal_on_processes import REPOSITORY, compare, evaluate
+from equal_on_processes import REPOSITORY, compare, evaluate, family
 
 ATTACK = "{type: fgsm, eps: 4/255}"
 STORED = """
@@ -29,12 +29,6 @@ def start(flags: list[str], output: Path, processes: int) -> subprocess.Popen[st
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT}
     return subprocess.Popen([*command, "--devices", str(processes)], env=environment, text=True, **pipes)
-
-
-def family(pid: int) -> list[int]:
-    """Return a process and its children, the first process of a command and those that it has started."""
-    children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    return [pid, *map(int, children)]
 
 
 def files_of(folder: Path) -> dict[str, bytes]:

@@ -1,6 +1,7 @@
 """Data loaders whose order and batches are the same on every machine, and how many workers feed them."""
 
 import atexit
+import logging
 import multiprocessing
 import os
 import signal
@@ -18,6 +19,8 @@ from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.sampler import EpochSampler, shared_zeros
+
+_log = logging.getLogger(__name__)
 
 Workers = int | Literal["auto"]
 _MOST_WORKERS = 8
@@ -121,6 +124,8 @@ class TrainLoader(DataLoader[Batch]):
         """
         order = self._order()
         if state.get("epoch") != order.get("epoch"):  # a checkpoint of an epoch's end: the next one starts at its start
+            if isinstance(self.sampler, EpochSampler) and self.sampler.rank == 0:  # one speaks for all processes
+                _say_step_changed(state, order)
             return
         changed = [f"{key} was {state.get(key)}, is {value}" for key, value in order.items() if state.get(key) != value]
         if changed:
@@ -142,6 +147,23 @@ class TrainLoader(DataLoader[Batch]):
             "batch_size": cast(int, self.batch_size),
             "replays": self.replays,
         }
+
+
+def _say_step_changed(was: Mapping[str, int], now: Mapping[str, int]) -> None:
+    """Warn where a step of the optimiser comes to have more images or fewer."""
+    if not {"processes", "batch_size"} <= was.keys() & now.keys():  # no order of this project's
+        return
+    before, images = (order["processes"] * order["batch_size"] for order in (was, now))
+    if images == before:
+        return
+    remedy = f"take a number of processes that divides {before}"
+    if before % now["processes"] == 0:
+        remedy = f"set data.init_args.batch_size to {before // now['processes']}"
+    _log.warning(
+        "A step has %d x %d images (processes x batch size) from here on; it had %d x %d. The learning rate stays. To "
+        "keep the recipe, %s; for another rate, start a run of another name from these weights (model.weights).",
+        *(now["processes"], now["batch_size"], was["processes"], was["batch_size"], remedy),
+    )
 
 
 _ENDING = shared_zeros()

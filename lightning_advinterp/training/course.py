@@ -43,8 +43,8 @@ def check_course(was: Mapping[str, Any], scheduler: LRScheduler) -> None:
     if differs:
         raise RunStoppedError(
             f"The checkpoint's learning-rate schedule was laid out otherwise: {'; '.join(differs)}. Set "
-            "model.schedule, model.optimizer.lr, trainer.max_epochs and the size of epochs as they were; or start a "
-            "run of another name from the checkpoint's weights (model.weights)."
+            "model.schedule, model.optimizer.lr, trainer.max_epochs and the steps of an epoch (images, batch size, "
+            "processes) as they were; or start a run of another name from the checkpoint's weights (model.weights)."
         )
 
 

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from lightning_advinterp.data.batch import Batch
-from lightning_advinterp.data.loaders import collate_batch, worker_count
+from lightning_advinterp.data.loaders import collate_batch, make_loader, worker_count
+from lightning_advinterp.data.sampler import EpochSampler
 
 
 def sample(index: int) -> Batch:
@@ -42,3 +43,27 @@ def test_given_workers():
 def test_bad_workers(bad: object):
     with pytest.raises(ValueError, match="num_workers must be 'auto' or an integer of at least 0, got"):
         worker_count(bad)
+
+
+@pytest.mark.parametrize(
+    ("processes", "batch_size", "message"),
+    [
+        (3, 6, "A step has 3 x 6 images (processes x batch size) from here on; it had 2 x 6"),
+        (3, 8, "To keep the recipe, set data.init_args.batch_size to 4; for another rate"),
+        (5, 4, "To keep the recipe, take a number of processes that divides 12; for another rate"),
+        (4, 3, None),  # as many images in a step as before
+    ],
+)
+def test_an_epoch_of_more_processes_says_what_becomes_of_a_step(caplog, processes, batch_size, message):
+    images = list(range(60))
+
+    def loader(world_size, size, epoch, rank=0):
+        sampler = EpochSampler(images, rank=rank, world_size=world_size)
+        sampler.set_epoch(epoch)
+        return make_loader(images, batch_size=size, sampler=sampler)
+
+    was = loader(2, 6, epoch=0).state_dict()
+    for rank in range(processes):
+        loader(processes, batch_size, epoch=1, rank=rank).load_state_dict(was)
+    assert len(caplog.messages) == (message is not None), "one process speaks for all"
+    assert message is None or message in caplog.messages[0]
