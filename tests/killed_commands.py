@@ -27,8 +27,8 @@ from equal_on_processes import Case, family, link_concepts, link_images
 from forked import run_and_leave
 
 MEMBERS: tuple[Literal["first", "second", "both"], ...] = ("first", "second", "both")
-LIMIT = 300
-"""Seconds that a command may take."""
+LIMIT = 900
+"""Seconds that a command may take, on a busy machine."""
 
 _BASE = """
 trainer:
@@ -125,7 +125,9 @@ def prepare(folder: Path, real: RealInput | None = None) -> dict[str, Callable[[
     analyses = ["--analyses", "accuracy,predictions,semantics,distances,curvature,dissection", "--concepts", "broden"]
     attack = ["--attack", "{type: fgsm, eps: 16/255}", "--targets", "2", "--part", "4"]
     quick = ["--config", "fast.yaml", *analyses, "--num_workers", "0"]
-    shared = [*quick, "--devices", "2", "--accelerator", "cpu", *(common if real is None else real.flags(folder))]
+    shared = ["--config", "fast.yaml", "--analyses", "accuracy,predictions,distances,dissection", "--num_workers", "0"]
+    shared += ["--devices", "2", "--accelerator", "cpu"]
+    shared += [*common, "--concepts", "broden"] if real is None else real.flags(folder)
     return {
         "evaluate": lambda out: evaluate([*quick, *common, "--output", out]),
         "two": lambda out: _evaluate_on_two([*shared, "--output", out]),
