@@ -48,7 +48,7 @@ class SetPlan(NetworkChoice, ProcessChoice, PassChoice):
 
     Attributes:
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
-        concepts: folder of a set in Broden's format, whose images are attacked instead, or "concept_world".
+        concepts: folder or tar file of a set in Broden's format, whose images are attacked instead, or "concept_world".
         split: which split of such a folder; of the concept world it is the test pictures.
         image_column: of shards and tables, which part of a sample is the image, as in evaluate.py.
         label_column: likewise the label.

@@ -44,7 +44,7 @@ class BasisPlan(NetworkChoice):
         kind: sae, a sparse autoencoder; pca, principal components; nmf, non-negative parts; rotation, a random one;
             identity, the units themselves.
         data: folder of images: DIR/<class>/*.jpg or DIR/val/<class>/*.jpg, or "concept_world".
-        concepts: folder of a set in Broden's format, whose images are read instead, or "concept_world".
+        concepts: folder or tar file of a set in Broden's format, whose images are read instead, or "concept_world".
         split: which split of such a folder; of the concept world it is the test pictures.
         image_column: of shards and tables, which part of a sample is the image, as in evaluate.py.
         label_column: likewise the label.

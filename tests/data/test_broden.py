@@ -13,6 +13,7 @@ from skimage import io
 from torchvision.transforms import v2
 
 from lightning_advinterp.data.broden import BrodenDataset, Concept, dataset, open_concepts
+from lightning_advinterp.data.broden.files import FolderFiles
 from lightning_advinterp.data.broden.findings import Findings
 from lightning_advinterp.data.broden.maps import read_map, verify
 from lightning_advinterp.data.broden.tables import TableReader
@@ -173,7 +174,7 @@ def literal_primary_categories(folder: Path) -> dict[int, str]:
 def test_vocabulary_of_broden_itself(real_data: Path):
     folder = real_data / "netdissect_reference" / "broden1_224_metadata"
     findings = Findings()
-    vocabulary = read_vocabulary(TableReader(folder, findings))
+    vocabulary = read_vocabulary(TableReader(FolderFiles(folder), findings))
     assert not findings.count
     assert vocabulary.categories == ("color", "object", "part", "material", "scene", "texture")
     primary = {number: vocabulary.categories[c.category] for number, c in vocabulary.concepts.items()}

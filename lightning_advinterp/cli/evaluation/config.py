@@ -56,9 +56,9 @@ class Evaluation(NetworkChoice, ProcessChoice, PassChoice):
         classes: what the outputs are called, where neither checkpoint nor weights say: their names in order, [cat,
             dog], a text file with one name for each output, imagenet, cifar10, or "folders" where the sorted order of
             the class folders is theirs.
-        concepts: folder of a set in Broden's format, for analyses that need one, or "concept_world", which needs no
-            download; python -m lightning_advinterp.data.broden --help says how to get Broden, and what to do where its
-            server is down.
+        concepts: folder or tar file of a set in Broden's format, for analyses that need one, or "concept_world", which
+            needs no download; python -m lightning_advinterp.data.broden --help says how to get Broden, and what to do
+            where its server is down.
         analyses: names, separated by commas, or "all" (those that need concepts only where these are given).
         attack: an attack's name, several separated by commas, one attack's settings {name, type, eps, steps, target, …}
             (a single one also as --attack.steps 20), or a list of names and settings; null for none.

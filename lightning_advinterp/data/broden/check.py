@@ -8,8 +8,9 @@ from pathlib import Path
 from rich.progress import Progress
 
 from lightning_advinterp.data.broden.dataset import BrodenDataset
+from lightning_advinterp.data.broden.files import INDEX
 from lightning_advinterp.data.broden.findings import Findings, unusable
-from lightning_advinterp.data.broden.index import INDEX, Row, map_places
+from lightning_advinterp.data.broden.index import Row, map_places
 from lightning_advinterp.data.broden.maps import read_map, unreadable, verify
 from lightning_advinterp.data.decode import BadImageError, open_image, to_rgb
 
@@ -69,10 +70,10 @@ def check_files(dataset: BrodenDataset, *, progress: bool = False) -> None:
 def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]:
     """Yield column and message of whatever is wrong with the files of one row."""
     try:
-        with open_image(dataset.file(row.image)) as image:
+        with open_image(dataset.source(row.image)) as image:
             width, height = image.size
             to_rgb(image)
-        verify(dataset.file(row.image))
+        verify(dataset.source(row.image))
     except BadImageError as error:
         yield "image", unreadable(row.image, error)
     else:
@@ -81,8 +82,8 @@ def _row_problems(dataset: BrodenDataset, row: Row) -> Iterator[tuple[str, str]]
             yield "image", f"'images/{row.image}' is {height} x {width}, {expected}"
     for number, category, path in map_places(row, dataset.categories):
         try:
-            problem = dataset.map_problem(read_map(dataset.file(path)), number)
-            verify(dataset.file(path))
+            problem = dataset.map_problem(read_map(dataset.source(path)), number)
+            verify(dataset.source(path))
         except BadImageError as error:
             yield category, unreadable(path, error)
         else:

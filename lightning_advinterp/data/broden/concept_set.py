@@ -38,7 +38,7 @@ def open_concepts(concepts: str | Path, size: int, *, n: int = 1000, seed: int =
     """Open a set for a network.
 
     Args:
-        concepts: folder of a set in Broden's format, or ``concept_world``, which needs no download.
+        concepts: folder or tar file of a set in Broden's format, or ``concept_world``, which needs no download.
         size: side of the network's input in pixels.
         n: pictures of the concept world.
         seed: number of the concept world.

@@ -2,6 +2,7 @@
 
 import copy
 import hashlib
+import io
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,10 +13,10 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from lightning_advinterp.core.files import stamp_of
 from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.data.broden.files import INDEX, FolderFiles, SetFiles, TarFiles, set_files
 from lightning_advinterp.data.broden.findings import HELP, BrodenError, Findings, unusable
-from lightning_advinterp.data.broden.index import INDEX, Row, map_places, parse_cell, read_index
+from lightning_advinterp.data.broden.index import Row, map_places, parse_cell, read_index
 from lightning_advinterp.data.broden.maps import Labels, Segmentation, read_map, unreadable
 from lightning_advinterp.data.broden.tables import TableReader
 from lightning_advinterp.data.broden.vocabulary import LARGEST, Concept, read_vocabulary
@@ -36,7 +37,7 @@ class BrodenDataset(ImageSetDefaults):
     data set. In a whole set the two are the same.
 
     Args:
-        root: the folder that holds index.csv.
+        root: the folder that holds index.csv, or one uncompressed tar file of such a folder, which is not unpacked.
         size: side in pixels of the square that the network sees, whatever the size of the maps; the whole image is
             resized to it (bilinear, antialiased) and never cropped, so that maps stay in place. None: as stored.
         split: use the rows of this split; None: all, as the papers do.
@@ -59,9 +60,9 @@ class BrodenDataset(ImageSetDefaults):
         if size is not None and size < 1:
             raise ValueError(f"size must be at least 1 pixel, got {size}")
         self.size, self.split = size, split
-        require_set(self.root)
+        self.files = require_set(self.root)
         findings = Findings()
-        reader = TableReader(self.root, findings)
+        reader = TableReader(self.files, findings)
         vocabulary = read_vocabulary(reader)
         index = read_index(reader, vocabulary)
         findings.check(unusable(self.root))
@@ -104,7 +105,7 @@ class BrodenDataset(ImageSetDefaults):
         number = self.indices[item]
         row = self.rows[number]
         try:
-            with open_image(self.file(row.image)) as image:
+            with open_image(self.source(row.image)) as image:
                 pixels = self._resized(to_rgb(image))
         except BadImageError as error:
             raise BrodenError(f"{INDEX}, row {row.line}, column image: {unreadable(row.image, error)}") from error
@@ -135,7 +136,7 @@ class BrodenDataset(ImageSetDefaults):
     def _map(self, row: Row, category: int, path: str) -> Labels:
         where = f"{INDEX}, row {row.line}, column {self.categories[category]}"
         try:
-            labels = read_map(self.file(path))
+            labels = read_map(self.source(path))
         except BadImageError as error:
             raise BrodenError(f"{where}: {unreadable(path, error)}") from error
         if problem := self.map_problem(labels, category):
@@ -160,8 +161,19 @@ class BrodenDataset(ImageSetDefaults):
         return self.rows[index].image
 
     def file(self, path: str) -> str:
-        """Return where a file of the index lies."""
+        """Return where a file of the index lies; within a tar file it lies below the file's path."""
         return os.path.join(self.root, "images", path)
+
+    def source(self, path: str) -> str | io.BytesIO:
+        """Return what opens a file of the index.
+
+        Raises:
+            BadImageError: it cannot be had any more.
+        """
+        try:
+            return self.files.open(path)
+        except OSError as error:
+            raise BadImageError(f"cannot read {path!r}: {error}") from error
 
     @property
     def fingerprint(self) -> str:
@@ -184,15 +196,23 @@ class BrodenDataset(ImageSetDefaults):
             for row in rows
             for path in (row.image, *(map_path for *_, map_path in map_places(row, self.categories)))
         ]
-        return stamp_of(map(self.file, paths))
+        return self.files.stamp(paths)
 
 
-def require_set(root: Path) -> None:
-    """Raise an error that says how to get a set, where a folder holds none.
+def require_set(root: Path) -> SetFiles:
+    """Return the files of a set; raise an error that says how to get one, where there is none.
 
     Raises:
-        FileNotFoundError: no folder, or no index.csv in it.
+        FileNotFoundError: no folder and no tar file, or no index.csv in it.
+        BrodenError: a tar file is compressed, damaged, or holds no set.
     """
+    if root.is_file():
+        try:
+            files = set_files(root)
+        except ValueError as error:
+            raise BrodenError(str(error)) from None
+        if isinstance(files, TarFiles):
+            return files
     if not root.is_dir():
         shown = "a file" if root.exists() else "nothing"
         raise FileNotFoundError(
@@ -202,3 +222,4 @@ def require_set(root: Path) -> None:
         below = sorted(path.parent.name for path in root.glob(f"*/{INDEX}"))
         hint = f" Did you mean {str(root / below[0])!r}?" if below else ""
         raise FileNotFoundError(f"no {INDEX} in {str(root)!r}, which every set in Broden's format has.{hint} {HELP}")
+    return FolderFiles(root)

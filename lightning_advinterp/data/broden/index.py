@@ -1,16 +1,14 @@
 """index.csv: which images a set has, and where their labels lie."""
 
-import os
 import re
 from collections.abc import Iterator
-from stat import S_ISREG
 from typing import NamedTuple
 
+from lightning_advinterp.data.broden.files import INDEX
 from lightning_advinterp.data.broden.findings import Findings
 from lightning_advinterp.data.broden.tables import TableReader
 from lightning_advinterp.data.broden.vocabulary import Vocabulary, whole_number
 
-INDEX = "index.csv"
 SPLITS = ("train", "val", "test")
 _LEADING = ("image", "split", "ih", "iw", "sh", "sw")
 _DRIVE = re.compile(r"[A-Za-z]:")
@@ -177,19 +175,19 @@ class _Files:
 
     def __init__(self, reader: TableReader) -> None:
         self.findings, self.digest = reader.findings, reader.digest
-        self.folder = os.path.join(reader.root, "images")
+        self.files = reader.files
 
     def look(self, line: int, column: str, path: str) -> None:
         if problem := path_problem(path):
             self.findings.add(INDEX, line, column, problem)
             return
         try:
-            status = os.stat(f"{self.folder}/{path}")
+            file = self.files.look(path)
         except OSError as error:
             self.findings.add(INDEX, line, column, f"cannot find 'images/{path}' ({error.strerror})")
             return
-        if not S_ISREG(status.st_mode):
+        if not file.regular:
             self.findings.add(INDEX, line, column, f"'images/{path}' is no file")
-        elif not status.st_size:
+        elif not file.size:
             self.findings.add(INDEX, line, column, f"'images/{path}' is empty (0 bytes)")
-        self.digest.update(f"{path}\0{status.st_size}\n".encode(errors="surrogateescape"))
+        self.digest.update(f"{path}\0{file.size}\n".encode(errors="surrogateescape"))

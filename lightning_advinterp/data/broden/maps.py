@@ -1,7 +1,7 @@
 """Label maps: one number per pixel, in a PNG as red + 256 · green."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,11 +30,11 @@ class Segmentation(NamedTuple):
     whole: dict[int, tuple[int, ...]]
 
 
-def read_map(path: str | Path) -> Labels:
+def read_map(file: str | Path | IO[bytes]) -> Labels:
     """Read a label map.
 
     Args:
-        path: of an 8-bit RGB PNG; blue is not looked at.
+        file: path of, or an opened, 8-bit RGB PNG; blue is not looked at.
 
     Returns:
         int32 ``[H, W]``, numbers from 0 to 65,535.
@@ -42,7 +42,7 @@ def read_map(path: str | Path) -> Labels:
     Raises:
         BadImageError: the file is missing, damaged, not a PNG or of another kind; names it.
     """
-    with open_image(path) as image:
+    with open_image(file) as image:
         if image.format != "PNG" or image.mode not in _MODES:
             expected = "expected a label map, an 8-bit RGB PNG (number = red + 256 · green)"
             raise BadImageError(f"{expected}, got {image.format} of mode {image.mode}")
@@ -57,13 +57,13 @@ def read_map(path: str | Path) -> Labels:
     return numbers
 
 
-def verify(path: str | Path) -> None:
+def verify(file: str | Path | IO[bytes]) -> None:
     """Compare the check sums of a PNG, which its decoder ignores once it has all pixels; other formats have none.
 
     Raises:
         BadImageError: a check sum is wrong, or the end is missing.
     """
-    with open_image(path) as image:
+    with open_image(file) as image:
         try:
             image.verify()
         except (OSError, SyntaxError, ValueError) as error:

@@ -1,12 +1,11 @@
 """CSV tables of a set: read whole, with a finding instead of an exception for whatever is wrong with them."""
 
 import csv
-import errno
 import hashlib
 import io
 from collections.abc import Sequence
-from pathlib import Path
 
+from lightning_advinterp.data.broden.files import SetFiles
 from lightning_advinterp.data.broden.findings import Findings
 
 
@@ -31,15 +30,15 @@ class TableReader:
     """Reads the tables of a folder and hashes their bytes on the way.
 
     Args:
-        root: the folder.
+        files: of the set.
         findings: receives what is wrong.
 
     Attributes:
         digest: SHA-256 of names and bytes of the tables read so far.
     """
 
-    def __init__(self, root: Path, findings: Findings) -> None:
-        self.root, self.findings = root, findings
+    def __init__(self, files: SetFiles, findings: Findings) -> None:
+        self.files, self.findings = files, findings
         self.digest = hashlib.sha256()
 
     def read(self, name: str, required: Sequence[str]) -> Table | None:
@@ -50,10 +49,7 @@ class TableReader:
             required: columns that it must have.
         """
         try:
-            path = self.root / name
-            if path.exists() and not path.is_file():  # a pipe would be waited for
-                raise OSError(errno.EINVAL, "it is no file")
-            data = path.read_bytes()
+            data = self.files.table(name)
         except OSError as error:
             self.findings.add(name, None, None, f"cannot be read ({error.strerror}); every set has this table")
             return None

@@ -15,8 +15,9 @@ from PIL import Image
 from lightning_advinterp.core.files import whole_folder
 from lightning_advinterp.core.names import printable
 from lightning_advinterp.data.broden.check import check_set
+from lightning_advinterp.data.broden.files import INDEX
 from lightning_advinterp.data.broden.findings import BrodenError
-from lightning_advinterp.data.broden.index import INDEX, SPLITS, path_problem
+from lightning_advinterp.data.broden.index import SPLITS, path_problem
 from lightning_advinterp.data.broden.maps import map_image
 from lightning_advinterp.data.broden.vocabulary import LARGEST
 from lightning_advinterp.data.decode import open_image

@@ -35,7 +35,7 @@ class DissectionCallback(AnalysisCallback):
           limit: 500
 
     Args:
-        concepts: folder of a set in Broden's format, or ``concept_world``.
+        concepts: folder or tar file of a set in Broden's format, or ``concept_world``.
         attacks: made on the network as it is; ``[]`` for real images alone. The first one's retention has the plain
             names.
         settings: how is counted, and of which layers.
