@@ -81,7 +81,7 @@ def undirected_distances(taxonomy: Taxonomy, nodes: Sequence[str]) -> Distances:
     edges = [(place[node], place[parent]) for node, parents in taxonomy.parents.items() for parent in parents]
     rows, columns = np.array(edges, dtype=np.int32).reshape(-1, 2).T
     links = np.ones(len(rows)), (rows, columns)
-    graph = scipy.sparse.csr_array(links, shape=(len(place), len(place)))  # type: ignore[no-untyped-call]
+    graph = scipy.sparse.csr_array(links, shape=(len(place), len(place)))
     chosen = [place[node] for node in nodes]
     distances: Distances = scipy.sparse.csgraph.shortest_path(graph, directed=False, unweighted=True, indices=chosen)
     return distances[:, chosen]
