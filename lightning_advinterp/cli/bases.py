@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -10,7 +11,9 @@ import torch
 from lightning_advinterp.analyses.base.progress import image_progress
 from lightning_advinterp.analyses.base.provenance import package_versions
 from lightning_advinterp.cli.basis_plan import BasisPlan
+from lightning_advinterp.cli.basis_trial import estimate_basis
 from lightning_advinterp.cli.evaluation.inputs import Subject, check_subject, load_concepts, load_images, load_subject
+from lightning_advinterp.cli.evaluation.trial import describe
 from lightning_advinterp.cli.parser import read_settings, settings_parser
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.devices import choose_device
@@ -63,8 +66,12 @@ def main(args: Sequence[str] | None = None) -> None:
             plan = read_settings(BasisPlan, parser(), args)
             plan.check()
             output = Path(plan.output)
-            command.folder = output.parent
-            check_writable(output.parent, "output")
+            if not plan.dry_run:
+                command.folder = output.parent
+                check_writable(output.parent, "output")
+        if plan.dry_run:
+            _make(plan, terminal())
+            return
         with held(output.parent, name=f".{output.name}.lock", what=output):
             _make(plan, terminal())
 
@@ -76,6 +83,11 @@ def _make(plan: BasisPlan, console: PlainConsole) -> None:
         subject, unit, images = _opened(plan, console)
         fitted, measured = (None, None) if images is None else held_apart(images, plan.held_out, plan.seed)
     units = cast(int, unit.width)
+    if plan.dry_run:
+        with plain_errors():
+            line = _said(plan, subject, unit, fitted, measured)
+        console.print(f"{plan.output}: {line}", soft_wrap=True, highlight=False)
+        return
     with plain_errors():  # what does not suit a kind shows in the activations, as the layer's sign does
         basis = _basis(plan, subject, unit, fitted, units)
     recipe: dict[str, Any] = {"settings": _settings(plan), "seed": plan.seed, "versions": package_versions()}
@@ -93,6 +105,20 @@ def _make(plan: BasisPlan, console: PlainConsole) -> None:
     save_basis(plan.output, basis, origin)
     for line in lines:
         console.print(line, soft_wrap=True, highlight=False)
+
+
+def _said(
+    plan: BasisPlan, subject: Subject, unit: UnitLayer, fitted: ImageSet | None, measured: ImageSet | None
+) -> str:
+    """Return what the basis takes, in words; without images it is made in no time."""
+    if fitted is None or measured is None:
+        return "it needs no images, and is made at once"
+    source = ActivationSource(subject.network, unit, fitted, plan.places, plan.batch_size, plan.seed)
+    settings = plan.completed()
+    fitting = Fitting(settings.get("rows", 1), plan.buffer_mb, plan.seed)
+    kind = plan.kind if plan.needs_images else "ready"
+    ready = partial(_basis, plan, subject, unit, fitted, cast(int, unit.width))
+    return describe(estimate_basis(source, measured, kind, settings, fitting, ready), 1)
 
 
 def _opened(plan: BasisPlan, console: PlainConsole) -> tuple[Subject, UnitLayer, ImageSet | None]:

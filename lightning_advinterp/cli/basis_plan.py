@@ -73,6 +73,7 @@ class BasisPlan(NetworkChoice):
         device: auto, cpu, cuda, …
         seed: of images, places, order and first directions.
         output: file NAME.safetensors; tables call the basis LAYER@NAME.
+        dry_run: fit to a few images in a few steps, print the hours, memory and disk that all take, and stop.
         trust: import the classes that checkpoints name; without it those alone that flags or configuration name too.
         on_bad_weights: error refuses weights that hold NaN, infinity or negative variances; use takes them as they are.
     """
@@ -107,6 +108,7 @@ class BasisPlan(NetworkChoice):
     device: str = "auto"
     seed: int = 0
     output: str = "basis.safetensors"
+    dry_run: bool = False
     trust: bool = False
     on_bad_weights: OnBadWeights = "error"
 

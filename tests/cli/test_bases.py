@@ -8,10 +8,13 @@ from safetensors.torch import save_file
 from unit_evaluations import run, table, tables, write_checkpoint
 
 from lightning_advinterp.cli.bases import held_apart, main
+from lightning_advinterp.cli.basis_plan import DEFAULTS
+from lightning_advinterp.cli.basis_trial import _fitted
 from lightning_advinterp.data.concept_world import ConceptWorld
 from lightning_advinterp.networks import weights_hash
 from lightning_advinterp.networks.checkpoint import load_checkpoint
 from lightning_advinterp.units.basis_files import load_basis
+from lightning_advinterp.units.basis_fitting import Fitting
 
 LAYER = "layer2"
 EVERYTHING = "dissection,semantics,panels"
@@ -24,6 +27,36 @@ def flags(inputs):
 
 def printed(capsys):
     return " ".join(capsys.readouterr().out.split())
+
+
+@pytest.mark.parametrize("kind", ["sae", "pca", "nmf", "rotation"])
+def test_a_dry_run_says_what_a_basis_takes(kind, flags, tmp_path, capsys):
+    """Its disk is that of the file, as far as tensors go."""
+    output = tmp_path / "new" / f"{kind}.safetensors"
+    more = {"sae": ["--latents", "40", "--k", "4", "--steps", "10", "--rows", "64"], "nmf": ["--steps", "10"]}
+    main([*flags, *more.get(kind, []), "--kind", kind, "--output", str(output), "--dry_run"])
+    text = printed(capsys)
+    assert re.search(rf"{output}: expected: 0:00:\d\d \(h:mm:ss\), [\d.]+ GiB of memory in each process; on disk", text)
+    assert not output.parent.exists()
+
+
+def test_images_that_a_fit_reads_are_foretold():
+    """By hand: 1,000 rows of 4 units, 10 an image; a buffer of 512 holds half; 300 steps of 16 use up 4,800."""
+    rows, settings = torch.rand(30, 4), {**DEFAULTS["sae"], "latents": 6, "k": 2, "steps": 300, "rows": 16}
+    trial = _fitted("sae", rows, 1000, 10, settings, FewRows(), None)
+    assert trial.images == (512 + 300 * 16 - 256) / 10
+    assert trial.held == 768 * 4 * 4
+    assert _fitted("sae", rows, 500, 10, settings, FewRows(), None).images == 50
+    parts = _fitted("nmf", rows, 1000, 10, {"latents": 4, "steps": 7}, FewRows(), None)
+    assert parts.images == 25.6
+    assert _fitted("pca", rows, 1000, 10, {"latents": None}, FewRows(), None).images == 100
+
+
+class FewRows(Fitting):
+    """A buffer of 2,048 numbers."""
+
+    def capacity(self, units):
+        return 2048 // units
 
 
 def test_a_sparse_autoencoder_is_fitted_measured_and_saved(flags, inputs, tmp_path, capsys):
