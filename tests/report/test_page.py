@@ -54,7 +54,9 @@ def test_differences_are_paired(folders):
     real = rows["top-1 accuracy, real"]
     right = [np.array([row["real"] == "0" for row in each.rows("predictions")]) for each in (first, second)]
     assert (real.first, real.second, real.pairs) == (right[0].mean(), right[1].mean(), 20)
-    iou = rows["mean iou, real"]
+    iou = rows["mean IoU, real"]
+    assert "mean LC, real" in rows
+    assert f"mean LC, {KINDS[1]}" not in rows
     values = [
         np.array([float(row["iou"]) for row in each.rows("dissection") if row["images"] == "real"])
         for each in (first, second)

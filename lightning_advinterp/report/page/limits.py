@@ -96,8 +96,8 @@ def _unreadable(evaluation: StoredEvaluation) -> list[Sentence]:
         return []
     return [
         Sentence(
-            f"LC, CS1 and CS2 rest on {row['kept']} images for each unit, and there are {row['images_per_class']} "
-            f"images of a class. That is too few to tell units apart; LC cannot fall below {value(row, 'floor')}.",
+            f"LC, CS1 and CS2 rest on {row['kept']} images for each unit, with {row['images_per_class']} images per "
+            f"class. That is too few to tell units apart; LC cannot fall below {value(row, 'floor')}.",
             "semantics_levels",
         )
     ]

@@ -192,7 +192,9 @@
     })]));
     const parts = [element("div", "", [element("table", "", [element("thead", "", [head]), element("tbody", "", body)])],
       { class: "scroll", tabindex: "0", role: "region", "aria-label": `what the analyses say of the unit of ${rows[place].network}` })];
-    for (const group of data.images[data.units[place][0]]) {
+    const groups = data.images[data.units[place][0]];
+    if (!groups.length) parts.push(element("p", "No images stand here: semantics and dissection rank a unit's images, and neither was run.", [], { class: "hint" }));
+    for (const group of groups) {
       parts.push(element("h4", group.title));
       for (const kind of group.kinds) parts.push(...strip(kind, place));
       if (group.spoken) parts.push(...listed("Traced predictions that it speaks for", group.spoken[place]));
@@ -213,10 +215,12 @@
       const answer = (kind.captions[image] || "").split(" → ").pop();
       if (answer) counts.set(answer, (counts.get(answer) ?? 0) + 1);
     }
+    const absent = images.some((image) => !kind.pictures[image]);
     const answers = [...counts].sort((first, second) => second[1] - first[1]).map(([name, count]) => `${name} (${count})`);
     return [
       element("p", pictures.length ? kind.kind : `${kind.kind}: no image drives it`, [], { class: "hint" }),
       element("ul", "", pictures, { class: "strip" }),
+      ...(absent ? [element("p", "Not stored: panels and dissection keep images of the units that they draw; --panels.units and --panels.count choose these.", [], { class: "hint" })] : []),
       ...(answers.length ? [element("p", `The network answers on these: ${answers.join(", ")}`)] : []),
     ];
   }

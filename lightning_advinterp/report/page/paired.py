@@ -98,6 +98,10 @@ _PAIRED: tuple[tuple[str, tuple[str, ...], tuple[str, ...], str], ...] = (
 )
 """Table, the columns that tell its groups, measures, and what its rows stand for."""
 
+_TITLES = {"iou": "IoU", "lc": "LC", "cs1": "CS1", "cs2": "CS2"}
+_OF_REAL_IMAGES = ("lc",)
+"""Measures whose rows under an attack repeat those of the real images."""
+
 _NOT_KINDS = ("image", "label", REAL)
 
 
@@ -144,6 +148,8 @@ def _means(
     rows = []
     for group, members in groups.items():
         for measure in measures:
+            if measure in _OF_REAL_IMAGES and group != (REAL,):
+                continue
             pairs = [tuple(number(rows_of[key], measure) for rows_of in tables) for key in members]
             complete = [(before, after) for before, after in pairs if before is not None and after is not None]
             if not complete:
@@ -151,6 +157,6 @@ def _means(
             before, after = zip(*complete, strict=True)
             low, high = paired_means(before, after)
             means = float(np.mean(before)), float(np.mean(after))
-            name, count = ", ".join((f"mean {measure}", *group)), len(complete)
+            name, count = ", ".join((f"mean {_TITLES.get(measure, measure)}", *group)), len(complete)
             rows.append(Difference(name, means[0], means[1], means[1] - means[0], low, high, count, over, table))
     return rows
