@@ -1,5 +1,6 @@
 """An evaluation that was interrupted anywhere goes on there, as itself and as nothing else."""
 
+import json
 import os
 
 import pytest
@@ -207,3 +208,24 @@ SETTINGS = {
     "replicates": "3",
     "keep": "true",
 }
+
+
+@pytest.mark.slow
+def test_tables_of_what_is_done_are_there_when_the_rest_is_killed(inputs, tmp_path, monkeypatch, updates):
+    """Accuracy and predictions look at other images than dissection, and are done before it."""
+    flags = ("accuracy,predictions,dissection", "--concepts", str(inputs / "broden"), "--figures", "png")
+    updates.fails = 0
+    with pytest.raises(PowerCut):
+        run(inputs, tmp_path / "out", *flags)
+    left = tables(tmp_path / "out")
+    assert set(left) == {"accuracy", "predictions"}
+    record = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert set(record["analyses"]) == {"accuracy", "predictions"}
+    assert {"accuracy.csv", "predictions.csv"} <= set(record["files"])
+    updates.fails = None
+    finished = run(inputs, tmp_path / "out", *flags)
+    assert {name: finished[name] for name in left} == left
+    assert "dissection" in finished
+    assert (tmp_path / "out" / "figures" / "accuracy.png").is_file()
+    assert not unfinished(tmp_path)
+    assert not list(tmp_path.glob("out.old*"))

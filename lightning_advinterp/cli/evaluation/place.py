@@ -5,6 +5,7 @@ import logging
 import shutil
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -199,6 +200,34 @@ def save_evaluation(
     pages = {name: page for outcome in outcomes.values() for name, page in outcome.pages.items()}
     more = {**extra, "analyses": analyses}
     save_results(folder, results, figures, origin, pages=pages, more=more, keep=keep, formats=formats)
+
+
+def save_finished(
+    evaluation: Evaluation,
+    folder: Path,
+    outcomes: Mapping[str, Outcome],
+    origin: Mapping[str, Any],
+    extra: Mapping[str, Any],
+) -> None:
+    """Write the tables of analyses that are done while others are not; figures, pages and arrays come at the end.
+
+    What the folder holds already of this evaluation, from a time before, is more and stays.
+
+    Args:
+        evaluation: as :func:`save_evaluation`'s, and so are the others.
+        folder: likewise.
+        outcomes: likewise.
+        origin: likewise.
+        extra: likewise.
+    """
+    there = (read_record(folder) or {}).get("analyses") or {}
+    tables: dict[str, Outcome] = {}
+    for name, outcome in outcomes.items():
+        if name not in there:
+            results = {key: replace(result, arrays={}) for key, result in outcome.results.items()}
+            tables[name] = Outcome(results, {}, {})
+    if tables:
+        save_evaluation(evaluation, folder, tables, origin, extra)
 
 
 def _started(folder: Path, key: str) -> Any:

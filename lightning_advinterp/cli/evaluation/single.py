@@ -17,7 +17,7 @@ from lightning_advinterp.cli.evaluation.evaluated import Evaluated, finished_bef
 from lightning_advinterp.cli.evaluation.groups import groups_of
 from lightning_advinterp.cli.evaluation.inputs import Subject
 from lightning_advinterp.cli.evaluation.memory import InMemory
-from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evaluation
+from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evaluation, save_finished
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
 from lightning_advinterp.cli.evaluation.running import evaluate_group, scenes_of
 from lightning_advinterp.cli.evaluation.stored import made_for, print_made_for
@@ -60,7 +60,7 @@ def evaluate_network(
         if processes.of_first(before is not None):
             console.print("  done already, before the interruption")
             return replace(evaluated, results=before or {})
-    outcomes = run(prepared, folder)
+    outcomes = run(prepared, folder, record)
     evaluated = replace(evaluated, estimate=sum(prepared.estimates, Estimate()))
     if len(prepared.estimates) > 1:
         console.print(f"  in all {describe(evaluated.estimate, processes_asked(evaluation))}", soft_wrap=True)
@@ -72,12 +72,15 @@ def evaluate_network(
     return evaluated
 
 
-def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
+def run(prepared: Prepared, folder: Path, record: Mapping[str, Any] = MappingProxyType({})) -> dict[str, Outcome]:
     """Attack the images and run the analyses, those together that look at the same images.
+
+    Once some are done and others are not, their tables are written: a killed command leaves them.
 
     Args:
         prepared: the network and its images; attacks and skipped images are added to its provenance.
-        folder: where the states of an interrupted evaluation are.
+        folder: where the states of an interrupted evaluation are, and where results go.
+        record: what else stands in the folder's record.
 
     Raises:
         ValueError: if no analysis can be run.
@@ -96,13 +99,15 @@ def run(prepared: Prepared, folder: Path) -> dict[str, Outcome]:
     groups = groups_of(evaluation, attacks, network.num_classes, labels, prepared.names)
     groups_asked = scenes_of(prepared, attacks, groups)
     course = Course(sum(group_asked.work for group_asked in groups_asked.values()))
-    for group, group_asked in groups_asked.items():
+    for number, (group, group_asked) in enumerate(groups_asked.items(), start=1):
         ended = evaluate_group(prepared, group_asked.scene, group, folder, outcomes, course)
         if ended is None:
             continue
         outcomes |= ended.outcomes
         entry = prepared.origin[group.data]
         entry["skipped"] = sorted({*entry.get("skipped", []), *ended.skipped})
+        if number < len(groups_asked) and prepared.processes.first:
+            save_finished(prepared.evaluation, folder, ended.outcomes, *_stated(prepared, ended.outcomes, record))
     with prepared.checking():
         prepared.left_out.refuse_if_all(prepared.names)
     return outcomes
@@ -117,10 +122,17 @@ def write(prepared: Prepared, folder: Path, outcomes: Mapping[str, Outcome], rec
         outcomes: what was found, by analysis.
         record: what else stands in the folder's record.
     """
+    save_evaluation(prepared.evaluation, folder, outcomes, *_stated(prepared, outcomes, record))
+
+
+def _stated(
+    prepared: Prepared, outcomes: Mapping[str, Outcome], record: Mapping[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the provenance, and what else stands in the folder's record."""
     origins: dict[str, Any] = {}
     for outcome in outcomes.values():
         origins |= {name: result.provenance for name, result in outcome.results.items() if result.provenance}
     origin = prepared.origin | ({"analyses": origins} if origins else {})
     reasons = prepared.left_out.reasons
     extra = {"depends_on": prepared.depends, **record} | ({"left_out": reasons} if reasons else {})
-    save_evaluation(prepared.evaluation, folder, outcomes, origin, extra)
+    return origin, extra
