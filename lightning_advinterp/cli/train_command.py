@@ -17,7 +17,7 @@ from lightning_advinterp.cli.train_keys import TrainParser, add_keys
 from lightning_advinterp.core.errors import plain_errors, stops_explained
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.memory import keep_freed_memory
-from lightning_advinterp.core.result import Row
+from lightning_advinterp.core.result import Result
 from lightning_advinterp.core.settings import check_numbers
 from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.terminal import terminal
@@ -31,6 +31,7 @@ from lightning_advinterp.networks.overridden import without_foreign_stem
 from lightning_advinterp.report.vector import figure_formats
 from lightning_advinterp.training.callbacks import (
     AccuracyCallback,
+    BudgetCallback,
     FiniteLossCallback,
     MonitorsCallback,
     TensorBoardCallback,
@@ -40,6 +41,7 @@ from lightning_advinterp.training.callbacks.watch import SHORTHANDS, watchers
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.monitors import monitors, others_may_log
 from lightning_advinterp.training.outcome import final_accuracy, print_outcome
+from lightning_advinterp.training.page import page_of, save_page
 from lightning_advinterp.training.preflight import check
 from lightning_advinterp.training.resume import Start
 from lightning_advinterp.training.run_directory import RunDirectory
@@ -147,7 +149,9 @@ class TrainCLI(LightningCLI):
         checkpoints come last, so that they see what the others log.
         """
         watchers = [*self._asking(), self.config_init["guard"], self.config_init["pictures"]]
+        seconds = self.config.watch_seconds
         watchers += [self.config_init["ema"], self.config_init["export"]]
+        watchers += [] if seconds is None else [BudgetCallback(seconds)]
         attacks = [] if self.accuracy is None else list(self.accuracy.attacks())
         settings = yaml.safe_load(self.config_text)
         chosen: Mapping[str, Any] = {key: settings[key] for key in ("model", "data", "seed_everything")}
@@ -266,6 +270,7 @@ def _switched_on(words: Sequence[str], flag: str = "--dry_run") -> list[str]:
 def _compare_and_print(cli: TrainCLI) -> None:
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
+    runs = {_objective_name(cli): cli}
     networks = {_objective_name(cli): _judged(cli)}
     if cli.config.compare_with_standard and cli.trainer.world_size > 1:
         _log.warning(
@@ -273,8 +278,10 @@ def _compare_and_print(cli: TrainCLI) -> None:
         )
     elif cli.config.compare_with_standard:
         standard = fit(_as_standard(cli))
+        runs[_objective_name(standard)] = standard
         networks[_objective_name(standard)] = _judged(standard)
-    print_outcome(networks, cli.directory, terminal())
+    pages = [save_page(run.directory, run.trainer, networks[name], name) for name, run in runs.items()]
+    print_outcome(networks, cli.directory, terminal(), page_of(pages) if pages[0] is not None else None)
 
 
 def _as_standard(cli: TrainCLI) -> list[str]:
@@ -289,7 +296,7 @@ def _as_standard(cli: TrainCLI) -> list[str]:
     ]
 
 
-def _judged(cli: TrainCLI) -> list[Row]:
+def _judged(cli: TrainCLI) -> Result | None:
     return final_accuracy(cli.trainer, cli.model, cli.accuracy)
 
 

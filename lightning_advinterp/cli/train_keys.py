@@ -70,6 +70,12 @@ def add_keys(parser: LightningArgumentParser) -> None:
         "seed, attacks, settings}. null: off.",
     )
     parser.add_argument(
+        "--watch_seconds",
+        type=float | None,
+        default=None,
+        help="At most so many seconds an epoch for dissection, semantics, fragility and watch, by fewer images.",
+    )
+    parser.add_argument(
         "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
     )
     parser.add_argument(

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
 from lightning_advinterp.core.names import shell
-from lightning_advinterp.core.result import Row
+from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.table import accuracy_table
 from lightning_advinterp.training.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.training.callbacks.watched import validation_set
@@ -19,8 +19,8 @@ FINAL_IMAGES = 1000
 """At most so many validation images decide the table at the end of a training run."""
 
 
-def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: AccuracyCallback | None) -> list[Row]:
-    """Return the accuracy of the trained network on the validation images, clean and under attack; empty without any.
+def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: AccuracyCallback | None) -> Result | None:
+    """Return the accuracy of the trained network on the validation images, clean and under attack; None without any.
 
     Args:
         trainer: whose validation images are looked at.
@@ -29,7 +29,7 @@ def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: Accur
     """
     images = validation_set(trainer)
     if not images:
-        return []
+        return None
     attacks = {} if watching is None else watching.attacks()
     runner = Runner(
         model.network.to(trainer.strategy.root_device),
@@ -42,24 +42,30 @@ def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: Accur
         progress=True,
         stop_at_no_numbers=False,
     )
-    return runner.run([AccuracyAnalysis(attacks)])["accuracy"].tables["accuracy"]
+    return runner.run([AccuracyAnalysis(attacks)])["accuracy"]
 
 
-def print_outcome(networks: Mapping[str, list[Row]], directory: RunDirectory, console: Console) -> None:
+def print_outcome(
+    networks: Mapping[str, Result | None], directory: RunDirectory, console: Console, page: Path | None = None
+) -> None:
     """Print the accuracies of a run's networks, and where its files lie.
 
     Args:
         networks: accuracies by the name of the objective.
         directory: the run's folder.
         console: where to print.
+        page: of what was watched; None without any.
     """
+    rows = {name: result.tables["accuracy"] for name, result in networks.items() if result is not None}
     console.print()
-    if all(networks.values()):
-        console.print(accuracy_table(networks, "Accuracy on validation images"))
+    if len(rows) == len(networks):
+        console.print(accuracy_table(rows, "Accuracy on validation images"))
     else:
         console.print("There are no validation images, hence no accuracies.")
     for line in _where(directory):
         console.print(line, soft_wrap=True)
+    if page is not None:
+        console.print(f"page           {page}", soft_wrap=True)
 
 
 def _where(directory: RunDirectory) -> list[str]:

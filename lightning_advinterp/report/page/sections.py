@@ -119,6 +119,9 @@ def _table(evaluation: StoredEvaluation, name: str) -> Table:
 
 def command(evaluation: StoredEvaluation, analysis: str) -> str:
     """Return the command that makes an analysis again, from the recorded settings; empty where none are recorded."""
+    stated = evaluation.record.get("command")  # of a training, whose questions have settings of their own
+    if isinstance(stated, str):
+        return stated
     settings = evaluation.settings
     if not settings.get("network") and not settings.get("checkpoint"):
         return ""

@@ -2,6 +2,7 @@
 
 from lightning_advinterp.training.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
+from lightning_advinterp.training.callbacks.budget import BudgetCallback
 from lightning_advinterp.training.callbacks.dissection import DissectionCallback
 from lightning_advinterp.training.callbacks.ema import EMACallback
 from lightning_advinterp.training.callbacks.export import ExportCallback
@@ -19,6 +20,7 @@ __all__ = [
     "AccuracyCallback",
     "AnalysisCallback",
     "BestCheckpoint",
+    "BudgetCallback",
     "DissectionCallback",
     "EMACallback",
     "ExportCallback",

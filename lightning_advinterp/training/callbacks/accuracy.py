@@ -30,6 +30,7 @@ class AccuracyCallback(AnalysisCallback):
         num_workers: processes that load its images; ``null``: on an accelerator as many as the training has, else 0.
     """
 
+    budgeted: ClassVar[bool] = False
     announced: ClassVar[bool] = False
     drawn: ClassVar[tuple[str, ...] | None] = ()
 

@@ -1,14 +1,13 @@
 """Asks questions at the end of validation epochs: the same code that ``evaluate.py`` runs on a checkpoint."""
 
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from fnmatch import fnmatch
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any
 
 import pytorch_lightning as pl
 import torch
-from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses.base.classes import aim_within
 from lightning_advinterp.analyses.base.plans import Plans
@@ -27,13 +26,15 @@ from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.labels import balanced_subset
 from lightning_advinterp.data.loaders import Workers, worker_count
 from lightning_advinterp.datamodules.described import Described, describe
-from lightning_advinterp.training.callbacks.asking import Answer, ask
-from lightning_advinterp.training.callbacks.showing import line_of, show
+from lightning_advinterp.training.callbacks.asking import Answer, ask_within
+from lightning_advinterp.training.callbacks.budget import BudgetCallback
+from lightning_advinterp.training.callbacks.presentation import Presentation
+from lightning_advinterp.training.callbacks.showing import left_out_line, line_of, show
 from lightning_advinterp.training.callbacks.watched import validation_set
 from lightning_advinterp.training.module import RobustClassifier
 
 
-class AnalysisCallback(pl.Callback):
+class AnalysisCallback(Presentation):
     """When questions are asked, of which images, and how the answers are logged and drawn.
 
     The network is seen unwrapped and in evaluation mode, on a seeded subset of the validation images that is shared
@@ -56,13 +57,6 @@ class AnalysisCallback(pl.Callback):
         num_workers: processes that load its images; ``null``: as many as the training's loader has where the network
             is on an accelerator, and 0 on a CPU.
     """
-
-    announced: ClassVar[bool] = True
-    """Whether a line is printed, and tables and figures are written, each time."""
-    drawn: ClassVar[Sequence[str] | None] = None
-    """Patterns of the names of the figures that are drawn in training; None: all."""
-    figure_formats: Sequence[str] = ("png",)
-    """Of the figures beside the log: ``png``, ``svg``, ``pdf``."""
 
     def __init__(
         self,
@@ -89,6 +83,9 @@ class AnalysisCallback(pl.Callback):
         self._concept_set: ConceptSet | None = None
         self._scene: Scene | None = None
         self._answer: Answer | None = None
+        self.last: Answer | None = None
+        """What it found last, in this process."""
+        self._waits = False
 
     @property
     def name(self) -> str:
@@ -208,47 +205,37 @@ class AnalysisCallback(pl.Callback):
         """Return the images that all attacks have."""
         return shared_images(self._attacks.values(), images, "concepts" if self.about_concepts else "data")
 
-    def scalars(self, results: Mapping[str, Result]) -> dict[str, float]:
-        """Return what is logged, under its log keys, from the results by question."""
-        scalars: dict[str, float] = {}
-        for question in self.questions:
-            scalars |= question.scalars(results[question.name])
-        return scalars
-
-    def figures(self, results: Mapping[str, Result], title: str) -> dict[str, Figure]:
-        """Return figures by what TensorBoard calls them, from the results by question."""
-        figures: dict[str, Figure] = {}
-        for question in self.questions:
-            for name, figure in question.figures(results[question.name], title).items():
-                if self.drawn is None or any(fnmatch(name, pattern) for pattern in self.drawn):
-                    figures[self.tag(question, name)] = figure
-        return figures
-
-    def tag(self, question: Question, figure: str) -> str:
-        """Return what TensorBoard calls a figure."""
-        figure_name = question.main_figure if figure == question.name else figure.removeprefix(f"{question.name}_")
-        return f"{question.name}/{figure_name}"
-
-    def texts(self, results: Mapping[str, Result]) -> dict[str, str]:
-        """Return texts in Markdown by what TensorBoard calls them."""
-        return {}
-
-    def headlines(self) -> list[str]:
-        """Return the log keys of the few numbers that say most: for the printed line and the table of runs."""
-        return []
+    def within(self, seconds: float) -> bool:
+        """Take so many seconds at most, if it can keep a time by itself, and say whether it can."""
+        return False
 
     def on_validation_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Ask, beside the training's progress bar; log on all processes, draw and write on the first."""
         if not self.due(trainer):
             return
         assert isinstance(pl_module, RobustClassifier)
-        if self._answer is None:
-            callbacks = [callback for callback in _due(trainer) if self.shares_run_with(callback, trainer)]
+        started, budget = time.monotonic(), _budget(trainer) if self.budgeted else None
+        runs = [] if self._waits else _runs(trainer)
+        run = next((callbacks for callbacks in runs if self in callbacks), [])
+        if run:
             # Lightning's own validation may be in inference mode, in which attacks would have no gradients.
             with torch.inference_mode(False), torch.no_grad():
-                ask(callbacks, trainer, pl_module)
-        answer, self._answer = self._answer, None
-        assert answer is not None
+                ask_within(budget, run, sum(callbacks[0].budgeted for callbacks in runs), trainer, pl_module)
+            for callback in run:
+                callback._waits = True
+        answer, self._answer, self._waits = self._answer, None, False
+        if answer is None:
+            assert budget is not None
+            trainer.print(left_out_line(self, budget))
+        else:
+            self._tell(answer, trainer, pl_module)
+        if budget is not None and run:
+            budget.took(self.name, 0 if answer is None else answer.count, time.monotonic() - started, trainer)
+        elif budget is not None:
+            budget.spend(time.monotonic() - started, trainer)
+
+    def _tell(self, answer: Answer, trainer: pl.Trainer, pl_module: RobustClassifier) -> None:
+        self.last = answer
         scalars = self.scalars(answer.results)
         if trainer.is_global_zero:
             show(self, trainer, answer)
@@ -264,7 +251,7 @@ class AnalysisCallback(pl.Callback):
         """Whether both look at the same images, attacked alike, with analyses of different names."""
         if callback is self:
             return True
-        settings = ("about_concepts", "concepts_used", "limit", "batch_size", "seed", "num_workers")
+        settings = ("budgeted", "about_concepts", "concepts_used", "limit", "batch_size", "seed", "num_workers")
         if any(getattr(self, key) != getattr(callback, key) for key in settings):
             return False
         names = {question.name for question in self.questions} & {question.name for question in callback.questions}
@@ -276,6 +263,17 @@ class AnalysisCallback(pl.Callback):
         return self._attacks if self._scene is None else self._scene.attacks
 
 
-def _due(trainer: pl.Trainer) -> list[AnalysisCallback]:
+def _runs(trainer: pl.Trainer) -> list[list[AnalysisCallback]]:
+    """Return the callbacks that are due, those that share a run together."""
     callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    return [callback for callback in callbacks if isinstance(callback, AnalysisCallback) and callback.due(trainer)]
+    due = [callback for callback in callbacks if isinstance(callback, AnalysisCallback) and callback.due(trainer)]
+    runs: list[list[AnalysisCallback]] = []
+    while due:
+        runs.append([callback for callback in due if due[0].shares_run_with(callback, trainer)])
+        due = [callback for callback in due if callback not in runs[-1]]
+    return runs
+
+
+def _budget(trainer: pl.Trainer) -> BudgetCallback | None:
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback for callback in callbacks if isinstance(callback, BudgetCallback)), None)

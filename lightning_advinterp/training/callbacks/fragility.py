@@ -55,9 +55,18 @@ class FragilityCallback(AnalysisCallback):
         num_workers: Workers | None = None,
     ) -> None:
         settings = replace(settings, batch_size=batch_size, seconds=seconds, seed=seed)
+        self._own_seconds = seconds
         super().__init__(
             [as_question(Fragility, settings)], (), every_n_epochs, limit, batch_size, seed, num_workers=num_workers
         )
+
+    def within(self, seconds: float) -> bool:
+        """Take images until the time is over, or until its own is."""
+        question = self.questions[0]
+        assert isinstance(question, Fragility)
+        limits = [limit for limit in (self._own_seconds, seconds) if limit is not None and limit > 0]
+        self.questions = (replace(question, seconds=min(limits, default=None)),)
+        return True
 
     def headlines(self) -> list[str]:
         """Return how much of the most important pixels stays, for every method under every attack."""

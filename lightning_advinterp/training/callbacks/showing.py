@@ -16,6 +16,7 @@ from lightning_advinterp.training.logs import log_figure, log_table, log_text
 
 if TYPE_CHECKING:
     from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
+    from lightning_advinterp.training.callbacks.budget import BudgetCallback
 
 _PICTURES = ("fragility_pictures",)
 """Tables that say what stands in which picture: figures show it."""
@@ -57,7 +58,15 @@ def line_of(callback: AnalysisCallback, answer: Answer, scalars: Mapping[str, fl
     """Return the line that is printed: how many images, how long, and the numbers that say most."""
     name = callback.questions[0].name
     values = [f"{key.removeprefix(f'{name}/')} {scalars[key]:.3g}" for key in callback.headlines() if key in scalars]
-    return ", ".join([f"{name}: {answer.count} images in {answer.seconds:.1f} s", *values])
+    wanted = len(answer.images) if callback.limit is None else min(callback.limit, len(answer.images))
+    less = f" (of {wanted}, for lack of time)" if answer.count < wanted else ""
+    return ", ".join([f"{name}: {answer.count} images{less} in {answer.seconds:.1f} s", *values])
+
+
+def left_out_line(callback: AnalysisCallback, budget: BudgetCallback) -> str:
+    """Return the line of a question that a time budget leaves out of an epoch."""
+    names = ", ".join(question.name for question in callback.questions)
+    return f"{names}: left out of this epoch; its fewest images need more than watch_seconds {budget.seconds:g} leaves"
 
 
 def log_folder(trainer: pl.Trainer) -> Path | None:
