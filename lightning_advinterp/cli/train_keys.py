@@ -56,6 +56,21 @@ def add_keys(parser: LightningArgumentParser) -> None:
         ("pictures", PicturesCallback, "Real and adversarial images in TensorBoard."),
     ):
         parser.add_argument(f"--{key}", type=kind | None, default={}, help=f"{text} null: off.")
+    _add_watching(parser)
+    parser.add_argument(
+        "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
+    )
+    parser.add_argument(
+        "--export", type=ExportCallback | None, default=None, help="Write the trained backbone for other programs."
+    )
+    parser.link_arguments("seed_everything", "model.seed")
+    parser.link_arguments("seed_everything", "data.init_args.seed")
+    parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
+    parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
+
+
+def _add_watching(parser: LightningArgumentParser) -> None:
+    """Add the keys of what is watched beside accuracy."""
     for key, analysis, text in (
         ("dissection", DissectionCallback, "Network dissection on real and adversarial concept images."),
         ("semantics", SemanticsCallback, "Consistency of what units mean on real and adversarial images."),
@@ -75,16 +90,6 @@ def add_keys(parser: LightningArgumentParser) -> None:
         default=None,
         help="At most so many seconds an epoch for dissection, semantics, fragility and watch, by fewer images.",
     )
-    parser.add_argument(
-        "--ema", type=EMACallback | None, default=None, help="Judge and keep a moving average of the weights."
-    )
-    parser.add_argument(
-        "--export", type=ExportCallback | None, default=None, help="Write the trained backbone for other programs."
-    )
-    parser.link_arguments("seed_everything", "model.seed")
-    parser.link_arguments("seed_everything", "data.init_args.seed")
-    parser.link_arguments("data.num_classes", "model.num_classes", apply_on="instantiate")
-    parser.link_arguments("data.image_size", "model.image_size", apply_on="instantiate")
 
 
 def _add_dry_run(parser: LightningArgumentParser) -> None:

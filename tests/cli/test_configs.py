@@ -14,7 +14,9 @@ from lightning_advinterp.attacks import parse_pixels
 from lightning_advinterp.cli.evaluation.command import evaluation_parser, read_evaluation
 
 CONFIGS = Path(__file__).parents[2] / "configs"
-EXPERIMENTS = sorted(CONFIGS.glob("*.yaml"))
+OVERLAYS = [CONFIGS / "watch.yaml"]
+"""Configurations that are laid over others."""
+EXPERIMENTS = sorted(set(CONFIGS.glob("*.yaml")) - set(OVERLAYS))
 TRAINERS = sorted((CONFIGS / "trainer").glob("*.yaml"))
 PAPER = sorted((CONFIGS / "paper").glob("*.yaml"))
 
@@ -48,6 +50,19 @@ def test_experiment_parses_under_every_trainer(path, trainer, parser):
     assert parsed.trainer.inference_mode is False
     settings = yaml.safe_load(trainer.read_text())["trainer"]
     assert {key: parsed.trainer[key] for key in settings} == settings
+
+
+@pytest.mark.parametrize("path", OVERLAYS, ids=lambda path: path.stem)
+def test_an_overlay_holds_over_experiments(path, parser):
+    assert f"--config configs/{path.name}" in path.read_text()
+    settings = yaml.safe_load(path.read_text())
+    for experiment in (CONFIGS / "quickstart.yaml", CONFIGS / "standard.yaml"):
+        parsed = parser.parse_args(["--config", str(experiment), "--config", str(path)]).as_dict()
+        assert parsed["name"] == experiment.stem
+        for key, value in settings.items():
+            values = value if isinstance(value, dict) else {}
+            assert all(parsed[key][name] == said for name, said in values.items() if name != "settings"), key
+        assert parsed["watch_seconds"] == settings["watch_seconds"]
 
 
 @pytest.mark.parametrize("path", EXPERIMENTS, ids=lambda path: path.stem)

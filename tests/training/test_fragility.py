@@ -47,8 +47,11 @@ def config(tmp_path):
 
 
 @pytest.mark.slow
-def test_scalars_figures_and_an_untouched_training(config, tmp_path):
+def test_scalars_figures_and_an_untouched_training(config, tmp_path, capsys):
     train([*config(BASE, FRAGILITY), "--name", "with"])
+    page = tmp_path / "runs" / "with" / "page" / "index.html"
+    assert f"page           {page}" in capsys.readouterr().out.splitlines()
+    assert "advinterp train --config" in page.read_text()
     train([*config(BASE), "--name", "without"])
     events = EventAccumulator(str(tmp_path / "runs" / "with")).Reload()
     logged = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}
