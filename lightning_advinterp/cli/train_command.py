@@ -13,11 +13,11 @@ import yaml
 from lightning_fabric.utilities.exceptions import MisconfigurationException
 from pytorch_lightning.cli import ArgsType, LightningArgumentParser, LightningCLI
 
+from lightning_advinterp.cli.train_comparison import as_standard, judged, objective_name
 from lightning_advinterp.cli.train_keys import TrainParser, add_keys
 from lightning_advinterp.core.errors import plain_errors, stops_explained
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.memory import keep_freed_memory
-from lightning_advinterp.core.result import Result
 from lightning_advinterp.core.settings import check_numbers
 from lightning_advinterp.core.shipped import with_configurations
 from lightning_advinterp.core.terminal import terminal
@@ -40,7 +40,7 @@ from lightning_advinterp.training.callbacks import (
 from lightning_advinterp.training.callbacks.watch import SHORTHANDS, watchers
 from lightning_advinterp.training.module import RobustClassifier
 from lightning_advinterp.training.monitors import monitors, others_may_log
-from lightning_advinterp.training.outcome import final_accuracy, print_outcome
+from lightning_advinterp.training.outcome import print_outcome
 from lightning_advinterp.training.page import page_of, save_page
 from lightning_advinterp.training.preflight import check
 from lightning_advinterp.training.resume import Start
@@ -270,35 +270,15 @@ def _switched_on(words: Sequence[str], flag: str = "--dry_run") -> list[str]:
 def _compare_and_print(cli: TrainCLI) -> None:
     if cli.trainer.interrupted or cli.config.trainer.fast_dev_run or not cli.trainer.is_global_zero:
         return
-    runs = {_objective_name(cli): cli}
-    networks = {_objective_name(cli): _judged(cli)}
+    runs = {objective_name(cli): cli}
+    networks = {objective_name(cli): judged(cli)}
     if cli.config.compare_with_standard and cli.trainer.world_size > 1:
         _log.warning(
             "compare_with_standard: only on one process; train the standard objective by a command of its own."
         )
     elif cli.config.compare_with_standard:
-        standard = fit(_as_standard(cli))
-        runs[_objective_name(standard)] = standard
-        networks[_objective_name(standard)] = _judged(standard)
+        standard = fit(as_standard(cli))
+        runs[objective_name(standard)] = standard
+        networks[objective_name(standard)] = judged(standard)
     pages = [save_page(run.directory, run.trainer, networks[name], name) for name, run in runs.items()]
     print_outcome(networks, cli.directory, terminal(), page_of(pages) if pages[0] is not None else None)
-
-
-def _as_standard(cli: TrainCLI) -> list[str]:
-    """The command line of the same run with the standard objective."""
-    return [
-        *("--config", str(cli.directory.config)),
-        *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
-        *("--compare_with_standard", "false", "--model.objective", "Standard"),
-        *("--model.objective.init_args.bn", cli.model.objective.bn),
-        # A folder that the configuration names holds the first network's files.
-        *(() if cli.config.export is None else ("--export.folder", "null")),
-    ]
-
-
-def _judged(cli: TrainCLI) -> Result | None:
-    return final_accuracy(cli.trainer, cli.model, cli.accuracy)
-
-
-def _objective_name(cli: TrainCLI) -> str:
-    return type(cli.model.objective).__name__.lower()

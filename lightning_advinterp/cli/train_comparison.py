@@ -1,0 +1,31 @@
+"""The two networks of ``compare_with_standard``: the other one's command line, and what both are judged by."""
+
+from typing import TYPE_CHECKING
+
+from lightning_advinterp.core.result import Result
+from lightning_advinterp.training.outcome import final_accuracy
+
+if TYPE_CHECKING:
+    from lightning_advinterp.cli.train_command import TrainCLI
+
+
+def as_standard(cli: "TrainCLI") -> list[str]:
+    """The command line of the same run with the standard objective."""
+    return [
+        *("--config", str(cli.directory.config)),
+        *("--name", f"{cli.config.name}-standard", "--resume", "auto"),
+        *("--compare_with_standard", "false", "--model.objective", "Standard"),
+        *("--model.objective.init_args.bn", cli.model.objective.bn),
+        # A folder that the configuration names holds the first network's files.
+        *(() if cli.config.export is None else ("--export.folder", "null")),
+    ]
+
+
+def judged(cli: "TrainCLI") -> Result | None:
+    """Return the accuracy of what a command trained; None without validation images."""
+    return final_accuracy(cli.trainer, cli.model, cli.accuracy)
+
+
+def objective_name(cli: "TrainCLI") -> str:
+    """Return what a command's network is called in the table."""
+    return type(cli.model.objective).__name__.lower()
