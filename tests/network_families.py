@@ -66,6 +66,9 @@ def weights_of(family, data, folder):
     """Return the file of a calibrated network's weights; None for a family that needs none."""
     if family not in CALIBRATED:
         return None
+    path = Path(folder) / f"weights_{len(data)}.pth"
+    if path.exists():  # made for another analysis, from the same seed
+        return str(path)
     name, options, size = FAMILIES[family]
     network = advinterp.create_network(name, num_classes=len(CLASSES), input_size=size, **options).train()
     for module in network.modules():
@@ -73,7 +76,6 @@ def weights_of(family, data, folder):
             module.momentum = None
     with torch.no_grad():
         network(collate_batch([data[number] for number in range(_IMAGES)]).to_float().image)
-    path = Path(folder) / "weights.pth"
     torch.save(network.backbone.state_dict(), path)
     return str(path)
 

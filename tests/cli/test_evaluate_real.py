@@ -17,7 +17,6 @@ def table(folder):
 @pytest.mark.parametrize(
     ("name", "file", "folder", "top1", "top5"),
     [
-        ("resnet18", "resnet18_pqf.safetensors", "imagenet_nips2017", 76.1, 93.2),
         ("squeezenet1_0", "squeezenet1_0_deepcompression.safetensors", "imagenet_nips2017", 49.9, 76.3),
         ("resnet18", "resnet18_pqf.safetensors", "imagenet_1k", 75.8, 92.6),
     ],
