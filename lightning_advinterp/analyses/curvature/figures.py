@@ -102,7 +102,7 @@ def _against_beta(
             if group == kind and beta is not None
         }
         places = sorted(beta for beta, values in points.items() if values)
-        if kind == "trained" and not places:
+        if kind == "trained" and (not places or name == "class_kept"):  # a network as it is keeps its classes
             continue
         means = [sum(points[beta]) / len(points[beta]) for beta in places]
         look: dict[str, Any] = {"color": colour, "ls": line, "marker": marker, "ms": 4, "mfc": face}
