@@ -7,6 +7,7 @@ from functools import partial
 from html import escape
 from io import BytesIO
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from matplotlib.figure import Figure
@@ -26,7 +27,17 @@ if TYPE_CHECKING:
 
 
 class Figures(dict[str, Figure]):
-    """Figures by name, which a notebook shows one below the other."""
+    """Figures by name, which a notebook shows one below the other; and each by itself where it is a cell's last line.
+
+    Args:
+        figures: by name.
+    """
+
+    def __init__(self, figures: Mapping[str, Figure] = MappingProxyType({})) -> None:
+        super().__init__(figures)
+        for figure in self.values():
+            # Matplotlib shows figures of pyplot alone, and only after pyplot was imported.
+            setattr(figure, "_repr_png_", partial(_png, figure))  # noqa: B010  # no attribute of the class
 
     def _repr_html_(self) -> str:
         """Return what a notebook shows."""
@@ -114,10 +125,14 @@ def _tables(results: Results) -> str:
     return "".join(result._repr_html_() for result in results.values())
 
 
-def _source(figure: Figure) -> str:
+def _png(figure: Figure) -> bytes:
     drawn = BytesIO()
     draw(figure, drawn)
-    return f"data:image/png;base64,{b64encode(drawn.getvalue()).decode()}"
+    return drawn.getvalue()
+
+
+def _source(figure: Figure) -> str:
+    return f"data:image/png;base64,{b64encode(_png(figure)).decode()}"
 
 
 def load_results(folder: str | Path) -> Results:

@@ -1,7 +1,7 @@
 """What an analysis found, as data."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +49,7 @@ class Result:
     arrays: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: dict[str, Any] = field(default_factory=dict)
     columns: dict[str, dict[str, Column]] = field(default_factory=dict)
-    drawing: "Callable[[Result], Mapping[str, Figure]] | None" = field(default=None, compare=False)
+    drawing: "Callable[[Result], dict[str, Figure]] | None" = field(default=None, compare=False)
 
     def figures(self) -> "dict[str, Figure]":
         """Return its figures by name, drawn anew from the tables and arrays.
@@ -62,7 +62,7 @@ class Result:
                 f"{self.name}: a result has figures where evaluate() or load_results() returned it; otherwise "
                 "QUESTION.figures(result, title) draws them."
             )
-        return dict(self.drawing(self))
+        return self.drawing(self)
 
     def frame(self, table: str | None = None) -> "DataFrame":
         """Return a table as pandas has them, see :func:`~lightning_advinterp.core.frames.to_frame`.

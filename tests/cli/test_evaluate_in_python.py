@@ -58,7 +58,7 @@ def test_modules_are_compared(compared, networks, tmp_path):
         row["top1"] for row in compared["accuracy"].tables["accuracy"]
     ]
     assert "robust" in compared.page.read_text(encoding="utf-8")
-    again = evaluate(networks[1], pairs(), compare=compared, output=str(tmp_path / "again"), **QUIET)
+    again = evaluate(networks[1], pairs(), compare=compared, output=tmp_path / "again", **QUIET)
     assert len(again.networks) == 4
     assert again.networks["standard"]["accuracy"].tables == compared["accuracy"].tables
     assert load_results(tmp_path / "again").networks.keys() == again.networks.keys()
@@ -70,6 +70,8 @@ def test_a_notebook_shows_tables_and_figures(compared):
     assert len(result._repr_html_().split("<tr>")) == 1 + 1 + len(result.tables["accuracy"])
     figures = compared.figures()
     assert isinstance(figures["accuracy"], Figure)
+    assert result.figures()["accuracy"]._repr_png_().startswith(b"\x89PNG")
+    assert "data:image/png" in result.figures()._repr_html_()
     assert figures._repr_html_().count("data:image/png;base64,") == len(figures) == 1
     assert load_results(compared.folder)["accuracy"].figures().keys() == figures.keys()
     assert repr(result).startswith("<Result accuracy: accuracy (2 rows,")

@@ -71,6 +71,7 @@ def evaluate(
     if memory.network is not None and settings.get("rows"):
         raise ValueError("rows: a table's networks are its rows; leave network out, or give compare in rows' place.")
     questions = {**settings.pop("questions", {}), **_questions(settings)}
+    settings = {name: str(value) if isinstance(value, Path) else value for name, value in settings.items()}
     check_types(settings)
     with flags_explained():
         evaluation = Evaluation(**settings, questions=questions)
