@@ -29,7 +29,8 @@ def anchors(page):
 
 def test_every_page_has_one_place():
     site = yaml.safe_load((ROOT / "mkdocs.yml").read_text(encoding="utf-8"))
-    assert sorted(places(site["nav"])) == [page.relative_to(DOCS).as_posix() for page in PAGES]
+    pages = [*PAGES, *DOCS.rglob("*.ipynb")]
+    assert sorted(places(site["nav"])) == sorted(page.relative_to(DOCS).as_posix() for page in pages)
 
 
 def test_every_link_leads_to_a_file_and_a_heading():
