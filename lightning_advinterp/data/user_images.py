@@ -45,6 +45,11 @@ def as_image_set(dataset: Any) -> ImageSet:
 
     Raises:
         TypeError: if it is a stream, or has no length.
+
+    Example:
+        >>> images = as_image_set((torch.rand(3, 3, 8, 8), torch.tensor([2, 0, 1])))
+        >>> len(images), list(images.labels), list(images.indices)
+        (3, [2, 0, 1], [0, 1, 2])
     """
     if not missing_members(dataset):
         return cast(ImageSet, dataset)

@@ -62,6 +62,13 @@ def create_network(
 
     Raises:
         ValueError, FileNotFoundError: as :func:`~lightning_advinterp.networks.assembly.assemble` says.
+        TypeError: if the name is none.
+
+    Example:
+        >>> import torch
+        >>> network = create_network("cifar_resnet20", num_classes=4).eval()
+        >>> network(torch.rand(1, 3, 32, 32)).shape
+        torch.Size([1, 4])
     """
     if not isinstance(name, str):
         raise TypeError(

@@ -48,7 +48,16 @@ def create_attacks(attacks: Attacks | Sequence[AttackConfig]) -> dict[str, Attac
 
 
 def fgsm(eps: Eps = DEFAULT_EPS, *, label: LabelRule = "true", target: TargetRule | int | None = None) -> Attack:
-    """Fast gradient sign method, x* = clip(x + ε·sign ∇ₓL(f(x), y)) (Dong et al. 2022, Eq. 1)."""
+    """Fast gradient sign method, x* = clip(x + ε·sign ∇ₓL(f(x), y)) (Dong et al. 2022, Eq. 1).
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 2))
+        >>> x = torch.full((1, 3, 4, 4), 0.5)
+        >>> x_adv = fgsm("8/255")(network, x, 0)
+        >>> round(255 * float((x_adv - x).abs().max()))
+        8
+    """
     return create_attack(AttackConfig("fgsm", eps, label=label, target=target))
 
 
@@ -75,7 +84,15 @@ def pgd(
     label: LabelRule = "true",
     target: TargetRule | int | None = None,
 ) -> Attack:
-    """Projected gradient descent with a random start (Madry et al. 2018)."""
+    """Projected gradient descent with a random start (Madry et al. 2018).
+
+    Example:
+        >>> import torch
+        >>> network = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(3 * 4 * 4, 2))
+        >>> result = pgd("8/255", steps=3).run(network, torch.rand(2, 3, 4, 4), torch.tensor([0, 1]))
+        >>> result.x_adv.shape, bool((result.linf <= 8 / 255 + 1e-6).all())
+        (torch.Size([2, 3, 4, 4]), True)
+    """
     return create_attack(
         AttackConfig(
             "pgd",
