@@ -2,14 +2,17 @@
 
 import pytorch_lightning as pl
 import torch
+from pytorch_lightning.utilities import rank_zero_info
 from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics import MeanMetric, MetricCollection
 from torchmetrics.classification import MulticlassAccuracy
 
+from lightning_advinterp.core.result import Row
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks import Network
 from lightning_advinterp.networks.compiled import CompiledPasses, compiled
+from lightning_advinterp.training.predictions import prediction_rows, save_predictions
 
 
 class JudgedOnCleanImages(pl.LightningModule):
@@ -17,9 +20,11 @@ class JudgedOnCleanImages(pl.LightningModule):
 
     Attributes:
         network: what is judged.
+        class_names: of its outputs, for people; empty where unknown.
     """
 
     network: Network
+    class_names: list[str]
 
     @property
     def passes(self) -> CompiledPasses | None:
@@ -52,9 +57,24 @@ class JudgedOnCleanImages(pl.LightningModule):
         """The same on test images, as ``test/{loss, acc, acc5}``."""
         self._judge(batch, "test/loss", self.test_loss, self.test_accuracy)
 
-    def predict_step(self, batch: Batch, batch_idx: int) -> Tensor:
-        """Return the logits ``[B, K]``."""
-        return self._logits(batch)
+    def on_predict_start(self) -> None:
+        """Begin without rows."""
+        self._predicted: list[list[Row]] = []
+
+    def predict_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> Tensor:
+        """Return the logits ``[B, K]``, and note the predictions for ``predictions.csv``."""
+        logits = self._logits(batch)
+        while len(self._predicted) <= dataloader_idx:
+            self._predicted.append([])
+        rows = self._predicted[dataloader_idx]
+        rows += prediction_rows(batch, logits, self.class_names, len(rows))
+        return logits
+
+    def on_predict_end(self) -> None:
+        """Write ``predictions.csv`` and say where it lies."""
+        for path in save_predictions(self.trainer, self._predicted):
+            rank_zero_info(f"predictions    {path}")
+        self._predicted = []
 
     def _logits(self, batch: Batch) -> Tensor:
         with compiled(self.network, self.passes):

@@ -119,7 +119,7 @@ class RobustClassifier(JudgedOnCleanImages):
         self._logged_in: dict[str, int] = {}
         self._resumed_value: tuple[int, float] | None = None
         self.classes: list[str] = []
-        self.class_names: list[str] = []
+        self.class_names = []
         self.resize: int | None = None
         outputs = self.network.num_classes
         if outputs < 2:

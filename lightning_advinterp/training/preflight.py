@@ -10,6 +10,7 @@ from pytorch_lightning.utilities.model_helpers import is_overridden
 
 from lightning_advinterp.core.files import check_writable
 from lightning_advinterp.datamodules.base import ImageDataModule
+from lightning_advinterp.datamodules.described import describe
 from lightning_advinterp.networks.deterministic import refused_operations
 from lightning_advinterp.networks.network import Network
 from lightning_advinterp.networks.trial import try_network
@@ -53,6 +54,8 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer, config_te
         steps_per_epoch: int | None = len(settings.data.train_dataloader())
         settings.data.val_dataloader()
         settings.model.take_classes(settings.data)
+        if trainer.is_global_zero:
+            _log.warning("%s", _data_line(settings.data))
         if start is not None:
             check_classes(start, settings.model)
         for callback in _watchers(trainer):
@@ -69,6 +72,14 @@ def check(settings: Any, directory: RunDirectory, trainer: pl.Trainer, config_te
             check_writable(Path(settings.export.folder), "export.folder")
         directory.prepare(checkpoint_bytes(settings.model, averaged=settings.ema is not None))
     return start
+
+
+def _data_line(data: ImageDataModule) -> str:
+    """Return how many images the splits have that are there, and how many classes."""
+    splits = {"training": data.train_dataset, "validation": data.val_dataset, "test": data.test_dataset}
+    counts = ", ".join(f"{len(images):,} {name}" for name, images in splits.items() if images is not None)
+    classes = describe(data).classes
+    return f"data           images: {counts}" + (f"; {len(classes)} classes" if classes else "")
 
 
 def _check_network(settings: Any, trainer: pl.Trainer) -> None:

@@ -95,10 +95,11 @@ fragility: {limit: 4, settings: {methods: [{type: gradient}], attacks: [{type: t
 """
 
 
-def test_what_a_training_leaves_out_is_printed(tmp_path, capsys):
+def test_what_a_training_leaves_out_is_printed(tmp_path, capsys, caplog):
     network = ("--model.network", "cifar_resnet20", "--model.stem", "null")
     train_in(tmp_path, WATCH, "--trainer.max_epochs", "1", *network)
     lines = capsys.readouterr().out
     assert "semantics, distances: left out of this epoch" in lines
     assert "fragility: left out of this epoch" in lines
+    assert "data           images: 32 training, 24 validation" in caplog.text
     assert not (tmp_path / "watched" / "page").exists()

@@ -16,9 +16,9 @@ from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.report.figures import attack_panel
 from lightning_advinterp.report.save import draw_files
-from lightning_advinterp.training.callbacks.showing import epoch_folder, log_folder
+from lightning_advinterp.training.callbacks.showing import epoch_folder
 from lightning_advinterp.training.callbacks.watched import validation_set
-from lightning_advinterp.training.logs import log_figure
+from lightning_advinterp.training.logs import log_figure, log_folder
 from lightning_advinterp.training.module import RobustClassifier
 
 

@@ -12,7 +12,7 @@ import pytorch_lightning as pl
 from lightning_advinterp.core.result import Result
 from lightning_advinterp.report.save import draw_files, name_images, save_tables
 from lightning_advinterp.training.callbacks.asking import Answer
-from lightning_advinterp.training.logs import log_figure, log_table, log_text
+from lightning_advinterp.training.logs import log_figure, log_folder, log_table, log_text
 
 if TYPE_CHECKING:
     from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
@@ -67,14 +67,6 @@ def left_out_line(callback: AnalysisCallback, budget: BudgetCallback) -> str:
     """Return the line of a question that a time budget leaves out of an epoch."""
     names = ", ".join(question.name for question in callback.questions)
     return f"{names}: left out of this epoch; its fewest images need more than watch_seconds {budget.seconds:g} leaves"
-
-
-def log_folder(trainer: pl.Trainer) -> Path | None:
-    """Return where files beside the log go: where a logger writes, else the run's folder; None without a logger."""
-    folder = next((logger.log_dir for logger in trainer.loggers if logger.log_dir), None)
-    if folder is None and trainer.loggers and not trainer.fast_dev_run:  # type: ignore[attr-defined]
-        folder = trainer.default_root_dir
-    return None if folder is None else Path(folder)
 
 
 def epoch_folder(folder: Path, name: str, trainer: pl.Trainer) -> Path:
