@@ -80,6 +80,11 @@ def spread_columns(name: str, what: str, unit: str = "", when: str = "") -> tupl
     )
 
 
+def share_columns(name: str, meaning: str, when: str = "") -> tuple[Column, ...]:
+    """Return the three columns of a share: itself and its 95 % interval."""
+    return (Column(name, meaning, "share", when=when), *interval_columns(name, when=when))
+
+
 def interval_columns(name: str, unit: str = "share", when: str = "") -> tuple[Column, Column]:
     """Return the two columns of a 95 % interval."""
     return (

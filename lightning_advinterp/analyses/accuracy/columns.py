@@ -1,7 +1,7 @@
 """The tables of accuracy and predictions."""
 
 from lightning_advinterp.analyses.base.columns import ATTACKED, EPS, IMAGE, IMAGES, N
-from lightning_advinterp.core.columns import Column, TableSpec, interval_columns
+from lightning_advinterp.core.columns import Column, TableSpec, share_columns
 
 ACCURACY = (
     TableSpec(
@@ -10,10 +10,8 @@ ACCURACY = (
         (
             IMAGES,
             N,
-            Column("top1", "images whose class comes first", "share"),
-            *interval_columns("top1"),
-            Column("top5", "images whose class is among the first five", "share"),
-            *interval_columns("top5"),
+            *share_columns("top1", "images whose class comes first"),
+            *share_columns("top5", "images whose class is among the first five"),
             EPS,
             Column("steps", "steps of the attack", "steps", when=ATTACKED),
             Column("success", "images predicted as the attack wanted: not the label it left, or its target", "share"),

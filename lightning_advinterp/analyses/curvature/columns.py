@@ -1,18 +1,9 @@
 """The tables of curvature."""
 
 from lightning_advinterp.analyses.base.columns import IMAGE
-from lightning_advinterp.core.columns import Column, TableSpec, interval_columns
+from lightning_advinterp.core.columns import Column, TableSpec, interval_columns, share_columns, spread_columns
 
 _WAYS = "under an equal step along the eigenvector (`top`), the gradient (`gradient`) or a `random` direction"
-
-
-def _spread(name: str, meaning: str) -> tuple[Column, ...]:
-    quantiles = (Column(f"{name}_q10", "10 % quantile"), Column(f"{name}_q90", "90 % quantile"))
-    return (Column(name, f"median over images of the {meaning}"), *quantiles, *interval_columns(name, ""))
-
-
-def _share(name: str, meaning: str) -> tuple[Column, ...]:
-    return (Column(name, meaning, "share"), *interval_columns(name))
 
 
 _BETA = Column("beta", "β of the softplus that stands for ReLU; empty: the network itself")
@@ -21,6 +12,15 @@ _SWEPT = (
     Column("trained", "β of the softplus that the network was trained with; empty: ReLU"),
 )
 _NEAR = (("pcc", "linear correlation"), ("ssim", "structural similarity"), ("mse", "mean squared difference"))
+
+
+def _near_columns(prefix: str, ending: str) -> tuple[Column, ...]:
+    """Return the columns of every measure of how near two maps are."""
+    columns: tuple[Column, ...] = ()
+    for name, words in _NEAR:
+        columns += spread_columns(f"{prefix}_{name}", f"the images' {words} {ending}")
+    return columns
+
 
 CURVATURE = (
     TableSpec(
@@ -88,10 +88,10 @@ CURVATURE = (
             Column("step", "steps so far", "steps"),
             Column("n", "images that have a level set", "images"),
             Column("missing", "images that have none: the gradient is zero", "images"),
-            *_spread("distance", "length of the way"),
-            *_spread("turn", "turn of the gradient"),
-            *_spread("bound", "|λ| d"),
-            *_spread("used", "`turn`/`bound`"),
+            *spread_columns("distance", "the images' length of the way"),
+            *spread_columns("turn", "the images' turn of the gradient"),
+            *spread_columns("bound", "|λ| d"),
+            *spread_columns("used", "`turn`/`bound`"),
             Column("within", "images whose turn is within the bound", "share"),
             *interval_columns("within"),
         ),
@@ -121,13 +121,13 @@ CURVATURE = (
             *_SWEPT,
             _BETA,
             Column("n", "images", "images"),
-            *_share("correct", "images that the network with softplus of β classifies rightly"),
-            *_share("class_kept", "images of which it keeps the network's own class"),
-            *_share("prediction_kept", "attacked images of which the network itself keeps the class"),
-            *_spread("lambda_max", "magnitude of the Hessian's eigenvalue"),
-            *(column for name, words in _NEAR for column in _spread(f"original_{name}", f"{words} with the original")),
-            *(column for name, words in _NEAR for column in _spread(f"target_before_{name}", f"{words} before it")),
-            *(column for name, words in _NEAR for column in _spread(f"target_{name}", f"{words} with the target")),
+            *share_columns("correct", "images that the network with softplus of β classifies rightly"),
+            *share_columns("class_kept", "images of which it keeps the network's own class"),
+            *share_columns("prediction_kept", "attacked images of which the network itself keeps the class"),
+            *spread_columns("lambda_max", "magnitude of the Hessian's eigenvalue"),
+            *_near_columns("original", "with the original"),
+            *_near_columns("target_before", "before it"),
+            *_near_columns("target", "with the target"),
         ),
         when="with `betas`",
     ),
@@ -150,8 +150,8 @@ CURVATURE = (
             _BETA,
             Column("sigma", "σ of SmoothGrad's noise", "share of the pixels' range"),
             Column("n", "images", "images"),
-            *_spread("pcc", "linear correlation of the two maps"),
-            *_spread("spearman", "rank correlation of the two maps"),
+            *spread_columns("pcc", "linear correlation of the two maps"),
+            *spread_columns("spearman", "rank correlation of the two maps"),
         ),
         when="with `betas`",
     ),
