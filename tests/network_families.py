@@ -59,7 +59,9 @@ LAYERS = {"panels": "last"}
 """Where an analysis' own default is of convolutions alone, which transformers have none of."""
 
 WORKS = "works"
-_IMAGES = 48
+_IMAGES = 24
+IMAGES = {"influence": 48}
+"""Images of an analysis that needs more than the others: a few of every class are held out of its training."""
 
 
 def weights_of(family, data, folder):
@@ -87,7 +89,8 @@ def outcome(family, analysis, folder):
         AssertionError: if it ends in anything else, or a refused analysis leaves a page.
     """
     name, options, size = FAMILIES[family]
-    data = ConceptWorld("val", _IMAGES, size=size)
+    images = IMAGES.get(analysis, _IMAGES)
+    data = ConceptWorld("val", images, size=size)
     output = Path(folder) / f"{family} {analysis}".replace(" ", "_")
     torch.manual_seed(0)
     weights = weights_of(family, data, folder)
@@ -99,7 +102,7 @@ def outcome(family, analysis, folder):
                 name, data, quiet=True, analyses=analysis, output=str(output), num_classes=len(CLASSES),
                 network_options=options, input_size=size, weights=weights,
                 attack="fgsm", eps="8/255", concepts="concept_world",
-                limit=_IMAGES, batch_size=12, num_workers=0, device="cpu", least_success=0, layers=LAYERS.get(analysis),
+                limit=images, batch_size=12, num_workers=0, device="cpu", least_success=0, layers=LAYERS.get(analysis),
                 **settings,
             )  # fmt: skip
     except (ValueError, FileNotFoundError) as error:
