@@ -25,11 +25,13 @@ def store(folder, seed):
     pictures = {f"panels-{kind}-{n}": draw.integers(0, 256, (16, 16, 3), np.uint8) for kind in KINDS for n in range(20)}
     answers = [
         {"image": f"{n}{EVIL}", "label": 0, "real": int(draw.random() < 0.2), KINDS[1]: int(draw.random() < 0.7)}
-        for n in range(20)
+        for n in reversed(range(20))  # a row's place is not the image's number
     ]
+    stored = [{"image": f"{n}{EVIL}", "picture": f"panels-real-{n}"} for n in range(19)]
     results = {
         "semantics": Result("semantics", tables={"semantics": semantics}, arrays=top | pictures),
         "dissection": Result("dissection", tables={"dissection": dissection}),
+        "panels": Result("panels", tables={"panels": stored}),
         "predictions": Result("predictions", tables={"predictions": answers}),
     }
     analyses = {name: {"results": [name], "files": [f"{name}.csv"]} for name in results}

@@ -7,6 +7,7 @@ from report.stored_units import EVIL, KINDS, store
 
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.report.command import main, write_page
+from lightning_advinterp.report.page.explorer import explorer_data
 from lightning_advinterp.report.page.paired import differences, paired_means, paired_shares
 from lightning_advinterp.report.page.stored import read_evaluations
 from lightning_advinterp.report.page.units import driving_images, unit_table
@@ -46,6 +47,16 @@ def test_units_of_all_networks_are_one_table(folders):
         assert value == pytest.approx(float(row["iou"]), rel=1e-3)
     top = evaluations[1].array(f"semantics_top-{KINDS[1]}")
     assert driving_images(evaluations[1], "semantics")[KINDS[1]]["layer1", 7] == top[7].tolist()
+
+
+def test_a_caption_is_of_its_image(folders):
+    (evaluation,) = read_evaluations(folders[0])
+    (group,) = explorer_data([evaluation])["images"][0]
+    rows = {row["image"].partition("<")[0]: row for row in evaluation.rows("predictions")}
+    shown = group["kinds"][0]["captions"]
+    assert shown.pop("19") == ""  # of which panels stores nothing, so that its number is not known
+    for number, caption in shown.items():
+        assert ("→" in caption) == (rows[number]["real"] == "1"), number
 
 
 def test_differences_are_paired(folders):

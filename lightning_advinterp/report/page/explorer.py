@@ -116,12 +116,25 @@ def _captions(evaluation: StoredEvaluation, names: dict[str, str]) -> dict[str, 
     rows = evaluation.rows("predictions", "image", "label", REAL)
     kinds = [kind for kind in rows[0] if kind not in ("image", "label")] if rows else []
     captions: dict[str, dict[int, str]] = {kind: {} for kind in kinds}
-    for place, row in enumerate(rows):
+    numbers = _image_numbers(evaluation)
+    for row in rows:
+        image = int(row["image"]) if row["image"].isdigit() else numbers.get(row["image"])
+        if image is None:
+            continue
         label = printable(names.get(row["label"], f"class {row['label']}"), keep="")
         for kind in kinds:
             predicted = printable(names.get(row[kind], f"class {row[kind]}"), keep="")
-            captions[kind][place] = label if row[kind] == row["label"] else f"{label} → {predicted}"
+            captions[kind][image] = label if row[kind] == row["label"] else f"{label} → {predicted}"
     return captions
+
+
+def _image_numbers(evaluation: StoredEvaluation) -> dict[str, int]:
+    """Return the numbers of images by path, which panels tells of the pictures that it stores.
+
+    A row's place among the predictions is no number: of a limited choice of images both differ.
+    """
+    rows = evaluation.rows("panels", "image", "picture")
+    return {row["image"]: int(row["picture"].rpartition("-")[2]) for row in rows if row["picture"]}
 
 
 def _spoken(evaluation: StoredEvaluation) -> dict[tuple[str, int], list[str]]:
