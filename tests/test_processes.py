@@ -7,10 +7,12 @@ from processes import dissection_with_journal, on_processes, processes_that_fail
 from lightning_advinterp.cli.processes import (
     ProcessChoice,
     device_of,
+    joined,
     process_counts,
     processes_started,
     require_processes,
 )
+from lightning_advinterp.core.errors import Command, RunStoppedError
 from lightning_advinterp.core.processes import ALONE
 
 TORCHRUN = {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "8", "LOCAL_WORLD_SIZE": "4"}
@@ -52,6 +54,16 @@ def test_the_accelerator_is_the_devices_kind():
             device_of(ProcessChoice(accelerator="gpu"), "auto")
     with pytest.raises(ValueError, match="accelerator=gpu contradicts device=cpu; leave one of them out"):
         device_of(ProcessChoice(accelerator="gpu"), "cpu")
+
+
+def test_a_process_that_ends_before_all_are_joined_is_said_in_one_line(monkeypatch):
+    def broken(fabric):
+        raise torch.distributed.DistNetworkError("Broken pipe")
+
+    monkeypatch.setattr("lightning_fabric.Fabric.launch", broken)
+    with pytest.raises(RunStoppedError, match=r"while all were starting \(Broken pipe\); start the same command again"):
+        with joined(ProcessChoice(devices=2), torch.device("cpu"), Command()):
+            pass
 
 
 def test_a_process_alone_waits_for_nobody():

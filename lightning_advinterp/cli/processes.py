@@ -165,6 +165,7 @@ def joined(choice: ProcessChoice, device: torch.device, command: Command) -> Ite
 
     Raises:
         ValueError: if there are not so many devices.
+        RunStoppedError: if another process ends before all are joined.
     """
     per_machine, nodes = process_counts(choice, os.environ)
     if per_machine * nodes == 1:
@@ -174,8 +175,14 @@ def joined(choice: ProcessChoice, device: torch.device, command: Command) -> Ite
         raise ValueError(
             f"device={device} is one device, and {per_machine * nodes} processes have one each; say cuda or cpu."
         )
-    fabric = _launched(per_machine, nodes, device)
-    processes = Processes(fabric.global_rank, fabric.world_size, _store(fabric), fabric.device, per_machine)
+    try:
+        fabric = _launched(per_machine, nodes, device)
+        store = _store(fabric)
+    except dist.DistError as error:  # one that was killed while all were starting shows as a broken connection
+        raise RunStoppedError(
+            f"another process of this command ended while all were starting ({error}); start the same command again."
+        ) from error
+    processes = Processes(fabric.global_rank, fabric.world_size, store, fabric.device, per_machine)
     command.first = processes.first
 
     def announce(line: str, status: int) -> None:

@@ -16,6 +16,7 @@ from lightning_advinterp.core.terminal import PlainConsole
 from lightning_advinterp.data.loaders import read_batch
 from lightning_advinterp.datamodules.base import ImageDataModule, SizedDataset
 from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
+from lightning_advinterp.training.callbacks.monitors import MonitorsCallback
 from lightning_advinterp.training.preflight import checkpoint_bytes
 
 if TYPE_CHECKING:
@@ -108,7 +109,9 @@ def estimate_training(cli: "TrainCLI", parse: Callable[[Sequence[str]], "TrainCL
     callbacks: list[pl.Callback] = trial.trainer.callbacks  # type: ignore[attr-defined]
     analyses = [callback for callback in callbacks if isinstance(callback, AnalysisCallback)]
     times = BatchTimes(cli.config.trial_seconds)
-    kept = [callback for callback in callbacks if not isinstance(callback, AnalysisCallback)]
+    # What analyses log is absent from the trial, so nothing may ask for it.
+    removed = (AnalysisCallback, MonitorsCallback)
+    kept = [callback for callback in callbacks if not isinstance(callback, removed)]
     trial.trainer.callbacks = [*kept, times]  # type: ignore[attr-defined]
     trained, validated = _count(data.train_dataset), _count(data.val_dataset)
     trial.fit()

@@ -104,9 +104,13 @@ def joined(name: str, results: Sequence[Result]) -> Result:
     return union
 
 
+_FLOATS = (float, np.floating)
+"""A tuple: a table has hundreds of thousands of values, and ``float | np.floating`` is made anew for each."""
+
+
 def is_missing(value: Any) -> bool:
     """Return whether a value of a table says nothing: None, or a NaN."""
-    return value is None or (isinstance(value, float | np.floating) and math.isnan(value))
+    return value is None or (isinstance(value, _FLOATS) and math.isnan(value))
 
 
 def without_nan(result: Result) -> Result:

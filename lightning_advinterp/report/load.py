@@ -50,14 +50,17 @@ def _kinds(rows: Sequence[Row]) -> dict[str, str]:
     return kinds
 
 
+_TRUTHS, _INTEGERS, _NUMBERS = (bool, np.bool_), (int, np.integer), (float, np.floating)
+
+
 def _kind(value: Any) -> str:
     if is_missing(value):
         return "missing"
-    if isinstance(value, bool | np.bool_):
+    if isinstance(value, _TRUTHS):
         return "truth"
-    if isinstance(value, int | np.integer):
+    if isinstance(value, _INTEGERS):
         return "integer"
-    return "number" if isinstance(value, float | np.floating) else "text"
+    return "number" if isinstance(value, _NUMBERS) else "text"
 
 
 def read_results(folder: str | Path) -> dict[str, Result]:

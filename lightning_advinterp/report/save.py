@@ -58,6 +58,8 @@ def _cell(value: Any, numbers: str = NUMBERS) -> str:
     """Return a value as text: a number is one, whatever its sign, and all other text is no formula."""
     if is_missing(value):
         return ""
+    if type(value) is float:  # most values are; asking for an abstract class takes longer than writing one
+        return format(value, numbers)
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, Number):  # NumPy's too

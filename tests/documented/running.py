@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from documented.inputs import Inputs
 from documented.pages import ROOT, files_of, named_command
-from documented.small import SmallCommand, small_commands
+from documented.small import SmallCommand, commands_before, small_commands
 
 from lightning_advinterp.cli.door import main
 
@@ -138,7 +138,7 @@ def run_page(page, inputs, folder, ran, report):
         report: called with each outcome.
     """
     place = Page(page, inputs, folder)
-    for command in small_commands(page):
+    for command in [*commands_before(page), *small_commands(page)]:
         if command.reason or command.words in ran:
             continue
         ran.add(command.words)

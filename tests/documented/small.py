@@ -57,6 +57,12 @@ def small_commands(page):
     return commands
 
 
+def commands_before(page):
+    """Return the commands that are run before a page's."""
+    texts = table()["before"].get(name_of(page), [])
+    return [SmallCommand(page, text, tuple(shlex.split(text)), "") for text in texts]
+
+
 def all_commands():
     """Return the commands of all pages, in the order of the pages."""
     return [command for page in PAGES for command in small_commands(page)]
