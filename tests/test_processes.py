@@ -61,9 +61,10 @@ def test_a_process_that_ends_before_all_are_joined_is_said_in_one_line(monkeypat
         raise torch.distributed.DistNetworkError("Broken pipe")
 
     monkeypatch.setattr("lightning_fabric.Fabric.launch", broken)
-    with pytest.raises(RunStoppedError, match=r"while all were starting \(Broken pipe\); start the same command again"):
-        with joined(ProcessChoice(devices=2), torch.device("cpu"), Command()):
-            pass
+    expected = r"while all were starting \(Broken pipe\); start the same command again"
+    choice = ProcessChoice(devices=2)
+    with pytest.raises(RunStoppedError, match=expected), joined(choice, torch.device("cpu"), Command()):
+        pass
 
 
 def test_a_process_alone_waits_for_nobody():

@@ -166,30 +166,30 @@ class RatioSummary(NamedTuple):
 
     Attributes:
         mean: arithmetic mean.
-        mean_low: lower end of its 95 % interval, Student's over images.
-        mean_high: upper end.
         median: median.
         share_above_one: share of images with a ratio above 1.
         n: number of images.
+        mean_low: lower end of the mean's 95 % interval, Student's over images.
+        mean_high: upper end.
     """
 
     mean: float
-    mean_low: float
-    mean_high: float
     median: float
     share_above_one: float
     n: int
+    mean_low: float
+    mean_high: float
 
 
 def summarise(values: Tensor) -> RatioSummary:
     """Summarise ratios, float64 ``[N]``; NaN for none."""
     if not len(values):
         nothing = float("nan")
-        return RatioSummary(nothing, nothing, nothing, nothing, nothing, 0)
+        return RatioSummary(nothing, nothing, nothing, 0, nothing, nothing)
     median = float(values.quantile(0.5)) if len(values) < 1 << 24 else float(values.median())
     mean, deviation = float(values.mean()), float(values.std()) if len(values) > 1 else 0.0
     interval = mean_interval(mean, deviation, len(values))
-    return RatioSummary(mean, *interval, median, float((values > 1).double().mean()), len(values))
+    return RatioSummary(mean, median, float((values > 1).double().mean()), len(values), *interval)
 
 
 def histogram(values: Tensor, bins: int = 50, high: float = 2.0) -> list[tuple[float, float, int]]:

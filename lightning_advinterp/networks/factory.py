@@ -52,9 +52,8 @@ def create_network(
         weights_set: which of a file's sets of tensors, by its name or a part of it (``ema``); by default the raw one.
         temperature: what the logits of trained weights are divided by, in the last layer; by default as the file says.
         new_head: start the last layer afresh, although the weights have one for as many classes.
-        softplus: β of the softplus layers that take the place of the ReLU layers, see
-            :func:`~lightning_advinterp.networks.softplus_layers.exchange_relu`; by default as a run's file says, else
-            none.
+        softplus: β of softplus in the place of ReLU, by default as a run's file says, else none; see
+            :func:`~lightning_advinterp.networks.softplus_layers.exchange_relu`.
         **options: further arguments of the architecture's constructor.
 
     Returns:
@@ -70,13 +69,17 @@ def create_network(
         >>> network(torch.rand(1, 3, 32, 32)).shape
         torch.Size([1, 4])
     """
+    _require_name(name)
+    order = Order(name, weights, num_classes, mean, std, input_size, stem, phi, weights_set, temperature, new_head)
+    return assemble(replace(order, options=options, softplus=softplus))
+
+
+def _require_name(name: Any) -> None:
     if not isinstance(name, str):
         raise TypeError(
             f"name must be the name of an architecture, got {type(name).__name__}; a module is taken by "
             "RobustClassifier(network=MODULE, image_size=SIDE), evaluate() and the attacks as it is."
         )
-    order = Order(name, weights, num_classes, mean, std, input_size, stem, phi, weights_set, temperature, new_head)
-    return assemble(replace(order, options=options, softplus=softplus))
 
 
 def preprocessing(name: str, weights: str | Path | None = None) -> Recipe:

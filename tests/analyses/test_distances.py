@@ -104,7 +104,7 @@ def test_equals_literal_loops(pool):
             assert row["median"] == pytest.approx(median, rel=1e-5)
             assert row["share_above_one"] == sum(value > 1 for value in values) / len(values)
             assert result.scalars[f"distances/{kind}/{row['ratio']}"] == row["mean"]
-    columns = ["images", "ratio", "mean", "mean_low", "mean_high", "median", "share_above_one", "n"]
+    columns = ["images", "ratio", "mean", "median", "share_above_one", "n", "mean_low", "mean_high"]
     assert list(result.tables["distances"][0])[:8] == columns
 
 

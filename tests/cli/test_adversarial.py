@@ -69,10 +69,20 @@ def test_the_disk_of_a_set_is_foretold(flags, tmp_path):
     """A few images stand for all."""
     source, attack = ConceptWorld("test", 40, size=32), fgsm("8/255")
     plan = plan_set(
-        create_network("cifar_resnet20", num_classes=12).eval(), source, attack, 1, None, 8, 512, "uint8", "cpu", 0
+        create_network("cifar_resnet20", num_classes=12).eval(),
+        source,
+        attack,
+        1,
+        None,
+        8,
+        512,
+        "uint8",
+        "cpu",
+        0,
+        None,
     )
     total, tried = estimate_set(plan, 40, 60)
-    make_adversarial_set(plan.network, source, attack, tmp_path / "set", targets=1, batch_size=8)
+    make_adversarial_set(plan.formats.network, source, attack, tmp_path / "set", targets=1, batch_size=8)
     size = sum(path.stat().st_size for path in (tmp_path / "set").iterdir())
     assert tried
     assert total.files == pytest.approx(size, rel=0.15)

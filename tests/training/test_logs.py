@@ -104,7 +104,7 @@ def test_lightnings_own_logger_for_wandb_has_these_methods():
 
 @pytest.mark.slow
 def test_wandb_offline_gets_figures_and_tables(tmp_path):
-    wandb = pytest.importorskip("wandb", reason="the optional wandb is not installed")
+    import wandb
     from pytorch_lightning.loggers import WandbLogger
 
     logger = WandbLogger(save_dir=tmp_path, offline=True, project="p")

@@ -6,6 +6,7 @@ from lightning_advinterp.core.columns import Column, TableSpec, interval_columns
 _ATTACK = Column("attack", "`sign` (one step), `iterated`, `raise` (with `raised`), or `random_sign`, the control")
 _RADIUS = Column("eps", "radius of the attack in L∞", EPS.unit)
 _PIXELS = EPS.unit
+_RAISED = "with `raised`"
 
 INFLUENCE = (
     TableSpec(
@@ -22,9 +23,9 @@ INFLUENCE = (
             Column("l2", "Euclidean distance from the image", _PIXELS),
             Column("delta_p", "change of the class' probability"),
             Column("delta_output", "‖Δp‖₂ over all classes"),
-            Column("raised", "with `raised`: number of the training image that `raise` raises"),
-            Column("raised_rank_before", "its rank among the training images, 0 the most influential"),
-            Column("raised_rank", "its rank after the attack"),
+            Column("raised", "number of the training image that `raise` raises", when=_RAISED),
+            Column("raised_rank_before", "its rank among the training images, 0 the most influential", when=_RAISED),
+            Column("raised_rank", "its rank after the attack", when=_RAISED),
             Column("class", "of the image, the number of an output"),
             Column("no_influence", "`before`, `after` or `both`: when all training images count alike; empty: never"),
         ),
@@ -44,10 +45,15 @@ INFLUENCE = (
             *spread_columns("delta_output", "‖Δp‖₂"),
             *spread_columns("linf", "the largest change of a pixel value", _PIXELS),
             *spread_columns("l2", "the Euclidean distance", _PIXELS),
-            *spread_columns("raised_rank_before", "the rank of the training image that `raise` raises"),
-            *spread_columns("raised_rank", "its rank after the attack"),
-            Column("raised_top", "images on which it is among the `overlap` most influential after it", "share"),
-            *interval_columns("raised_top"),
+            *spread_columns("raised_rank_before", "the rank of the training image that `raise` raises", when=_RAISED),
+            *spread_columns("raised_rank", "its rank after the attack", when=_RAISED),
+            Column(
+                "raised_top",
+                "images on which it is among the `overlap` most influential after it",
+                "share",
+                when=_RAISED,
+            ),
+            *interval_columns("raised_top", when=_RAISED),
             Column("label_kept", "images that keep their class", "share"),
             *interval_columns("label_kept"),
             Column("spearman_other", "median rank correlation between two images of one class: the reference"),

@@ -251,7 +251,9 @@ class AnalysisCallback(Presentation):
         """Whether both look at the same images, attacked alike, with analyses of different names."""
         if callback is self:
             return True
-        settings = ("budgeted", "about_concepts", "concepts_used", "limit", "batch_size", "seed", "num_workers")
+        if self.budgeted != callback.budgeted and _budget(trainer) is not None:
+            return False  # the one is left out where the other is not
+        settings = ("about_concepts", "concepts_used", "limit", "batch_size", "seed", "num_workers")
         if any(getattr(self, key) != getattr(callback, key) for key in settings):
             return False
         names = {question.name for question in self.questions} & {question.name for question in callback.questions}
