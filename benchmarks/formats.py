@@ -56,9 +56,9 @@ def main() -> None:
     for turn in range(arguments.rounds + 1):
         for name, network in networks.items():
             for backward in (False, True):
-                taken = seconds(network, x, backward=backward)
+                duration = seconds(network, x, backward=backward)
                 if turn:  # the first round warms up
-                    times.setdefault((name, backward), []).append(taken)
+                    times.setdefault((name, backward), []).append(duration)
     print(f"{arguments.network}, {arguments.size} px, batch {arguments.batch}, {torch.get_num_threads()} threads")
     print("| passes | forward | forward and backward to the input |\n| --- | --- | --- |")
     plain = {backward: statistics.median(times["plain", backward]) for backward in (False, True)}

@@ -191,6 +191,6 @@ def _recorded(name: str, settings: Mapping[str, object]) -> Question | None:
         return None
     recorded: Any = settings.get(name)
     simple = (str, int, float, bool, tuple, list)
-    said = recorded if isinstance(recorded, dict) else {}
+    stored = recorded if isinstance(recorded, dict) else {}
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]  # every question is a dataclass
-    return kind(**{key: value for key, value in said.items() if key in names and isinstance(value, simple)})
+    return kind(**{key: value for key, value in stored.items() if key in names and isinstance(value, simple)})

@@ -100,11 +100,11 @@ def _fitted(
         return _autoencoder(rows, count, per_image, dict(settings), fitting)
     if kind == "nmf":
         latents, steps = settings["latents"], settings["steps"]
-        held = min(count, fitting.capacity(units + latents))
-        one, _ = _timed(lambda: non_negative_parts(rows, latents, 1, fitting.seed))
+        capacity = min(count, fitting.capacity(units + latents))
+        one_step, _ = _timed(lambda: non_negative_parts(rows, latents, 1, fitting.seed))
         several, basis = _timed(lambda: non_negative_parts(rows, latents, 1 + _STEPS, fitting.seed))
-        step = max(0.0, several - one) / _STEPS * held / len(rows)
-        return Trial(basis, held / per_image, step * steps, round(held) * (units + latents) * FLOAT_BYTES)
+        step = max(0.0, several - one_step) / _STEPS * capacity / len(rows)
+        return Trial(basis, capacity / per_image, step * steps, round(capacity) * (units + latents) * FLOAT_BYTES)
     if kind == "pca":
         covariance = Covariance(units)
         summing, _ = _timed(lambda: covariance.update(rows))
@@ -120,10 +120,10 @@ def _autoencoder(rows: Tensor, count: float, per_image: float, settings: dict[st
     batch = rows[torch.arange(size, device=rows.device) % len(rows)]
     training.step(batch)
     seconds, _ = _timed(lambda: [training.step(batch) for _ in range(_STEPS)])
-    read, held = count, round(count)
+    passing, stored = count, round(count)
     if count > capacity:  # half of the buffer is filled anew when it is used up
-        read, held = capacity + max(0, steps * size - capacity // 2), capacity * 3 // 2
-    return Trial(training.basis(), read / per_image, seconds / _STEPS * steps, held * rows.shape[1] * FLOAT_BYTES)
+        passing, stored = capacity + max(0, steps * size - capacity // 2), capacity * 3 // 2
+    return Trial(training.basis(), passing / per_image, seconds / _STEPS * steps, stored * rows.shape[1] * FLOAT_BYTES)
 
 
 def _timed(call: Callable[[], _Value]) -> tuple[float, _Value]:

@@ -111,8 +111,8 @@ def estimate_training(cli: "TrainCLI", parse: Callable[[Sequence[str]], "TrainCL
     times = BatchTimes(cli.config.trial_seconds)
     # What analyses log is absent from the trial, so nothing may ask for it.
     removed = (AnalysisCallback, MonitorsCallback)
-    kept = [callback for callback in callbacks if not isinstance(callback, removed)]
-    trial.trainer.callbacks = [*kept, times]  # type: ignore[attr-defined]
+    remaining = [callback for callback in callbacks if not isinstance(callback, removed)]
+    trial.trainer.callbacks = [*remaining, times]  # type: ignore[attr-defined]
     trained, validated = _count(data.train_dataset), _count(data.val_dataset)
     trial.fit()
     epochs, steps = _length(cli, trial)

@@ -51,9 +51,9 @@ def unit_map(network: Network, x: Tensor, layer: UnitLayer, units: Tensor, metho
         if method == "lrp":
             return unit_sum(_relevance(network, question, layer, units).abs().sum(1)).to(x.dtype)
         source = None if method == "gradient" else _read_by(layer)
-        read = [layer.tap] if source is None else [layer.tap, source, *patch_cutters(question.body)]
+        tapped = [layer.tap] if source is None else [layer.tap, source, *patch_cutters(question.body)]
         z = question.leaf()
-        with taps(network, read) as activations:
+        with taps(network, tapped) as activations:
             question.logits(z)
         activation = strongest(layer.maps(activations[layer.tap]), units)
         if source is None:
@@ -92,8 +92,8 @@ def _relevance(network: Network, question: Question, layer: UnitLayer, units: Te
             "gradient or gradcam."
         )
     method = LRP()
-    whole = verified_program(question.body, method.name, question.z)
-    program = program_until(whole, network.place(layer.tap), method.name)
+    full = verified_program(question.body, method.name, question.z)
+    program = program_until(full, network.place(layer.tap), method.name)
 
     def start(values: Tensor) -> Tensor:
         with torch.enable_grad():

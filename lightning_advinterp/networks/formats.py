@@ -192,9 +192,9 @@ class EvaluationNetworks:
         used["folded_batch_norms"] = len(self._pairs)
         if self._reason:
             used["reason"] = self._reason
-        own = str(next(self.network.parameters()).dtype).removeprefix("torch.")
-        searched = own if self._autocast is None else str(self._autocast).removeprefix("torch.")
-        return used | {"attacks_search_in": searched, "images_are_judged_in": own}
+        judged = str(next(self.network.parameters()).dtype).removeprefix("torch.")
+        searched = judged if self._autocast is None else str(self._autocast).removeprefix("torch.")
+        return used | {"attacks_search_in": searched, "images_are_judged_in": judged}
 
     @property
     def line(self) -> str:

@@ -49,9 +49,9 @@ def exchange_relu(network: Network, beta: float) -> None:
     for path, part in relus.items():
         parent, _, name = path.rpartition(".")
         backbone.get_submodule(parent).add_module(name, layers[part])
-    left = sorted(set(activation_calls(network)) & smoothed_functions())
-    if left or not relus:
-        reason = f"it calls {', '.join(left)} other than as a ReLU layer" if left else "it has no ReLU layer"
+    calls = sorted(set(activation_calls(network)) & smoothed_functions())
+    if calls or not relus:
+        reason = f"it calls {', '.join(calls)} other than as a ReLU layer" if calls else "it has no ReLU layer"
         raise ValueError(
             f"softplus={beta:g} stands for the ReLU layers of a network, and does not suit {network.name}: {reason}. "
             "Take a network of nn.ReLU layers, such as resnet18, vgg16 or cifar_resnet20, or leave softplus out."

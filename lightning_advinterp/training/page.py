@@ -33,11 +33,11 @@ def save_page(directory: RunDirectory, trainer: pl.Trainer, accuracy: Result | N
     answered = list(_answered(trainer))
     if not answered:
         return folder if (folder / "results.json").exists() else None
-    asked: list[tuple[Question, Result]] = [] if accuracy is None else [(Accuracy(), accuracy)]
-    asked += answered
-    results = {question.name: result for question, result in asked}
+    questions: list[tuple[Question, Result]] = [] if accuracy is None else [(Accuracy(), accuracy)]
+    questions += answered
+    results = {question.name: result for question, result in questions}
     figures, pages, analyses = {}, {}, {}
-    for question, result in asked:
+    for question, result in questions:
         drawn = question.figures(result, title)
         own_pages = page_files(question.name, question.pages(result, title))
         files = list(written({question.name: result}, drawn, own_pages))
@@ -52,8 +52,8 @@ def save_page(directory: RunDirectory, trainer: pl.Trainer, accuracy: Result | N
 
 def page_of(folders: Iterable[Path | None]) -> Path | None:
     """Return the page of a run, which shows the runs beside it too; None where nothing was watched."""
-    there = [folder for folder in folders if folder is not None]
-    return write_page(there) if there else None
+    present = [folder for folder in folders if folder is not None]
+    return write_page(present) if present else None
 
 
 def _answered(trainer: pl.Trainer) -> Iterable[tuple[Question, Result]]:

@@ -61,7 +61,7 @@ def test_an_overlay_holds_over_experiments(path, parser):
         assert parsed["name"] == experiment.stem
         for key, value in settings.items():
             values = value if isinstance(value, dict) else {}
-            assert all(parsed[key][name] == said for name, said in values.items() if name != "settings"), key
+            assert all(parsed[key][name] == expected for name, expected in values.items() if name != "settings"), key
         assert parsed["watch_seconds"] == settings["watch_seconds"]
 
 

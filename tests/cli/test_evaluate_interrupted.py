@@ -217,14 +217,14 @@ def test_tables_of_what_is_done_are_there_when_the_rest_is_killed(inputs, tmp_pa
     updates.fails = 0
     with pytest.raises(PowerCut):
         run(inputs, tmp_path / "out", *flags)
-    left = tables(tmp_path / "out")
-    assert set(left) == {"accuracy", "predictions"}
+    stored = tables(tmp_path / "out")
+    assert set(stored) == {"accuracy", "predictions"}
     record = json.loads((tmp_path / "out" / "results.json").read_text())
     assert set(record["analyses"]) == {"accuracy", "predictions"}
     assert {"accuracy.csv", "predictions.csv"} <= set(record["files"])
     updates.fails = None
     finished = run(inputs, tmp_path / "out", *flags)
-    assert {name: finished[name] for name in left} == left
+    assert {name: finished[name] for name in stored} == stored
     assert "dissection" in finished
     assert (tmp_path / "out" / "figures" / "accuracy.png").is_file()
     assert not unfinished(tmp_path)

@@ -41,11 +41,11 @@ def test_a_dry_run_trains_on_a_few_batches_and_writes_nothing(flags, tmp_path, c
 @pytest.mark.slow
 def test_questions_count_by_their_passes(flags, monkeypatch):
     cli = TrainCLI.parse([*flags, "--accuracy.attacks", "[{type: fgsm}]", "--guard", "null"])
-    seen = {}
-    monkeypatch.setattr(train_trial, "_seconds", lambda costs, passes: seen.update(costs=costs) or 2.0)
+    calls = {}
+    monkeypatch.setattr(train_trial, "_seconds", lambda costs, passes: calls.update(costs=costs) or 2.0)
     total = train_trial.estimate_training(cli, TrainCLI.parse, [*flags, "--accuracy.attacks", "[{type: fgsm}]"])
     assert isinstance(total, Estimate)
-    assert [(cost.forwards, cost.backwards) for cost in seen["costs"]] == [(64 * 3, 64)]
+    assert [(cost.forwards, cost.backwards) for cost in calls["costs"]] == [(64 * 3, 64)]
     assert total.seconds > 5 * 2.0
     assert total.files > 0
 

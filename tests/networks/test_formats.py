@@ -54,10 +54,10 @@ def test_logits_layers_and_gradients_are_the_network_s_own(name):
     for layers in (blocks, [pair.convolution, pair.norm], [f"{pair.norm}:input", *blocks]):
         with torch.no_grad():
             logits, features = formats.showing(layers).forward_features(x, layers)
-            expected, own = network.forward_features(x, layers)
+            expected, plain = network.forward_features(x, layers)
         torch.testing.assert_close(logits, expected, rtol=1e-9, atol=1e-9)
         for layer in layers:
-            torch.testing.assert_close(features[layer], own[layer], rtol=1e-9, atol=1e-9)
+            torch.testing.assert_close(features[layer], plain[layer], rtol=1e-9, atol=1e-9)
             assert features[layer].is_contiguous()
     image = x.clone().requires_grad_()
     gradients = [torch.autograd.grad(net(image).square().sum(), image)[0] for net in (network, formats.searching)]
@@ -162,10 +162,10 @@ def test_bfloat16_searches_and_float32_judges(images):
     network, attack = small_network(), {"pgd": pgd("2/255", steps=4)}
     reported = {}
     for precision in ("32-true", "bf16-mixed"):
-        seen = Seen()
+        analysis = Seen()
         formats = EvaluationNetworks(network, "auto", precision)
-        Runner(network, images, attacks=attack, batch_size=12, formats=formats).run([seen])
-        reported[precision] = seen.observations
+        Runner(network, images, attacks=attack, batch_size=12, formats=formats).run([analysis])
+        reported[precision] = analysis.observations
     for observation in reported["bf16-mixed"]:
         with torch.no_grad(), frozen_eval(network):
             judged = network(observation.images["pgd"])

@@ -77,7 +77,7 @@ def test_a_loader_stays_as_it_is_and_keeps_its_settings():
         *(Pairs(), 3), shuffle=True, drop_last=True, generator=generator, num_workers=1, persistent_workers=True
     )
     before = dict(vars(loader))
-    made = numbered(loader)
+    adapted = numbered(loader)
     assert vars(loader) == before
     for name in (
         "sampler",
@@ -88,12 +88,12 @@ def test_a_loader_stays_as_it_is_and_keeps_its_settings():
         "prefetch_factor",
         "persistent_workers",
     ):
-        assert getattr(made, name) is getattr(loader, name) or getattr(made, name) == getattr(loader, name)
-    assert isinstance(made.dataset, NumberedPairs)
-    batches = list(made)
+        assert getattr(adapted, name) is getattr(loader, name) or getattr(adapted, name) == getattr(loader, name)
+    assert isinstance(adapted.dataset, NumberedPairs)
+    batches = list(adapted)
     assert [len(numbers) for _, _, numbers in batches] == [3, 3, 3]
     assert all(torch.equal(IMAGES[numbers], images) for images, _, numbers in batches)
-    assert numbered(made) is made
+    assert numbered(adapted) is adapted
 
 
 def test_what_cannot_be_numbered_is_refused_in_words():

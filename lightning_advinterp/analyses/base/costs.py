@@ -45,8 +45,8 @@ class SweepCost:
     @property
     def work(self) -> float:
         """The same in forward passes; an analysis' own backward passes are mostly those of a gradient's gradient."""
-        own = sum(forwards + _OWN_BACKWARD * backwards for forwards, backwards in self.own.values())
-        return self.forwards + _BACKWARD * self.backwards + own
+        by_analyses = sum(forwards + _OWN_BACKWARD * backwards for forwards, backwards in self.own.values())
+        return self.forwards + _BACKWARD * self.backwards + by_analyses
 
 
 def sweep_costs(

@@ -127,9 +127,9 @@ def make_task(labels: Sequence[int], numbers: Sequence[int], config: InfluenceCo
         )
     learnt, asked_about = (frozenset(numbers[place] for place in part) for part in (training, test))
     if isinstance(config.raised, int) and config.raised not in learnt:
-        some = ", ".join(map(str, sorted(learnt)[:5]))
+        examples = ", ".join(map(str, sorted(learnt)[:5]))
         raise ValueError(
-            f"influence.raised must be the number of a training image (among them {some}), or other_class, got "
+            f"influence.raised must be the number of a training image (among them {examples}), or other_class, got "
             f"{config.raised}."
         )
     return Task(tuple(sorted(set(labels))), learnt, asked_about)

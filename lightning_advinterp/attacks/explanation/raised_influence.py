@@ -58,11 +58,11 @@ class RaisedInfluenceAttack(InfluenceAttack):
         """
         if isinstance(self.among, int):
             return torch.full_like(y, self.among)
-        others = self.influence.labels[None].to(y.device) != y[:, None]
-        if not bool(others.any(1).all()):
+        eligible = self.influence.labels[None].to(y.device) != y[:, None]
+        if not bool(eligible.any(1).all()):
             raise ValueError("among: no training image is of another class; name the place of one.")
-        drawn = uniform(keys, (others.shape[1],), stream=_CHOICE)
-        return drawn.masked_fill(~others, -1).argmax(1)
+        drawn = uniform(keys, (eligible.shape[1],), stream=_CHOICE)
+        return drawn.masked_fill(~eligible, -1).argmax(1)
 
     def exemplars(self, values: Tensor, y: Tensor, keys: Tensor) -> Tensor:
         """Return the chosen training image, ``[B, 1]``."""

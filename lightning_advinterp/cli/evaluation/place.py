@@ -220,10 +220,10 @@ def save_finished(
         origin: likewise.
         extra: likewise.
     """
-    there = (read_record(folder) or {}).get("analyses") or {}
+    recorded = (read_record(folder) or {}).get("analyses") or {}
     tables: dict[str, Outcome] = {}
     for name, outcome in outcomes.items():
-        if name not in there:
+        if name not in recorded:
             results = {key: replace(result, arrays={}) for key, result in outcome.results.items()}
             tables[name] = Outcome(results, {}, {})
     if tables:

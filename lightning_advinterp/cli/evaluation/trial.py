@@ -151,18 +151,18 @@ def _measured(
         before, begun = memory_now(device), time.perf_counter()
         analyses = [analysis for several in trial.tried.values() for analysis in several]
         results = runner.run(analyses)
-        held = runner.held(analyses)
+        activation_bytes = runner.held(analyses)
         journals = sum(path.stat().st_size for path in Path(folder).iterdir())
         forget_peak(device)
         files = _files(prepared, trial, results, Path(folder) / "out", count / shown)
         peak_of_files = memory_peak(device)
         alone = time.perf_counter() - begun - watch.total
-    forgotten = sum(_forgotten(each * count / shown) for each in held)
+    forgotten = sum(_forgotten(each * count / shown) for each in activation_bytes)
     seconds = watch.seconds_of(costs) + forgotten * count * passes.forward
     memory = None
     if before is not None:
-        remembered = sum(min(REMEMBERED, each * count // shown) for each in held)
-        in_trial, in_all = HeldMemory(before, journals, sum(held)), HeldMemory(before, journals, remembered)
+        remembered = sum(min(REMEMBERED, each * count // shown) for each in activation_bytes)
+        in_trial, in_all = HeldMemory(before, journals, sum(activation_bytes)), HeldMemory(before, journals, remembered)
         memory = max(watch.memory_of(costs, prepared.evaluation.batch_size, in_trial, in_all), peak_of_files or 0)
         memory = memory if limit is None else min(memory, limit)
     return Estimate(seconds, alone, memory, journals, files)

@@ -58,8 +58,8 @@ def line_of(callback: AnalysisCallback, answer: Answer, scalars: Mapping[str, fl
     """Return the line that is printed: how many images, how long, and the numbers that say most."""
     name = callback.questions[0].name
     values = [f"{key.removeprefix(f'{name}/')} {scalars[key]:.3g}" for key in callback.headlines() if key in scalars]
-    wanted = len(answer.images) if callback.limit is None else min(callback.limit, len(answer.images))
-    less = f" (of {wanted}, for lack of time)" if answer.count < wanted else ""
+    images = len(answer.images) if callback.limit is None else min(callback.limit, len(answer.images))
+    less = f" (of {images}, for lack of time)" if answer.count < images else ""
     return ", ".join([f"{name}: {answer.count} images{less} in {answer.seconds:.1f} s", *values])
 
 
