@@ -3,6 +3,7 @@
 import ctypes
 import re
 import sys
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -38,23 +39,24 @@ def return_freed_memory() -> bool:
     Returns:
         Whether the C library could; elsewhere than on glibc nothing happens.
     """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        trim = ctypes.CDLL(None).malloc_trim
-    except (AttributeError, OSError):  # musl has no such function
-        return False
-    return bool(trim(ctypes.c_size_t(0)))
+    trim = _function_of_glibc("malloc_trim")
+    return trim is not None and bool(trim(ctypes.c_size_t(0)))
 
 
 def _advise(threshold: int, trim: int) -> bool:
+    mallopt = _function_of_glibc("mallopt")
+    return mallopt is not None and bool(mallopt(_MMAP_THRESHOLD, threshold) and mallopt(_TRIM_THRESHOLD, trim))
+
+
+def _function_of_glibc(name: str) -> Callable[..., int] | None:
+    """Return a function of the C library on Linux; None where it has none of that name, as musl."""
     if not sys.platform.startswith("linux"):
-        return False
+        return None
     try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # musl has no such function
-        return False
-    return bool(mallopt(_MMAP_THRESHOLD, threshold) and mallopt(_TRIM_THRESHOLD, trim))
+        function: Callable[..., int] = ctypes.CDLL(None)[name]
+    except (AttributeError, OSError):
+        return None
+    return function
 
 
 def memory_now(device: torch.device) -> int | None:
