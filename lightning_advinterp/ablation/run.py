@@ -1,7 +1,10 @@
 """Trains and tests what a plan still lacks; whatever is complete already is left alone."""
 
+import re
 import shutil
 from dataclasses import replace
+from fnmatch import fnmatchcase
+from glob import has_magic
 from pathlib import Path
 
 import torch
@@ -121,9 +124,22 @@ def _measure(plan: Plan, measures: Measures, console: Console) -> None:
 
 
 def _names_other_arms(plan: Plan, arm: str, seed: int, evaluation: Evaluation) -> bool:
-    """Whether an evaluation reads another arm's run, which a scheduler may not have started yet."""
+    """Whether an evaluation reads another arm's run, which a scheduler may not have started yet.
+
+    A run is named by its path or by a pattern (``runs/softplus_*-0/last.ckpt``), which matches whatever is there now.
+    """
     settings = str(evaluation)
-    return any(f"{plan.run_folder(other_arm, seed)}/" in settings for other_arm in plan.arms if other_arm != arm)
+    patterns = [word for word in re.findall(r"[^\s,'\"(){}=]+", settings) if has_magic(word)]
+    others = [plan.run_folder(other_arm, seed) for other_arm in plan.arms if other_arm != arm]
+    return any(
+        f"{folder}/" in settings or any(_lies_under(folder, pattern) for pattern in patterns) for folder in others
+    )
+
+
+def _lies_under(folder: Path, pattern: str) -> bool:
+    """Whether a pattern of files may match some in this folder."""
+    names, parts = folder.parts, Path(pattern).parts
+    return len(parts) > len(names) and all(map(fnmatchcase, names, parts))
 
 
 def _check(plan: Plan, masking: Masking, console: Console) -> None:

@@ -12,8 +12,11 @@ import torch
 from lightning_advinterp.ablation import command as command_module
 from lightning_advinterp.ablation import run as run_module
 from lightning_advinterp.ablation import trial as trial_module
-from lightning_advinterp.ablation.command import main
+from lightning_advinterp.ablation.command import main, parser
+from lightning_advinterp.ablation.measures import evaluation_of
+from lightning_advinterp.ablation.plan import Plan
 from lightning_advinterp.analyses.base.trial import Estimate
+from lightning_advinterp.cli.parser import parsed_settings
 
 BASE = """
 trainer: {max_epochs: 1, accelerator: cpu, log_every_n_steps: 1, enable_progress_bar: false,
@@ -218,6 +221,24 @@ def test_single_runs_in_any_order_are_collected_by_the_same_command(tests_only, 
     main(flags)
     assert (out / "ablation.csv").exists()
     assert (out / "consistency-0" / "test" / "crossed" / "results.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("files", "waits"),
+    [
+        ("softplus_*-{seed}/last.ckpt", True),
+        ("softplus_[13]-0/best.ckpt", True),
+        ("relu-*/last.ckpt", False),
+        ("softplus_*-1/last.ckpt", False),
+    ],
+)
+def test_a_measure_that_names_other_arms_by_a_pattern_waits_for_them(files, waits):
+    """Otherwise it would measure the networks that happen to be trained already."""
+    flags = ["--config", "ablation/softplus", "--arm", "relu", "--seed", "0"]
+    plan = Plan(**parsed_settings(Plan, parser(), flags))
+    line = f"--analyses curvature --curvature.betas [1] --curvature.trained runs/ablation_softplus/{files}"
+    evaluation = evaluation_of(line, plan.run_folder("relu", 0) / "last.ckpt", Path("out"), seed=0)
+    assert run_module._names_other_arms(plan, "relu", 0, evaluation) is waits
 
 
 def test_several_processes_without_one_run_end_and_say_so(plan, monkeypatch):
