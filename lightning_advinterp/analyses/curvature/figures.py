@@ -7,13 +7,14 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FixedFormatter, FixedLocator, NullLocator
+from matplotlib.ticker import FixedFormatter, FixedLocator, FuncFormatter, LogLocator, NullFormatter, NullLocator
 
 from lightning_advinterp.analyses.curvature.smoothing import beta_groups, mean_of
 from lightning_advinterp.core.result import Row
 from lightning_advinterp.report.styles import BLUE, VERMILLION
 
 _COLOURS = {"principal": VERMILLION, "random": BLUE}
+_WALKS = {"principal": "the largest principal curvature", "random": "a random tangent"}
 
 
 def walk_figure(summary: Sequence[Row], title: str = "") -> Figure:
@@ -24,19 +25,22 @@ def walk_figure(summary: Sequence[Row], title: str = "") -> Figure:
         title: above the figure.
     """
     names = list(dict.fromkeys(row["walk"] for row in summary))
-    figure = Figure(figsize=(1 + 3.6 * len(names), 3.6), layout="constrained")
+    figure = Figure(figsize=(1 + 3.6 * len(names), 4.2), layout="constrained")
     for axes, name in zip(figure.subplots(1, len(names), squeeze=False)[0], names, strict=True):
         rows = [row for row in summary if row["walk"] == name and row["n"]]
-        distance = np.array([0.0] + [row["distance"] for row in rows])
-        turn = np.array([[0.0, 0.0, 0.0]] + [[row["turn_q10"], row["turn"], row["turn_q90"]] for row in rows])
+        distance = np.array([row["distance"] for row in rows])
+        turn = np.array([[row["turn_q10"], row["turn"], row["turn_q90"]] for row in rows]).reshape(-1, 3)
+        bound = np.array([row["bound"] for row in rows])
         axes.fill_between(distance, turn[:, 0], turn[:, 2], color=_COLOURS[name], alpha=0.2, lw=0)
         axes.plot(distance, turn[:, 1], "-o", ms=3, color=_COLOURS[name], label="turn of the gradient, 10 to 90 %")
-        bound = [0.0] + [row["bound"] for row in rows]
-        axes.plot(distance, bound, "--", color="#555555", label="bound |λ| d, median")
-        axes.set(xlabel="distance d along the level set", ylim=(0, None), xlim=(0, None))
-        axes.set_title(f"from the image along: {name}", fontsize=9)
+        axes.plot(distance, bound, "--s", ms=3, color="#555555", label="bound |λ| d, median")
+        axes.axhline(2, ls=":", lw=1, color="#555555", label="2: opposite directions")
+        if len(rows) and min(turn.min(), bound.min()) > 0:  # the bound is mostly many times the turn
+            axes.set_yscale("log")
+            _labels_within_decades(axes)
+        axes.set(xlabel="distance d along the level set", xlim=(0, None))
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=7, loc="upper left")
+        _legend_above(axes, f"along {_WALKS[name]}")
     figure.axes[0].set_ylabel("‖n(p) − n(p₀)‖")
     figure.suptitle(title, fontsize=10)
     return figure
@@ -50,7 +54,7 @@ def beta_figure(betas: Sequence[Row], smoothgrads: Sequence[Row], title: str = "
         smoothgrads: the table ``curvature_smoothgrad_summary``.
         title: above the figure.
     """
-    figure = Figure(figsize=(13, 3.4), layout="constrained")
+    figure = Figure(figsize=(13, 4.4), layout="constrained")
     near, classes, bend, noise = figure.subplots(1, 4)
     groups = beta_groups(betas)
     measured = sorted({beta for _, beta in groups if beta is not None})
@@ -72,13 +76,14 @@ def beta_figure(betas: Sequence[Row], smoothgrads: Sequence[Row], title: str = "
     bend.set(ylabel="curvature")
     if any(row["lambda_max"] for row in betas):
         bend.set_yscale("log")
+        _labels_within_decades(bend)
     _smoothgrad_panel(noise, smoothgrads)
     for axes in (near, classes, bend):
         axes.set(xlabel="β (dashed: relu itself)", xscale="log")
         _ticks_at(axes, measured)
     for axes in (near, classes, bend, noise):
         axes.spines[["top", "right"]].set_visible(False)
-        axes.legend(frameon=False, fontsize=7)
+        _legend_above(axes)
     figure.suptitle(title, fontsize=10)
     return figure
 
@@ -134,3 +139,17 @@ def _ticks_at(axes: Axes, values: Sequence[float]) -> None:
     axes.xaxis.set_major_locator(FixedLocator(values))
     axes.xaxis.set_minor_locator(NullLocator())
     axes.xaxis.set_major_formatter(FixedFormatter([f"{value:g}" for value in values]))
+
+
+def _labels_within_decades(axes: Axes) -> None:
+    """Label a logarithmic axis at 2 and 5 as well: values within one decade would have no label at all."""
+    axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _legend_above(axes: Axes, title: str | None = None) -> None:
+    """Put the legend above the axes, where it covers no points."""
+    axes.legend(
+        frameon=False, fontsize=7, title=title, title_fontsize=9, loc="lower center", bbox_to_anchor=(0.5, 1.02)
+    )
