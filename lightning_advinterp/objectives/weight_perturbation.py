@@ -83,8 +83,9 @@ class AWP(Based):
         base = base or Madry(AttackConfig("pgd", "8/255", steps=10, step_size="2/255"), bn=self.bn)
         if not isinstance(base, NeighbourObjective):
             raise ValueError(
-                f"base: AWP takes an objective that makes adversarial images first (Madry, Fast, Trades, Mart, "
-                f"Consistency), got {type(base).__name__}."
+                f"base: AWP takes an objective that makes adversarial images first, of which it takes the loss before "
+                f"and after the weights move (Madry, Fast, Trades, Mart, Consistency), got {type(base).__name__}. "
+                f"Terms such as GradAlign's go around AWP, not into it."
             )
         self.base: NeighbourObjective = base
         self.gamma, self.warmup_epochs = not_negative("gamma", gamma), warmup_epochs

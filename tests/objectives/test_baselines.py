@@ -117,7 +117,7 @@ def test_a_perturbation_has_its_layers_share():
 
 
 @pytest.mark.parametrize("bn", ["train", "eval", "frozen"])
-@pytest.mark.parametrize("base", [None, Consistency])
+@pytest.mark.parametrize("base", [None, Consistency, AWP])
 def test_grad_align_is_the_authors_code(bn, base):
     network, batch = small_network().double().train(), interior_batch()
     twin = copy.deepcopy(network)
@@ -151,7 +151,8 @@ def test_gradients_of_zero_are_left_out():
         (lambda: AWP(gamma=-1), "gamma must be a finite number, 0 or more, got -1"),
         (lambda: AWP(warmup_epochs=-1), "warmup_epochs must be 0 or more, got -1"),
         (lambda: AWP(base=Free()), "base: AWP takes an objective that makes adversarial images first.*got Free"),
-        (lambda: AWP(base=Kurakin()), "got Kurakin"),
+        (lambda: AWP(base=Kurakin()), "the loss before and after the weights move .* got Kurakin"),
+        (lambda: AWP(base=GradAlign()), "got GradAlign.*go around AWP"),
         (lambda: AWP(base=Madry(), bn="eval"), "bn is eval here and train in the base"),
         (lambda: GradAlign(weight=-0.1), "weight must be a finite number, 0 or more, got -0.1"),
         (lambda: GradAlign(eps=0), r"eps must be in \(0, 1\], got 0"),
