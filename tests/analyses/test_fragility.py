@@ -329,6 +329,18 @@ def test_nothing_is_classified_correctly(caplog):
     assert "fragility: 0 of 7 images were taken; 7 are classified wrongly and left out. Raise limit" in caplog.text
 
 
+def test_one_right_image_alone_has_no_reference_level_and_no_target(caplog):
+    network, batch = network_and_batch()
+    label = network(batch.image).argmax(1)
+    label[1:] = (label[1:] + 1) % 5
+    attacks = (ExplanationAttackConfig("random_sign"), ExplanationAttackConfig("target_map", steps=1))
+    config = replace(CONFIG, methods=CONFIG.methods[:1], attacks=attacks)
+    result = Runner(network, Memory(Batch(batch.image, label, batch.index))).run([FragilityAnalysis(config)])
+    rows = result["fragility"].tables["fragility"]
+    assert {row["attack"] for row in rows} == {"random_sign"}
+    assert "no other image is classified rightly" in caplog.text
+
+
 @pytest.mark.parametrize("parts", [1, 2])
 def test_a_softplus_that_loses_the_classes_is_said(parts, caplog):
     network, batch = network_and_batch()

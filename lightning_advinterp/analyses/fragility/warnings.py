@@ -52,7 +52,7 @@ def warn(state: FragilityState, methods: Mapping[str, Method], rows: Sequence[Ro
 
 
 def _warn_of_few(state: FragilityState) -> None:
-    """Say how few images were taken, where the network is wrong about half of those looked at, or more."""
+    """Say how few images were taken, where the network is wrong about half of them or more, or right about one."""
     measured, wrong = len(state.rows), len(state.skipped)
     total = measured + wrong + len(state.left)
     if wrong and 2 * wrong >= total:
@@ -62,4 +62,9 @@ def _warn_of_few(state: FragilityState) -> None:
             measured,
             total,
             wrong,
+        )
+    if measured and len(state.pool) < 2:
+        logger.warning(
+            "fragility: no other image is classified rightly, so that there are no reference levels, and attacks "
+            "towards another image's map are left out. Raise limit."
         )
