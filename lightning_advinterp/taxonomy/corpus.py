@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 from lightning_advinterp.taxonomy.graph import Taxonomy
 
 VERSION = "3.0"
+_NOUNS = "data.noun"
+_HYPERNYMS = ("@", "@i")
+"""Pointers of WordNet to a kind's hypernyms and to those of which an instance is one."""
 
 
 class Sense(NamedTuple):
@@ -99,8 +102,23 @@ def nouns_above(wnids: Iterable[str]) -> Taxonomy:
 
 @cache
 def all_nouns() -> Taxonomy:
-    """Return all 82,115 nouns (some seconds)."""
-    return _taxonomy(corpus().all_synsets("n"))
+    """Return all 82,115 nouns, from the lines of WordNet's file: nltk takes ten times as long for its objects."""
+    parents: dict[str, tuple[str, ...]] = {}
+    names: dict[str, str] = {}
+    with corpus().open(_NOUNS) as lines:
+        for line in lines.read().splitlines():
+            if line[:1].isdigit():  # the licence in front is indented
+                wnid, names[wnid], parents[wnid] = _noun(line)
+    return Taxonomy(parents, names)
+
+
+def _noun(line: str) -> tuple[str, str, tuple[str, ...]]:
+    """Return wnid, first word and hypernyms of a line, whose form is WordNet's wndb(5)."""
+    fields = line.split(" | ", 1)[0].split()
+    offset, words = fields[0], int(fields[3], 16)
+    pointers = fields[5 + 2 * words :]  # after a word and its number each, and the number of pointers
+    above = [f"n{to}" for symbol, to in zip(pointers[::4], pointers[1::4], strict=False) if symbol in _HYPERNYMS]
+    return f"n{offset}", fields[4].replace("_", " "), tuple(sorted(above))
 
 
 def _taxonomy(synsets: Iterable[Any]) -> Taxonomy:

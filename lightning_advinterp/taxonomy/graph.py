@@ -77,14 +77,36 @@ def undirected_distances(taxonomy: Taxonomy, nodes: Sequence[str]) -> Distances:
         taxonomy: the hierarchy.
         nodes: K of its nodes.
     """
-    place = {node: number for number, node in enumerate(taxonomy.parents)}
-    edges = [(place[node], place[parent]) for node, parents in taxonomy.parents.items() for parent in parents]
+    neighbours = _without_dead_ends(taxonomy, nodes)
+    place = {node: number for number, node in enumerate(neighbours)}
+    edges = [(place[node], place[other]) for node, others in neighbours.items() for other in others]
     rows, columns = np.array(edges, dtype=np.int32).reshape(-1, 2).T
     links = np.ones(len(rows)), (rows, columns)
     graph = scipy.sparse.csr_array(links, shape=(len(place), len(place)))
     chosen = [place[node] for node in nodes]
-    distances: Distances = scipy.sparse.csgraph.shortest_path(graph, directed=False, unweighted=True, indices=chosen)
+    distances: Distances = scipy.sparse.csgraph.shortest_path(graph, unweighted=True, indices=chosen)  # links both ways
     return distances[:, chosen]
+
+
+def _without_dead_ends(taxonomy: Taxonomy, nodes: Sequence[str]) -> dict[str, set[str]]:
+    """Return the neighbours of every node that a shortest way between two of ``nodes`` may pass.
+
+    A node with one neighbour is passed by none. Most of WordNet's nouns have one, or had, once such are left out:
+    6,600 of 82,000 remain for ImageNet's classes.
+    """
+    neighbours = {node: set(parents) for node, parents in taxonomy.parents.items()}
+    for node, parents in taxonomy.parents.items():
+        for parent in parents:
+            neighbours[parent].add(node)
+    keep = set(nodes)
+    ends = [node for node, others in neighbours.items() if len(others) <= 1 and node not in keep]
+    while ends:
+        end = ends.pop()
+        for other in neighbours.pop(end) - {end}:
+            neighbours[other].discard(end)
+            if len(neighbours[other]) == 1 and other not in keep:
+                ends.append(other)
+    return neighbours
 
 
 def contract(taxonomy: Taxonomy, nodes: Sequence[str]) -> Taxonomy:

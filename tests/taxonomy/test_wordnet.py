@@ -166,6 +166,38 @@ def test_every_imagenet_pair_against_nltk(wordnet):
         assert distances[i][: i + 1] == [a.shortest_path_distance(b) for b in synsets[: i + 1]]
 
 
+@pytest.mark.parametrize("seed", range(5))
+def test_undirected_distances_equal_a_literal_search(seed):
+    """In random hierarchies with nodes of many parents, dead ends and parts that do not meet."""
+    draw = random.Random(seed)
+    above = {number: draw.sample(range(number), min(number, draw.choice([0, 1, 1, 1, 2, 3]))) for number in range(60)}
+    taxonomy = Taxonomy({str(number): tuple(map(str, parents)) for number, parents in above.items()})
+    nodes = draw.sample(list(taxonomy.parents), 12)
+    neighbours = {node: set(parents) for node, parents in taxonomy.parents.items()}
+    for node, parents in taxonomy.parents.items():
+        for parent in parents:
+            neighbours[parent].add(node)
+    for row, source in zip(undirected_distances(taxonomy, nodes), nodes, strict=True):
+        reached, steps = {source: 0.0}, [source]
+        for node in steps:
+            new = neighbours[node] - reached.keys()
+            reached |= dict.fromkeys(new, reached[node] + 1)
+            steps += new
+        assert row.tolist() == [reached.get(node, float("inf")) for node in nodes]
+
+
+@pytest.mark.real
+def test_nouns_of_the_file_are_those_of_nltk(wordnet):
+    nouns = corpus.all_nouns()
+    assert len(nouns.parents) == len(nouns.names) == 82_115
+    few = corpus.nouns_above(random.Random(0).sample(list(nouns.parents), 500))
+    instance = "n09044862"  # the United States: an instance of a country, a part of North America
+    few = corpus.nouns_above([*few.parents, instance])
+    assert all(
+        nouns.parents[wnid] == parents and nouns.names[wnid] == few.names[wnid] for wnid, parents in few.parents.items()
+    )
+
+
 @pytest.mark.real
 @pytest.mark.slow
 def test_undirected_distances_equal_those_in_all_nouns(wordnet):
