@@ -1,6 +1,8 @@
 """Imports run down the house and never up, and Lightning stays in its rooms."""
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 PACKAGE = Path(__file__).parents[1] / "lightning_advinterp"
@@ -76,3 +78,20 @@ def test_no_file_does_two_jobs():
 def test_the_house_has_few_rooms():
     rooms = {path.stem for path in PACKAGE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
     assert len(rooms - {"__init__"}) <= 22
+
+
+LEAN = """
+import sys
+import lightning_advinterp.cli.evaluation.command
+assert "torch._dynamo" not in sys.modules and "torch._dynamo.utils" not in sys.modules, "an evaluation needs none"
+import torch
+import torchvision.ops.roi_align
+supported = sys.modules["torchvision.ops.roi_align"].is_compile_supported("cpu")
+import torch._dynamo.utils
+assert supported == torch._dynamo.utils.is_compile_supported("cpu")
+assert torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item() == 2
+"""
+
+
+def test_evaluation_does_without_the_compiler_until_it_is_asked_for():
+    subprocess.run([sys.executable, "-W", "error", "-c", LEAN], check=True)

@@ -1,5 +1,6 @@
 """Networks: pixels in [0, 1] in, logits out, layers by name, weights from anywhere."""
 
+import lightning_advinterp.core.torchvision_import  # noqa: F401  # before the rest, which imports torchvision
 from lightning_advinterp.networks.factory import create_network, preprocessing
 from lightning_advinterp.networks.families import default_phi
 from lightning_advinterp.networks.network import Network
