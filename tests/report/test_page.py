@@ -5,10 +5,14 @@ import numpy as np
 import pytest
 from report.stored_units import EVIL, KINDS, store
 
+from lightning_advinterp.analyses import Result
 from lightning_advinterp.core.errors import DamagedFileError
+from lightning_advinterp.report import save_results
 from lightning_advinterp.report.command import main, write_page
 from lightning_advinterp.report.page.explorer import explorer_data
+from lightning_advinterp.report.page.limits import limits
 from lightning_advinterp.report.page.paired import differences, paired_means, paired_shares
+from lightning_advinterp.report.page.sentences import found
 from lightning_advinterp.report.page.stored import read_evaluations
 from lightning_advinterp.report.page.units import driving_images, unit_table
 
@@ -75,6 +79,40 @@ def test_differences_are_paired(folders):
     gap = values[1] - values[0]
     assert iou.difference == pytest.approx(gap.mean())
     assert iou.high - iou.low == pytest.approx(2 * 2.001 * gap.std(ddof=1) / 60**0.5, rel=1e-3)  # t of 59, tabulated
+
+
+def test_words_of_explanations_and_of_layers_that_were_not_ranked(tmp_path):
+    """Radii are fractions, random signs no attack, few images are said; units that were not ranked have no list."""
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder in folders:
+        rows = [
+            {"image": n, "method": "gradient", "attack": attack, "eps": 8 / 255, "spearman": 0.5 + n / 10}
+            for attack in ("random_sign", "topk")
+            for n in range(2)
+        ]
+        summary = [
+            {"method": "gradient", "attack": attack, "eps": 8 / 255, "n": 2, "spearman": 0.55}
+            for attack in ("random_sign", "topk")
+        ]
+        heads = {
+            "semantics": [{"layer": "conv", "unit": unit, "images": "real", "lc": 0.5} for unit in range(2)],
+            "dissection": [{"layer": "stage", "unit": unit, "images": "real", "iou": 0.1} for unit in range(2)],
+        }
+        top = {f"{name}_top-real": np.zeros((2, 3), int) for name in heads}
+        results = {name: Result(name, tables={name: units}) for name, units in heads.items()}
+        results["fragility"] = Result("fragility", tables={"fragility": rows, "fragility_summary": summary}, arrays=top)
+        save_results(folder, results, {}, {"settings": {"network": "net"}})
+    (first,), (second,) = map(read_evaluations, folders)
+    measures = [row.measure for row in differences(first, second)]
+    assert "mean rank correlation, gradient, topk, ε=8/255" in measures
+    sentences = [sentence.text for sentence in found(first)]
+    assert any(text.startswith("The control, random_sign ε=8/255, which is no attack") for text in sentences)
+    assert any(text.startswith("An attack on explanations, topk ε=8/255") for text in sentences)
+    assert any("measured on 2 images" in sentence.text for sentence in limits(first))
+    units = explorer_data([first])
+    for group, layer in zip(units["images"][0], ("conv", "stage"), strict=True):
+        for (_, place, _), images in zip(units["units"], group["kinds"][0]["top"], strict=True):
+            assert (images is None) == (units["layers"][place] != layer)
 
 
 def test_paired_intervals_hold_their_level():

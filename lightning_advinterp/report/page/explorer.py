@@ -69,13 +69,18 @@ def _images(evaluation: StoredEvaluation, network: int, units: Sequence[tuple[in
             continue
         used = {kind: {image for images in by_unit.values() for image in images} for kind, by_unit in driving.items()}
         captions = _captions(evaluation, names) if table == "semantics" else {}
+        # A unit that no image drives has an empty list; None says that the question did not look at its layer.
+        ranked = {layer for by_unit in driving.values() for layer, _ in by_unit}
         groups.append(
             {
                 "title": where,
                 "kinds": [
                     {
                         "kind": printable(kind, keep=""),
-                        "top": [by_unit.get((layer, unit), []) if at == network else [] for at, layer, unit in units],
+                        "top": [
+                            by_unit.get((layer, unit), []) if at == network and layer in ranked else None
+                            for at, layer, unit in units
+                        ],
                         "pictures": _pictures(evaluation, pictures, kind, used[kind]),
                         "captions": {str(image): captions.get(kind, {}).get(image, "") for image in sorted(used[kind])},
                     }

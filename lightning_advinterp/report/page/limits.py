@@ -9,6 +9,8 @@ from lightning_advinterp.report.page.stored import StoredEvaluation, TextRow, nu
 
 _FEW = 500
 """Images below which a share's interval is wider than ±4 points where it is widest."""
+_FEW_MAPS = 30
+"""Images below which a mean of maps' similarity is called uncertain: Student's interval is wide there."""
 _CONTROLS = {
     "shuffled": "with another image's labels",
     "rotated": "in a rotated basis",
@@ -23,7 +25,7 @@ def limits(evaluation: StoredEvaluation) -> list[Sentence]:
         evaluation: of one network.
     """
     sentences: list[Sentence] = []
-    for say in (_few_images, _weak_attacks, _searched_in_half, _controls, _unreadable, _left_out):
+    for say in (_few_images, _few_maps, _weak_attacks, _searched_in_half, _controls, _unreadable, _left_out):
         sentences += say(evaluation)
     return sentences
 
@@ -36,6 +38,20 @@ def _few_images(evaluation: StoredEvaluation) -> list[Sentence]:
     half = 196 * math.sqrt(0.25 / n)
     text = f"With {n} images, an accuracy near 50 % is known to about ± {half:.0f} percentage points."
     return [Sentence(text, "accuracy")]
+
+
+def _few_maps(evaluation: StoredEvaluation) -> list[Sentence]:
+    rows = evaluation.rows("fragility_summary", "n")
+    counts = [int(count) for row in rows if (count := number(row, "n"))]
+    if not counts or min(counts) >= _FEW_MAPS:
+        return []
+    return [
+        Sentence(
+            f"How fragile explanations are was measured on {min(counts)} images. Another choice of so few may give "
+            "another mean; fragility.limit takes more.",
+            "fragility_summary",
+        )
+    ]
 
 
 def _weak_attacks(evaluation: StoredEvaluation) -> list[Sentence]:

@@ -160,7 +160,14 @@
     draw();
   });
   table.on("dataFiltered", () => { if (ready) setTimeout(draw); });
-  table.on("tableBuilt", () => { ready = true; draw(); document.body.dataset.ready = "yes"; });
+  table.on("tableBuilt", () => {
+    // Rows take the focus; the holder's own tab stop would be a child without a role inside the grid.
+    at("table").querySelector(".tabulator-tableholder").removeAttribute("tabindex");
+    at("table").setAttribute("aria-label", "Units");
+    ready = true; 
+    draw();
+    document.body.dataset.ready = "yes";
+  });
   let wait = null;
   addEventListener("resize", () => { clearTimeout(wait); wait = setTimeout(() => { table.redraw(); draw(); }, 150); });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", draw);
@@ -192,8 +199,8 @@
     })]));
     const parts = [element("div", "", [element("table", "", [element("thead", "", [head]), element("tbody", "", body)])],
       { class: "scroll", tabindex: "0", role: "region", "aria-label": `what the analyses say of the unit of ${rows[place].network}` })];
-    const groups = data.images[data.units[place][0]];
-    if (!groups.length) parts.push(element("p", "No images stand here: semantics and dissection rank a unit's images, and neither was run.", [], { class: "hint" }));
+    const groups = data.images[data.units[place][0]].filter((group) => group.kinds.some((kind) => kind.top[place] !== null));
+    if (!groups.length) parts.push(element("p", "No images stand here: semantics and dissection rank a unit's images, and neither looked at this layer.", [], { class: "hint" }));
     for (const group of groups) {
       parts.push(element("h4", group.title));
       for (const kind of group.kinds) parts.push(...strip(kind, place));

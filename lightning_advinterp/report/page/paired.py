@@ -9,6 +9,7 @@ from scipy.special import ndtri, stdtrit
 
 from lightning_advinterp.core.result import REAL
 from lightning_advinterp.report.page.stored import StoredEvaluation, TextRow, number
+from lightning_advinterp.report.table import radius
 
 
 class Difference(NamedTuple):
@@ -98,7 +99,17 @@ _PAIRED: tuple[tuple[str, tuple[str, ...], tuple[str, ...], str], ...] = (
 )
 """Table, the columns that tell its groups, measures, and what its rows stand for."""
 
-_TITLES = {"iou": "IoU", "lc": "LC", "cs1": "CS1", "cs2": "CS2"}
+_TITLES = {
+    "iou": "IoU",
+    "lc": "LC",
+    "cs1": "CS1",
+    "cs2": "CS2",
+    "topk": "top-k intersection",
+    "spearman": "rank correlation",
+    "center_shift": "shift of the centre (px)",
+    "lambda_max": "largest eigenvalue of the Hessian",
+    "gradient_norm": "norm of the gradient",
+}
 _OF_REAL_IMAGES = ("lc",)
 """Measures whose rows under an attack repeat those of the real images."""
 
@@ -157,6 +168,20 @@ def _means(
             before, after = zip(*complete, strict=True)
             low, high = paired_means(before, after)
             means = float(np.mean(before)), float(np.mean(after))
-            name, count = ", ".join((f"mean {_TITLES.get(measure, measure)}", *group)), len(complete)
+            name, count = (
+                ", ".join((f"mean {_TITLES.get(measure, measure)}", *_group_words(keys, group))),
+                len(complete),
+            )
             rows.append(Difference(name, means[0], means[1], means[1] - means[0], low, high, count, over, table))
     return rows
+
+
+def _group_words(keys: tuple[str, ...], group: tuple[str, ...]) -> list[str]:
+    """Return the values that tell a group as a reader names them: radii in 255ths, and none where there is none."""
+    words = []
+    for key, text in zip(keys, group, strict=True):
+        if key == "eps":
+            words += [f"ε={radius(float(text))}"] if text else []
+        else:
+            words.append(text)
+    return words

@@ -164,7 +164,7 @@ def _fragility(evaluation: StoredEvaluation) -> list[Sentence]:
     rows = evaluation.rows("fragility_summary", "method", "attack", "eps", "spearman", "n")
     return [
         Sentence(
-            f"An attack on explanations, {kind_of(row)}, keeps the class and changes the {row['method']} maps of "
+            f"{_explanation_change(row)} the class and changes the {row['method']} maps of "
             f"{row['n']} images: their rank correlation with the maps before is {value(row, 'spearman')} (1: "
             f"unchanged). That of two different images' maps is {value(row, 'spearman_other')}.",
             "fragility_summary",
@@ -172,6 +172,13 @@ def _fragility(evaluation: StoredEvaluation) -> list[Sentence]:
         for row in _widest(rows, "method", "attack")
         if number(row, "spearman") is not None
     ]
+
+
+def _explanation_change(row: TextRow) -> str:
+    """Return the beginning of a sentence: what changed the maps. Random signs are the control, and no attack."""
+    if row["attack"].startswith("random_sign"):
+        return f"The control, {kind_of(row)}, which is no attack, keeps"
+    return f"An attack on explanations, {kind_of(row)}, keeps"
 
 
 def _influence(evaluation: StoredEvaluation) -> list[Sentence]:
