@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from lightning_advinterp.core.result import REAL, Row
-from lightning_advinterp.report.styles import BLACK, BLUE, SKY, styles
+from lightning_advinterp.report.styles import BLACK, BLUE, SKY, legend_below, styles
 from lightning_advinterp.report.table import condition
 
 _BARS = {"top1": (BLUE, ""), "top5": (SKY, "////")}
@@ -45,7 +45,7 @@ def accuracy_bars(rows: Sequence[Row], title: str = "") -> Figure:
     axes.set_xticks(places, names)
     axes.set(ylabel="accuracy (%)", ylim=(0, 112), title=title)
     axes.set_yticks(range(0, 101, 20))
-    axes.legend(frameon=False, ncols=2, loc="upper right", fontsize=8)
+    legend_below(figure, fontsize=8)
     axes.spines[["top", "right"]].set_visible(False)
     return figure
 
@@ -89,8 +89,8 @@ def robustness_curve(rows: Sequence[Row], title: str = "") -> Figure:
             axes.plot(radii, mid, style.line, marker=style.marker, color=style.colour, markersize=4, label=name)
             axes.fill_between(radii, low, high, color=style.colour, alpha=0.15, lw=0)
         axes.set(xlabel="ε (L2)" if norm == "l2" else "ε (of 255)", ylabel="top-1 accuracy (%)", ylim=(0, 100))
-        axes.legend(frameon=False, fontsize=8)
         axes.spines[["top", "right"]].set_visible(False)
+    legend_below(figure, fontsize=8)
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -3,6 +3,8 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from matplotlib.figure import Figure
+
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
 PURPLE, SKY, BLACK = "#CC79A7", "#56B4E9", "#000000"
 COLOURS = (BLUE, VERMILLION, GREEN, ORANGE, PURPLE, SKY, BLACK)
@@ -48,3 +50,20 @@ def style(number: int) -> Style:
         _LINES[(number + rounds) % len(_LINES)],
         _HATCHES[(number + rounds) % len(_HATCHES)],
     )
+
+
+def legend_below(figure: Figure, fontsize: float = 7, columns: int = 2) -> None:
+    """Write one legend of all panels below them, where it covers no point, bar or number.
+
+    Args:
+        figure: with the layout ``constrained``, which makes room.
+        fontsize: in points.
+        columns: entries side by side.
+    """
+    entries = {}
+    for axes in figure.axes:
+        for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            entries.setdefault(label, handle)
+    if entries:
+        place = "outside lower center"
+        figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns, frameon=False, fontsize=fontsize)

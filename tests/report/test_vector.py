@@ -11,7 +11,10 @@ from fontTools.ttLib import TTFont
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
+from lightning_advinterp.analyses.fragility.figures import fragility_convergence
+from lightning_advinterp.analyses.sensitivity.figures import masking_figure
 from lightning_advinterp.cli.evaluation.config import Evaluation
+from lightning_advinterp.report.figures import accuracy_bars, robustness_curve
 from lightning_advinterp.report.save import draw_files
 from lightning_advinterp.report.styles import COLOURS, styles
 from lightning_advinterp.report.vector import SMALLEST, WIDTHS, draw_vector, figure_formats, print_width
@@ -112,3 +115,44 @@ def test_series_differ_without_colour_and_without_colour_sight():
         looks = (linear @ np.array(matrix).T).clip(0, 1) ** (1 / 2.2)
         gaps = np.abs(looks[:, None] - looks[None]).max(-1) + np.eye(len(looks))
         assert gaps.min() > 0.1
+
+
+def rows_of_top1(**more) -> list[dict]:
+    """Rows whose shares are all 1, so that bars and curves fill the panel to its upper corner."""
+    shares = {f"{top}{end}": 1.0 for top in ("top1", "top5") for end in ("", "_low", "_high")}
+    names = [("real", None), ("fgsm1", 1 / 255), ("fgsm8", 8 / 255)]
+    return [{"images": name, "eps": eps, "n": 9, "norm": "linf"} | shares | more for name, eps in names]
+
+
+GAINS = [
+    {"method": method, "attack": attack, "eps": 0.1, "step": step}
+    | dict.fromkeys(("gain", "gain_q10", "gain_q90"), gain)
+    for method, attack in (("gradient", "topk"), ("lrp", "topk"), ("lrp", "mass_centre"))
+    for step, gain in enumerate((0.0, 2.0))
+]
+MASKS = [
+    {"attack": "pgd", "mask": mask, "units": units} | rows_of_top1()[1]
+    for mask, units in (("none", 0), ("sensitive", 1), ("random", 1), ("sensitive", 9), ("random", 9))
+]
+
+
+@pytest.mark.parametrize("width", [None, *WIDTHS])
+@pytest.mark.parametrize(
+    ("draw", "rows", "entries"),
+    [
+        (accuracy_bars, rows_of_top1(), 2),
+        (robustness_curve, rows_of_top1(), 1),
+        (fragility_convergence, GAINS, 2),
+        (masking_figure, MASKS, 2),
+    ],
+)
+def test_a_legend_covers_no_panel(draw, rows, entries, width):
+    figure = draw(rows)
+    if width:
+        figure.set_figwidth(width)
+    figure.savefig(io.BytesIO())
+    (legend,) = figure.legends
+    assert len(legend.get_texts()) == entries
+    for axes in figure.axes:
+        assert axes.get_legend() is None
+        assert not legend.get_window_extent().overlaps(axes.get_window_extent())

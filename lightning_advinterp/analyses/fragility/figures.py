@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from lightning_advinterp.core.result import Result, Row
-from lightning_advinterp.report.styles import style
+from lightning_advinterp.report.styles import legend_below, style
 from lightning_advinterp.report.table import radius
 
 _SHOWN = {"topk": "top-k intersection", "spearman": "Spearman's ρ", "center_shift": "centre shift (pixels)"}
@@ -131,7 +131,7 @@ def fragility_convergence(rows: Sequence[Row], title: str = "") -> Figure:
         axes.title.set_fontsize(9)
         axes.spines[["top", "right"]].set_visible(False)
     grid[0, 0].set_ylabel("gain / largest median gain", fontsize=8)
-    grid[0, 0].legend(frameon=False, fontsize=6)
+    legend_below(figure)
     figure.suptitle(title, fontsize=10)
     return figure
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from itertools import cycle, product
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -11,6 +12,8 @@ from lightning_advinterp.core.result import REAL, Row
 from lightning_advinterp.report.styles import BLACK, BLUE, COLOURS, VERMILLION
 
 _CS1, _CS2, _LC = BLUE, VERMILLION, BLACK
+_CHANCE_LINES: dict[str, Any] = {"lc": ":", "cs1": (0, (1, 3)), "cs2": "-."}
+"""Lines of chance, which lie near each other: in grey print their strokes alone tell them apart."""
 _MARKERS = {"cs1": "o", "cs2": "s", "lc": "^"}
 _SMOOTH = {"cs1": "-", "cs2": "--"}
 _STYLES = tuple(product(("-", "--", ":"), COLOURS))
@@ -61,11 +64,12 @@ def _over_layers(axes: Axes, layers: Sequence[str], heading: str) -> None:
 
 
 def _chance(axes: Axes, row: Row, names: Sequence[str]) -> None:
-    """Dotted lines at what random rankings give; of CS for an attack's images alone."""
+    """Draw lines at what random rankings give; of CS for an attack's images alone."""
     for name in names:
         if row[f"chance_{name}"] is not None:
             colour = {"lc": _LC, "cs1": _CS1, "cs2": _CS2}[name]
-            axes.axhline(row[f"chance_{name}"], color=colour, lw=0.8, ls=":", label=f"chance {name.upper()}")
+            label = f"chance {name.upper()}"
+            axes.axhline(row[f"chance_{name}"], color=colour, lw=0.8, ls=_CHANCE_LINES[name], label=label)
 
 
 def curve(smooth: Sequence[Row], binned: Sequence[Row], title: str = "") -> Figure:
@@ -185,8 +189,8 @@ def scatter(rows: Sequence[Row], levels: Sequence[Row], title: str = "") -> Figu
         x, y, colour = ([row[name] for row in kind_rows] for name in ("cs1", "cs2", "lc"))
         dots = axes.scatter(x, y, c=colour, s=5, cmap="viridis", vmin=0, vmax=1)
         level_row = next(row for row in levels if row["images"] == kind)
-        axes.axvline(level_row["chance_cs1"], color=_CS1, lw=0.8, ls=":", label="chance CS1")
-        axes.axhline(level_row["chance_cs2"], color=_CS2, lw=0.8, ls=":", label="chance CS2")
+        axes.axvline(level_row["chance_cs1"], color=_CS1, lw=0.8, ls=_CHANCE_LINES["cs1"], label="chance CS1")
+        axes.axhline(level_row["chance_cs2"], color=_CS2, lw=0.8, ls=_CHANCE_LINES["cs2"], label="chance CS2")
         axes.set(xlabel="CS1", xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
         lc = f"LC: floor {level_row['floor']:.2f}, chance {level_row['chance_lc']:.2f}"
         axes.set_title(f"{kind}\n{images_told(level_row)}\n{lc}", fontsize=8)

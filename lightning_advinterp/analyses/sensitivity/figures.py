@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from lightning_advinterp.analyses.sensitivity.tables import ALL
 from lightning_advinterp.core.result import Row
-from lightning_advinterp.report.styles import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, styles
+from lightning_advinterp.report.styles import BLACK, BLUE, GREEN, ORANGE, PURPLE, VERMILLION, legend_below, styles
 from lightning_advinterp.report.table import condition
 
 _COLOURS = (VERMILLION, BLUE, GREEN, ORANGE, PURPLE, BLACK)
@@ -176,6 +176,6 @@ def masking_figure(rows: Sequence[Row], title: str = "") -> Figure:
             axes.plot([count] * len(values), values, "x", color=colour, ms=4)
     n = rows[0]["n"]
     _plain(axes, xlabel="units set to zero", ylabel=f"top-1 accuracy (%), {n} images", ylim=(0, 100))
-    axes.legend(frameon=False, fontsize=7)
+    legend_below(figure)
     figure.suptitle(title, fontsize=10)
     return figure
