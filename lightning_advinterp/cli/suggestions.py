@@ -16,6 +16,7 @@ from lightning_advinterp.attacks.prediction.dotted_flags import spelt_out
 from lightning_advinterp.cli.settings_help import asked_help
 from lightning_advinterp.core.errors import reason_within
 from lightning_advinterp.core.names import printable
+from lightning_advinterp.core.shipped import configuration_names
 from lightning_advinterp.core.typed_settings import TypedSettings, shortened
 from lightning_advinterp.core.yaml_files import bound_parsers, checked_text
 
@@ -31,6 +32,7 @@ _KEY = re.compile(r'Parser key "(?P<key>[\w.]+)":')
 _SUBTYPES = re.compile(r"Subtypes: \[(?P<kinds>.*)\]")
 _KIND = re.compile(r"<class '([\w.]+)'>")
 _VALUE = re.compile(r"Given value: (?P<value>.*)\Z", re.DOTALL)
+_NO_CONFIGURATION = re.compile(r'Parser key "config": File does not exist: \'(?P<path>[^\']+)\'')
 _EXPECTED = re.compile(r"Subtypes: \[<class '(?P<path>[^']+)'>")
 
 
@@ -185,6 +187,8 @@ def suggest(message: str, keys_of_line: Iterable[str]) -> str | None:
         >>> suggest("unrecognized arguments: --nmae x", ["name", "output"])
         'there is no key nmae; did you mean name?'
     """
+    if missing := _NO_CONFIGURATION.search(message):
+        return _suggest_configuration(Path(missing["path"]))
     match = _GROUP.search(message) or _OPTION.search(message) or _FLAG.search(message)
     if match is None:
         return _suggest_class(message)
@@ -197,11 +201,27 @@ def suggest(message: str, keys_of_line: Iterable[str]) -> str | None:
     return _say(f"{path.rpartition('.')[2]} has no key {key}", key, _keys_of_class(path))
 
 
+def _suggest_configuration(path: Path) -> str:
+    """The same for a configuration: a file of the user's, or the name of one that comes with the package."""
+    name = str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)
+    what = f"config: there is no file {name}, and no configuration of the package has this name"
+    name, names = name.removeprefix("configs/").removesuffix(".yaml"), configuration_names()
+    if not difflib.get_close_matches(name, names, n=1, cutoff=0.7):
+        names = [known for known in names if "/" not in known]  # those of a table or an ablation are many
+    return _say(what, name, names)
+
+
 def _suggest_class(message: str) -> str | None:
     """The same for the name of a class."""
     name, base = _CLASS_NAME.search(message), _EXPECTED.search(message)
     if name is None or base is None:
         return None
+    key, path = _KEY.search(message), name["name"].strip("'\"")
+    if key is not None and key["key"] == "data" and Path(path).exists():  # as other commands take it
+        return (
+            f"data must be a class, got {path}, which is there as a path; for images that lie there say "
+            f"--data ImageFolderDataModule --data.init_args.root {path}."
+        )
     classes = {
         subclass.__name__
         for subclass in _subclasses(cast(type, locate(base["path"])))

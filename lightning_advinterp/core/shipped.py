@@ -40,3 +40,11 @@ def with_configurations(args: Sequence[str]) -> list[str]:
         else:
             line.append(word)
     return line
+
+
+def configuration_names() -> list[str]:
+    """Return the names of the configurations that come with the package, such as ``quickstart`` and ``trainer/gpu``."""
+    names = {
+        path.relative_to(folder).with_suffix("").as_posix() for folder in _FOLDERS for path in folder.rglob("*.yaml")
+    }
+    return sorted(names)

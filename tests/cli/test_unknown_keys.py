@@ -75,6 +75,18 @@ def test_training_flags(capsys, tmp_path, flags, expected):
 @pytest.mark.parametrize(
     ("command", "flags", "text", "expected"),
     [
+        (TrainCLI.parse, ["--config", "quikstart"], "", "no file quikstart, and no configuration of the package"),
+        (TrainCLI.parse, ["--config", "quikstart"], "", "; did you mean quickstart?"),
+        (TrainCLI.parse, ["--config", "configs/trainer/gpuu.yaml"], "", "; did you mean trainer/gpu or "),
+        (TrainCLI.parse, ["--config", "mine/at_home.yaml"], "", "; there are "),
+        (evaluate, ["--config", "quikstart"], "", "; did you mean quickstart?"),
+        (
+            TrainCLI.parse,
+            ["--data", "tests"],
+            "",
+            "data must be a class, got tests, which is there as a path; for images that lie there say "
+            "--data ImageFolderDataModule --data.init_args.root tests.",
+        ),
         (evaluate, ["--checkpont", "x"], "", "there is no key checkpont; did you mean checkpoint?"),
         (evaluate, [], "checkpont: x", "there is no key checkpont; did you mean checkpoint?"),
         (evaluate, [], "attack: [{type: fgsm, epss: 1}]", "AttackConfig has no key epss; did you mean eps?"),

@@ -47,6 +47,15 @@ def test_every_link_leads_to_a_file_and_a_heading():
     assert not broken
 
 
+def test_every_file_of_the_repository_that_is_named_is_there():
+    file = re.compile(r"(?<![\w/.])(?:tests|benchmarks|examples|configs)/[\w/*.-]+\.(?:py|yaml)\b")
+    missing = []
+    for page in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *PAGES]:
+        named = set(file.findall(page.read_text(encoding="utf-8"))) - {"configs/EXPERIMENT.yaml"}  # the reader's own
+        missing += [f"{page.relative_to(ROOT)}: {path}" for path in named if not any(ROOT.glob(path))]
+    assert not missing
+
+
 def test_the_reference_names_modules_that_are_there():
     named = re.findall(r"^::: ([\w.]+)$", "".join(page.read_text() for page in (DOCS / "reference").glob("*.md")), re.M)
     assert len(named) > 10
