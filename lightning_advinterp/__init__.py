@@ -5,6 +5,7 @@ for one minor version before it does. Everything else is reached by the full pat
 """
 
 from difflib import get_close_matches
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -61,9 +62,14 @@ def __dir__() -> list[str]:
     return __all__
 
 
+@cache
+def _meant(name: str) -> str:
+    """Return the hint at the nearest name; jsonargparse asks for the same few hundred in vain in each command line."""
+    near = get_close_matches(name, _HOMES, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
-        near = get_close_matches(name, _HOMES, 1)
-        meant = f"; did you mean {near[0]}?" if near else ""
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{meant}", name=name)
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_meant(name)}", name=name)
     return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)

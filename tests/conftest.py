@@ -1,5 +1,6 @@
 """Fixtures of the whole suite."""
 
+import gc
 import os
 from pathlib import Path
 
@@ -18,3 +19,14 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"real data are absent: no folder {folder} (set ADVINTERP_DATA)")
     return folder
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Let the garbage collector pass over what the imports and the collection of tests made, which stays to the end."""
+    gc.collect()
+    gc.freeze()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Let the interpreter free everything when it ends; some extension modules print what it left."""
+    gc.unfreeze()

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from forked import ForkedPython
 from unit_evaluations import tables, write_inputs
 
 REPOSITORY = Path(__file__).parents[2]
@@ -48,12 +49,16 @@ def evaluation(inputs, output, analyses, *flags):
     return [*quick, *named, "--analyses", analyses, "--output", str(output), *flags]
 
 
+def environment(**variables):
+    """Variables of a process that nothing else started."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "LOCAL_RANK"))}
+    return kept | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | variables
+
+
 def start(script, *flags, launcher=(sys.executable,)):
-    environment = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "LOCAL_RANK"))}
-    environment |= {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
     return subprocess.Popen(
         [*launcher, *script, *map(str, flags)],
-        env=environment,
+        env=environment(),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -64,6 +69,14 @@ def start(script, *flags, launcher=(sys.executable,)):
 def evaluate(*flags, **options):
     """Run to the end; return status and what was printed."""
     process = start([str(REPOSITORY / "evaluate.py")], *flags, **options)
+    out, err = process.communicate(timeout=240)
+    return process.returncode, out, err
+
+
+def evaluate_forked(*flags, **variables):
+    """The same in processes that are forked from this one."""
+    command = [sys.executable, str(REPOSITORY / "evaluate.py"), *map(str, flags)]
+    process = ForkedPython(command, env=environment(**variables), captured=True)
     out, err = process.communicate(timeout=240)
     return process.returncode, out, err
 
@@ -113,7 +126,7 @@ def test_torchrun_starts_them_too(inputs, tmp_path):
 @pytest.mark.slow
 def test_a_failure_of_one_process_ends_all_in_one_line(inputs, tmp_path):
     """The second process meets the damaged image; the first says so."""
-    status, out, err = evaluate(*evaluation(inputs, tmp_path / "out", "accuracy", "--devices", "2"))
+    status, out, err = evaluate_forked(*evaluation(inputs, tmp_path / "out", "accuracy", "--devices", "2"))
     assert status == 1
     errors = [line for line in err.splitlines() if "error" in line.lower()]
     assert len(errors) == 1, err
@@ -125,13 +138,16 @@ def test_a_failure_of_one_process_ends_all_in_one_line(inputs, tmp_path):
 @pytest.mark.ddp
 @pytest.mark.slow
 def test_what_is_wrong_with_the_input_is_said_once(inputs, tmp_path):
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
     flags = evaluation(inputs, tmp_path / "out", "accuracy", "--limt", "3")
-    status, _, err = evaluate(*flags, launcher=launcher)
-    assert status != 0
-    assert err.count("error: there is no key limt; did you mean limit?") == 1
+    of_torchrun = {"TORCHELASTIC_RUN_ID": "run", "WORLD_SIZE": "2", "LOCAL_WORLD_SIZE": "2"}
+    printed = ""
+    for rank in ("0", "1"):
+        status, _, err = evaluate_forked(*flags, **of_torchrun, RANK=rank, LOCAL_RANK=rank)
+        assert status != 0
+        printed += err
+    assert printed.count("error: there is no key limt; did you mean limit?") == 1
     (tmp_path / "file").write_text("")
-    status, _, err = evaluate(*evaluation(inputs, tmp_path / "file", "accuracy", "--devices", "2"))
+    status, _, err = evaluate_forked(*evaluation(inputs, tmp_path / "file", "accuracy", "--devices", "2"))
     assert status == 2
     assert err.count("output: cannot write to") == 1
 

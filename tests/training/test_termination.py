@@ -2,16 +2,13 @@
 
 import os
 import signal
-import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
 import torch
+from forked import ForkedPython
 from interruptions import CONFIG, STEPS, Runs, assert_same, terminate
-
-TESTS = Path(__file__).parents[1]
 
 
 @pytest.fixture
@@ -100,22 +97,20 @@ train(sys.argv[2:])
 
 
 @pytest.mark.slow
-def test_signals_to_all_processes_at_once_leave_the_step_whole(tmp_path, monkeypatch, slurm):
+def test_signals_to_all_processes_at_once_leave_the_step_whole(tmp_path, slurm):
     """The loaders' workers get them too; they leave the saving, the queueing and the ending to the training process."""
     (tmp_path / "config.yaml").write_text(CONFIG)
     flags = ["--config", str(tmp_path / "config.yaml"), "--data.init_args.num_workers", "2", "--output", str(tmp_path)]
-    command = [sys.executable, "-c", CHILD, str(tmp_path / "mark"), *flags]
-    monkeypatch.setenv("PYTHONPATH", f"{TESTS.parent}:{TESTS}")
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True)
-        while not (tmp_path / "mark").exists():
-            assert process.poll() is None, (tmp_path / "log").read_text()
-            time.sleep(0.05)
-        os.killpg(process.pid, signal.SIGUSR1)
-        os.killpg(process.pid, signal.SIGTERM)  # what follows when SLURM queues the job again
-        status = process.wait(60)
-    text = (tmp_path / "log").read_text()
-    assert status == 128 + signal.SIGUSR1, text
+    (tmp_path / "script.py").write_text(CHILD)
+    command = [sys.executable, str(tmp_path / "script.py"), str(tmp_path / "mark"), *flags]
+    process = ForkedPython(command, captured=True)
+    while not (tmp_path / "mark").exists():
+        assert process.poll() is None, process.communicate(1)
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGUSR1)
+    os.killpg(process.pid, signal.SIGTERM)  # what follows when SLURM queues the job again
+    text = "".join(process.communicate(60))
+    assert process.returncode == 128 + signal.SIGUSR1, text
     assert text.count("SIGUSR1: saved") == 1
     assert slurm.read_text() == "requeue 77\n"
     assert "Traceback" not in text
