@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from lightning_advinterp.analyses.fragility.config import Case
 from lightning_advinterp.analyses.fragility.figures import fragility_convergence, fragility_curves, fragility_panels
@@ -36,6 +37,16 @@ def test_curves_have_medians_bars_and_levels():
     assert bar_ends == pytest.approx([0.7, 1.0, 0.2, 0.5])
     assert [label.get_text() for label in axes[2, 0].get_xticklabels()] == ["1/255", "8/255"]
     assert axes[0, 1].get_title() == "cam"
+
+
+@pytest.mark.parametrize("methods", [1, 3])
+def test_the_legend_lies_within_the_figure(methods):
+    attacks = ("random_sign", "topk", "mass_centre", "target_region")
+    rows = [summary_row(f"method {number}", attack, 8 / 255, 0.5) for number in range(methods) for attack in attacks]
+    figure = fragility_curves(rows)
+    FigureCanvasAgg(figure).draw()
+    box = figure.legends[0].get_window_extent()
+    assert 0 <= box.x0 < box.x1 <= figure.bbox.x1
 
 
 def test_convergence_is_of_the_largest_radius_and_normalised():

@@ -98,7 +98,11 @@ def fragility_curves(summary: Sequence[Row], title: str = "") -> Figure:
     for axes in grid.flat:  # the first method may have no map at all
         handles, labels = axes.get_legend_handles_labels()
         entries = dict(zip(labels, handles, strict=True)) | entries
-    figure.legend(entries.values(), entries.keys(), loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+    entry_width = 0.6 + 0.06 * max(map(len, entries), default=0)  # inches, of a handle and its text at 7 points
+    columns = min(3, max(1, int(size[0] / entry_width)))
+    figure.legend(
+        entries.values(), entries.keys(), loc="outside lower center", ncols=columns, frameon=False, fontsize=7
+    )
     figure.suptitle(title, fontsize=10)
     return figure
 
