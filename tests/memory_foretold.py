@@ -1,4 +1,4 @@
-"""What a sweep over batches of 64 images takes in a process that did nothing else, and what batches of 16 foretell.
+"""What a sweep over batches of 64 images takes in a process that did nothing else, and what fewer foretell.
 
 python tests/memory_foretold.py    # prints both in bytes
 """
@@ -18,18 +18,18 @@ CPU = torch.device("cpu")
 def main():
     network, attacks = create_network("cifar_resnet20").eval(), {"fgsm": fgsm("4/255")}
 
-    def run_of(batch, batches, watch):
-        images = Memory(small_batch(n=batch * batches, size=64))  # which outweigh what Python takes
+    def run_of(batch, images, watch):
+        images = Memory(small_batch(n=images, size=64))  # which outweigh what Python takes
         runner = Runner(network, images, attacks=attacks, batch_size=batch, watch=watch)
         runner.run([AccuracyAnalysis(attacks)])
         return runner
 
     small, large = Stopwatch(CPU), Stopwatch(CPU)
-    run_of(16, 1, Stopwatch(CPU))  # code is loaded once, as by the passes that a dry run times before
+    run_of(16, 16, Stopwatch(CPU))  # code is loaded once, as by the passes that a dry run times before
     return_freed_memory()
     before = memory_now(CPU)
-    run_of(16, 2, small)
-    costs = run_of(64, 1, large).costs([AccuracyAnalysis(attacks)])
+    run_of(16, 36, small)  # as a dry run: two batches and a short one
+    costs = run_of(64, 64, large).costs([AccuracyAnalysis(attacks)])
     foretold = small.memory_of(costs, 64, HeldMemory(before, 0, 0), HeldMemory(before, 0, 0)) - before
     print(foretold, large.sweeps[0].peak - before)
 

@@ -1,7 +1,8 @@
 """``train.py --dry_run``: hours, memory and disk of a training, from a few of its batches."""
 
+import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import pytorch_lightning as pl
@@ -9,7 +10,7 @@ import torch
 
 from lightning_advinterp.analyses.base.costs import SweepCost, sweep_costs
 from lightning_advinterp.analyses.base.plans import Plans
-from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, extended, time_passes
+from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, extended, limited, time_limits, time_passes
 from lightning_advinterp.cli.evaluation.trial import describe
 from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak, return_freed_memory
 from lightning_advinterp.core.terminal import PlainConsole
@@ -160,18 +161,24 @@ def _watching(trial: "TrainCLI", callbacks: Sequence[AnalysisCallback], epochs: 
     before = memory_now(device) or 0
     passes = time_passes(trial.model.network, x)
     image_bytes = max(0, (memory_peak(device) or 0) - before) // len(x)
-    seconds, most = 0.0, 0
+    seconds, most = dict[AnalysisCallback, float](), 0
     for callback in callbacks:
         count = counts[callback] if callback.limit is None else min(counts[callback], callback.limit)
-        costs = sweep_costs(callback.analyses(), Plans(trial.model.network), callback.attacks(), count)
-        seconds += _seconds(costs, passes) * (epochs // callback.every_n_epochs)
+        analyses = callback.analyses()
+        costs = sweep_costs(analyses, Plans(trial.model.network), callback.attacks(), count)
+        seconds[callback] = _seconds(costs, passes, count, time_limits(analyses, trial.trainer.world_size))
         most = max(most, before + image_bytes * min(count, callback.batch_size))
-    return seconds, most
+    budget = math.inf if trial.config.watch_seconds is None else trial.config.watch_seconds
+    watched = 0.0
+    for epoch in range(1, epochs + 1):
+        watched += min(budget, sum(each for callback, each in seconds.items() if epoch % callback.every_n_epochs == 0))
+    return watched, most
 
 
-def _seconds(costs: Sequence[SweepCost], passes: PassSeconds) -> float:
+def _seconds(costs: Sequence[SweepCost], passes: PassSeconds, count: int, limits: Mapping[str, float]) -> float:
     shown = sum(passes.of((cost.forwards, cost.backwards)) for cost in costs)
-    return shown + sum(passes.of_own(each) for cost in costs for each in cost.own.values())
+    own = [(passes.of_own(each), name) for cost in costs for name, each in cost.own.items()]
+    return shown + sum(limited(seconds, limits.get(name), count) for seconds, name in own)
 
 
 def print_estimate(total: Estimate, cli: "TrainCLI", console: PlainConsole) -> None:

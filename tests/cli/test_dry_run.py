@@ -11,8 +11,17 @@ import torch
 from helpers import small_network
 from unit_evaluations import run, write_inputs
 
+from lightning_advinterp.analyses import AccuracyAnalysis, FragilityAnalysis, FragilityConfig
 from lightning_advinterp.analyses.base.costs import SweepCost
-from lightning_advinterp.analyses.base.trial import Estimate, HeldMemory, PassSeconds, Stopwatch, time_passes
+from lightning_advinterp.analyses.base.trial import (
+    Estimate,
+    HeldMemory,
+    PassSeconds,
+    Stopwatch,
+    limited,
+    time_limits,
+    time_passes,
+)
 from lightning_advinterp.cli.evaluation import trial
 from lightning_advinterp.cli.evaluation.trial import describe
 from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak
@@ -43,9 +52,16 @@ def test_a_stopwatch_extends_batches_to_all_images(monkeypatch):
         watch.reached(0)
     assert watch.total == 20
     # 1 s an image to observe; to update half a second, and twice that where it makes twice the passes of an image
-    assert watch.seconds_of([SweepCost(0, 9, 9, 0, {}), SweepCost(1, 100, 100, 0, {"curvature": (400, 0)})]) == (
-        100 + 1 + 100 * 2 * 0.5 + 1
-    )
+    costs = [SweepCost(0, 9, 9, 0, {}), SweepCost(1, 100, 100, 0, {"curvature": (400, 0)})]
+    assert watch.seconds_of(costs, {}) == 100 + 1 + 100 * 2 * 0.5 + 1
+    assert watch.seconds_of(costs, {"curvature": 30}) == 100 + 1 + 30  # it keeps a time
+
+
+@pytest.mark.parametrize(("limit", "seconds"), [(None, 200), (500, 200), (50, 50), (0.1, 2)])
+def test_an_analysis_that_keeps_a_time_takes_no_more_but_for_the_first_image(limit, seconds):
+    assert limited(200, limit, 100) == seconds
+    analysis = FragilityAnalysis(FragilityConfig(seconds=limit))
+    assert time_limits([analysis, AccuracyAnalysis({})], 3) == ({} if limit is None else {"fragility": 3 * limit})
 
 
 def test_memory_grows_with_the_batch_and_what_stays_is_stated(monkeypatch):
@@ -62,14 +78,29 @@ def test_memory_grows_with_the_batch_and_what_stays_is_stated(monkeypatch):
     assert watch.memory_of(costs, 8, stays, will_stay) == 150 + max(80 * 8 // 4, 200)
 
 
+def test_a_short_last_batch_tells_what_memory_does_not_grow_with_the_batch(monkeypatch):
+    """By hand: 100 stay, 44 are fixed, an image takes 9."""
+    peaks = iter([100 + 44 + 16 * 9, 100 + 44 + 4 * 9])
+    monkeypatch.setattr("lightning_advinterp.analyses.base.trial.memory_peak", lambda device: next(peaks))
+    watch, cost = Stopwatch(CPU), SweepCost(0, 100, 100, 0, {})
+    watch.begins("", cost, 36, 0)
+    for batch, done in ((16, 16), (16, 32), (4, 36)):
+        watch.observed(batch)
+        watch.reached(done)
+    watch.ends()
+    stays = HeldMemory(70, 10, 20)
+    for batch in (4, 16, 64):
+        assert watch.memory_of([cost], batch, stays, stays) == 100 + 44 + 9 * batch
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(memory_now(CPU) is None, reason="only Linux says what memory a process holds")
 def test_the_memory_of_a_large_batch_is_foretold_by_a_small_one():
-    """Within 15 %, in a process of its own: what other tests left decides how the C library reuses memory."""
+    """Within 10 %, in a process of its own: what other tests left decides how the C library reuses memory."""
     script = Path(__file__).parents[1] / "memory_foretold.py"
     finished = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=True)
     foretold, measured = map(int, finished.stdout.split())
-    assert foretold == pytest.approx(measured, rel=0.15)
+    assert foretold == pytest.approx(measured, rel=0.1)
 
 
 def test_passes_cost_what_their_gradients_do():

@@ -39,14 +39,19 @@ def test_a_dry_run_trains_on_a_few_batches_and_writes_nothing(flags, tmp_path, c
 
 
 @pytest.mark.slow
-def test_questions_count_by_their_passes(flags, monkeypatch):
+@pytest.mark.parametrize(("more", "watching"), [([], 5 * 2.0), (["--watch_seconds", "0.5"], 5 * 0.5)])
+def test_questions_count_by_their_passes_within_their_time(more, watching, flags, monkeypatch):
+    flags = [*flags, *more]
     cli = TrainCLI.parse([*flags, "--accuracy.attacks", "[{type: fgsm}]", "--guard", "null"])
     calls = {}
-    monkeypatch.setattr(train_trial, "_seconds", lambda costs, passes: calls.update(costs=costs) or 2.0)
+    monkeypatch.setattr(train_trial, "_seconds", lambda costs, *_: calls.update(costs=costs) or 2.0)
+    watched = train_trial._watching
+    monkeypatch.setattr(train_trial, "_watching", lambda *args: calls.setdefault("watched", watched(*args)))
     total = train_trial.estimate_training(cli, TrainCLI.parse, [*flags, "--accuracy.attacks", "[{type: fgsm}]"])
     assert isinstance(total, Estimate)
     assert [(cost.forwards, cost.backwards) for cost in calls["costs"]] == [(64 * 3, 64)]
-    assert total.seconds > 5 * 2.0
+    assert calls["watched"][0] == watching
+    assert total.seconds > watching
     assert total.files > 0
 
 

@@ -177,3 +177,12 @@ class Holding(Protocol):
     @property
     def held(self) -> int:
         """Bytes that were held at once, at most."""
+
+
+@runtime_checkable
+class Timed(Protocol):
+    """An analysis that may keep a time: when it is used up, no further images are taken. The first one always is."""
+
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds of its own work on each process; None: as long as it takes."""

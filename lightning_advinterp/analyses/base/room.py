@@ -8,6 +8,7 @@ from torch import Tensor
 from lightning_advinterp.core.errors import RunStoppedError
 from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak
 from lightning_advinterp.core.result import REAL
+from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.network import Network
 
 _GIB = 2**30
@@ -69,10 +70,10 @@ class KindActivations(Mapping[str, Mapping[str, Tensor]]):
 
 
 class Room:
-    """How many kinds of images may be held, so that a process stays within a limit.
+    """How many kinds of images, and how many images at a time, a process may hold within a limit.
 
-    The first batch is looked at with as few as possible, which shows what the rest takes; then those are held for
-    which there is room.
+    The first batch is looked at with as few kinds as possible, which shows what the rest takes; then those are held for
+    which there is room. A batch that does not fit even so is looked at in parts, an eighth of it at first.
 
     Args:
         limit: bytes; None: there is no limit.
@@ -86,17 +87,39 @@ class Room:
         if limit is not None and memory_now(device) is None:
             raise ValueError("memory: this system does not say what memory a process holds; leave memory out.")
         self._limit, self._device = limit, device
-        self._start, self._rest, self._kind = 0, 0, 0
-        self._most = 0
-        self._first = True
+        self._start, self._images, self._learnt, self._most = 0, 0, 0, 0
+        self._kind = 0.0  # bytes of an image's activations
+        self._rest: float | None = None  # bytes that an image takes beside those of kinds that are held
 
     @property
     def most(self) -> int | None:
         """How many kinds may be held beside the real one and the one that is read; None: all."""
         return None if self._limit is None else self._most
 
-    def opens(self, network: Network, x: Tensor, layers: tuple[str, ...]) -> None:
-        """Prepare for a batch, nothing of which is held yet.
+    def parts(
+        self, network: Network, batch: Batch | None, layers: tuple[str, ...]
+    ) -> Iterator[tuple[Batch | None, bool]]:
+        """Yield a batch in as few parts as fit, each with whether it is the last; of no images, that once.
+
+        Args:
+            network: in evaluation mode.
+            batch: float images, on its device; None: all were skipped.
+            layers: that will be read.
+
+        Raises:
+            RunStoppedError: if not even one image fits.
+        """
+        if batch is None:
+            yield None, True
+            return
+        begin, count = 0, len(batch.index)
+        while begin < count:
+            end = begin + self.fitting(network, batch.image[begin:], layers)
+            yield Batch(*(field[begin:end] for field in batch)), end == count
+            begin = end
+
+    def fitting(self, network: Network, x: Tensor, layers: tuple[str, ...]) -> int:
+        """Return how many of a batch's images may be looked at together; nothing of them is held yet.
 
         Args:
             network: in evaluation mode.
@@ -104,32 +127,42 @@ class Room:
             layers: that will be read.
 
         Raises:
-            RunStoppedError: if the batch does not fit, with the number of images that would.
+            RunStoppedError: if not even one image fits.
         """
         if self._limit is None:
-            return
-        if self._first:
-            self._foretell(network, x, layers)
-            self._first = False
+            return len(x)
+        first = self._rest is None
+        if self._rest is None:
+            self._rest = self._foretell(network, x, layers)
         self._start = memory_now(self._device) or 0
-        free = self._limit - self._start - self._rest
-        if free < 0:
-            self._refuse(self._start, self._rest / max(1, len(x)), len(x))
-        self._most = free // self._kind if self._kind else 0
+        free = self._limit - self._start
+        if free < self._rest:
+            self._refuse(self._rest)
+        self._images = len(x) if self._rest == 0 else min(len(x), int(free / self._rest))
+        if first and self._images < len(x):
+            # The passes are foretold, what analyses take beyond them is not: a small part shows it.
+            self._images = max(1, min(self._images, len(x) // _PART))
+        held = self._kind * self._images
+        self._most = int((free - self._rest * self._images) / held) if held else 0
         forget_peak(self._device)
+        return self._images
 
     def closes(self, activations: Mapping[str, Mapping[str, Tensor]]) -> None:
-        """Learn from a batch what it took, and let go of it."""
+        """Learn from a batch, or a part of it, what it took, and let go of it."""
         if self._limit is None or not isinstance(activations, KindActivations):
             return
-        real = activations[REAL].values()
-        self._kind = sum(value.numel() * value.element_size() for value in real)
-        size = self._kind * min(self._most, max(0, len(activations) - 2))
-        self._rest = max(self._rest, (memory_peak(self._device) or 0) - self._start - size)
+        size = sum(value.numel() * value.element_size() for value in activations[REAL].values())
+        beside = size * min(self._most, max(0, len(activations) - 2))
+        rest = (memory_peak(self._device) or 0) - self._start - beside
+        if self._images >= self._learnt:
+            # Of fewer images what does not grow with them would count more than it does.
+            self._rest = max(rest, 0) / self._images
+            self._learnt = self._images
+        self._kind = size / self._images
         activations.clear()
 
-    def _foretell(self, network: Network, x: Tensor, layers: tuple[str, ...]) -> None:
-        """See that the passes of a batch fit, by a part of it."""
+    def _foretell(self, network: Network, x: Tensor, layers: tuple[str, ...]) -> float:
+        """Return the bytes that the passes of an image take, by a part of the batch."""
         part = x[: max(1, len(x) // _PART)]
         start = memory_now(self._device) or 0
         forget_peak(self._device)
@@ -138,18 +171,12 @@ class Room:
         with torch.enable_grad():
             image = part.detach().clone().requires_grad_()
             torch.autograd.grad(network(image).sum(), image)
-        each = ((memory_peak(self._device) or 0) - start) / len(part)
-        each += sum(value.numel() * value.element_size() for value in activations.values()) / len(part)
-        assert self._limit is not None
-        if start + each * len(x) > self._limit:
-            self._refuse(start, each, len(x))
+        held = sum(value.numel() * value.element_size() for value in activations.values())
+        return ((memory_peak(self._device) or 0) - start + held) / len(part)
 
-    def _refuse(self, start: int, each: float, batch: int) -> None:
+    def _refuse(self, each: float) -> None:
         assert self._limit is not None
-        fitting = int((self._limit - start) / each) if each > 0 else 0
-        remedy = f"--batch_size {fitting} fits, or" if 0 < fitting < batch else "it takes"
         raise RunStoppedError(
-            f"memory: {self._limit / _GIB:.3g} GiB are too few: the process holds {start / _GIB:.2f} GiB, and a batch "
-            f"of {batch} images takes {each * batch / _GIB:.2f} GiB more; {remedy} --memory "
-            f"{(start + each * batch) * 1.05 / _GIB:.2f}."
+            f"memory: {self._limit / _GIB:.3g} GiB are too few: the process holds {self._start / _GIB:.2f} GiB, and "
+            f"one image takes {each / _GIB:.2f} GiB more; it takes --memory {(self._start + each) * 1.05 / _GIB:.2f}."
         )

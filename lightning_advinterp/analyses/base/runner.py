@@ -28,14 +28,14 @@ from lightning_advinterp.analyses.base.protocol import (
 from lightning_advinterp.analyses.base.remembered import RememberedPasses
 from lightning_advinterp.analyses.base.room import KindActivations, Room
 from lightning_advinterp.analyses.base.schedule import Due, schedule, shows_all, unite
-from lightning_advinterp.analyses.base.shard import Shard, collate_readable
+from lightning_advinterp.analyses.base.shard import Shard, checked, collate_readable
 from lightning_advinterp.analyses.base.watch import Watch, WatchedSweep
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.finite import FiniteOutputs
 from lightning_advinterp.core.processes import Processes
 from lightning_advinterp.core.randomness import sample_keys
 from lightning_advinterp.core.result import REAL, Result, without_nan
-from lightning_advinterp.data.batch import Batch, check_range
+from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.labels import subset_indices
 from lightning_advinterp.data.loaders import leave_signals_alone
 from lightning_advinterp.data.user_images import as_image_set
@@ -174,7 +174,7 @@ class Runner:
                         watch.updated(entry.analysis.name)
                 self.processes.look()
                 observation = None  # the next batch needs the memory
-                if wants.resumable:
+                if wants.resumable and done is not None:
                     self._journal.save(number, done, [*analyses, self.counts])
             self._conclude(due, bystanders)
             if number < len(runs) - 1 or self._keep:
@@ -226,8 +226,8 @@ class Runner:
 
     def _sweep(
         self, wants: Sweep, places: Sequence[int], done: int, watched: WatchedSweep
-    ) -> Iterator[tuple[int, Observation | None]]:
-        """Yield what each batch shows (nothing, where all its images were skipped), and how many are done."""
+    ) -> Iterator[tuple[int | None, Observation | None]]:
+        """Yield how many images are done (None but at the last part of a batch) and what each part of a batch shows."""
         if not wants.kinds:
             return
         shard = places[self.processes.rank :: self.processes.size]
@@ -244,26 +244,24 @@ class Runner:
         self._room = Room(self._memory, self.device)
         with frozen_eval(self.network), watched.over(len(shard), done) as watch:
             for batch in loader:
-                with batch_of_one_explained(self.network, 0 if batch is None else len(batch.index)):
-                    observation = None if batch is None else self._observe(batch, wants)
-                watch.observed(0 if batch is None else len(batch.index))
-                done = min(done + size, len(shard))
-                yield done, observation
-                if observation is not None:
-                    self._room.closes(observation.activations)
-                del observation
-                watch.reached(done)
+                seen, done = done, min(done + size, len(shard))
+                ready = None if batch is None else checked(batch, wants, self.network.num_classes, self.device)
+                for part, is_last in self._room.parts(self.network, ready, wants.layers):
+                    images = 0 if part is None else len(part.index)
+                    with batch_of_one_explained(self.network, images):
+                        observation = None if part is None else self._observe(part, wants)
+                    watch.observed(images)
+                    yield (done if is_last else None), observation
+                    if observation is not None:
+                        self._room.closes(observation.activations)
+                    del observation
+                    seen += images
+                    watch.reached(done if is_last else seen)
 
     def _observe(self, batch: Batch, wants: Sweep) -> Observation:
-        if wants.labels and bool((batch.label < 0).any()):
-            raise ValueError("The analysis needs labels, but the images lie in no class folders, nor in pairs.")
-        if wants.labels:
-            check_range(batch.label, self.network.num_classes)
-        batch = Batch(*(field.to(self.device, non_blocking=True) for field in batch)).to_float()
         x = batch.image
         keys = sample_keys(batch.index, seed=self.seed)
         images, goals, success, attacked = {REAL: x}, {}, {}, {}
-        self._room.opens(self.network, x, wants.layers)
         shown = self._formats.showing(wants.layers)
         logits, activations = {}, KindActivations(shown, wants.layers, images, self._room.most)
         logits[REAL] = self._see(REAL, images, wants, activations, batch.index)

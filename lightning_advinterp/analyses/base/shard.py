@@ -2,9 +2,11 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch.utils.data import Dataset
 
-from lightning_advinterp.data.batch import Batch
+from lightning_advinterp.analyses.base.protocol import Sweep
+from lightning_advinterp.data.batch import Batch, check_range
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.loaders import collate_batch
 
@@ -25,3 +27,23 @@ class Shard(Dataset[Batch]):
 def collate_readable(samples: Sequence[Batch]) -> Batch | None:
     """Return a batch; None where no image could be read."""
     return collate_batch(samples) if samples else None
+
+
+def checked(batch: Batch, wants: Sweep, outputs: int, device: torch.device) -> Batch:
+    """Return a batch as float images on a device.
+
+    Args:
+        batch: as the loader gave it.
+        wants: what is seen of it.
+        outputs: of the network.
+        device: of the network.
+
+    Raises:
+        ValueError: if labels are wanted, and an image has none.
+        RunStoppedError: if a label is no output of the network.
+    """
+    if wants.labels:
+        if bool((batch.label < 0).any()):
+            raise ValueError("The analysis needs labels, but the images lie in no class folders, nor in pairs.")
+        check_range(batch.label, outputs)
+    return Batch(*(field.to(device, non_blocking=True) for field in batch)).to_float()

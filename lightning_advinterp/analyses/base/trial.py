@@ -2,13 +2,14 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.costs import SweepCost
+from lightning_advinterp.analyses.base.protocol import Analysis, Timed
 from lightning_advinterp.analyses.base.watch import Watch
 from lightning_advinterp.core.memory import forget_peak, memory_peak, return_freed_memory
 from lightning_advinterp.networks import Network
@@ -94,6 +95,7 @@ class SweepTimes:
         observing: seconds of every batch until it was observed.
         updating: analysis to the seconds that it took for every batch.
         peak: the most bytes of memory; None where the system does not say.
+        short_peak: the same of the last batch alone, if it is shorter than the others.
     """
 
     cost: SweepCost
@@ -101,6 +103,22 @@ class SweepTimes:
     observing: list[float] = field(default_factory=list)
     updating: dict[str, list[float]] = field(default_factory=lambda: defaultdict(list))
     peak: int | None = None
+    short_peak: int | None = None
+
+    def memory_of(self, batch: int, stays: int) -> float:
+        """Return the bytes that a batch takes beyond what stays: a fixed part and one for each image.
+
+        Args:
+            batch: images.
+            stays: bytes that stayed from batch to batch in the trial.
+        """
+        assert self.peak is not None
+        large, small = max(self.images), self.images[-1]
+        taken = max(0, self.peak - stays)
+        if self.short_peak is None or small == large:
+            return taken * batch / large
+        each = min(max(0.0, (self.peak - self.short_peak) / (large - small)), taken / large)
+        return taken + each * (batch - large)
 
 
 class Stopwatch(Watch):
@@ -116,12 +134,14 @@ class Stopwatch(Watch):
     def __init__(self, device: torch.device) -> None:
         self.sweeps: dict[int, SweepTimes] = {}
         self._device, self._current, self._last = device, SweepTimes(SweepCost(0, 0, 0, 0, {})), 0.0
+        self._images = 0
 
     def begins(self, title: str, cost: SweepCost, images: int, done: int) -> None:
         """Start; what the C library keeps of earlier tensors is not what this run takes."""
         return_freed_memory()
         forget_peak(self._device)
-        self._current = self.sweeps[cost.place] = SweepTimes(cost)
+        self._current, self._images = SweepTimes(cost), images
+        self.sweeps[cost.place] = self._current
         self._last = time.perf_counter()
 
     def observed(self, images: int) -> None:
@@ -134,23 +154,32 @@ class Stopwatch(Watch):
         self._current.updating[analysis].append(self._lap())
 
     def reached(self, done: int) -> None:
-        """Leave out what is done between batches, such as writing a journal."""
+        """Leave out what is done between batches, such as writing a journal; look at a short last batch apart."""
+        left = self._images - done
+        if self._current.images and 0 < left < self._current.images[-1]:
+            self._current.peak = memory_peak(self._device)
+            return_freed_memory()
+            forget_peak(self._device)
         self._lap()
 
     def ends(self) -> None:
         """Note the most memory."""
-        self._current.peak = memory_peak(self._device)
+        if self._current.peak is None:
+            self._current.peak = memory_peak(self._device)
+        else:
+            self._current.short_peak = memory_peak(self._device)
 
     @property
     def total(self) -> float:
         """Seconds of all sweeps."""
         return sum(sum(times.observing) + sum(map(sum, times.updating.values())) for times in self.sweeps.values())
 
-    def seconds_of(self, costs: Sequence[SweepCost]) -> float:
+    def seconds_of(self, costs: Sequence[SweepCost], limits: Mapping[str, float]) -> float:
         """Return what the same sweeps over more images take.
 
         Args:
             costs: of these; an analysis' own passes are not as many of each image as in the trial.
+            limits: analysis to the seconds that it takes at most, of those that keep a time.
         """
         seconds = 0.0
         for cost in costs:
@@ -160,13 +189,15 @@ class Stopwatch(Watch):
             seconds += extended(times.observing, times.images, cost.images)
             for analysis, updating in times.updating.items():
                 share = _own_share(analysis, times.cost, cost)
-                seconds += extended(updating, times.images, cost.images * share)
+                own = extended(updating, times.images, cost.images * share)
+                seconds += limited(own, limits.get(analysis), cost.images)
         return seconds
 
     def memory_of(self, costs: Sequence[SweepCost], batch_size: int, trial: "HeldMemory", whole: "HeldMemory") -> int:
         """Return the bytes that a process holds at most in the same sweeps over more images.
 
-        What stays from batch to batch is stated; the rest of what a sweep of the trial took grows with the batch.
+        What stays from batch to batch is stated; the rest of what a sweep of the trial took has a fixed part and one
+        that grows with the batch, which a shorter last batch tells apart. Without one, all of it grows.
 
         Args:
             costs: of these.
@@ -180,7 +211,7 @@ class Stopwatch(Watch):
             if times is None or not times.images or times.peak is None:
                 continue
             batch = min(cost.images, batch_size, batch_size if cost.batch is None else cost.batch)
-            most = max(most, (times.peak - trial.total) * batch / max(times.images))
+            most = max(most, times.memory_of(batch, trial.total))
         return whole.total + round(most)
 
     def _lap(self) -> float:
@@ -222,6 +253,17 @@ def extended(seconds: Sequence[float], images: Sequence[int], count: float) -> f
         return seconds[0] / max(1, images[0]) * count
     rate = sum(seconds[1:]) / sum(images[1:])
     return rate * count + max(0.0, seconds[0] - rate * images[0])
+
+
+def time_limits(analyses: Iterable[Analysis], processes: int) -> dict[str, float]:
+    """Return the seconds that analyses take at most on all processes together, of those that keep a time."""
+    limits = {analysis.name: analysis.time_limit for analysis in analyses if isinstance(analysis, Timed)}
+    return {name: limit * processes for name, limit in limits.items() if limit is not None}
+
+
+def limited(seconds: float, limit: float | None, images: float) -> float:
+    """Return the seconds that are taken of so many: the first image always is."""
+    return seconds if limit is None else min(seconds, max(limit, seconds / max(1, images)))
 
 
 def _own_share(analysis: str, trial: SweepCost, cost: SweepCost) -> float:

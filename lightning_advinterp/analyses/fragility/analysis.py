@@ -82,6 +82,11 @@ class FragilityAnalysis(Summed):
         self._started: float | None = None
         self._per_image = 0.0
 
+    @property
+    def time_limit(self) -> float | None:
+        """Seconds of the attacks on each process; None: as long as they take."""
+        return self.config.seconds
+
     def bind(self, network: Network) -> Plan:
         """Two sweeps over real images; the attacks are its own.
 

@@ -1,5 +1,6 @@
 """What ``--dry_run`` says beside the passes: hours, memory and disk, from an evaluation of a few of the images."""
 
+import itertools
 import logging
 import os
 import tempfile
@@ -18,7 +19,15 @@ from lightning_advinterp.analyses.base.progress import clock_time
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Scene
 from lightning_advinterp.analyses.base.remembered import REMEMBERED
-from lightning_advinterp.analyses.base.trial import Estimate, HeldMemory, PassSeconds, Stopwatch, time_passes
+from lightning_advinterp.analyses.base.trial import (
+    Estimate,
+    HeldMemory,
+    PassSeconds,
+    Stopwatch,
+    limited,
+    time_limits,
+    time_passes,
+)
 from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.cli.processes import ProcessChoice, process_counts
 from lightning_advinterp.core.errors import RunStoppedError
@@ -30,6 +39,8 @@ from lightning_advinterp.report.save import page_files, save_results
 
 _BATCHES = 3
 """In the trial; the first one is not what the others are."""
+_SHORT = 4
+"""The part of the others that the last one is."""
 _MOST = 16
 """Images of its batches on a CPU, which is as busy with few images as with many."""
 _DEAR = 0.3
@@ -74,18 +85,21 @@ def estimate(prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Anal
     return_freed_memory()
     dear = _dear(prepared, scene, costs, count, passes)
     tried = {name: analyses for name, analyses in built.items() if not dear & {each.name for each in analyses}}
-    dear_passes = [each for cost in costs for name, each in cost.own.items() if name in dear]
+    limits = time_limits(itertools.chain(*built.values()), processes_asked(prepared.evaluation))
+    own = [(passes.of_own(each), name) for cost in costs for name, each in cost.own.items()]
+    dear_seconds = sum(limited(seconds, limits.get(name), count) for seconds, name in own if name in dear)
     memory = memory_now(prepared.device)
     if dear and memory is not None:
         memory += image_bytes * max(_batch_of(cost, prepared, count) for cost in costs if dear & cost.own.keys())
-    by_passes = Estimate(sum(map(passes.of_own, dear_passes)), memory=memory)
+    by_passes = Estimate(dear_seconds, memory=memory)
     total = by_passes
     if tried:
         try:
             with _unheard():
-                total = by_passes + _measured(prepared, scene, tried, plans, passes)
+                total = by_passes + _measured(prepared, scene, tried, plans, passes, limits)
         except (ValueError, RunStoppedError) as error:
-            everything = sum(passes.of((cost.forwards, cost.backwards)) + passes.of_own(_own(cost)) for cost in costs)
+            everything = sum(passes.of((cost.forwards, cost.backwards)) for cost in costs)
+            everything += sum(limited(seconds, limits.get(name), count) for seconds, name in own)
             total, dear = Estimate(everything, memory=by_passes.memory), set(built)
             console.print(f"  so few images cannot be tried: {error}", soft_wrap=True)
     console.print(
@@ -124,6 +138,7 @@ def _measured(
     tried: Mapping[str, Sequence[Analysis]],
     plans: Plans,
     passes: PassSeconds,
+    limits: Mapping[str, float],
 ) -> Estimate:
     """Run the trial, and return what all images will take."""
     count, device = len(scene.images), prepared.device
@@ -158,7 +173,7 @@ def _measured(
         peak_of_files = memory_peak(device)
         alone = time.perf_counter() - begun - watch.total
     forgotten = sum(_forgotten(each * count / shown) for each in activation_bytes)
-    seconds = watch.seconds_of(costs) + forgotten * count * passes.forward
+    seconds = watch.seconds_of(costs, limits) + forgotten * count * passes.forward
     memory = None
     if before is not None:
         remembered = sum(min(REMEMBERED, each * count // shown) for each in activation_bytes)
@@ -197,7 +212,9 @@ def _files(prepared: Prepared, trial: _Trial, results: Mapping[str, Result], fol
 
 def _trial(prepared: Prepared, scene: Scene, names: Sequence[str], batch_size: int) -> _Trial:
     count = len(scene.images)
-    places = subset_indices(count, min(count, _BATCHES * batch_size), prepared.evaluation.seed)
+    # The last batch is shorter: what memory does not grow with the batch shows by it.
+    most = (_BATCHES - 1) * batch_size + max(1, batch_size // _SHORT)
+    places = subset_indices(count, min(count, most), prepared.evaluation.seed)
     few = replace(scene, images=scene.images.only(places.tolist()), together=tuple(names))
     plans, tried = Plans(scene.network), dict[str, Sequence[Analysis]]()
     for name in names:
