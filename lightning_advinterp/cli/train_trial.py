@@ -10,7 +10,8 @@ import torch
 
 from lightning_advinterp.analyses.base.costs import SweepCost, sweep_costs
 from lightning_advinterp.analyses.base.plans import Plans
-from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, extended, limited, time_limits, time_passes
+from lightning_advinterp.analyses.base.time_limits import limited, time_limits
+from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, extended, time_passes
 from lightning_advinterp.cli.evaluation.trial import describe
 from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak, return_freed_memory
 from lightning_advinterp.core.terminal import PlainConsole

@@ -13,13 +13,12 @@ from unit_evaluations import run, write_inputs
 
 from lightning_advinterp.analyses import AccuracyAnalysis, FragilityAnalysis, FragilityConfig
 from lightning_advinterp.analyses.base.costs import SweepCost
+from lightning_advinterp.analyses.base.time_limits import limited, time_limits
 from lightning_advinterp.analyses.base.trial import (
     Estimate,
     HeldMemory,
     PassSeconds,
     Stopwatch,
-    limited,
-    time_limits,
     time_passes,
 )
 from lightning_advinterp.cli.evaluation import trial

@@ -2,14 +2,14 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from lightning_advinterp.analyses.base.costs import SweepCost
-from lightning_advinterp.analyses.base.protocol import Analysis, Timed
+from lightning_advinterp.analyses.base.time_limits import limited
 from lightning_advinterp.analyses.base.watch import Watch
 from lightning_advinterp.core.memory import forget_peak, memory_peak, return_freed_memory
 from lightning_advinterp.networks import Network
@@ -253,17 +253,6 @@ def extended(seconds: Sequence[float], images: Sequence[int], count: float) -> f
         return seconds[0] / max(1, images[0]) * count
     rate = sum(seconds[1:]) / sum(images[1:])
     return rate * count + max(0.0, seconds[0] - rate * images[0])
-
-
-def time_limits(analyses: Iterable[Analysis], processes: int) -> dict[str, float]:
-    """Return the seconds that analyses take at most on all processes together, of those that keep a time."""
-    limits = {analysis.name: analysis.time_limit for analysis in analyses if isinstance(analysis, Timed)}
-    return {name: limit * processes for name, limit in limits.items() if limit is not None}
-
-
-def limited(seconds: float, limit: float | None, images: float) -> float:
-    """Return the seconds that are taken of so many: the first image always is."""
-    return seconds if limit is None else min(seconds, max(limit, seconds / max(1, images)))
 
 
 def _own_share(analysis: str, trial: SweepCost, cost: SweepCost) -> float:

@@ -81,7 +81,7 @@ class Evaluation(NetworkChoice, ProcessChoice, PassChoice):
         device: auto, cpu, cuda, cuda:1, …
         batch_size: images at a time.
         memory: GiB that a process may hold, on a CUDA device its tensors there. Activations of many kinds of images are
-            computed again where they do not fit, with the same numbers; a batch that cannot fit is refused.
+            computed again where they do not fit, with the same numbers; a batch that cannot fit is split.
         num_workers: processes that load images.
         limit: use so many images, a seeded choice, even over the classes.
         calibration_images: attacks whose weight is ``calibrate`` get it on so many images, a seeded choice of those

@@ -19,13 +19,12 @@ from lightning_advinterp.analyses.base.progress import clock_time
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Scene
 from lightning_advinterp.analyses.base.remembered import REMEMBERED
+from lightning_advinterp.analyses.base.time_limits import limited, time_limits
 from lightning_advinterp.analyses.base.trial import (
     Estimate,
     HeldMemory,
     PassSeconds,
     Stopwatch,
-    limited,
-    time_limits,
     time_passes,
 )
 from lightning_advinterp.cli.evaluation.prepared import Prepared
