@@ -245,3 +245,22 @@ def dissection_with_journal(rank, world_size, folder, fails_in):
     except OSError:
         tables = None
     return tables, sweeps, warnings
+
+
+def rows_on_a_share(rank, world_size, count):
+    """Two epochs of a layer's rows that one process has, where some images of ``count`` cannot be read."""
+    from helpers import Memory, small_batch, small_network
+
+    from lightning_advinterp.core.processes import Processes
+    from lightning_advinterp.data.user_images import as_image_set
+    from lightning_advinterp.units.activation_rows import ActivationSource
+    from lightning_advinterp.units.spaces import unit_space
+
+    images = as_image_set(Memory(small_batch(n=count)))
+    whole = images.readable
+    # One batch of three holds no readable image, another one a single one.
+    images.readable = lambda places: whole([place for place in places if place % 4])
+    network = small_network().eval()
+    (unit,) = unit_space(network, "relu1")
+    source = ActivationSource(network, unit, images, 5, 3, 1, Processes(rank, world_size))
+    return [list(source.epoch(number)) for number in range(2)]

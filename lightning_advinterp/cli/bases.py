@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -13,14 +14,17 @@ from lightning_advinterp.analyses.base.provenance import package_versions
 from lightning_advinterp.cli.basis_plan import BasisPlan
 from lightning_advinterp.cli.basis_trial import estimate_basis
 from lightning_advinterp.cli.evaluation.inputs import Subject, check_subject, load_concepts, load_images, load_subject
-from lightning_advinterp.cli.evaluation.trial import describe
+from lightning_advinterp.cli.evaluation.skipped import report_bad_images
+from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
 from lightning_advinterp.cli.parser import read_settings, settings_parser
+from lightning_advinterp.cli.processes import device_of, joined, one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.errors import plain_errors, stops_explained, termination_explained
 from lightning_advinterp.core.files import check_writable
 from lightning_advinterp.core.locks import held
 from lightning_advinterp.core.memory import keep_freed_memory
+from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.core.randomness import mixed_seed
 from lightning_advinterp.core.terminal import PlainConsole, terminal
 from lightning_advinterp.core.trust import trusting, vouch_for
@@ -62,25 +66,29 @@ def main(args: Sequence[str] | None = None) -> None:
     keep_freed_memory()
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     with stops_explained(BadImageError, BrodenError) as command, termination_explained():
-        with plain_errors():
+        with plain_errors(), one_speaks(command):
             plan = read_settings(BasisPlan, parser(), args)
             plan.check()
-            output = Path(plan.output)
-            if not plan.dry_run:
-                command.folder = output.parent
-                check_writable(output.parent, "output")
         if plan.dry_run:
-            _make(plan, terminal())
+            _make(plan, terminal(quiet=not command.first), ALONE)
             return
-        with held(output.parent, name=f".{output.name}.lock", what=output):
-            _make(plan, terminal())
+        output = Path(plan.output)
+        with ExitStack() as stack:
+            with plain_errors():
+                command.folder = output.parent
+                processes = stack.enter_context(joined(plan, device_of(plan, plan.device), command))
+                if processes.first:
+                    check_writable(output.parent, "output")
+            if processes.first:
+                stack.enter_context(held(output.parent, name=f".{output.name}.lock", what=output))
+            _make(plan, terminal(quiet=not command.first), processes)
 
 
 @trusting()
-def _make(plan: BasisPlan, console: PlainConsole) -> None:
+def _make(plan: BasisPlan, console: PlainConsole, processes: Processes) -> None:
     vouch_for(plan, files=plan.trust, on_bad_weights=plan.on_bad_weights)
     with plain_errors(BrodenError):
-        subject, unit, images = _opened(plan, console)
+        subject, unit, images = _opened(plan, console, processes)
         fitted, measured = (None, None) if images is None else held_apart(images, plan.held_out, plan.seed)
     units = cast(int, unit.width)
     if plan.dry_run:
@@ -89,18 +97,20 @@ def _make(plan: BasisPlan, console: PlainConsole) -> None:
         console.print(f"{plan.output}: {line}", soft_wrap=True, highlight=False)
         return
     with plain_errors():  # what does not suit a kind shows in the activations, as the layer's sign does
-        basis = _basis(plan, subject, unit, fitted, units)
+        basis = _basis(plan, subject, unit, fitted, units, processes)
     recipe: dict[str, Any] = {"settings": _settings(plan), "seed": plan.seed, "versions": package_versions()}
     lines = [f"{plan.output}: {basis.kind} of {unit.layer}, {units:,} units to {basis.latents:,} latents"]
     if plan.source is not None:  # part of it may be a default that no file said
         lines.append("  read as " + ", ".join(f"{name} {value}" for name, value in basis.settings().items()))
     if measured is not None and fitted is not None:
-        source = ActivationSource(subject.network, unit, measured, plan.places, plan.batch_size, plan.seed)
+        source = _source(plan, subject, unit, measured, processes)
         quality = basis_quality(basis.to(torch.zeros((), device=_device(subject))), source.epoch(0))
         apart = len(measured) if measured is not fitted else 0
         recipe |= {"images": {"fingerprint": fitted.fingerprint, "images": len(fitted)}, "quality": vars(quality)}
         lines.append(quality_line(basis, quality, apart))
-        measured.report_bad_images()
+        report_bad_images(measured, processes)
+    if not processes.first:
+        return
     origin = BasisOrigin(unit.tap, subject.network.name, weights_hash(subject.network), recipe)
     save_basis(plan.output, basis, origin)
     for line in lines:
@@ -113,15 +123,15 @@ def _said(
     """Return what the basis takes, in words; without images it is made in no time."""
     if fitted is None or measured is None:
         return "it needs no images, and is made at once"
-    source = ActivationSource(subject.network, unit, fitted, plan.places, plan.batch_size, plan.seed)
+    source = _source(plan, subject, unit, fitted, ALONE)
     settings = plan.completed()
     fitting = Fitting(settings.get("rows", 1), plan.buffer_mb, plan.seed)
     kind = plan.kind if plan.needs_images else "ready"
-    ready = partial(_basis, plan, subject, unit, fitted, cast(int, unit.width))
-    return describe(estimate_basis(source, measured, kind, settings, fitting, ready), 1)
+    ready = partial(_basis, plan, subject, unit, fitted, cast(int, unit.width), ALONE)
+    return describe(estimate_basis(source, measured, kind, settings, fitting, ready), processes_asked(plan))
 
 
-def _opened(plan: BasisPlan, console: PlainConsole) -> tuple[Subject, UnitLayer, ImageSet | None]:
+def _opened(plan: BasisPlan, console: PlainConsole, processes: Processes) -> tuple[Subject, UnitLayer, ImageSet | None]:
     """Return the network on its device, the layer, and the images; say what is used.
 
     Raises:
@@ -132,10 +142,11 @@ def _opened(plan: BasisPlan, console: PlainConsole) -> tuple[Subject, UnitLayer,
     network = subject.network
     for line in network.origin.lines(network.mean, network.std, subject.recipe.input_size):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
-    device = choose_device(plan.device)
+    device = choose_device(plan.device) if processes.device is None else processes.device
     images: ImageSet | None = None
     if plan.needs_images or plan.data is not None or plan.concepts is not None:
-        images = (load_images if plan.concepts is None else load_concepts)(evaluation, subject).reported
+        load = load_images if plan.concepts is None else partial(load_concepts, check=processes.first)
+        images = load(evaluation, subject).reported
         if images.labelling is not None:
             console.print(images.labelling, markup=False, highlight=False, soft_wrap=True)
     network.to(device)
@@ -175,7 +186,14 @@ def held_apart(images: ImageSet, share: float, seed: int) -> tuple[ImageSet, Ima
     return images.only(sorted(order[count:])), images.only(sorted(order[:count]))
 
 
-def _basis(plan: BasisPlan, subject: Subject, unit: UnitLayer, images: ImageSet | None, units: int) -> Basis:
+def _basis(
+    plan: BasisPlan,
+    subject: Subject,
+    unit: UnitLayer,
+    images: ImageSet | None,
+    units: int,
+    processes: Processes,
+) -> Basis:
     """Return the basis that is asked for."""
     settings = plan.completed()
     if plan.source is not None:
@@ -183,17 +201,24 @@ def _basis(plan: BasisPlan, subject: Subject, unit: UnitLayer, images: ImageSet 
         return read_autoencoder(plan.source, stated, units)
     if images is None or not plan.needs_images:
         return basis_without_data(cast(Literal["rotation", "identity"], plan.kind), units, plan.seed)
-    source = ActivationSource(subject.network, unit, images, plan.places, plan.batch_size, plan.seed)
+    source = _source(plan, subject, unit, images, processes)
     if plan.kind == "pca":
         return fit_components(source, settings["latents"])
     fitting = Fitting(settings.get("rows", 1), plan.buffer_mb, plan.seed)
     if plan.kind == "nmf":
         return fit_parts(source, settings["latents"], settings["steps"], fitting)
     settings.pop("rows")
-    with image_progress(True) as bar:
+    with image_progress(processes.first) as bar:
         task = bar.add_task("steps", total=settings["steps"])
         training = AutoencoderSettings(**settings, seed=plan.seed)
         return fit_autoencoder(source, training, fitting, lambda loss: bar.advance(task))
+
+
+def _source(
+    plan: BasisPlan, subject: Subject, unit: UnitLayer, images: ImageSet, processes: Processes
+) -> ActivationSource:
+    """Return the rows of these images, whose passes the processes share."""
+    return ActivationSource(subject.network, unit, images, plan.places, plan.batch_size, plan.seed, processes)
 
 
 def _settings(plan: BasisPlan) -> dict[str, Any]:

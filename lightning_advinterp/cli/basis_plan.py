@@ -5,6 +5,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from lightning_advinterp.cli.evaluation.config import FLAGS_OF_IMAGES, Evaluation
+from lightning_advinterp.cli.processes import ProcessChoice
 from lightning_advinterp.core.settings import require_least
 from lightning_advinterp.core.trust import OnBadWeights
 from lightning_advinterp.data.image_folder import OnBadImage, Orientation
@@ -36,7 +37,7 @@ _LEAST = {"latents": 1, "k": 1, "steps": 1, "rows": 1, "resample": 0, "places": 
 
 
 @dataclass(frozen=True)
-class BasisPlan(NetworkChoice):
+class BasisPlan(NetworkChoice, ProcessChoice):
     """Which basis is made, of which layer, from which images.
 
     Attributes:

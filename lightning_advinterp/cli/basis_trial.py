@@ -76,13 +76,13 @@ def estimate_basis(
     judging, _ = _timed(lambda: basis_quality(trial.basis.to(rows), [rows]))
     images = trial.images + len(measured)
     seconds = extended(times, [size] * (len(times) - 1) + [len(few) - size * (len(times) - 1)], round(images))
-    seconds += trial.seconds + judging * len(measured) / len(few)
+    alone = trial.seconds + judging * len(measured) / len(few)
     memory = None
     if before is not None and peak is not None:
         growth = max(0, peak - before - rows.nbytes) * min(len(source.images), source.batch_size) // min(size, len(few))
         memory = before + growth + trial.held
     files = sum(tensor.nbytes for tensor in trial.basis.tensors().values())
-    return Estimate(alone=seconds, memory=memory, files=files)
+    return Estimate(seconds, alone, memory=memory, files=files)
 
 
 def _fitted(

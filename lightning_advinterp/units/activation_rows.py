@@ -1,11 +1,12 @@
 """A layer's activations as rows: units at single places of images, in random order and bounded memory."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from lightning_advinterp.core.processes import ALONE, Processes
 from lightning_advinterp.core.randomness import mixed_seed, sample_keys, uniform
 from lightning_advinterp.data.images import ImageSet
 from lightning_advinterp.data.loaders import collate_batch
@@ -27,6 +28,7 @@ class ActivationSource:
         places: so many places of each image, drawn anew in every epoch; all, where there are no more.
         batch_size: images at a time.
         seed: of order and places.
+        processes: pass one batch each in turn, and all of them have all rows, in the same order as one process alone.
     """
 
     network: Network
@@ -35,6 +37,7 @@ class ActivationSource:
     places: int = 64
     batch_size: int = 64
     seed: int = 0
+    processes: Processes = ALONE
 
     def epoch(self, number: int) -> Iterator[Tensor]:
         """Yield the rows of all images, float32 ``[N, U]`` for each batch of images.
@@ -42,17 +45,35 @@ class ActivationSource:
         Args:
             number: of the epoch: others have another order, and other places.
         """
-        device = next(self.network.parameters(), torch.zeros(())).device
         generator = torch.Generator().manual_seed(mixed_seed(self.seed, _ORDER, number))
         order = torch.randperm(len(self.images), generator=generator).tolist()
-        for start in range(0, len(order), self.batch_size):
-            samples = self.images.readable(order[start : start + self.batch_size])
-            if not samples:
-                continue
-            batch = collate_batch(samples).to_float()
-            with torch.no_grad(), frozen_eval(self.network):
-                output = self.network.forward_features(batch.image.to(device), (self.unit.tap,))[1][self.unit.tap]
-            yield self._rows(self.unit.maps(output), batch.index.to(device), number)
+        batches = [order[start : start + self.batch_size] for start in range(0, len(order), self.batch_size)]
+        if self.processes.size == 1:
+            for batch in batches:
+                if (rows := self._of(batch, number)) is not None:
+                    yield rows
+            return
+        for start in range(0, len(batches), self.processes.size):
+            own = start + self.processes.rank
+            rows = self._of(batches[own], number) if own < len(batches) else None
+            # Main memory: so the exchange is legal whatever the devices are.
+            for part in self.processes.gathered(None if rows is None else rows.cpu()):
+                if part is not None:
+                    yield part.to(self._device)
+
+    @property
+    def _device(self) -> torch.device:
+        return next(self.network.parameters(), torch.zeros(())).device
+
+    def _of(self, positions: Sequence[int], epoch: int) -> Tensor | None:
+        """Return the rows of these images, ``[N, U]``; None if none of them can be read."""
+        samples = self.images.readable(positions)
+        if not samples:
+            return None
+        batch = collate_batch(samples).to_float()
+        with torch.no_grad(), frozen_eval(self.network):
+            output = self.network.forward_features(batch.image.to(self._device), (self.unit.tap,))[1][self.unit.tap]
+        return self._rows(self.unit.maps(output), batch.index.to(self._device), epoch)
 
     def _rows(self, maps: Tensor, index: Tensor, epoch: int) -> Tensor:
         rows = maps.flatten(2).transpose(1, 2).float()  # [B, places, U]

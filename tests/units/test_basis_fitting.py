@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from helpers import Memory, small_network
+from processes import on_processes, rows_on_a_share
 
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.data.user_images import as_image_set
@@ -181,3 +182,14 @@ def test_bases_without_data():
     turn = basis_without_data("rotation", 8, seed=3)
     assert torch.equal(turn.directions, rotation(8, 3, 0, torch.zeros(())))
     assert basis_without_data("identity", 8, seed=3) == Identity(8)
+
+
+@pytest.mark.parametrize("world_size", [2, 3])
+@pytest.mark.parametrize("count", [2, 20])
+def test_processes_share_the_passes_and_have_all_rows(world_size, count):
+    """Each has the rows of one process alone, to the bit and in the same order: batches are never divided."""
+    alone = rows_on_a_share(0, 1, count)
+    for everywhere in on_processes(rows_on_a_share, world_size, count):
+        assert [len(epoch) for epoch in everywhere] == [len(epoch) for epoch in alone]
+        for rows, expected in zip(sum(everywhere, []), sum(alone, []), strict=True):
+            assert torch.equal(rows, expected)
