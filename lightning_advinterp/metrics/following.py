@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import numpy as np
-import scipy
 from numpy.typing import NDArray
 
 Values = NDArray[np.float64]
@@ -37,9 +36,31 @@ def auc(positive: Values, negative: Values) -> Values:
     p, n = len(positive), len(negative)
     if not p or not n:
         return np.full(positive.shape[1], np.nan)
-    ranks = scipy.stats.rankdata(np.concatenate([positive, negative]), axis=0)[:p]
+    ranks = ranks_of_columns(np.concatenate([positive, negative]))[:p]
     areas: Values = (ranks.sum(axis=0) - p * (p + 1) / 2) / (p * n)
     return areas
+
+
+def ranks_of_columns(values: Values) -> Values:
+    """Return ranks from 1 on in every column, the mean of theirs for ties; NaN in a column that holds one.
+
+    As ``scipy.stats.rankdata``, without the 0.6 s of CPU time that importing ``scipy.stats`` takes.
+
+    Args:
+        values: ``[N, U]``.
+    """
+    order = np.argsort(values, axis=0, kind="stable")
+    ascending = np.take_along_axis(values, order, axis=0)
+    changes = ascending[1:] != ascending[:-1]
+    edge = np.ones((1, values.shape[1]), dtype=bool)
+    place = np.arange(1, len(values) + 1)[:, None]
+    begins, ends = np.concatenate([edge, changes]), np.concatenate([changes, edge])
+    first = np.maximum.accumulate(np.where(begins, place, 0), axis=0)
+    last = np.minimum.accumulate(np.where(ends, place, len(values))[::-1], axis=0)[::-1]
+    ranks = np.empty(values.shape)
+    np.put_along_axis(ranks, order, (first + last) / 2, axis=0)
+    ranks[:, np.isnan(values).any(axis=0)] = np.nan
+    return ranks
 
 
 def follows(real: Values, adversarial: Values, true: Classes, target: Classes, modal: Classes) -> Following:

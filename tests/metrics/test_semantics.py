@@ -5,12 +5,13 @@ import math
 
 import numpy as np
 import pytest
+import scipy
 import torch
 from reference import semantics as literal
 from scipy.stats import spearmanr
 
 from lightning_advinterp.data.imagenet_classes import imagenet_classes
-from lightning_advinterp.metrics.following import auc, follows
+from lightning_advinterp.metrics.following import auc, follows, ranks_of_columns
 from lightning_advinterp.metrics.semantics import (
     ClassSpace,
     chance_level,
@@ -262,6 +263,15 @@ def test_auc_against_all_pairs():
         pairs = [(a > b) + 0.5 * (a == b) for a in positive[:, unit] for b in negative[:, unit]]
         assert auc(positive, negative)[unit] == pytest.approx(np.mean(pairs))
     assert np.isnan(auc(positive[:0], negative)).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 3), (7, 1), (400, 5)])
+def test_ranks_equal_those_of_scipy(shape):
+    values = np.random.default_rng(0).integers(-3, 9, shape).clip(0) / 8  # many ties, most of them of zeros
+    values[:, 0] = -0.0 if shape[0] == 7 else values[:, 0]
+    assert np.array_equal(ranks_of_columns(values), scipy.stats.rankdata(values, axis=0))
+    values[0, -1] = np.nan
+    assert np.array_equal(ranks_of_columns(values), scipy.stats.rankdata(values, axis=0), equal_nan=True)
 
 
 def test_a_unit_that_follows_content_and_one_that_follows_the_prediction():
