@@ -96,3 +96,9 @@ def test_sort_filter_brush_open_compare(page):
     )  # the other network's unit of this number stands below
     assert page.eval_on_selector("#unit .strip img", "image => image.naturalWidth") == 16
     assert page.locator("#comparison td").count() > 5
+
+    page.locator(".tabulator-header-filter input").first.press_sequentially("net1")
+    page.wait_for_function("document.getElementById('status').textContent.startsWith('60 of 120')")
+    page.focus(".tabulator-row")
+    page.keyboard.press("Enter")
+    page.wait_for_function("document.querySelector('#unit h4').textContent.startsWith('net1')")  # the chosen one first

@@ -43,8 +43,9 @@
     };
   }
 
+  const longest = Math.max(...data.networks.map((name) => name.length));
   const columns = [
-    ...(several ? [column("network", "network", false, { minWidth: 110 })] : []),
+    ...(several ? [column("network", "network", false, { minWidth: Math.min(280, Math.max(110, 7 * longest + 16)) })] : []),
     column("layer", "layer", false, { minWidth: 90 }),
     column("unit", "unit", true),
     ...data.columns.map((described, number) => column(described.title, `c${number}`, described.number)),
@@ -180,6 +181,7 @@
     for (const id of [before, place]) if (id !== null) table.getRow(id)?.reformat?.();
     const [, layer, unit] = data.units[place];
     const same = data.units.flatMap(([, layerOf, unitOf], other) => (layerOf === layer && unitOf === unit ? [other] : []));
+    same.sort((first, second) => (second === place) - (first === place)); // the chosen one first, the others below it
     const parts = [element("h3", `${data.layers[layer]}, unit ${unit}`)];
     for (const other of same) {
       if (several) parts.push(element("h4", data.networks[data.units[other][0]]));
