@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from matplotlib.artist import Artist
 from matplotlib.figure import Figure
 
 BLUE, VERMILLION, GREEN, ORANGE = "#0072B2", "#D55E00", "#009E73", "#E69F00"
@@ -60,10 +61,16 @@ def legend_below(figure: Figure, fontsize: float = 7, columns: int = 2) -> None:
         fontsize: in points.
         columns: entries side by side.
     """
-    entries = {}
+    entries: dict[str, Artist] = {}
     for axes in figure.axes:
         for handle, label in zip(*axes.get_legend_handles_labels(), strict=True):
-            entries.setdefault(label, handle)
+            entries.setdefault(str(label), handle)
     if entries:
-        place = "outside lower center"
-        figure.legend(entries.values(), entries.keys(), loc=place, ncols=columns, frameon=False, fontsize=fontsize)
+        figure.legend(
+            list(entries.values()),
+            list(entries),
+            loc="outside lower center",
+            ncols=columns,
+            frameon=False,
+            fontsize=fontsize,
+        )
