@@ -8,6 +8,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from lightning_advinterp.core.reading import read_json
+from lightning_advinterp.networks.downloads import hub_obstacle
 from lightning_advinterp.networks.recipes import Recipe, from_timm
 from lightning_advinterp.networks.request import Request
 from lightning_advinterp.networks.weights import load_state_dict_file
@@ -76,6 +77,9 @@ class HubSource:
         from huggingface_hub import hf_hub_download
         from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
+        obstacle = hub_obstacle(self._hub_name.removeprefix(HUB), (file,))
+        if obstacle is not None:  # seen at once; the hub's own library tries for half a minute
+            raise self._unreachable(file, obstacle)
         try:
             return Path(hf_hub_download(self._repository, file, revision=self._revision))
         except EntryNotFoundError as error:
@@ -84,12 +88,12 @@ class HubSource:
                     f"name: {self._hub_name} has no {file} on the hub; download its weights and give them as a file, "
                     "with timm/NAME."
                 ) from error
-            raise self._unreachable(file, error) from error
+            raise self._unreachable(file, str(error)) from error
         except Exception as error:  # no network, no such repository, no access: each has its own class
-            raise self._unreachable(file, error) from error
+            raise self._unreachable(file, str(error) or type(error).__name__) from error
 
-    def _unreachable(self, file: str, error: Exception) -> ValueError:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+    def _unreachable(self, file: str, reason: str) -> ValueError:
+        reason = reason.strip().splitlines()[0] if reason.strip() else "no reason given"
         return ValueError(
             f"name: {file} of {self._hub_name} cannot be had ({reason}); check the name, log in where it asks for it, "
             "or put it into the hub's cache where there is a connection (HF_HOME)."

@@ -6,12 +6,14 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+from urllib.error import URLError
 
 from torch import Tensor, nn
 from torchvision import models
 
 from lightning_advinterp.networks.cifar_cnn import CifarCNN
 from lightning_advinterp.networks.cifar_resnet import DEPTHS, CifarResNet
+from lightning_advinterp.networks.downloads import missing, require_timm, require_url
 from lightning_advinterp.networks.hub import HUB, HubSource
 from lightning_advinterp.networks.names import nearest, plain_options, suggestion
 from lightning_advinterp.networks.recipes import HALF, NONE, Recipe, from_timm, from_torchvision
@@ -128,7 +130,13 @@ class TorchvisionSource:
 
     def download(self, weights: str) -> dict[str, Tensor]:
         """See :class:`Source`."""
-        tensors: dict[str, Tensor] = self._entry(weights).get_state_dict(progress=False, check_hash=True)
+        entry = self._entry(weights)
+        owner = f"{entry.name} of {self.name}"
+        require_url(owner, entry.url)
+        try:
+            tensors: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
+        except URLError as error:
+            raise ValueError(missing(owner, f"{entry.url}: {error}", "try again")) from error
         return tensors
 
     def _entry(self, weights: str) -> Any:
@@ -185,6 +193,8 @@ class TimmSource:
         """See :class:`Source`."""
         import timm
 
+        if request.weights is not None:
+            require_timm(f"the pretrained ones of {self.name}", self._config().to_dict())
         try:
             network: nn.Module = timm.create_model(
                 self.model,

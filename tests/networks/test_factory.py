@@ -218,6 +218,7 @@ def offline(monkeypatch):
         return served[self]
 
     monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", get_state_dict)
+    monkeypatch.setattr("lightning_advinterp.networks.downloads.unreachable", lambda url: None)
     return serve
 
 
@@ -261,6 +262,33 @@ def test_names_of_weights_are_checked():
             create_network(name, "pretrained")
 
 
+@pytest.mark.parametrize(
+    ("name", "weights", "remedy"),
+    [
+        ("resnet18", "IMAGENET1K_V1", r"IMAGENET1K_V1 of resnet18 .*put resnet18-f37072fd.pth into .*checkpoints"),
+        ("timm/resnet18", "pretrained", r"timm/resnet18 .*fill .* by `hf download timm/resnet18.a1_in1k`"),
+        ("hf-hub:lab/net", "pretrained", r"config.json of hf-hub:lab/net .*cache where there is a connection"),
+    ],
+)
+def test_without_a_connection_a_line_says_so_before_a_library_tries(name, weights, remedy, monkeypatch, tmp_path):
+    def refuse(address, timeout):
+        raise OSError(-2, "Name or service not known")
+
+    def tries(*args, **kwargs):
+        raise AssertionError("a library tries")
+
+    for variable in ("http_proxy", "https_proxy", "HTTPS_PROXY", "all_proxy"):
+        monkeypatch.delenv(variable, raising=False)
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr("socket.create_connection", refuse)
+    monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", tries)
+    monkeypatch.setattr("timm.create_model", tries)
+    monkeypatch.setattr("huggingface_hub.hf_hub_download", tries)
+    with pytest.raises(ValueError, match=r"(?s)(?=.*Name or service not known)" + remedy):
+        create_network(name, weights)
+
+
 def test_timm_loads_its_own_weights(monkeypatch):
     calls = []
     import timm
@@ -272,6 +300,7 @@ def test_timm_loads_its_own_weights(monkeypatch):
         return original(name, pretrained=False, **options)
 
     monkeypatch.setattr(timm, "create_model", create_model)
+    monkeypatch.setattr("lightning_advinterp.networks.downloads.unreachable", lambda url: None)
     network = create_network("timm/resnet18.a1_in1k", "pretrained", num_classes=5)
     assert calls == [("resnet18.a1_in1k", True, {"num_classes": 5})]
     assert network.num_classes == 5
