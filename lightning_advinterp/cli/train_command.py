@@ -281,4 +281,5 @@ def _compare_and_print(cli: TrainCLI) -> None:
         runs[objective_name(standard)] = standard
         networks[objective_name(standard)] = judged(standard)
     pages = [save_page(run.directory, run.trainer, networks[name], name) for name, run in runs.items()]
-    print_outcome(networks, cli.directory, terminal(), page_of(pages) if pages[0] is not None else None)
+    page = page_of(pages) if pages[0] is not None else None
+    print_outcome(networks, cli.directory, terminal(), page, cli.trainer.loggers)

@@ -1,9 +1,10 @@
 """What a training run says when it is over: its accuracies, where its files lie, and what to do next."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytorch_lightning as pl
+from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.console import Console
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
@@ -46,7 +47,11 @@ def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: Accur
 
 
 def print_outcome(
-    networks: Mapping[str, Result | None], directory: RunDirectory, console: Console, page: Path | None = None
+    networks: Mapping[str, Result | None],
+    directory: RunDirectory,
+    console: Console,
+    page: Path | None = None,
+    loggers: Sequence[Logger] = (),
 ) -> None:
     """Print the accuracies of a run's networks, and where its files lie.
 
@@ -55,6 +60,7 @@ def print_outcome(
         directory: the run's folder.
         console: where to print.
         page: of what was watched; None without any.
+        loggers: which the run's numbers went to; it may have had others than the usual ones, in other places.
     """
     rows = {name: result.tables["accuracy"] for name, result in networks.items() if result is not None}
     console.print()
@@ -62,18 +68,23 @@ def print_outcome(
         console.print(accuracy_table(rows, "Accuracy on validation images"))
     else:
         console.print("There are no validation images, hence no accuracies.")
-    for line in _where(directory):
+    for line in _where(directory, loggers):
         console.print(line, soft_wrap=True)
     if page is not None:
         console.print(f"page           {page}", soft_wrap=True)
 
 
-def _where(directory: RunDirectory) -> list[str]:
+def _where(directory: RunDirectory, loggers: Sequence[Logger]) -> list[str]:
     checkpoints: list[Path] = [path for path in (directory.last, directory.best) if path.exists()]
     lines = [f"\nconfiguration  {directory.config}"]
     if checkpoints:
         lines.append(f"checkpoints    {', '.join(map(str, checkpoints))}")
-    lines.append(f"curves         {shell('tensorboard', '--logdir', directory.path.parent)}")
+    for logger in loggers:  # others, such as W&B's, say themselves where they write
+        if isinstance(logger, TensorBoardLogger):
+            folder = directory.path.parent if Path(logger.log_dir) == directory.path else Path(logger.log_dir)
+            lines.append(f"curves         {shell('tensorboard', '--logdir', folder)}")
+        elif isinstance(logger, CSVLogger):
+            lines.append(f"numbers        {Path(logger.log_dir) / 'metrics.csv'}")
     if checkpoints:
         flags = ["--analyses", "accuracy", "--attack", "pgd", "--eps", "4/255", "--steps", "20", "--output"]
         door = ("python", "evaluate.py") if Path("evaluate.py").is_file() else ("advinterp", "evaluate")  # no checkout

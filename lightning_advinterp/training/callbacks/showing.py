@@ -55,12 +55,23 @@ def show(callback: AnalysisCallback, trainer: pl.Trainer, answer: Answer) -> Non
 
 
 def line_of(callback: AnalysisCallback, answer: Answer, scalars: Mapping[str, float]) -> str:
-    """Return the line that is printed: how many images, how long, and the numbers that say most."""
+    """Return the line that is printed: how many images, how long, and the numbers that say most.
+
+    A question that takes only some of the images it looks at, as fragility does, logs ``<question>/images``, ``left``
+    and ``skipped``; the line then counts those that were taken.
+    """
     name = callback.questions[0].name
     values = [f"{key.removeprefix(f'{name}/')} {scalars[key]:.3g}" for key in callback.headlines() if key in scalars]
     images = len(answer.images) if callback.limit is None else min(callback.limit, len(answer.images))
-    less = f" (of {images}, for lack of time)" if answer.count < images else ""
-    return ", ".join([f"{name}: {answer.count} images{less} in {answer.seconds:.1f} s", *values])
+    taken = int(scalars.get(f"{name}/images", answer.count))
+    reasons = []
+    wrong, left = (int(scalars.get(f"{name}/{key}", 0)) for key in ("skipped", "left"))
+    if wrong:
+        reasons.append(f"{wrong} classified wrongly")
+    if left or answer.count < images:
+        reasons.append(f"{left} left for lack of time" if reasons else "for lack of time")
+    less = f" (of {images}, {', '.join(reasons)})" if reasons else ""
+    return ", ".join([f"{name}: {taken} image{'' if taken == 1 else 's'}{less} in {answer.seconds:.1f} s", *values])
 
 
 def left_out_line(callback: AnalysisCallback, budget: BudgetCallback) -> str:
