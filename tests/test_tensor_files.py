@@ -223,3 +223,20 @@ def test_a_refused_type_is_named_in_one_line(tmp_path):
     with pytest.raises(ValueError, match=r"plain data: \S*Odd\. Code in a file is never executed.*state_dict") as error:
         read_tensor_file(tmp_path / "w.pth", what="weights")
     assert not {"\n", "\x1b"} & set(str(error.value))
+
+
+@pytest.mark.parametrize(
+    ("name", "neighbours"),
+    [
+        ("runs/a/lost.ckpt", "; {}/runs/a holds best.ckpt, last.ckpt"),
+        ("runs/c/last.ckpt", "; {}/runs holds a, b"),
+        ("runs/a/lost.pth", ""),
+    ],
+)
+def test_a_file_that_is_not_there_is_said_with_what_is(tmp_path, name, neighbours):
+    for path in ("runs/a/last.ckpt", "runs/a/best.ckpt", "runs/a/config.yaml", "runs/b/last.ckpt", "runs/x.ckpt"):
+        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / path).touch()
+    with pytest.raises(FileNotFoundError) as caught:
+        read_tensor_file(tmp_path / name, what="checkpoint")
+    assert str(caught.value) == f"checkpoint: no file {tmp_path / name}{neighbours.format(tmp_path)}."

@@ -21,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from lightning_advinterp.core.names import printable
 from lightning_advinterp.core.plain_pickles import plain_globals
 
 HASHED = ("state_dict", "current_model_state", "optimizer_states")
@@ -35,6 +36,9 @@ _MAX_INFLATION = 8
 
 _EXPANDED = 2**24
 """A tensor that repeats its numbers (``expand``) may have so many bytes."""
+
+_NAMED = 6
+"""So many neighbours of a file that is not there are named."""
 
 _FOLDER = 0x10
 """The attribute by which an archive marks a folder."""
@@ -62,7 +66,7 @@ def read_tensor_file(path: str | Path, *, what: str, map_location: Any = "cpu", 
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{what}: no file {path}.")
+        raise FileNotFoundError(f"{what}: no file {path}{_beside(path)}.")
     if path.suffix == ".safetensors":
         return _read_safetensors(path, what)
     _check_archive(path, what)
@@ -136,7 +140,7 @@ def read_notes(path: str | Path, *, what: str) -> dict[str, str]:
     """
     path = Path(path)
     if not path.is_file():
-        raise FileNotFoundError(f"{what}: no file {path}.")
+        raise FileNotFoundError(f"{what}: no file {path}{_beside(path)}.")
     if path.suffix != ".safetensors":
         return {}
     try:
@@ -265,3 +269,19 @@ def first_line(error: Exception) -> str:
     """Return an error's first line, without colours and of a bounded length."""
     text = _ANSI.sub("", str(error)).strip()
     return (text.splitlines() or [type(error).__name__])[0][:200].rstrip(".")
+
+
+def _beside(path: Path) -> str:
+    """Return what lies where a file was looked for: files of its kind, or folders where its own is not there either."""
+    folder, higher = path.parent, False
+    while not folder.is_dir() and folder.parent != folder:
+        folder, higher = folder.parent, True
+    if higher and folder in (Path(), Path(folder.anchor)):  # so far up, names tell nothing
+        return ""
+    try:
+        entries = folder.glob("*" if higher else f"*{path.suffix}")
+        names = sorted(entry.name for entry in entries if entry.is_dir() == higher)
+    except OSError:
+        return ""
+    more = ", ..." if len(names) > _NAMED else ""
+    return f"; {folder} holds {', '.join(map(printable, names[:_NAMED]))}{more}" if names else ""
