@@ -78,7 +78,9 @@ def test_their_names_say_on_what_they_are_made(tmp_path):
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("resnet50", "is no checkpoint and no folder.*needs its weights"),
+        ("resnet50", "is no checkpoint and no folder.*needs its weights, {network: resnet50, weights: FILE}."),
+        ("Carmon2019Unlabeled", "{network: robustbench:Carmon2019Unlabeled, weights: FILE}, with the file that"),
+        ("cifar10/L2/Rice2020Overfitting", "{network: robustbench:cifar10/L2/Rice2020Overfitting, weights: FILE}"),
         (["a/last.ckpt", "b/a.ckpt"], "two sources are called 'a'"),
     ],
 )

@@ -205,6 +205,7 @@ def test_rows_of_a_table(checkpoint, tmp_path, capsys):
         (["--network", "resnet18"], "Give either --checkpoint RUN/last.ckpt, or --network"),
         (["--num_classes", "5"], "num_classes=5 contradicts the checkpoint"),
         (["--compare", "no/such.ckpt"], "no file no/such.ckpt"),
+        (["--compare", "Carmon2019Unlabeled"], "{network: robustbench:Carmon2019Unlabeled, weights: FILE}"),
         (["--layers", "layer9"], "layer9"),
         (["--images", "no/such.jpg"], "images: there is no 'no/such.jpg'"),
         (["--attack", "null", "--eps", "8/255"], "eps='8/255' belongs to an attack given by its name"),

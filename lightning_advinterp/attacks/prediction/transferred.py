@@ -8,6 +8,7 @@ import yaml
 
 from lightning_advinterp.attacks.prediction.config import NOT_MADE_ON_OTHERS, AttackConfig
 from lightning_advinterp.attacks.prediction.member import Member
+from lightning_advinterp.networks.zoo.robustbench import needs_weights
 
 TransferFrom = Member | tuple[Member | str, ...] | str | None
 """How a configuration says from which networks images are taken."""
@@ -71,10 +72,7 @@ def _source(entry: Any) -> Member | str:
         return text
     if Path(text).suffix == ".ckpt" or Path(text).is_file():
         return Member(checkpoint=text)
-    raise ValueError(
-        f"transfer_from: {text!r} is no checkpoint and no folder of stored images; a network by its name needs its "
-        f"weights, {{network: {text}, weights: FILE}}."
-    )
+    raise ValueError(f"transfer_from: {text!r} is no checkpoint and no folder of stored images; {needs_weights(text)}")
 
 
 def _name(source: Member | str) -> str:

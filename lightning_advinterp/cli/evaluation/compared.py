@@ -9,6 +9,7 @@ import yaml
 
 from lightning_advinterp.core.errors import DamagedFileError
 from lightning_advinterp.networks.choice import NetworkChoice
+from lightning_advinterp.networks.zoo.robustbench import needs_weights
 from lightning_advinterp.report.load import readable_record
 from lightning_advinterp.report.store import read_record
 
@@ -68,10 +69,7 @@ def _entry(entry: Any) -> NetworkChoice | Path:
         return _stored(Path(text))
     if Path(text).suffix == ".ckpt" or Path(text).is_file():
         return NetworkChoice(checkpoint=text)
-    raise ValueError(
-        f"compare: {text!r} is no checkpoint and no folder of an evaluation; a network by its name needs its weights, "
-        f"{{network: {text}, weights: FILE}}."
-    )
+    raise ValueError(f"compare: {text!r} is no checkpoint and no folder of an evaluation; {needs_weights(text)}")
 
 
 def _stored(folder: Path) -> Path:

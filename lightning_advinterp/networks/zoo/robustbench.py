@@ -90,6 +90,14 @@ def find_entry(name: str) -> Entry:
     return Entry(row["architecture"], _CLASSES[dataset], mean, std, {key: int(value) for key, value in options.items()})
 
 
+def needs_weights(name: str) -> str:
+    """Return what to write for a network that was named without weights: the zoo's names have a prefix."""
+    in_zoo = any(row["name"] == name.rpartition("/")[2] for row in _zoo())
+    form = f"{{network: {PREFIX if in_zoo else ''}{name}, weights: FILE}}"
+    whose = ", with the file that RobustBench's loader stores" if in_zoo else ""
+    return f"a network by its name needs its weights, {form}{whose}."
+
+
 def _architecture(name: str) -> Entry | None:
     """Return the entry of an architecture's own name.
 
