@@ -3,7 +3,10 @@
 from typing import NamedTuple
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+
+from lightning_advinterp.metrics.heatmaps import average_ranks
 
 Values = NDArray[np.float64]
 Classes = NDArray[np.int64]
@@ -31,36 +34,17 @@ def auc(positive: Values, negative: Values) -> Values:
         negative: ``[N, U]``.
 
     Returns:
-        ``[U]``; NaN where there are no positives or no negatives.
+        ``[U]``; NaN where there are no positives or no negatives, or one of them is NaN.
     """
     p, n = len(positive), len(negative)
     if not p or not n:
         return np.full(positive.shape[1], np.nan)
-    ranks = ranks_of_columns(np.concatenate([positive, negative]))[:p]
-    areas: Values = (ranks.sum(axis=0) - p * (p + 1) / 2) / (p * n)
+    both = np.concatenate([positive, negative])
+    # Not SciPy's rankdata: importing scipy.stats takes 0.6 s of CPU time.
+    ranks = average_ranks(torch.from_numpy(np.ascontiguousarray(both.T))).numpy()[:, :p]
+    areas: Values = (ranks.sum(axis=1) - p * (p + 1) / 2) / (p * n)
+    areas[np.isnan(both).any(axis=0)] = np.nan
     return areas
-
-
-def ranks_of_columns(values: Values) -> Values:
-    """Return ranks from 1 on in every column, the mean of theirs for ties; NaN in a column that holds one.
-
-    As ``scipy.stats.rankdata``, without the 0.6 s of CPU time that importing ``scipy.stats`` takes.
-
-    Args:
-        values: ``[N, U]``.
-    """
-    order = np.argsort(values, axis=0, kind="stable")
-    ascending = np.take_along_axis(values, order, axis=0)
-    changes = ascending[1:] != ascending[:-1]
-    edge = np.ones((1, values.shape[1]), dtype=bool)
-    place = np.arange(1, len(values) + 1)[:, None]
-    begins, ends = np.concatenate([edge, changes]), np.concatenate([changes, edge])
-    first = np.maximum.accumulate(np.where(begins, place, 0), axis=0)
-    last = np.minimum.accumulate(np.where(ends, place, len(values))[::-1], axis=0)[::-1]
-    ranks = np.empty(values.shape)
-    np.put_along_axis(ranks, order, (first + last) / 2, axis=0)
-    ranks[:, np.isnan(values).any(axis=0)] = np.nan
-    return ranks
 
 
 def follows(real: Values, adversarial: Values, true: Classes, target: Classes, modal: Classes) -> Following:

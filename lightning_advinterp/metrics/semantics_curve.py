@@ -1,5 +1,6 @@
 """CS against LC: the curve of Fig. 10 of Dong et al. 2022, and rank correlations that do not mix layers."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
@@ -193,11 +194,29 @@ def _living(lc: Values, cs: Values) -> tuple[Values, Values]:
 
 def bootstrap_mean(values: Values, *, replicates: int = 500, seed: int = 0) -> tuple[float, float, float]:
     """Return the mean of the living units' values and its 95 % bootstrap interval; NaN where there are none."""
-    values = values[np.isfinite(values)]
-    if not len(values):
-        return float("nan"), float("nan"), float("nan")
-    shares = np.random.default_rng(seed).multinomial(
-        len(values), np.full(len(values), 1 / len(values)), size=replicates
-    )
-    low, high = np.percentile(shares @ values / len(values), (2.5, 97.5))
-    return float(values.mean()), float(low), float(high)
+    return bootstrap_means([values], replicates=replicates, seed=seed)[0]
+
+
+def bootstrap_means(
+    columns: Sequence[Values], *, replicates: int = 500, seed: int = 0
+) -> list[tuple[float, float, float]]:
+    """Return :func:`bootstrap_mean` of each column; as many living units have the same draws, made once.
+
+    Args:
+        columns: each ``[U]``; NaN where a unit is dead.
+        replicates: bootstrap replicates, over the units.
+        seed: of the bootstrap.
+    """
+    draws: dict[int, NDArray[np.int64]] = {}
+    found = []
+    for column in columns:
+        values = column[np.isfinite(column)]
+        count = len(values)
+        if not count:
+            found.append((float("nan"), float("nan"), float("nan")))
+            continue
+        if count not in draws:
+            draws[count] = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=replicates)
+        low, high = np.percentile(draws[count] @ values / count, (2.5, 97.5))
+        found.append((float(values.mean()), float(low), float(high)))
+    return found

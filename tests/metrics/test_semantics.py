@@ -11,7 +11,7 @@ from reference import semantics as literal
 from scipy.stats import spearmanr
 
 from lightning_advinterp.data.imagenet_classes import imagenet_classes
-from lightning_advinterp.metrics.following import auc, follows, ranks_of_columns
+from lightning_advinterp.metrics.following import auc, follows
 from lightning_advinterp.metrics.semantics import (
     ClassSpace,
     chance_level,
@@ -26,6 +26,7 @@ from lightning_advinterp.metrics.semantics_curve import (
     bin_edges,
     binned_curve,
     bootstrap_mean,
+    bootstrap_means,
     smooth_curve,
     spearman_within,
 )
@@ -265,13 +266,28 @@ def test_auc_against_all_pairs():
     assert np.isnan(auc(positive[:0], negative)).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 3), (7, 1), (400, 5)])
-def test_ranks_equal_those_of_scipy(shape):
-    values = np.random.default_rng(0).integers(-3, 9, shape).clip(0) / 8  # many ties, most of them of zeros
-    values[:, 0] = -0.0 if shape[0] == 7 else values[:, 0]
-    assert np.array_equal(ranks_of_columns(values), scipy.stats.rankdata(values, axis=0))
-    values[0, -1] = np.nan
-    assert np.array_equal(ranks_of_columns(values), scipy.stats.rankdata(values, axis=0), equal_nan=True)
+def test_columns_share_draws_where_as_many_units_live():
+    """To the bit: a draw of its own for every column, as it was, gives the same."""
+    columns = np.random.default_rng(1).uniform(size=(4, 50))
+    columns[1, :7], columns[2] = np.nan, np.nan
+    expected = []
+    for column in columns:
+        living = column[np.isfinite(column)]
+        if len(living):
+            draws = np.random.default_rng(3).multinomial(len(living), np.full(len(living), 1 / len(living)), size=500)
+            low, high = np.percentile(draws @ living / len(living), (2.5, 97.5))
+            expected.append((living.mean(), low, high))
+    found = bootstrap_means(columns, seed=3)
+    assert all(math.isnan(value) for value in found.pop(2))
+    assert found == expected
+
+
+def test_auc_equals_that_of_scipys_ranks():
+    values = np.random.default_rng(0).integers(-3, 9, (400, 5)).clip(0) / 8  # many ties, most of them of zeros
+    values[7, 4] = np.nan
+    ranks = scipy.stats.rankdata(values, axis=0)[:150]
+    expected = (ranks.sum(axis=0) - 150 * 151 / 2) / (150 * 250)
+    assert np.array_equal(auc(values[:150], values[150:]), expected, equal_nan=True)
 
 
 def test_a_unit_that_follows_content_and_one_that_follows_the_prediction():

@@ -18,7 +18,7 @@ from lightning_advinterp.metrics.semantics_curve import (
     Binning,
     bin_edges,
     binned_curve,
-    bootstrap_mean,
+    bootstrap_means,
     smooth_curve,
     spearman_within,
 )
@@ -171,8 +171,10 @@ def means(columns: Columns, members: NDArray[np.bool_], names: Sequence[str], se
         seed: of the bootstrap.
     """
     row: Row = {"dead": int(np.isnan(columns["lc"][members]).sum())}
+    there = [name for name in names if name in columns]
+    found = dict(zip(there, bootstrap_means([columns[name][members] for name in there], seed=seed), strict=True))
     for name in names:
-        mean, low, high = bootstrap_mean(columns[name][members], seed=seed) if name in columns else (None, None, None)
+        mean, low, high = found.get(name, (None, None, None))
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return row
 
