@@ -12,6 +12,7 @@ from training_processes import (
     SYNCHRONISED,
     Uneven,
     by_hand,
+    epochs_with_a_bar,
     everything,
     jointly_by_hand,
     module_of,
@@ -208,3 +209,15 @@ def test_dissection_and_semantics_log_what_one_process_logs(two):
     kinds = {key.split("/")[1] for key in expected if key.startswith("dissection/")}
     assert {"real", "fgsm", "bim", "retention"} <= kinds
     assert {"semantics/conv1/cs1", "semantics/fgsm/conv2/cs2", "distances/bim/r_src"} <= expected.keys()
+
+
+@pytest.mark.ddp
+@pytest.mark.timeout(240)
+def test_a_progress_bar_of_the_first_process_leaves_none_behind():
+    """It reads what was logged, which is an exchange; the others make the same one before the epoch's next."""
+    first, second = on_processes(epochs_with_a_bar, 2)
+    assert [set(logged) for logged in first] == [set(logged) for logged in second]
+    for ours, theirs in zip(first, second, strict=True):
+        assert ours == theirs
+        assert ours["mine"] == 0.5
+        assert {"guard/pgd_acc", "time/epoch_seconds", "train/loss"} <= set(ours)

@@ -2,6 +2,7 @@
 
 import contextlib
 import copy
+import io
 import logging
 import os
 import warnings
@@ -299,6 +300,31 @@ def everything(rank, world_size, folder):
         "uneven": uneven_validation(rank, world_size),
         "watched": watched_validation(rank, world_size),
     }
+
+
+class LogsAtTheEnd(pl.Callback):
+    """A user's callback that logs a process's own number after every epoch."""
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        pl_module.log("mine", float(trainer.global_rank), sync_dist=True)
+
+
+def epochs_with_a_bar(rank, world_size):
+    """What two epochs log where the first process draws a bar, which stands before or after the other callbacks."""
+    from pytorch_lightning.callbacks import RichProgressBar, TQDMProgressBar
+
+    from lightning_advinterp.training.callbacks import GuardCallback
+    from lightning_advinterp.training.callbacks.throughput import ThroughputCallback
+
+    logged = []
+    with launched_from_outside(rank, world_size), contextlib.redirect_stdout(io.StringIO()):
+        for bar in (RichProgressBar(), TQDMProgressBar()):
+            others = [ThroughputCallback(), LogsAtTheEnd(), GuardCallback(8, AttackConfig("fgsm", "16/255"))]
+            for callbacks in ([bar, *others], [*others, bar]):
+                trainer = trainer_of(world_size, *callbacks, max_epochs=2, enable_progress_bar=True)
+                trainer.fit(module_of(Standard()), datamodule=Uneven())
+                logged.append({key: float(value) for key, value in trainer.callback_metrics.items()})
+    return logged
 
 
 class Unlike(ImageDataModule):

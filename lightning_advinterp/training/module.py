@@ -38,6 +38,7 @@ from lightning_advinterp.training.clean_images import JudgedOnCleanImages
 from lightning_advinterp.training.course import check_course, training_length
 from lightning_advinterp.training.epoch_means import EpochMeans
 from lightning_advinterp.training.from_checkpoint import module_from_checkpoint
+from lightning_advinterp.training.logged import reduce_logged
 from lightning_advinterp.training.optimization import OptimizerConfig, ScheduleConfig, create_optimizer, create_schedule
 
 
@@ -253,6 +254,7 @@ class RobustClassifier(JudgedOnCleanImages):
 
         So a resumed run knows. An epoch in which the plateau's value was not measured is not judged.
         """
+        reduce_logged(self.trainer)
         for name, value in self.train_means.compute().items():
             # The values agree already; sync_dist keeps Lightning from warning that they might not.
             self.log(f"train/{name}", value, on_epoch=True, logger=False, sync_dist=True)

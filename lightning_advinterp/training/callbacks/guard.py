@@ -18,6 +18,7 @@ from lightning_advinterp.data.sampler import EpochDependent
 from lightning_advinterp.data.user_images import as_image_set
 from lightning_advinterp.networks.modes import frozen_eval
 from lightning_advinterp.objectives.consistency import squared_distance
+from lightning_advinterp.training.logged import reduce_logged
 from lightning_advinterp.training.module import RobustClassifier
 
 _log = logging.getLogger(__name__)
@@ -88,6 +89,7 @@ class GuardCallback(pl.Callback):
         """Measure, log, warn, and stop if told to."""
         assert isinstance(pl_module, RobustClassifier)
         assert self._batch is not None
+        reduce_logged(trainer)
         # Running statistics differ between processes, but all must come to one decision: else some would stop alone.
         measured = {name: _mean_over_processes(trainer, value) for name, value in self._measure(pl_module).items()}
         for name, value in measured.items():
