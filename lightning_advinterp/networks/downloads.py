@@ -28,14 +28,14 @@ def require_url(owner: str, url: str) -> None:
         url: of the file.
 
     Raises:
-        ValueError: if neither is so, with what to do.
+        FileNotFoundError: if neither is so, with what to do.
     """
     cache, file = Path(torch.hub.get_dir()) / "checkpoints", urlsplit(url).path.rpartition("/")[2]
     if (cache / file).exists():
         return
     reason = unreachable(url)
     if reason is not None:
-        raise ValueError(missing(owner, reason, f"put {file} into {cache}"))
+        raise missing(owner, reason, f"put {file} into {cache}")
 
 
 def hub_obstacle(repository: str, files: Iterable[str] = _HUB_FILES) -> str | None:
@@ -62,7 +62,7 @@ def require_timm(owner: str, config: Mapping[str, Any]) -> None:
         config: timm's own of pretrained weights.
 
     Raises:
-        ValueError: if neither is so, with what to do.
+        FileNotFoundError: if neither is so, with what to do.
     """
     if config.get("file") or config.get("state_dict"):
         return
@@ -74,14 +74,14 @@ def require_timm(owner: str, config: Mapping[str, Any]) -> None:
         if obstacle is not None:
             command = f"hf download {repository.partition('@')[0]}"
             remedy = f"fill {constants.HF_HUB_CACHE} by `{command}` where there is a connection"
-            raise ValueError(missing(owner, obstacle, remedy))
+            raise missing(owner, obstacle, remedy)
     elif config.get("url"):
         require_url(owner, config["url"])
 
 
-def missing(owner: str, reason: str, remedy: str) -> str:
-    """Return the line about weights that are neither on this machine nor to be had."""
-    return (
+def missing(owner: str, reason: str, remedy: str) -> FileNotFoundError:
+    """Return the error of weights that are neither here nor to be had; a table of networks leaves such a row out."""
+    return FileNotFoundError(
         f"weights: {owner} are not on this machine and cannot be downloaded ({reason}); {remedy}, or give a file as "
         "weights, or leave weights out for random ones."
     )

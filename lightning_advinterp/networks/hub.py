@@ -92,9 +92,9 @@ class HubSource:
         except Exception as error:  # no network, no such repository, no access: each has its own class
             raise self._unreachable(file, str(error) or type(error).__name__) from error
 
-    def _unreachable(self, file: str, reason: str) -> ValueError:
+    def _unreachable(self, file: str, reason: str) -> FileNotFoundError:
         reason = reason.strip().splitlines()[0] if reason.strip() else "no reason given"
-        return ValueError(
+        return FileNotFoundError(
             f"name: {file} of {self._hub_name} cannot be had ({reason}); check the name, log in where it asks for it, "
             "or put it into the hub's cache where there is a connection (HF_HOME)."
         )

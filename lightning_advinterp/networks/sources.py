@@ -136,7 +136,7 @@ class TorchvisionSource:
         try:
             tensors: dict[str, Tensor] = entry.get_state_dict(progress=False, check_hash=True)
         except URLError as error:
-            raise ValueError(missing(owner, f"{entry.url}: {error}", "try again")) from error
+            raise missing(owner, f"{entry.url}: {error}", "try again") from error
         return tensors
 
     def _entry(self, weights: str) -> Any:

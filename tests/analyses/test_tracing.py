@@ -108,7 +108,9 @@ def test_differences_equal_literal_ablations():
             "logit": before[0, row["class_index"]] - after[0, row["class_index"]],
             "log_odds": (p / (1 - p)).log2() - (q / (1 - q)).log2(),
         }[row["form"]]
-        assert row["difference"] == pytest.approx(float(expected), abs=2e-6)
+        # float32 rounds a logit where the CPU's kernels place it: four roundings of the largest one are allowed.
+        rounding = 4 * torch.finfo(torch.float32).eps * float(torch.cat([before, after]).abs().max())
+        assert row["difference"] == pytest.approx(float(expected), abs=max(2e-6, rounding))
         assert row["activation"] == pytest.approx(float(activation["relu2"][0, row["unit"]].mean()), abs=1e-6)
 
 

@@ -285,7 +285,7 @@ def test_without_a_connection_a_line_says_so_before_a_library_tries(name, weight
     monkeypatch.setattr("torchvision.models._api.WeightsEnum.get_state_dict", tries)
     monkeypatch.setattr("timm.create_model", tries)
     monkeypatch.setattr("huggingface_hub.hf_hub_download", tries)
-    with pytest.raises(ValueError, match=r"(?s)(?=.*Name or service not known)" + remedy):
+    with pytest.raises(FileNotFoundError, match=r"(?s)(?=.*Name or service not known)" + remedy):
         create_network(name, weights)
 
 

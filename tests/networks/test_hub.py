@@ -48,9 +48,11 @@ def test_a_network_of_the_hub_is_timms_with_the_hubs_weights_and_preparation(hub
 
 
 def test_without_a_connection_the_error_says_what_to_do(hub):
-    with pytest.raises(ValueError, match=r"model.safetensors of hf-hub:lab/net .*cache where there is a connection"):
+    with pytest.raises(
+        FileNotFoundError, match=r"model.safetensors of hf-hub:lab/net .*cache where there is a connection"
+    ):
         create_network("hf-hub:lab/net", "pretrained")
-    with pytest.raises(ValueError, match=r"config.json of hf-hub:lab/other cannot be had"):
+    with pytest.raises(FileNotFoundError, match=r"config.json of hf-hub:lab/other cannot be had"):
         create_network("hf-hub:lab/other")
 
 
