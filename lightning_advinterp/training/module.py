@@ -250,10 +250,7 @@ class RobustClassifier(JudgedOnCleanImages):
         self._resumed_means = []
 
     def on_train_epoch_end(self) -> None:
-        """Log the epoch's means, and let a plateau schedule judge it before its checkpoint is written.
-
-        So a resumed run knows. An epoch in which the plateau's value was not measured is not judged.
-        """
+        """Log the epoch's means; a plateau schedule judges it, if it was measured, before the checkpoint is written."""
         reduce_logged(self.trainer)
         for name, value in self.train_means.compute().items():
             # The values agree already; sync_dist keeps Lightning from warning that they might not.
