@@ -319,8 +319,8 @@ def epochs_with_a_bar(rank, world_size):
     logged = []
     with launched_from_outside(rank, world_size), contextlib.redirect_stdout(io.StringIO()):
         for bar in (RichProgressBar(), TQDMProgressBar()):
-            others = [ThroughputCallback(), LogsAtTheEnd(), GuardCallback(8, AttackConfig("fgsm", "16/255"))]
-            for callbacks in ([bar, *others], [*others, bar]):
+            loggers = [ThroughputCallback(), LogsAtTheEnd(), GuardCallback(8, AttackConfig("fgsm", "16/255"))]
+            for callbacks in ([bar, *loggers], [*loggers, bar]):
                 trainer = trainer_of(world_size, *callbacks, max_epochs=2, enable_progress_bar=True)
                 trainer.fit(module_of(Standard()), datamodule=Uneven())
                 logged.append({key: float(value) for key, value in trainer.callback_metrics.items()})

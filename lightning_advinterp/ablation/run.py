@@ -130,16 +130,16 @@ def _names_other_arms(plan: Plan, arm: str, seed: int, evaluation: Evaluation) -
     """
     settings = str(evaluation)
     patterns = [word for word in re.findall(r"[^\s,'\"(){}=]+", settings) if has_magic(word)]
-    others = [plan.run_folder(other_arm, seed) for other_arm in plan.arms if other_arm != arm]
+    folders = [plan.run_folder(name, seed) for name in plan.arms if name != arm]
     return any(
-        f"{folder}/" in settings or any(_lies_under(folder, pattern) for pattern in patterns) for folder in others
+        f"{folder}/" in settings or any(_lies_under(folder, pattern) for pattern in patterns) for folder in folders
     )
 
 
 def _lies_under(folder: Path, pattern: str) -> bool:
     """Whether a pattern of files may match some in this folder."""
-    names, parts = folder.parts, Path(pattern).parts
-    return len(parts) > len(names) and all(map(fnmatchcase, names, parts))
+    names, globs = folder.parts, Path(pattern).parts
+    return len(globs) > len(names) and all(map(fnmatchcase, names, globs))
 
 
 def _check(plan: Plan, masking: Masking, console: Console) -> None:

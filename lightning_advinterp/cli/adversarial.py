@@ -21,7 +21,7 @@ from lightning_advinterp.attacks.prediction.presets import create_attack
 from lightning_advinterp.cli.evaluation.config import FLAGS_OF_IMAGES, Evaluation
 from lightning_advinterp.cli.evaluation.inputs import check_subject, load_concepts, load_images, load_subject
 from lightning_advinterp.cli.evaluation.skipped import report_bad_images
-from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
+from lightning_advinterp.cli.evaluation.trial import describe, requested_processes
 from lightning_advinterp.cli.parser import read_settings, settings_parser
 from lightning_advinterp.cli.processes import ProcessChoice, device_of, joined, one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
@@ -245,7 +245,7 @@ def _print_estimate(
     if missing:
         total, tried = estimate_set(settled, missing, plan.trial_seconds)
         guessed = "" if tried else "; by passes alone"
-        console.print(f"  {describe(total, max(plan.processes, processes_asked(plan)))}{guessed}", soft_wrap=True)
+        console.print(f"  {describe(total, max(plan.processes, requested_processes(plan)))}{guessed}", soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from lightning_advinterp.cli.basis_plan import BasisPlan
 from lightning_advinterp.cli.basis_trial import estimate_basis
 from lightning_advinterp.cli.evaluation.inputs import Subject, check_subject, load_concepts, load_images, load_subject
 from lightning_advinterp.cli.evaluation.skipped import report_bad_images
-from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
+from lightning_advinterp.cli.evaluation.trial import describe, requested_processes
 from lightning_advinterp.cli.parser import read_settings, settings_parser
 from lightning_advinterp.cli.processes import device_of, joined, one_speaks
 from lightning_advinterp.cli.suggestions import SuggestingParser
@@ -128,7 +128,7 @@ def _said(
     fitting = Fitting(settings.get("rows", 1), plan.buffer_mb, plan.seed)
     kind = plan.kind if plan.needs_images else "ready"
     ready = partial(_basis, plan, subject, unit, fitted, cast(int, unit.width), ALONE)
-    return describe(estimate_basis(source, measured, kind, settings, fitting, ready), processes_asked(plan))
+    return describe(estimate_basis(source, measured, kind, settings, fitting, ready), requested_processes(plan))
 
 
 def _opened(plan: BasisPlan, console: PlainConsole, processes: Processes) -> tuple[Subject, UnitLayer, ImageSet | None]:

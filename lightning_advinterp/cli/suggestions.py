@@ -207,7 +207,7 @@ def _suggest_configuration(path: Path) -> str:
     what = f"config: there is no file {name}, and no configuration of the package has this name"
     name, names = name.removeprefix("configs/").removesuffix(".yaml"), configuration_names()
     if not difflib.get_close_matches(name, names, n=1, cutoff=0.7):
-        names = [known for known in names if "/" not in known]  # those of a table or an ablation are many
+        names = [shipped for shipped in names if "/" not in shipped]  # those of a table or an ablation are many
     return _say(what, name, names)
 
 

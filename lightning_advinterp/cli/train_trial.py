@@ -9,9 +9,10 @@ import pytorch_lightning as pl
 import torch
 
 from lightning_advinterp.analyses.base.costs import SweepCost, sweep_costs
+from lightning_advinterp.analyses.base.pass_seconds import PassSeconds, analysis_seconds, time_passes
 from lightning_advinterp.analyses.base.plans import Plans
-from lightning_advinterp.analyses.base.time_limits import limited, time_limits
-from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, extended, time_passes
+from lightning_advinterp.analyses.base.time_limits import time_limits
+from lightning_advinterp.analyses.base.trial import Estimate, extended
 from lightning_advinterp.cli.evaluation.trial import describe
 from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak, return_freed_memory
 from lightning_advinterp.core.terminal import PlainConsole
@@ -172,14 +173,14 @@ def _watching(trial: "TrainCLI", callbacks: Sequence[AnalysisCallback], epochs: 
     budget = math.inf if trial.config.watch_seconds is None else trial.config.watch_seconds
     watched = 0.0
     for epoch in range(1, epochs + 1):
-        watched += min(budget, sum(each for callback, each in seconds.items() if epoch % callback.every_n_epochs == 0))
+        due = [callback for callback in callbacks if epoch % callback.every_n_epochs == 0]
+        watched += min(budget, sum(seconds[callback] for callback in due))
     return watched, most
 
 
 def _seconds(costs: Sequence[SweepCost], passes: PassSeconds, count: int, limits: Mapping[str, float]) -> float:
     shown = sum(passes.of((cost.forwards, cost.backwards)) for cost in costs)
-    own = [(passes.of_own(each), name) for cost in costs for name, each in cost.own.items()]
-    return shown + sum(limited(seconds, limits.get(name), count) for seconds, name in own)
+    return shown + sum(analysis_seconds(costs, passes, limits, count).values())
 
 
 def print_estimate(total: Estimate, cli: "TrainCLI", console: PlainConsole) -> None:

@@ -208,15 +208,15 @@ def bootstrap_means(
         seed: of the bootstrap.
     """
     draws: dict[int, NDArray[np.int64]] = {}
-    found = []
+    intervals = []
     for column in columns:
         values = column[np.isfinite(column)]
         count = len(values)
         if not count:
-            found.append((float("nan"), float("nan"), float("nan")))
+            intervals.append((float("nan"), float("nan"), float("nan")))
             continue
         if count not in draws:
             draws[count] = np.random.default_rng(seed).multinomial(count, np.full(count, 1 / count), size=replicates)
         low, high = np.percentile(draws[count] @ values / count, (2.5, 97.5))
-        found.append((float(values.mean()), float(low), float(high)))
-    return found
+        intervals.append((float(values.mean()), float(low), float(high)))
+    return intervals

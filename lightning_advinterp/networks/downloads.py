@@ -93,12 +93,12 @@ def unreachable(url: str) -> str | None:
     Args:
         url: of a file there.
     """
-    parts = urlsplit(url)
-    if parts.hostname is None or getproxies().keys() & {parts.scheme, "all"}:
+    address = urlsplit(url)
+    if address.hostname is None or getproxies().keys() & {address.scheme, "all"}:
         return None
-    port = parts.port or (80 if parts.scheme == "http" else 443)
+    port = address.port or (80 if address.scheme == "http" else 443)
     try:
-        socket.create_connection((parts.hostname, port), timeout=_SECONDS).close()
+        socket.create_connection((address.hostname, port), timeout=_SECONDS).close()
     except OSError as error:
-        return f"{parts.hostname}: {error.strerror or error}"
+        return f"{address.hostname}: {error.strerror or error}"
     return None

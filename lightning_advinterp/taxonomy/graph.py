@@ -79,7 +79,7 @@ def undirected_distances(taxonomy: Taxonomy, nodes: Sequence[str]) -> Distances:
     """
     neighbours = _without_dead_ends(taxonomy, nodes)
     place = {node: number for number, node in enumerate(neighbours)}
-    edges = [(place[node], place[other]) for node, others in neighbours.items() for other in others]
+    edges = [(place[node], place[next_node]) for node, next_nodes in neighbours.items() for next_node in next_nodes]
     rows, columns = np.array(edges, dtype=np.int32).reshape(-1, 2).T
     links = np.ones(len(rows)), (rows, columns)
     graph = scipy.sparse.csr_array(links, shape=(len(place), len(place)))
@@ -99,13 +99,13 @@ def _without_dead_ends(taxonomy: Taxonomy, nodes: Sequence[str]) -> dict[str, se
         for parent in parents:
             neighbours[parent].add(node)
     keep = set(nodes)
-    ends = [node for node, others in neighbours.items() if len(others) <= 1 and node not in keep]
+    ends = [node for node, adjacent in neighbours.items() if len(adjacent) <= 1 and node not in keep]
     while ends:
         end = ends.pop()
-        for other in neighbours.pop(end) - {end}:
-            neighbours[other].discard(end)
-            if len(neighbours[other]) == 1 and other not in keep:
-                ends.append(other)
+        for neighbour in neighbours.pop(end) - {end}:
+            neighbours[neighbour].discard(end)
+            if len(neighbours[neighbour]) == 1 and neighbour not in keep:
+                ends.append(neighbour)
     return neighbours
 
 

@@ -54,8 +54,8 @@ class ActivationSource:
                     yield rows
             return
         for start in range(0, len(batches), self.processes.size):
-            own = start + self.processes.rank
-            rows = self._of(batches[own], number) if own < len(batches) else None
+            position = start + self.processes.rank
+            rows = self._of(batches[position], number) if position < len(batches) else None
             # Main memory: so the exchange is legal whatever the devices are.
             for part in self.processes.gathered(None if rows is None else rows.cpu()):
                 if part is not None:

@@ -13,13 +13,12 @@ from unit_evaluations import run, write_inputs
 
 from lightning_advinterp.analyses import AccuracyAnalysis, FragilityAnalysis, FragilityConfig
 from lightning_advinterp.analyses.base.costs import SweepCost
+from lightning_advinterp.analyses.base.pass_seconds import PassSeconds, time_passes
 from lightning_advinterp.analyses.base.time_limits import limited, time_limits
 from lightning_advinterp.analyses.base.trial import (
     Estimate,
     HeldMemory,
-    PassSeconds,
     Stopwatch,
-    time_passes,
 )
 from lightning_advinterp.cli.evaluation import trial
 from lightning_advinterp.cli.evaluation.trial import describe
@@ -105,7 +104,7 @@ def test_the_memory_of_a_large_batch_is_foretold_by_a_small_one():
 def test_passes_cost_what_their_gradients_do():
     passes = PassSeconds(forward=1, backward=3, second=10)
     assert passes.of((2, 5)) == 2 + 5 * 2
-    assert passes.of_own((1, 3)) == 10  # a map and its derivative: a forward pass and three backward passes
+    assert passes.of_analysis((1, 3)) == 10  # a map and its derivative: a forward pass and three backward passes
     times = time_passes(small_network(), torch.rand(2, 3, 8, 8))
     assert min(times.forward, times.second) > 0
 

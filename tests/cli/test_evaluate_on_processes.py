@@ -51,8 +51,8 @@ def evaluation(inputs, output, analyses, *flags):
 
 def environment(**variables):
     """Variables of a process that nothing else started."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "LOCAL_RANK"))}
-    return kept | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | variables
+    inherited = {name: value for name, value in os.environ.items() if not name.startswith(("RANK", "LOCAL_RANK"))}
+    return inherited | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"} | variables
 
 
 def start(script, *flags, launcher=(sys.executable,)):

@@ -277,9 +277,9 @@ def test_columns_share_draws_where_as_many_units_live():
             draws = np.random.default_rng(3).multinomial(len(living), np.full(len(living), 1 / len(living)), size=500)
             low, high = np.percentile(draws @ living / len(living), (2.5, 97.5))
             expected.append((living.mean(), low, high))
-    found = bootstrap_means(columns, seed=3)
-    assert all(math.isnan(value) for value in found.pop(2))
-    assert found == expected
+    intervals = bootstrap_means(columns, seed=3)
+    assert all(math.isnan(value) for value in intervals.pop(2))
+    assert intervals == expected
 
 
 def test_auc_equals_that_of_scipys_ranks():

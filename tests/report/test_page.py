@@ -12,7 +12,7 @@ from lightning_advinterp.report.command import main, write_page
 from lightning_advinterp.report.page.explorer import explorer_data
 from lightning_advinterp.report.page.limits import limits
 from lightning_advinterp.report.page.paired import differences, paired_means, paired_shares
-from lightning_advinterp.report.page.sentences import found
+from lightning_advinterp.report.page.sentences import findings
 from lightning_advinterp.report.page.stored import read_evaluations
 from lightning_advinterp.report.page.units import driving_images, unit_table
 
@@ -105,7 +105,7 @@ def test_words_of_explanations_and_of_layers_that_were_not_ranked(tmp_path):
     (first,), (second,) = map(read_evaluations, folders)
     measures = [row.measure for row in differences(first, second)]
     assert "mean rank correlation, gradient, topk, ε=8/255" in measures
-    sentences = [sentence.text for sentence in found(first)]
+    sentences = [sentence.text for sentence in findings(first)]
     assert any(text.startswith("The control, random_sign ε=8/255, which is no attack") for text in sentences)
     assert any(text.startswith("An attack on explanations, topk ε=8/255") for text in sentences)
     assert any("measured on 2 images" in sentence.text for sentence in limits(first))

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from lightning_advinterp.analyses.base.adversarial_plan import SetPlan
 from lightning_advinterp.analyses.base.attack_counts import AttackCounts
 from lightning_advinterp.analyses.base.make_adversarial import attack_items
-from lightning_advinterp.analyses.base.trial import Estimate, PassSeconds, extended, time_passes
+from lightning_advinterp.analyses.base.pass_seconds import PassSeconds, time_passes
+from lightning_advinterp.analyses.base.trial import Estimate, extended
 from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak, return_freed_memory
 from lightning_advinterp.data.adversarial_pixels import pixel_bytes
 from lightning_advinterp.networks.modes import frozen_eval

@@ -9,7 +9,7 @@ from lightning_advinterp.analyses.base.schedule import schedule, unite
 from lightning_advinterp.attacks.loop.attack import Attack
 from lightning_advinterp.core.result import REAL
 
-_BACKWARD, _OWN_BACKWARD = 1.14, 1.6
+_BACKWARD, _ANALYSIS_BACKWARD = 1.14, 1.6
 """What a gradient by the image takes beyond its forward pass, and a third of what its own gradient does, in forward
 passes: ResNet-18 on a CPU, without the weights' gradients."""
 
@@ -23,7 +23,7 @@ class SweepCost:
         images: so many are shown at most.
         forwards: forward passes of all these images together, with those of the attacks.
         backwards: backward passes, likewise.
-        own: analysis to the forward and backward passes that it makes itself of all images; not counted above.
+        of_analyses: analysis to the forward and backward passes that it makes itself of all images; not counted above.
         batch: so many images at a time at most; None: the evaluation's.
     """
 
@@ -31,21 +31,23 @@ class SweepCost:
     images: int
     forwards: float
     backwards: float
-    own: Mapping[str, tuple[float, float]]
+    of_analyses: Mapping[str, tuple[float, float]]
     batch: int | None = None
 
     @property
     def passes(self) -> tuple[float, float]:
         """Forward and backward passes in all."""
         return (
-            self.forwards + sum(forwards for forwards, _ in self.own.values()),
-            self.backwards + sum(backwards for _, backwards in self.own.values()),
+            self.forwards + sum(forwards for forwards, _ in self.of_analyses.values()),
+            self.backwards + sum(backwards for _, backwards in self.of_analyses.values()),
         )
 
     @property
     def work(self) -> float:
         """The same in forward passes; an analysis' own backward passes are mostly those of a gradient's gradient."""
-        by_analyses = sum(forwards + _OWN_BACKWARD * backwards for forwards, backwards in self.own.values())
+        by_analyses = sum(
+            forwards + _ANALYSIS_BACKWARD * backwards for forwards, backwards in self.of_analyses.values()
+        )
         return self.forwards + _BACKWARD * self.backwards + by_analyses
 
 

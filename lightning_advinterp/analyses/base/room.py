@@ -88,15 +88,15 @@ class Room:
             raise ValueError("memory: this system does not say what memory a process holds; leave memory out.")
         self._limit, self._device = limit, device
         self._start, self._images, self._learnt, self._most = 0, 0, 0, 0
-        self._kind = 0.0  # bytes of an image's activations
-        self._rest: float | None = None  # bytes that an image takes beside those of kinds that are held
+        self._kind_bytes = 0.0  # bytes of an image's activations
+        self._image_bytes: float | None = None  # bytes that an image takes beside those of kinds that are held
 
     @property
     def most(self) -> int | None:
         """How many kinds may be held beside the real one and the one that is read; None: all."""
         return None if self._limit is None else self._most
 
-    def parts(
+    def micro_batches(
         self, network: Network, batch: Batch | None, layers: tuple[str, ...]
     ) -> Iterator[tuple[Batch | None, bool]]:
         """Yield a batch in as few parts as fit, each with whether it is the last; of no images, that once.
@@ -131,19 +131,19 @@ class Room:
         """
         if self._limit is None:
             return len(x)
-        first = self._rest is None
-        if self._rest is None:
-            self._rest = self._foretell(network, x, layers)
+        first = self._image_bytes is None
+        if self._image_bytes is None:
+            self._image_bytes = self._foretell(network, x, layers)
         self._start = memory_now(self._device) or 0
         free = self._limit - self._start
-        if free < self._rest:
-            self._refuse(self._rest)
-        self._images = len(x) if self._rest == 0 else min(len(x), int(free / self._rest))
+        if free < self._image_bytes:
+            self._refuse(self._image_bytes)
+        self._images = len(x) if self._image_bytes == 0 else min(len(x), int(free / self._image_bytes))
         if first and self._images < len(x):
             # The passes are foretold, what analyses take beyond them is not: a small part shows it.
             self._images = max(1, min(self._images, len(x) // _PART))
-        held = self._kind * self._images
-        self._most = int((free - self._rest * self._images) / held) if held else 0
+        held = self._kind_bytes * self._images
+        self._most = int((free - self._image_bytes * self._images) / held) if held else 0
         forget_peak(self._device)
         return self._images
 
@@ -153,12 +153,12 @@ class Room:
             return
         size = sum(value.numel() * value.element_size() for value in activations[REAL].values())
         beside = size * min(self._most, max(0, len(activations) - 2))
-        rest = (memory_peak(self._device) or 0) - self._start - beside
+        taken = (memory_peak(self._device) or 0) - self._start - beside
         if self._images >= self._learnt:
             # Of fewer images what does not grow with them would count more than it does.
-            self._rest = max(rest, 0) / self._images
+            self._image_bytes = max(taken, 0) / self._images
             self._learnt = self._images
-        self._kind = size / self._images
+        self._kind_bytes = size / self._images
         activations.clear()
 
     def _foretell(self, network: Network, x: Tensor, layers: tuple[str, ...]) -> float:
@@ -174,9 +174,10 @@ class Room:
         held = sum(value.numel() * value.element_size() for value in activations.values())
         return ((memory_peak(self._device) or 0) - start + held) / len(part)
 
-    def _refuse(self, each: float) -> None:
+    def _refuse(self, image_bytes: float) -> None:
         assert self._limit is not None
+        enough = (self._start + image_bytes) * 1.05
         raise RunStoppedError(
             f"memory: {self._limit / _GIB:.3g} GiB are too few: the process holds {self._start / _GIB:.2f} GiB, and "
-            f"one image takes {each / _GIB:.2f} GiB more; it takes --memory {(self._start + each) * 1.05 / _GIB:.2f}."
+            f"one image takes {image_bytes / _GIB:.2f} GiB more; it takes --memory {enough / _GIB:.2f}."
         )

@@ -246,7 +246,7 @@ class Runner:
             for batch in loader:
                 seen, done = done, min(done + size, len(shard))
                 ready = None if batch is None else checked(batch, wants, self.network.num_classes, self.device)
-                for part, is_last in self._room.parts(self.network, ready, wants.layers):
+                for part, is_last in self._room.micro_batches(self.network, ready, wants.layers):
                     images = 0 if part is None else len(part.index)
                     with batch_of_one_explained(self.network, images):
                         observation = None if part is None else self._observe(part, wants)

@@ -2,87 +2,16 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from torch import Tensor
 
 from lightning_advinterp.analyses.base.costs import SweepCost
+from lightning_advinterp.analyses.base.pass_seconds import wait_for
 from lightning_advinterp.analyses.base.time_limits import limited
 from lightning_advinterp.analyses.base.watch import Watch
 from lightning_advinterp.core.memory import forget_peak, memory_peak, return_freed_memory
-from lightning_advinterp.networks import Network
-from lightning_advinterp.networks.modes import frozen_eval
-from lightning_advinterp.networks.smoothing import smoothed_relu
-
-_BETA = 10.0
-"""Of the softplus by which a network of relu has a second derivative; what it is does not change the time."""
-
-
-@dataclass(frozen=True)
-class PassSeconds:
-    """Seconds that one image takes, beside others in a batch.
-
-    Attributes:
-        forward: one forward pass.
-        backward: and the gradient of the logits by the image.
-        second: and the gradient of that gradient.
-    """
-
-    forward: float
-    backward: float
-    second: float
-
-    def of(self, passes: tuple[float, float]) -> float:
-        """Return what forward and backward passes take."""
-        return passes[0] * self.forward + passes[1] * (self.backward - self.forward)
-
-    def of_own(self, passes: tuple[float, float]) -> float:
-        """Return the same for an analysis' own, of which a gradient of a gradient counts as two backward passes."""
-        return passes[0] * self.forward + passes[1] * (self.second - self.forward) / 3
-
-
-def time_passes(network: Network, x: Tensor) -> PassSeconds:
-    """Time a batch's passes, each the second time that it is made.
-
-    Args:
-        network: on its device.
-        x: float32 ``[B, 3, H, W]`` in [0, 1], on the same device.
-    """
-
-    def forward() -> None:
-        with torch.no_grad():
-            network(x)
-
-    def backward() -> None:
-        image = x.detach().requires_grad_()
-        torch.autograd.grad(network(image).sum(), image)
-
-    def second() -> None:
-        image = x.detach().requires_grad_()
-        (gradient,) = torch.autograd.grad(network(image).square().sum(), image, create_graph=True)
-        torch.autograd.grad(gradient.square().sum(), image)
-
-    with frozen_eval(network):
-        times = [_seconds(forward, x), _seconds(backward, x)]
-        with smoothed_relu(_BETA):
-            times.append(_seconds(second, x))
-    return PassSeconds(*times)
-
-
-def _seconds(call: Callable[[], None], x: Tensor) -> float:
-    call()
-    _wait(x.device)
-    begun = time.perf_counter()
-    call()
-    _wait(x.device)
-    return (time.perf_counter() - begun) / len(x)
-
-
-def _wait(device: torch.device) -> None:
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
 
 
 @dataclass
@@ -117,8 +46,8 @@ class SweepTimes:
         taken = max(0, self.peak - stays)
         if self.short_peak is None or small == large:
             return taken * batch / large
-        each = min(max(0.0, (self.peak - self.short_peak) / (large - small)), taken / large)
-        return taken + each * (batch - large)
+        image = min(max(0.0, (self.peak - self.short_peak) / (large - small)), taken / large)
+        return taken + image * (batch - large)
 
 
 class Stopwatch(Watch):
@@ -188,9 +117,9 @@ class Stopwatch(Watch):
                 continue
             seconds += extended(times.observing, times.images, cost.images)
             for analysis, updating in times.updating.items():
-                share = _own_share(analysis, times.cost, cost)
-                own = extended(updating, times.images, cost.images * share)
-                seconds += limited(own, limits.get(analysis), cost.images)
+                share = _share_of_passes(analysis, times.cost, cost)
+                longer = extended(updating, times.images, cost.images * share)
+                seconds += limited(longer, limits.get(analysis), cost.images)
         return seconds
 
     def memory_of(self, costs: Sequence[SweepCost], batch_size: int, trial: "HeldMemory", whole: "HeldMemory") -> int:
@@ -215,7 +144,7 @@ class Stopwatch(Watch):
         return whole.total + round(most)
 
     def _lap(self) -> float:
-        _wait(self._device)
+        wait_for(self._device)
         now = time.perf_counter()
         lap, self._last = now - self._last, now
         return lap
@@ -255,9 +184,9 @@ def extended(seconds: Sequence[float], images: Sequence[int], count: float) -> f
     return rate * count + max(0.0, seconds[0] - rate * images[0])
 
 
-def _own_share(analysis: str, trial: SweepCost, cost: SweepCost) -> float:
+def _share_of_passes(analysis: str, trial: SweepCost, cost: SweepCost) -> float:
     """Return how many of its own passes an analysis makes of an image, over how many it made in the trial."""
-    before, now = trial.own.get(analysis), cost.own.get(analysis)
+    before, now = trial.of_analyses.get(analysis), cost.of_analyses.get(analysis)
     if not before or not now or not trial.images or not cost.images:
         return 1.0
     return sum(now) / cost.images / (sum(before) / trial.images)

@@ -172,9 +172,9 @@ def means(columns: Columns, members: NDArray[np.bool_], names: Sequence[str], se
     """
     row: Row = {"dead": int(np.isnan(columns["lc"][members]).sum())}
     there = [name for name in names if name in columns]
-    found = dict(zip(there, bootstrap_means([columns[name][members] for name in there], seed=seed), strict=True))
+    intervals = dict(zip(there, bootstrap_means([columns[name][members] for name in there], seed=seed), strict=True))
     for name in names:
-        mean, low, high = found.get(name, (None, None, None))
+        mean, low, high = intervals.get(name, (None, None, None))
         row |= {name: mean, f"{name}_low": low, f"{name}_high": high}
     return row
 

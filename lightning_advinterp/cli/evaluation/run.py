@@ -23,7 +23,7 @@ from lightning_advinterp.cli.evaluation.place import Place
 from lightning_advinterp.cli.evaluation.prepared import Checking
 from lightning_advinterp.cli.evaluation.printed import print_tables
 from lightning_advinterp.cli.evaluation.single import evaluate_network
-from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
+from lightning_advinterp.cli.evaluation.trial import describe, requested_processes
 from lightning_advinterp.cli.processes import require_processes
 from lightning_advinterp.core.devices import choose_device
 from lightning_advinterp.core.locks import held
@@ -148,7 +148,7 @@ def _print_total(evaluation: Evaluation, finished: Sequence[Evaluated], console:
     """Print what all networks of a dry run would cost together."""
     if len([each for each in finished if each.estimate.seconds]) > 1:
         total = sum((each.estimate for each in finished), Estimate())
-        console.print(f"all networks: {describe(total, processes_asked(evaluation))}", soft_wrap=True)
+        console.print(f"all networks: {describe(total, requested_processes(evaluation))}", soft_wrap=True)
 
 
 def _copied(

@@ -21,7 +21,7 @@ from lightning_advinterp.cli.evaluation.place import Outcome, Place, save_evalua
 from lightning_advinterp.cli.evaluation.prepared import Checking, Prepared, prepare
 from lightning_advinterp.cli.evaluation.running import evaluate_group, scenes_of
 from lightning_advinterp.cli.evaluation.stored import made_for, print_made_for
-from lightning_advinterp.cli.evaluation.trial import describe, processes_asked
+from lightning_advinterp.cli.evaluation.trial import describe, requested_processes
 from lightning_advinterp.core.processes import ALONE, Processes
 
 
@@ -63,7 +63,7 @@ def evaluate_network(
     outcomes = run(prepared, folder, record)
     evaluated = replace(evaluated, estimate=sum(prepared.estimates, Estimate()))
     if len(prepared.estimates) > 1:
-        console.print(f"  in all {describe(evaluated.estimate, processes_asked(evaluation))}", soft_wrap=True)
+        console.print(f"  in all {describe(evaluated.estimate, requested_processes(evaluation))}", soft_wrap=True)
     for outcome in outcomes.values():
         evaluated.results.update(outcome.results)
     if evaluated.results and processes.first:

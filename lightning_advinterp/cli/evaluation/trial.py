@@ -14,18 +14,17 @@ from typing import NamedTuple
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.costs import SweepCost, sweep_costs
+from lightning_advinterp.analyses.base.pass_seconds import PassSeconds, analysis_seconds, time_passes
 from lightning_advinterp.analyses.base.plans import Plans
 from lightning_advinterp.analyses.base.progress import clock_time
 from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Scene
 from lightning_advinterp.analyses.base.remembered import REMEMBERED
-from lightning_advinterp.analyses.base.time_limits import limited, time_limits
+from lightning_advinterp.analyses.base.time_limits import time_limits
 from lightning_advinterp.analyses.base.trial import (
     Estimate,
     HeldMemory,
-    PassSeconds,
     Stopwatch,
-    time_passes,
 )
 from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.cli.processes import ProcessChoice, process_counts
@@ -84,12 +83,14 @@ def estimate(prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Anal
     return_freed_memory()
     dear = _dear(prepared, scene, costs, count, passes)
     tried = {name: analyses for name, analyses in built.items() if not dear & {each.name for each in analyses}}
-    limits = time_limits(itertools.chain(*built.values()), processes_asked(prepared.evaluation))
-    own = [(passes.of_own(each), name) for cost in costs for name, each in cost.own.items()]
-    dear_seconds = sum(limited(seconds, limits.get(name), count) for seconds, name in own if name in dear)
+    limits = time_limits(itertools.chain(*built.values()), requested_processes(prepared.evaluation))
+    by_analysis = analysis_seconds(costs, passes, limits, count)
+    dear_seconds = sum(by_analysis.get(name, 0) for name in dear)
     memory = memory_now(prepared.device)
     if dear and memory is not None:
-        memory += image_bytes * max(_batch_of(cost, prepared, count) for cost in costs if dear & cost.own.keys())
+        memory += image_bytes * max(
+            _batch_of(cost, prepared, count) for cost in costs if dear & cost.of_analyses.keys()
+        )
     by_passes = Estimate(dear_seconds, memory=memory)
     total = by_passes
     if tried:
@@ -98,7 +99,7 @@ def estimate(prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Anal
                 total = by_passes + _measured(prepared, scene, tried, plans, passes, limits)
         except (ValueError, RunStoppedError) as error:
             everything = sum(passes.of((cost.forwards, cost.backwards)) for cost in costs)
-            everything += sum(limited(seconds, limits.get(name), count) for seconds, name in own)
+            everything += sum(by_analysis.values())
             total, dear = Estimate(everything, memory=by_passes.memory), set(built)
             console.print(f"  so few images cannot be tried: {error}", soft_wrap=True)
     console.print(
@@ -106,11 +107,11 @@ def estimate(prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Anal
         f"{_ms(passes.second)} with a gradient's gradient"
     )
     guessed = f"; {', '.join(sorted(dear))} by passes alone" if dear else ""
-    console.print(f"  {describe(total, processes_asked(prepared.evaluation))}{guessed}", soft_wrap=True)
+    console.print(f"  {describe(total, requested_processes(prepared.evaluation))}{guessed}", soft_wrap=True)
     return total
 
 
-def processes_asked(choice: ProcessChoice) -> int:
+def requested_processes(choice: ProcessChoice) -> int:
     """Return how many processes would share the work."""
     per_machine, nodes = process_counts(choice, os.environ)
     return per_machine * nodes
@@ -225,27 +226,26 @@ def _trial(prepared: Prepared, scene: Scene, names: Sequence[str], batch_size: i
 
 def _batch_size(prepared: Prepared, costs: Sequence[SweepCost], count: int, passes: PassSeconds) -> int:
     """Return how many images at a time the trial can afford."""
-    each = sum(passes.of((cost.forwards, cost.backwards)) + passes.of_own(_own(cost)) for cost in costs) / count
+    seconds = sum(passes.of((cost.forwards, cost.backwards)) for cost in costs)
+    seconds += sum(analysis_seconds(costs, passes, {}, count).values())
     most = prepared.evaluation.batch_size
     most = most if prepared.device.type == "cuda" else min(most, _MOST)
-    return max(1, min(most, -(-count // _BATCHES), int(prepared.evaluation.trial_seconds / (_BATCHES * each + 1e-9))))
+    return max(
+        1,
+        min(most, -(-count // _BATCHES), int(prepared.evaluation.trial_seconds / (_BATCHES * seconds / count + 1e-9))),
+    )
 
 
 def _dear(prepared: Prepared, scene: Scene, costs: Sequence[SweepCost], count: int, passes: PassSeconds) -> set[str]:
     """Return the analyses that cannot be tried: two images take too long."""
     limit = _DEAR * prepared.evaluation.trial_seconds
-    return {
-        name for cost in costs for name, each in cost.own.items() if passes.of_own(each) * min(1, 2 / count) > limit
-    }
+    by_analysis = analysis_seconds(costs, passes, {}, count)
+    return {name for name, seconds in by_analysis.items() if seconds * min(1, 2 / count) > limit}
 
 
 def _costs(built: Mapping[str, Sequence[Analysis]], plans: Plans, scene: Scene, count: int) -> list[SweepCost]:
     analyses = [analysis for several in built.values() for analysis in several]
     return sweep_costs(analyses, plans, scene.attacks, count)
-
-
-def _own(cost: SweepCost) -> tuple[float, float]:
-    return sum(each[0] for each in cost.own.values()), sum(each[1] for each in cost.own.values())
 
 
 def _ms(seconds: float) -> str:

@@ -15,7 +15,7 @@ from lightning_advinterp.report.page.explorer import as_script, explorer_data
 from lightning_advinterp.report.page.limits import limits
 from lightning_advinterp.report.page.paired import Difference, differences
 from lightning_advinterp.report.page.sections import sections
-from lightning_advinterp.report.page.sentences import found
+from lightning_advinterp.report.page.sentences import findings
 from lightning_advinterp.report.page.stored import StoredEvaluation, told_apart
 
 _VENDORED = ("uPlot.iife.min.js", "tabulator.min.js")
@@ -37,7 +37,7 @@ def render(evaluations: Sequence[StoredEvaluation]) -> str:
     networks = [
         {
             "title": evaluation.title,
-            "found": found(evaluation),
+            "found": findings(evaluation),
             "limits": limits(evaluation),
             "sections": sections(evaluation),
             "provenance": json.dumps(evaluation.record.get("provenance"), indent=2, ensure_ascii=False),

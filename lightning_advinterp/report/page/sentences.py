@@ -20,7 +20,7 @@ class Sentence(NamedTuple):
     table: str
 
 
-def found(evaluation: StoredEvaluation) -> list[Sentence]:
+def findings(evaluation: StoredEvaluation) -> list[Sentence]:
     """Return what an evaluation says, analysis by analysis; an analysis that was not asked says nothing."""
     sentences: list[Sentence] = []
     for say in (_accuracy, _dissection, _retention, _semantics, _distances, _fragility, _influence, _sensitivity):
