@@ -15,11 +15,7 @@ from lightning_advinterp.analyses import AccuracyAnalysis, FragilityAnalysis, Fr
 from lightning_advinterp.analyses.base.costs import SweepCost
 from lightning_advinterp.analyses.base.pass_seconds import PassSeconds, time_passes
 from lightning_advinterp.analyses.base.time_limits import limited, time_limits
-from lightning_advinterp.analyses.base.trial import (
-    Estimate,
-    HeldMemory,
-    Stopwatch,
-)
+from lightning_advinterp.analyses.base.trial import Estimate, HeldMemory, Stopwatch
 from lightning_advinterp.cli.evaluation import trial
 from lightning_advinterp.cli.evaluation.trial import describe
 from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak

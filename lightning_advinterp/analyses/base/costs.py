@@ -45,9 +45,8 @@ class SweepCost:
     @property
     def work(self) -> float:
         """The same in forward passes; an analysis' own backward passes are mostly those of a gradient's gradient."""
-        by_analyses = sum(
-            forwards + _ANALYSIS_BACKWARD * backwards for forwards, backwards in self.of_analyses.values()
-        )
+        counts = self.of_analyses.values()
+        by_analyses = sum(forwards + _ANALYSIS_BACKWARD * backwards for forwards, backwards in counts)
         return self.forwards + _BACKWARD * self.backwards + by_analyses
 
 

@@ -21,11 +21,7 @@ from lightning_advinterp.analyses.base.protocol import Analysis
 from lightning_advinterp.analyses.base.question import Scene
 from lightning_advinterp.analyses.base.remembered import REMEMBERED
 from lightning_advinterp.analyses.base.time_limits import time_limits
-from lightning_advinterp.analyses.base.trial import (
-    Estimate,
-    HeldMemory,
-    Stopwatch,
-)
+from lightning_advinterp.analyses.base.trial import Estimate, HeldMemory, Stopwatch
 from lightning_advinterp.cli.evaluation.prepared import Prepared
 from lightning_advinterp.cli.processes import ProcessChoice, process_counts
 from lightning_advinterp.core.errors import RunStoppedError
@@ -88,9 +84,8 @@ def estimate(prepared: Prepared, scene: Scene, built: Mapping[str, Sequence[Anal
     dear_seconds = sum(by_analysis.get(name, 0) for name in dear)
     memory = memory_now(prepared.device)
     if dear and memory is not None:
-        memory += image_bytes * max(
-            _batch_of(cost, prepared, count) for cost in costs if dear & cost.of_analyses.keys()
-        )
+        batches = [_batch_of(cost, prepared, count) for cost in costs if dear & cost.of_analyses.keys()]
+        memory += image_bytes * max(batches)
     by_passes = Estimate(dear_seconds, memory=memory)
     total = by_passes
     if tried:
@@ -230,10 +225,8 @@ def _batch_size(prepared: Prepared, costs: Sequence[SweepCost], count: int, pass
     seconds += sum(analysis_seconds(costs, passes, {}, count).values())
     most = prepared.evaluation.batch_size
     most = most if prepared.device.type == "cuda" else min(most, _MOST)
-    return max(
-        1,
-        min(most, -(-count // _BATCHES), int(prepared.evaluation.trial_seconds / (_BATCHES * seconds / count + 1e-9))),
-    )
+    affordable = int(prepared.evaluation.trial_seconds / (_BATCHES * seconds / count + 1e-9))
+    return max(1, min(most, -(-count // _BATCHES), affordable))
 
 
 def _dear(prepared: Prepared, scene: Scene, costs: Sequence[SweepCost], count: int, passes: PassSeconds) -> set[str]:

@@ -165,7 +165,7 @@
     // Rows take the focus; the holder's own tab stop would be a child without a role inside the grid.
     at("table").querySelector(".tabulator-tableholder").removeAttribute("tabindex");
     at("table").setAttribute("aria-label", "Units");
-    ready = true; 
+    ready = true;
     draw();
     document.body.dataset.ready = "yes";
   });
