@@ -55,6 +55,7 @@ class Process:
         monkeypatch.setattr(room, "memory_now", lambda device: self.now)
         monkeypatch.setattr(room, "memory_peak", lambda device: self.peak)
         monkeypatch.setattr(room, "forget_peak", lambda device: None)
+        monkeypatch.setattr(room, "return_freed_memory", lambda: None)
 
 
 def test_as_many_kinds_are_held_as_there_is_room_for(monkeypatch):
@@ -97,6 +98,18 @@ def test_a_batch_that_does_not_fit_is_looked_at_in_parts(monkeypatch):
     assert space.fitting(network, x[:4], (LAYER,)) == 4  # the batch's last
     closes(process, space, took=GIB, images=4)
     assert space.fitting(network, x, (LAYER,)) == 47  # what few images took says less
+
+
+def test_memory_that_was_freed_does_not_count_as_held(monkeypatch):
+    """The C library keeps what small tensors leave; it is returned before the process is looked at."""
+    process, network, x = Process(monkeypatch), small_network().eval(), torch.rand(16, 3, 8, 8)
+    monkeypatch.setattr(room, "return_freed_memory", lambda: setattr(process, "now", GIB))
+    space = Room(4 * GIB, torch.device("cpu"))
+    assert space.fitting(network, x, (LAYER,)) == 16
+    closes(process, space, took=2 * GIB)
+    process.now = 3 * GIB  # two of them free
+    assert space.fitting(network, x, (LAYER,)) == 16
+    assert space.most == 4
 
 
 @pytest.mark.parametrize("size", [1, 3, 5])

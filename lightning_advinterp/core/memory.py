@@ -10,6 +10,8 @@ from pathlib import Path
 import torch
 
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # of glibc's malloc.h
+_LARGE = 2**25
+"""Bytes of a tensor that goes back at once: an activation of a batch does, what counting an image takes does not."""
 
 
 def keep_freed_memory() -> bool:
@@ -24,13 +26,19 @@ def keep_freed_memory() -> bool:
     return _advise(threshold=2**30, trim=2**31 - 1)
 
 
-def give_back_freed_memory() -> bool:
-    """Let glibc return the memory of freed tensors at once, so that a process holds what its tensors take and no more.
+def give_back_freed_memory(large: int = _LARGE) -> bool:
+    """Let glibc return the memory of large freed tensors at once, and keep that of small ones for the next.
+
+    Fresh pages for every tensor cost more than the passes themselves: dissection frees and allocates many thousands of
+    tensors of a few MiB for a batch. What small ones leave behind goes back by :func:`return_freed_memory`.
+
+    Args:
+        large: bytes from which a tensor is large.
 
     Returns:
         Whether the C library took the advice.
     """
-    return _advise(threshold=2**20, trim=2**20)
+    return _advise(threshold=large, trim=2 * large)
 
 
 def return_freed_memory() -> bool:

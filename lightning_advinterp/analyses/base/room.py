@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from lightning_advinterp.core.errors import RunStoppedError
-from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak
+from lightning_advinterp.core.memory import forget_peak, memory_now, memory_peak, return_freed_memory
 from lightning_advinterp.core.result import REAL
 from lightning_advinterp.data.batch import Batch
 from lightning_advinterp.networks.network import Network
@@ -134,6 +134,8 @@ class Room:
         first = self._image_bytes is None
         if self._image_bytes is None:
             self._image_bytes = self._foretell(network, x, layers)
+        if self._device.type == "cpu":
+            return_freed_memory()  # what small tensors left is free, but would count as held
         self._start = memory_now(self._device) or 0
         free = self._limit - self._start
         if free < self._image_bytes:
