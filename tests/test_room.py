@@ -100,6 +100,15 @@ def test_a_batch_that_does_not_fit_is_looked_at_in_parts(monkeypatch):
     assert space.fitting(network, x, (LAYER,)) == 47  # what few images took says less
 
 
+@pytest.mark.parametrize(("free", "images"), [(7, 2), (9, 16)])
+def test_a_batch_whose_passes_barely_fit_begins_with_a_part(free, images, monkeypatch):
+    """Passes of two images take an eighth of a GiB, so of all 16 one; analyses may take four times as much."""
+    process, network = Process(monkeypatch), small_network().eval()
+    process.peak = round(1.125 * GIB)
+    space = Room(round((1 + free / 2) * GIB), torch.device("cpu"))
+    assert space.fitting(network, torch.rand(16, 3, 8, 8), (LAYER,)) == images
+
+
 def test_memory_that_was_freed_does_not_count_as_held(monkeypatch):
     """The C library keeps what small tensors leave; it is returned before the process is looked at."""
     process, network, x = Process(monkeypatch), small_network().eval(), torch.rand(16, 3, 8, 8)

@@ -8,6 +8,7 @@ from torch.utils.data import Dataset
 
 from lightning_advinterp.analyses import Runner
 from lightning_advinterp.analyses.base.protocol import Plan, Sweep
+from lightning_advinterp.analyses.base.room import Room
 from lightning_advinterp.analyses.base.unit_images import UnitImages
 from lightning_advinterp.analyses.base.unit_pictures import UnitPictures, UnitRequest, near_mean, pictures_of
 from lightning_advinterp.attacks import AttackConfig, sample_keys
@@ -211,6 +212,23 @@ def test_an_unreadable_image_is_left_out(network, data):
     (shown,) = take_pictures(network, data, {}, [UnitRequest("relu", 0, "real", (30, 31, 33))])
     assert tuple(row["predicted"] for row in shown.rows) == (0, 0)
     assert shown.pictures[1][15, 15, 0] == 128
+
+
+def test_images_of_a_kind_pass_once_however_the_pictures_of_kinds_are_mixed(monkeypatch):
+    """Within a limit of memory, where no kind but the real one and the one that is read is held."""
+    attacks = create_attacks([AttackConfig("fgsm", f"{eps}/255", name=f"fgsm{eps}") for eps in (1, 2, 3)])
+    network, data = small_network(), Memory(small_batch(n=4)._replace(index=torch.arange(4)))
+    requests = [UnitRequest("relu2", unit, kind, (0, 1, 2, 3)) for unit in range(3) for kind in ("real", *attacks)]
+    expected, passes = take_pictures(network, data, attacks, requests), []
+    forward_features = Network.forward_features
+    monkeypatch.setattr(Room, "most", property(lambda room: 0))
+    monkeypatch.setattr(Network, "forward_features", lambda *args: passes.append(1) or forward_features(*args))
+    pictures = take_pictures(network, data, attacks, requests)
+    assert len(passes) <= 1 + 2 * len(attacks)  # each attack's images once more, when they are read
+    for unit, held in zip(pictures, expected, strict=True):
+        assert (unit.pictures == held.pictures).all()
+        assert (unit.masks == held.masks).all()
+        assert unit.rows == held.rows
 
 
 def test_adversarial_pictures_are_the_runners(attacks):

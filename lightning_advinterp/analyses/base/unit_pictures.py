@@ -143,8 +143,11 @@ class UnitPictures(Summed):
 
     def update(self, sweep: int, observation: Observation) -> None:
         """Keep the pictures of one batch."""
-        for place, number in enumerate(observation.index.tolist()):
-            for request_number, request in enumerate(self._requests):
+        numbers = observation.index.tolist()
+        # Kind by kind: within a limit of memory the activations of a kind that is not held pass again at each change.
+        by_kind = sorted(enumerate(self._requests), key=lambda numbered: self.kinds.index(numbered[1].kind))
+        for request_number, request in by_kind:
+            for place, number in enumerate(numbers):
                 if number not in request.images:
                     continue
                 image = observation.images[request.kind][place]
