@@ -282,4 +282,5 @@ def _compare_and_print(cli: TrainCLI) -> None:
         networks[objective_name(standard)] = judged(standard)
     pages = [save_page(run.directory, run.trainer, networks[name], name) for name, run in runs.items()]
     page = page_of(pages) if pages[0] is not None else None
-    print_outcome(networks, cli.directory, terminal(), page, cli.trainer.loggers)
+    accuracies = {name: results.get("accuracy") for name, results in networks.items()}
+    print_outcome(accuracies, cli.directory, terminal(), page, cli.trainer.loggers)

@@ -3,7 +3,7 @@
 from typing import TYPE_CHECKING
 
 from lightning_advinterp.core.result import Result
-from lightning_advinterp.training.outcome import final_accuracy
+from lightning_advinterp.training.outcome import final_results
 
 if TYPE_CHECKING:
     from lightning_advinterp.cli.train_command import TrainCLI
@@ -21,9 +21,9 @@ def as_standard(cli: "TrainCLI") -> list[str]:
     ]
 
 
-def judged(cli: "TrainCLI") -> Result | None:
-    """Return the accuracy of what a command trained; None without validation images."""
-    return final_accuracy(cli.trainer, cli.model, cli.accuracy)
+def judged(cli: "TrainCLI") -> dict[str, Result]:
+    """Return the accuracy and the predictions of what a command trained; nothing without validation images."""
+    return final_results(cli.trainer, cli.model, cli.accuracy)
 
 
 def objective_name(cli: "TrainCLI") -> str:

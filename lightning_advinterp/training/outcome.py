@@ -8,8 +8,10 @@ from pytorch_lightning.loggers import CSVLogger, Logger, TensorBoardLogger
 from rich.console import Console
 
 from lightning_advinterp.analyses import AccuracyAnalysis, Runner
+from lightning_advinterp.analyses.accuracy.predictions import PredictionsAnalysis
 from lightning_advinterp.core.names import shell
 from lightning_advinterp.core.result import Result
+from lightning_advinterp.report.save import name_images
 from lightning_advinterp.report.table import accuracy_table
 from lightning_advinterp.training.callbacks.accuracy import AccuracyCallback
 from lightning_advinterp.training.callbacks.watched import validation_set
@@ -20,8 +22,10 @@ FINAL_IMAGES = 1000
 """At most so many validation images decide the table at the end of a training run."""
 
 
-def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: AccuracyCallback | None) -> Result | None:
-    """Return the accuracy of the trained network on the validation images, clean and under attack; None without any.
+def final_results(trainer: pl.Trainer, model: RobustClassifier, watching: AccuracyCallback | None) -> dict[str, Result]:
+    """Return ``accuracy`` and ``predictions`` of the trained network on validation images, clean and under attack.
+
+    The page pairs two networks by the predictions of every image. Without validation images there are no results.
 
     Args:
         trainer: whose validation images are looked at.
@@ -30,7 +34,7 @@ def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: Accur
     """
     images = validation_set(trainer)
     if not images:
-        return None
+        return {}
     attacks = {} if watching is None else watching.attacks()
     runner = Runner(
         model.network.to(trainer.strategy.root_device),
@@ -43,7 +47,9 @@ def final_accuracy(trainer: pl.Trainer, model: RobustClassifier, watching: Accur
         progress=True,
         stop_at_no_numbers=False,
     )
-    return runner.run([AccuracyAnalysis(attacks)])["accuracy"]
+    results = runner.run([AccuracyAnalysis(attacks), PredictionsAnalysis(attacks)])
+    name_images(results, images.path_of)
+    return results
 
 
 def print_outcome(

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytorch_lightning as pl
 
-from lightning_advinterp.analyses.accuracy.question import Accuracy
+from lightning_advinterp.analyses.accuracy.question import Accuracy, Predictions
 from lightning_advinterp.analyses.base.question import Question
 from lightning_advinterp.core.names import shell
 from lightning_advinterp.core.result import Result
@@ -17,13 +17,13 @@ from lightning_advinterp.training.callbacks.analysis import AnalysisCallback
 from lightning_advinterp.training.run_directory import RunDirectory
 
 
-def save_page(directory: RunDirectory, trainer: pl.Trainer, accuracy: Result | None, title: str) -> Path | None:
+def save_page(directory: RunDirectory, trainer: pl.Trainer, judged: Mapping[str, Result], title: str) -> Path | None:
     """Write the folder of a run's page, from the answers of the last epoch in which questions were asked.
 
     Args:
         directory: the run's folder; the page's is ``page`` in it, and its earlier files are replaced.
         trainer: whose callbacks asked.
-        accuracy: of the trained network; None without validation images.
+        judged: ``accuracy`` and ``predictions`` of the trained network; nothing without validation images.
         title: what the network is called.
 
     Returns:
@@ -33,8 +33,8 @@ def save_page(directory: RunDirectory, trainer: pl.Trainer, accuracy: Result | N
     answered = list(_answered(trainer))
     if not answered:
         return folder if (folder / "results.json").exists() else None
-    questions: list[tuple[Question, Result]] = [] if accuracy is None else [(Accuracy(), accuracy)]
-    questions += answered
+    final: tuple[Question, ...] = (Accuracy(), Predictions())
+    questions = [(question, judged[question.name]) for question in final if question.name in judged] + answered
     results = {question.name: result for question, result in questions}
     figures, pages, analyses = {}, {}, {}
     for question, result in questions:

@@ -81,6 +81,19 @@ def test_differences_are_paired(folders):
     assert iou.high - iou.low == pytest.approx(2 * 2.001 * gap.std(ddof=1) / 60**0.5, rel=1e-3)  # t of 59, tabulated
 
 
+def test_accuracies_without_predictions_stand_side_by_side(tmp_path):
+    folders = [tmp_path / "first", tmp_path / "second"]
+    for folder, share in zip(folders, (0.25, 0.75), strict=True):
+        rows = [{"images": kind, "n": 8, "top1": share} for kind in ("real", "fgsm")]
+        accuracy = {"accuracy": Result("accuracy", tables={"accuracy": rows})}
+        save_results(folder, accuracy, {}, {"settings": {"network": folder.name}})
+    rows = differences(*(read_evaluations(folder)[0] for folder in folders))
+    assert [row.measure for row in rows] == ["top-1 accuracy, real", "top-1 accuracy, fgsm"]
+    assert [(row.first, row.second, row.difference, row.pairs) for row in rows] == [(0.25, 0.75, 0.5, 0)] * 2
+    page = write_page(folders, tmp_path / "page.html").read_text()
+    assert "<td>+0.5</td><td>–</td><td>none: no predictions</td><td>–</td>" in page
+
+
 def test_words_of_explanations_and_of_layers_that_were_not_ranked(tmp_path):
     """Radii are fractions, random signs no attack, few images are said; units that were not ranked have no list."""
     folders = [tmp_path / "first", tmp_path / "second"]

@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from lightning_advinterp.analyses.fragility.config import FragilityConfig
 from lightning_advinterp.attacks import ExplanationAttackConfig
 from lightning_advinterp.cli import TrainCLI, train
+from lightning_advinterp.report.page.stored import read_evaluations
 from lightning_advinterp.training.callbacks.fragility import FragilityCallback
 from lightning_advinterp.training.module import RobustClassifier
 
@@ -52,6 +53,9 @@ def test_scalars_figures_and_an_untouched_training(config, tmp_path, capsys):
     page = tmp_path / "runs" / "with" / "page" / "index.html"
     assert f"page           {page}" in capsys.readouterr().out.splitlines()
     assert "advinterp train --config" in page.read_text()
+    (evaluation,) = read_evaluations(page.parent)  # whose accuracies a comparison pairs by image
+    right = [row["real"] == row["label"] for row in evaluation.rows("predictions")]
+    assert [float(row["top1"]) for row in evaluation.rows("accuracy")] == [pytest.approx(sum(right) / len(right))]
     train([*config(BASE), "--name", "without"])
     events = EventAccumulator(str(tmp_path / "runs" / "with")).Reload()
     logged = {tag: events.Scalars(tag)[-1].value for tag in events.Tags()["scalars"]}

@@ -22,7 +22,7 @@ class Difference(NamedTuple):
         difference: second less first.
         low: lower end of its paired 95 % interval; NaN for fewer than two pairs.
         high: its upper end.
-        pairs: how many.
+        pairs: how many; 0 where the tables hold no single pair, so that there is no interval either.
         over: what they are: ``images`` or ``units``.
         table: whose numbers these are.
     """
@@ -84,7 +84,7 @@ def differences(first: StoredEvaluation, second: StoredEvaluation) -> list[Diffe
         first: of the network that is compared with.
         second: of the other network.
     """
-    rows = [*_accuracies(first, second)]
+    rows = _accuracies(first, second) or _unpaired_accuracies(first, second)
     for table, keys, measures, over in _PAIRED:
         rows += _means(first, second, table, keys, measures, over)
     return rows
@@ -132,6 +132,19 @@ def _accuracies(first: StoredEvaluation, second: StoredEvaluation) -> list[Diffe
             before, after = (float(np.mean(values)) for values in right)
             name, count = f"top-1 accuracy, {kind}", len(shown)
             rows.append(Difference(name, before, after, after - before, low, high, count, "images", "predictions"))
+    return rows
+
+
+def _unpaired_accuracies(first: StoredEvaluation, second: StoredEvaluation) -> list[Difference]:
+    """Return accuracies side by side: shares alone tell no interval of a difference on the same images."""
+    tables = [evaluation.rows("accuracy", "images", "top1") for evaluation in (first, second)]
+    shares = [{row["images"]: number(row, "top1") for row in table} for table in tables]
+    rows = []
+    for kind, before in shares[0].items():
+        after = shares[1].get(kind)
+        if before is not None and after is not None:
+            name, gap = f"top-1 accuracy, {kind}", after - before
+            rows.append(Difference(name, before, after, gap, math.nan, math.nan, 0, "images", "accuracy"))
     return rows
 
 

@@ -64,17 +64,18 @@ def _plain(value: Any) -> Any:
 
 
 def _shown(row: Difference) -> dict[str, str]:
-    interval = "–" if math.isnan(row.low) else f"[{row.low:+.3g}, {row.high:+.3g}]"
-    told_apart = not math.isnan(row.low) and (row.low > 0 or row.high < 0)
+    no_interval = math.isnan(row.low)
+    interval = "–" if no_interval else f"[{row.low:+.3g}, {row.high:+.3g}]"
+    told_apart = "–" if no_interval else "yes" if row.low > 0 or row.high < 0 else "no"
     return {
         "measure": row.measure,
         "first": f"{row.first:.3g}",
         "second": f"{row.second:.3g}",
         "difference": f"{row.difference:+.3g}",
         "interval": interval,
-        "pairs": f"{row.pairs} {row.over}",
+        "pairs": f"{row.pairs} {row.over}" if row.pairs else "none: no predictions",
         "table": row.table,
-        "told": "yes" if told_apart else "no",
+        "told": told_apart,
     }
 
 
