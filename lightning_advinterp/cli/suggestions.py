@@ -32,6 +32,9 @@ _KEY = re.compile(r'Parser key "(?P<key>[\w.]+)":')
 _SUBTYPES = re.compile(r"Subtypes: \[(?P<kinds>.*)\]")
 _KIND = re.compile(r"<class '([\w.]+)'>")
 _VALUE = re.compile(r"Given value: (?P<value>.*)\Z", re.DOTALL)
+_SINGLE_TYPE = re.compile(r"Expected a <class '(?P<kind>[\w.]+)'>\. Got value: (?P<value>.*)\Z", re.DOTALL)
+_REQUIRED = re.compile(r"the following arguments are required: (?P<keys>[\w., ]+)\Z")
+_SHAPES = {"float": "a number, as 0.1", "int": "a whole number, as 8", "bool": "true or false"}
 _NO_CONFIGURATION = re.compile(r'Parser key "config": File does not exist: \'(?P<path>[^\']+)\'')
 _EXPECTED = re.compile(r"Subtypes: \[<class '(?P<path>[^']+)'>")
 
@@ -150,15 +153,23 @@ def written_out(value: Any) -> Any:
 
 
 def _value_refused(message: str) -> str | None:
-    """Return what to say of a value of the wrong type, or of a key that another one sets; None: it is about neither.
+    r"""Return what to say of a value of the wrong type, a key that is missing or one that another sets; None: neither.
 
     Example:
+        >>> _value_refused('Parser key "lr": Expected a <class \'float\'>. Got value: fast')
+        'lr must be a number, as 0.1, got fast; give --lr such a value.'
         >>> _value_refused("argument data.image_size --> model.image_size: int | None is not callable")
         'model.image_size is taken from data.image_size; set that one.'
     """
     if linked := _LINKED.match(message):
         return f"{linked['target']} is taken from {linked['source']}; set that one."
+    if required := _REQUIRED.search(message):
+        names = required["keys"].split(", ")
+        return f"{', '.join(names)} must be given, as --{names[0]} VALUE or in a file that --config names."
     key, kinds, value = _KEY.search(message), _SUBTYPES.search(message), _VALUE.search(message)
+    if key is not None and (refused := _SINGLE_TYPE.search(message)):
+        name, kind = key["key"], refused["kind"].rpartition(".")[2]
+        return f"{name} must be {_SHAPES.get(kind, kind)}, got {refused['value']}; give --{name} such a value."
     if key is None or kinds is None or value is None:
         return None
     names = ["null" if kind == "NoneType" else kind.rpartition(".")[2] for kind in _KIND.findall(kinds["kinds"])]

@@ -116,7 +116,12 @@ class ImageFolderDataModule(ImageDataModule):
 
     @cached_property
     def _splits(self) -> dict[str, Split]:
-        return scan_images(self.root, self.columns)
+        try:
+            return scan_images(self.root, self.columns)
+        except FileNotFoundError as error:
+            raise FileNotFoundError(
+                f"{error}; name another by root, which train.py knows as --data.init_args.root"
+            ) from None
 
     @property
     def _folders(self) -> list[str]:

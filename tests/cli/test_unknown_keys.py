@@ -106,6 +106,11 @@ def test_evaluations_and_ablations(capsys, tmp_path, command, flags, text, expec
     assert expected in said(capsys, command, flags, tmp_path, text)
 
 
-def test_other_mistakes_keep_the_parsers_own_words(capsys, tmp_path):
+def test_a_value_of_the_wrong_type_is_said_with_its_key_and_what_is_expected(capsys, tmp_path):
     error = said(capsys, evaluate, ["--batch_size", "many"], tmp_path)
-    assert "Parser key \"batch_size\":\n  Expected a <class 'int'>. Got value: many" in error
+    assert error == "error: batch_size must be a whole number, as 8, got many; give --batch_size such a value."
+
+
+def test_missing_keys_are_said_with_the_ways_to_give_them(capsys, tmp_path):
+    error = said(capsys, ablation, ["--list"], tmp_path)
+    assert error == "error: base, arms must be given, as --base VALUE or in a file that --config names."

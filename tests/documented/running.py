@@ -18,7 +18,7 @@ from documented.small import SmallCommand, commands_before, small_commands
 
 from lightning_advinterp.cli.door import main
 
-STARTS_EMPTY = ("README.md", "tutorial.md")
+STARTS_EMPTY = ("README.md", "tutorial.md", "distributed.md")
 """Pages that train what they evaluate."""
 OWN_PROCESS = ("torchrun", "--devices 2", "--devices 3", "--trainer.devices 2")
 
@@ -66,7 +66,10 @@ class Page:
     def run(self, command: SmallCommand) -> Outcome:
         """Run a command in this process, or in processes of its own where it starts several."""
         begin = time.perf_counter()
-        words = self._with_weights(list(command.words))
+        try:
+            words = self._with_weights(list(command.words))
+        except Exception as error:  # of a network that nobody knows; the other commands are run all the same
+            return Outcome(command, time.perf_counter() - begin, f"{type(error).__name__}: {error}")
         text = shlex.join(words)
         alone = any(mark in text for mark in OWN_PROCESS)
         error = self._processes(words) if alone else self._here(words)
