@@ -136,9 +136,7 @@ class Room:
         first = self._image_bytes is None
         if self._image_bytes is None:
             self._image_bytes = self._foretell(network, x, layers)
-        if self._device.type == "cpu":
-            return_freed_memory()  # what small tensors left is free, but would count as held
-        self._start = memory_now(self._device) or 0
+        self._start = self._held()
         free = self._limit - self._start
         if free < self._image_bytes:
             self._refuse(self._image_bytes)
@@ -165,10 +163,16 @@ class Room:
         self._kind_bytes = size / self._images
         activations.clear()
 
+    def _held(self) -> int:
+        """Return the bytes that the process holds, without what small tensors left, which passes would fill unseen."""
+        if self._device.type == "cpu":
+            return_freed_memory()
+        return memory_now(self._device) or 0
+
     def _foretell(self, network: Network, x: Tensor, layers: tuple[str, ...]) -> float:
         """Return the bytes that the passes of an image take, by a part of the batch."""
         part = x[: max(1, len(x) // _PART)]
-        start = memory_now(self._device) or 0
+        start = self._held()
         forget_peak(self._device)
         with torch.no_grad():
             activations = network.forward_features(part, layers)[1]
